@@ -1,0 +1,174 @@
+/* base: what every room stands on: status and error text, allocation, checked size arithmetic, strings,
+ * bounded byte cursors, files written whole or not at all, worker threads, timers, random numbers.
+ *
+ * Conventions used by every room
+ *   - A function that can fail returns ds_status; on failure it has stored one full sentence (file, tensor or key, what was
+ *     found, what was expected) that ds_error_text() returns. The record is per thread.
+ *   - DS_TRY(call) leaves through the label `done` with the local variable `status` set.
+ *   - The library never exits and never prints; only commands do. */
+#ifndef DELTASCOPE_BASE_H
+#define DELTASCOPE_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define DS_VERSION "0.1.0"
+
+/* ---- status -------------------------------------------------------------------------------------------------------- */
+
+/* The values are the exit statuses of the program. (1, "a check failed", is not an error: `verify` alone returns it.) */
+typedef enum ds_status {
+    DS_OK = 0,
+    DS_ERR_USAGE = 2,  /* the caller asked for something that does not exist or does not fit together */
+    DS_ERR_INPUT = 3,  /* a file is unusable: the sentence names file, tensor or key, found and expected */
+    DS_ERR_SYSTEM = 4, /* disk full, out of memory, unreadable, a library failed */
+} ds_status;
+
+#define DS_MUST_CHECK __attribute__((warn_unused_result))
+#define DS_PRINTF(position, first) __attribute__((format(printf, position, first)))
+
+/* Stores the sentence for this thread and returns `code`, so that `return ds_fail(...)` reads well. Longer than 2,047
+ * bytes is cut. */
+ds_status ds_fail(ds_status code, const char *format, ...) DS_PRINTF(2, 3);
+/* Puts "prefix: " in front of the stored sentence, so that a caller adds the file it knows about; returns `code`. */
+ds_status ds_fail_prefix(ds_status code, const char *format, ...) DS_PRINTF(2, 3);
+const char *ds_error_text(void);
+void ds_error_clear(void);
+
+#define DS_TRY(call)                                                                                                           \
+    do {                                                                                                                       \
+        status = (call);                                                                                                       \
+        if (status != DS_OK) goto done;                                                                                        \
+    } while (0)
+
+/* ---- allocation ---------------------------------------------------------------------------------------------------- */
+
+/* Zeroed memory for `count` elements of `size` bytes, 16-byte aligned; never NULL for count 0. On overflow or exhaustion
+ * returns NULL with a DS_ERR_SYSTEM sentence stored. Freed with free(). */
+void *ds_calloc(size_t count, size_t size) DS_MUST_CHECK;
+/* The same, not zeroed, 64-byte aligned: for numeric arrays. Freed with free(). */
+void *ds_alloc_array(size_t count, size_t size) DS_MUST_CHECK;
+/* Grows *array (NULL at first) so that index `needed - 1` exists; capacity doubles. */
+ds_status ds_grow(void **array, size_t *capacity, size_t needed, size_t size) DS_MUST_CHECK;
+char *ds_strdup(const char *text) DS_MUST_CHECK;
+
+/* For functions with a `status` variable and a `done` label. */
+#define DS_NEW(pointer, count)                                                                                                 \
+    do {                                                                                                                       \
+        (pointer) = ds_calloc((count), sizeof *(pointer));                                                                     \
+        if ((pointer) == NULL) {                                                                                               \
+            status = DS_ERR_SYSTEM;                                                                                            \
+            goto done;                                                                                                         \
+        }                                                                                                                      \
+    } while (0)
+#define DS_NEW_ARRAY(pointer, count)                                                                                           \
+    do {                                                                                                                       \
+        (pointer) = ds_alloc_array((count), sizeof *(pointer));                                                                \
+        if ((pointer) == NULL) {                                                                                               \
+            status = DS_ERR_SYSTEM;                                                                                            \
+            goto done;                                                                                                         \
+        }                                                                                                                      \
+    } while (0)
+
+/* ---- checked arithmetic: true when the exact result fits, *out is written only then ---------------------------------- */
+
+static inline bool ds_add_u64(uint64_t a, uint64_t b, uint64_t *out) { return !__builtin_add_overflow(a, b, out); }
+static inline bool ds_mul_u64(uint64_t a, uint64_t b, uint64_t *out) { return !__builtin_mul_overflow(a, b, out); }
+static inline bool ds_add_size(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
+static inline bool ds_mul_size(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
+static inline size_t ds_min_size(size_t a, size_t b) { return a < b ? a : b; }
+static inline size_t ds_max_size(size_t a, size_t b) { return a > b ? a : b; }
+
+/* ---- bounded cursor over bytes from strangers ------------------------------------------------------------------------ */
+
+typedef struct ds_cursor {
+    const uint8_t *at;
+    size_t left;
+} ds_cursor;
+
+/* Each takes from the front and returns false, taking nothing, when too few bytes are left. No alignment is assumed. */
+bool ds_take_bytes(ds_cursor *cursor, size_t count, const uint8_t **bytes) DS_MUST_CHECK;
+bool ds_take_u8(ds_cursor *cursor, uint8_t *value) DS_MUST_CHECK;
+bool ds_take_u16le(ds_cursor *cursor, uint16_t *value) DS_MUST_CHECK;
+bool ds_take_u32le(ds_cursor *cursor, uint32_t *value) DS_MUST_CHECK;
+bool ds_take_u64le(ds_cursor *cursor, uint64_t *value) DS_MUST_CHECK;
+uint16_t ds_load_u16le(const uint8_t *bytes);
+uint32_t ds_load_u32le(const uint8_t *bytes);
+uint64_t ds_load_u64le(const uint8_t *bytes);
+
+/* ---- strings ------------------------------------------------------------------------------------------------------- */
+
+/* A growing NUL-terminated byte string. Zero-initialise; release with ds_text_release. */
+typedef struct ds_text {
+    char *bytes; /* never NULL after the first append */
+    size_t length, capacity;
+} ds_text;
+
+ds_status ds_text_append(ds_text *text, const char *bytes, size_t length) DS_MUST_CHECK;
+ds_status ds_text_printf(ds_text *text, const char *format, ...) DS_PRINTF(2, 3) DS_MUST_CHECK;
+void ds_text_release(ds_text *text);
+
+/* A name from a file, made fit for a message: control bytes and broken UTF-8 as \xNN, cut after 200 bytes with "...". */
+#define DS_NAME_CAPACITY 832
+typedef struct ds_name {
+    char text[DS_NAME_CAPACITY];
+} ds_name;
+ds_name ds_escape(const char *bytes, size_t length);
+/* For a NUL-terminated name inside one call expression: DS_SHOW(name). */
+#define DS_SHOW(name) (ds_escape((name), strlen(name)).text)
+bool ds_is_utf8(const char *bytes, size_t length);
+
+/* ---- numbers ------------------------------------------------------------------------------------------------------- */
+
+typedef enum ds_precision { DS_F32 = 0, DS_F64 = 1 } ds_precision;
+static inline size_t ds_precision_size(ds_precision p) { return p == DS_F32 ? sizeof(float) : sizeof(double); }
+/* Unit roundoff u: 2^-24 or 2^-53. */
+static inline double ds_unit_roundoff(ds_precision p) { return p == DS_F32 ? 0x1p-24 : 0x1p-53; }
+
+/* ---- files written whole or not at all -------------------------------------------------------------------------------- */
+
+/* A file under construction: bytes go to a temporary beside the target; commit flushes, fsyncs and renames; discard (or a
+ * fatal signal handled by ds_outfile_discard_all) removes the temporary and leaves what was there before. */
+typedef struct ds_outfile ds_outfile;
+ds_status ds_outfile_open(ds_outfile **out, const char *path) DS_MUST_CHECK;
+FILE *ds_outfile_stream(ds_outfile *file);
+ds_status ds_outfile_commit(ds_outfile **file) DS_MUST_CHECK; /* frees and sets NULL, also on failure */
+void ds_outfile_discard(ds_outfile **file);                   /* frees and sets NULL; NULL is fine */
+/* Removes every temporary still open. Async-signal-safe: meant for handlers of SIGINT and SIGTERM. */
+void ds_outfile_discard_all(void);
+ds_status ds_write_file(const char *path, const char *bytes, size_t length) DS_MUST_CHECK;
+/* Makes the folder and its missing parents. An existing folder is fine. */
+ds_status ds_make_folder(const char *path) DS_MUST_CHECK;
+
+/* ---- worker threads -------------------------------------------------------------------------------------------------- */
+
+/* Sets how many threads ds_parallel_for uses (at least 1; 0 = all cores the process may run on). Not while one runs. */
+ds_status ds_threads_set(size_t threads) DS_MUST_CHECK;
+size_t ds_threads(void);
+/* Calls task(context, index, worker) once for every index in [0, count), on up to ds_threads() threads including the caller;
+ * worker < ds_threads() identifies the thread, for scratch memory. Indices are handed out in increasing order. The division
+ * into tasks is the caller's and must not depend on the number of threads: then neither do results. Returns the failure with
+ * the smallest index, its sentence carried to the caller's thread. Calls do not nest. */
+typedef ds_status (*ds_task)(void *context, size_t index, size_t worker);
+ds_status ds_parallel_for(size_t count, ds_task task, void *context) DS_MUST_CHECK;
+/* Ends the worker threads (tests and leak checkers). They start again when needed. */
+void ds_threads_stop(void);
+
+/* ---- time and random numbers ------------------------------------------------------------------------------------------ */
+
+double ds_seconds(void);           /* monotonic */
+size_t ds_peak_memory_bytes(void); /* high-water mark of the resident set */
+
+/* SplitMix64 (Steele, Lea, Flood 2014): for initial weights and for choosing samples. Equal seeds, equal numbers. */
+typedef struct ds_random {
+    uint64_t state;
+} ds_random;
+static inline ds_random ds_random_init(uint64_t seed) { return (ds_random){seed}; }
+uint64_t ds_random_u64(ds_random *random);
+double ds_random_uniform(ds_random *random);                 /* [0, 1), 53 bits */
+double ds_random_normal(ds_random *random);                  /* mean 0, variance 1 (Box-Muller) */
+uint64_t ds_random_below(ds_random *random, uint64_t bound); /* uniform in [0, bound), bound > 0 */
+
+#endif

@@ -1,0 +1,124 @@
+/* io: checkpoints, configurations, token files and tokenizers. Every reader assumes that an enemy wrote the file.
+ *
+ * Opening parses and checks structure only (headers, directories, pickles): no tensor data is read before the caller has
+ * compared shapes with what the model expects. Reading is then one pass over each file, front to back, that hashes, checks
+ * (crc32 of zip records) and converts. All failures are DS_ERR_INPUT with a sentence naming the file, or DS_ERR_SYSTEM. */
+#ifndef DELTASCOPE_IO_H
+#define DELTASCOPE_IO_H
+
+#include <jansson.h>
+
+#include "deltascope/base.h"
+
+/* ---- JSON from strangers ------------------------------------------------------------------------------------------------ */
+
+/* Parses exactly one JSON value (surrounding white space allowed). Stricter than RFC 8259 leaves open: well-formed UTF-8,
+ * no duplicate keys, no NaN or infinity, no NUL in strings, nesting at most 100, nothing after the value. `where` names the
+ * file (or "FILE: header") in the sentence. *out is a new reference. */
+ds_status ds_json_parse(json_t **out, const char *bytes, size_t length, const char *where) DS_MUST_CHECK;
+/* Reads a whole regular file of at most `limit` bytes (a larger one is an error) into memory; *bytes is NUL-terminated
+ * beyond `length` and freed with free(). */
+ds_status ds_read_file(char **bytes, size_t *length, const char *path, uint64_t limit) DS_MUST_CHECK;
+
+/* ---- checkpoints -------------------------------------------------------------------------------------------------------- */
+
+enum { DS_MAX_RANK = 8 };
+
+/* Element types as stored. Only the four floating ones can be read; the others are listed for `inspect`. */
+typedef enum ds_dtype {
+    DS_DTYPE_F32,
+    DS_DTYPE_F64,
+    DS_DTYPE_F16,
+    DS_DTYPE_BF16,  /* readable */
+    DS_DTYPE_OTHER, /* known to the format, not readable: see dtype_name */
+} ds_dtype;
+
+/* One tensor of a checkpoint. Views into the checkpoint: valid until ds_checkpoint_close. */
+typedef struct ds_tensor {
+    const char *name;        /* wrapper prefixes ("module.", "_orig_mod.") stripped */
+    const char *stored_name; /* as in the file */
+    const char *file;        /* path of the file that holds it, for messages */
+    const char *record;      /* zip record ("data/20"), or "" */
+    const char *dtype_name;  /* the format-neutral spelling: "F32", "BF16", "I64", ... */
+    ds_dtype dtype;
+    size_t rank;
+    uint64_t shape[DS_MAX_RANK];
+    int64_t stride[DS_MAX_RANK]; /* in elements, >= 0; row-major contiguous for safetensors */
+    uint64_t count;              /* product of shape */
+    size_t file_index;           /* 0 .. ds_checkpoint_files - 1 */
+    uint64_t offset;             /* byte offset in the file of element [0,...,0] */
+    uint64_t extent;             /* elements from the first to the last addressed one, inclusive; 0 when count is 0 */
+} ds_tensor;
+
+typedef struct ds_checkpoint ds_checkpoint;
+
+/* Opens a model directory or one weight file (MODEL.md "How checkpoints arrive"; precedence: FORMATS section 3).
+ * `config_path` may be NULL for a directory (its config.json) and for a training checkpoint or weight file with a config.json
+ * beside it; otherwise a missing configuration is an error. Checked: everything of FORMATS section 6. */
+ds_status ds_checkpoint_open(ds_checkpoint **out, const char *path, const char *config_path) DS_MUST_CHECK;
+void ds_checkpoint_close(ds_checkpoint **checkpoint); /* sets NULL; NULL is fine */
+
+const char *ds_checkpoint_path(const ds_checkpoint *checkpoint);   /* as given by the caller */
+const char *ds_checkpoint_format(const ds_checkpoint *checkpoint); /* "safetensors", "sharded safetensors", "torch zip", ... */
+const char *ds_checkpoint_config_path(const ds_checkpoint *checkpoint); /* for messages */
+const json_t *ds_checkpoint_config(const ds_checkpoint *checkpoint);    /* the parsed configuration: an object */
+size_t ds_checkpoint_files(const ds_checkpoint *checkpoint);
+const char *ds_checkpoint_file(const ds_checkpoint *checkpoint, size_t index); /* path */
+
+/* Tensors in order of name (bytewise). */
+size_t ds_checkpoint_count(const ds_checkpoint *checkpoint);
+const ds_tensor *ds_checkpoint_tensor(const ds_checkpoint *checkpoint, size_t index);
+const ds_tensor *ds_checkpoint_find(const ds_checkpoint *checkpoint, const char *name); /* NULL when absent; O(log n) */
+
+/* Where one tensor's values go, row-major, converted to `precision`. Either `destination` (count elements, written in place:
+ * an F32 tensor read as DS_F32 is not copied a second time) or `sink`, called with consecutive chunks in element order. */
+typedef struct ds_tensor_read {
+    const ds_tensor *tensor;
+    ds_precision precision;
+    void *destination;
+    ds_status (*sink)(void *context, const void *values, uint64_t first, size_t count);
+    void *context;
+} ds_tensor_read;
+
+/* Reads the wanted tensors in one pass over every file, front to back, hashing all of it. Tensors that share storage (tied
+ * heads) are each delivered. Reading with count 0 only hashes. May be called once more for other tensors. Scratch memory is
+ * bounded (a few MiB plus the extent of any tensor that is not contiguous). */
+ds_status ds_checkpoint_read(ds_checkpoint *checkpoint, const ds_tensor_read *reads, size_t count) DS_MUST_CHECK;
+
+/* 64 hexadecimal digits, after ds_checkpoint_read. One file: its SHA-256, as `sha256sum` prints. Shards: the SHA-256 of the
+ * lines "<digest>  <file name>\n" in order of file name, as `sha256sum SHARDS | sha256sum` prints from inside the folder. */
+const char *ds_checkpoint_sha256(const ds_checkpoint *checkpoint);
+const char *ds_checkpoint_file_sha256(const ds_checkpoint *checkpoint, size_t index);
+
+/* ---- tokens ------------------------------------------------------------------------------------------------------------- */
+
+/* Token ids behind one interface: raw uint16, llm.c shard or .npy (FORMATS section 4), or ids made from text. */
+typedef struct ds_tokens ds_tokens;
+
+/* vocab bounds every id: reading one that is >= vocab fails naming its position. */
+ds_status ds_tokens_open(ds_tokens **out, const char *path, uint64_t vocab) DS_MUST_CHECK;
+void ds_tokens_close(ds_tokens **tokens); /* sets NULL; NULL is fine */
+const char *ds_tokens_path(const ds_tokens *tokens);
+const char *ds_tokens_sha256(const ds_tokens *tokens); /* of the file as stored (for text: of the text), 64 digits */
+uint64_t ds_tokens_count(const ds_tokens *tokens);
+/* ids[0 .. count) <- ids first .. first + count of the file. */
+ds_status ds_tokens_read(ds_tokens *tokens, uint32_t *ids, uint64_t first, size_t count) DS_MUST_CHECK;
+
+/* ---- tokenizers ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct ds_tokenizer ds_tokenizer;
+/* `path`: a nanoGPT meta.pkl (characters), or a folder with GPT-2's vocab.json and merges.txt (byte-pair encoding). */
+ds_status ds_tokenizer_open(ds_tokenizer **out, const char *path) DS_MUST_CHECK;
+void ds_tokenizer_close(ds_tokenizer **tokenizer); /* sets NULL; NULL is fine */
+uint64_t ds_tokenizer_vocab(const ds_tokenizer *tokenizer);
+/* Encodes UTF-8 text; *ids is freed with free(). Special-token spellings are ordinary text. A character outside a meta.pkl,
+ * or malformed UTF-8, is an error naming `where` and the byte position. */
+ds_status ds_tokenizer_encode(const ds_tokenizer *tokenizer, uint32_t **ids, size_t *count, const char *text, size_t length,
+                              const char *where) DS_MUST_CHECK;
+/* The bytes one id stands for (not always well-formed UTF-8 alone); NULL when the id does not exist. */
+const char *ds_tokenizer_piece(const ds_tokenizer *tokenizer, uint32_t id, size_t *length);
+/* Tokens of a text file through a tokenizer; ids are bounded by vocab as in ds_tokens_open. */
+ds_status ds_tokens_from_text(ds_tokens **out, const char *text_path, const ds_tokenizer *tokenizer,
+                              uint64_t vocab) DS_MUST_CHECK;
+
+#endif

@@ -1,0 +1,175 @@
+/* model: a DDL checkpoint as a typed specification, a parameter table and the computation of MODEL.md.
+ *
+ * Shapes: B sequences, T tokens, d hidden, dv value channels, S = 2 * layers sublayers, V vocabulary.
+ * State layout inside the library: (B, T, dv, d), one contiguous plane of d features per value channel, so that every step of
+ * the delta update is a unit-stride operation on planes; element [b][t][j][i] is the published X[b][t][i][j].
+ * Arrays typed void * hold float or double according to the model's precision. */
+#ifndef DELTASCOPE_MODEL_H
+#define DELTASCOPE_MODEL_H
+
+#include "deltascope/base.h"
+#include "deltascope/io.h"
+
+/* ---- specification --------------------------------------------------------------------------------------------------------
+ */
+
+typedef enum ds_compressor { DS_COMPRESS_NONE, DS_COMPRESS_TC, DS_COMPRESS_CC } ds_compressor;
+typedef enum ds_activation { DS_ACT_IDENTITY, DS_ACT_SILU, DS_ACT_RELU, DS_ACT_ELU1 } ds_activation;
+
+/* MODEL.md "config.json keys and defaults" plus what only tensor names and shapes tell. */
+typedef struct ds_spec {
+    size_t vocab, layers, hidden, heads, head_dim, mlp_hidden, block_size;
+    bool delta;                        /* false: the additive baseline */
+    size_t value_channels;             /* dv; 1 for scalar state and for the baseline */
+    ds_compressor compressor;          /* DS_COMPRESS_NONE exactly when value_channels' state is scalar */
+    bool input_conv;                   /* EC: X_0 is a short convolution of the embeddings */
+    size_t state_kernel, input_kernel; /* taps; 0 when unused */
+    bool state_kernel_causal;          /* CC: ddl_state_dv_shortconv_causal */
+    bool qk_norm, head_norm, output_gate, k_shift, v_shift;
+    ds_activation q_activation, k_activation, v_activation;
+    size_t rotary_dim; /* even, <= head_dim */
+    double rope_base;
+    double norm_eps;        /* pre-norms, final norm, q/k norms, head norm: 1e-5 */
+    double output_norm_eps; /* o_norm: rms_norm_eps */
+    double k_eps;
+    bool gate_two_layer;
+    size_t gate_hidden;
+    bool value_sigmoid, value_constant;
+    double value_scale, value_constant_value;
+    double residual_mult; /* m */
+    double logit_scale;
+    bool newer_names; /* which generation of parameter names was found */
+} ds_spec;
+
+const char *ds_spec_variant(const ds_spec *spec); /* "additive", "ddl-scalar", "ddl-tc", "ddl-tc-ec", "ddl-cc", "ddl-cc-ec" */
+static inline size_t ds_spec_sublayers(const ds_spec *spec) { return 2 * spec->layers; }
+/* "3.attn", "3.mlp": CONTRACT name of sublayer s, into at least 32 bytes; returns `name`. */
+char *ds_sublayer_name(char name[32], size_t sublayer);
+
+/* From configuration and tensor names, ranks and shapes; contradictions are DS_ERR_INPUT naming key, tensor, found, expected.
+ */
+ds_status ds_spec_detect(ds_spec *spec, const ds_checkpoint *checkpoint) DS_MUST_CHECK;
+/* The paper's reported sizes ("small" 124M, "medium" 353M) of a variant, for bench. */
+ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant) DS_MUST_CHECK;
+
+/* ---- parameters ------------------------------------------------------------------------------------------------------------
+ */
+
+typedef enum ds_group {
+    DS_GROUP_EMBEDDING,
+    DS_GROUP_ATTENTION,
+    DS_GROUP_MLP,
+    DS_GROUP_DELTA,
+    DS_GROUP_COMPRESSOR,
+    DS_GROUP_NORMS,
+    DS_GROUP_COUNT
+} ds_group;
+const char *ds_group_name(ds_group group); /* CONTRACT names: "embedding", "attention", ... */
+
+/* One learned tensor the model uses, in a fixed order (embedding, layers front to back, final norm, readout, head). */
+typedef struct ds_parameter {
+    const char *name; /* as the checkpoint spells it after prefix stripping */
+    const char *role; /* a phrase for people: "token embedding", "query projection of layer 3", ... */
+    ds_group group;
+    size_t rank;
+    size_t shape[DS_MAX_RANK]; /* as stored */
+    size_t count;              /* product */
+    void *values;              /* (count), row-major as stored, of the model's precision */
+} ds_parameter;
+
+typedef struct ds_model ds_model;
+
+/* Loads weights in one pass over the checkpoint. A NaN or infinity anywhere, a tensor of another shape, a missing tensor or an
+ * output head that differs from the embedding is DS_ERR_INPUT naming it. */
+ds_status ds_model_load(ds_model **out, ds_checkpoint *checkpoint, ds_precision precision) DS_MUST_CHECK;
+/* Initialised as the published code does (for bench and null models): normal weights, gates at ddl_beta_init. */
+ds_status ds_model_random(ds_model **out, const ds_spec *spec, ds_precision precision, uint64_t seed) DS_MUST_CHECK;
+void ds_model_free(ds_model **model); /* sets NULL; NULL is fine */
+const ds_spec *ds_model_spec(const ds_model *model);
+ds_precision ds_model_precision(const ds_model *model);
+size_t ds_model_parameters(const ds_model *model);
+const ds_parameter *ds_model_parameter(const ds_model *model, size_t index);
+uint64_t ds_model_parameter_count(const ds_model *model); /* learned numbers in all, a tied head counted once */
+/* Call after changing parameter values in place, so that folded weights follow (finite differences, null models). */
+void ds_model_refresh(ds_model *model);
+
+/* Floating-point operations of one forward pass per token at window length T: matrix products 2mnk, attention at half the
+ * square. Training counts three times as many. */
+double ds_spec_forward_flops_per_token(const ds_spec *spec, size_t length);
+
+/* ---- forward
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+/* What a sublayer's gate does during a pass (CONTRACT "ablate"). In the additive baseline only LEARNED and FIXED 0 exist. */
+typedef enum ds_gate_mode { DS_GATE_LEARNED, DS_GATE_FIXED, DS_GATE_WRITE_ONLY, DS_GATE_ERASE_ONLY } ds_gate_mode;
+typedef struct ds_gate {
+    ds_gate_mode mode;
+    double beta; /* for DS_GATE_FIXED: 0 closed, 1 open, 2 reflect, or a mean */
+} ds_gate;
+
+/* B windows of T tokens, all of one length. */
+typedef struct ds_batch {
+    const uint32_t *tokens;  /* (B, T) */
+    const uint32_t *targets; /* (B, T) */
+    size_t sequences, length;
+} ds_batch;
+
+/* What one sublayer did to every token of a batch, delivered after it has run. Arrays are valid during the call only; those
+ * not asked for are NULL. With a closed gate everything but the state is still what the weights say, beta being 0. */
+enum {
+    DS_OBSERVE_GATES = 1,      /* the double arrays */
+    DS_OBSERVE_DIRECTIONS = 2, /* k */
+    DS_OBSERVE_STATES = 4,     /* before, after */
+};
+typedef struct ds_observation {
+    size_t sublayer, sequences, length, hidden, value_channels;
+    ds_precision precision;
+    const double *beta;          /* (B,T)    gate as applied */
+    const double *k_norm2;       /* (B,T)    |k|^2 */
+    const double *readout;       /* (B,T,dv) k^T X before the update */
+    const double *readout_after; /* (B,T,dv) k^T X after the update, read again from the new state */
+    const double *target;        /* (B,T,dv) v */
+    const double *state_norm;    /* (B,T)    Frobenius norm of X before */
+    const double *edit_norm;     /* (B,T)    Frobenius norm of X after - X before */
+    const void *k;               /* (B,T,d)  direction */
+    const void *before, *after;  /* (B,T,dv,d) */
+} ds_observation;
+typedef struct ds_observer {
+    unsigned wants;                                                          /* DS_OBSERVE_* */
+    ds_status (*sublayer)(void *context, const ds_observation *observation); /* on the calling thread, sublayers in order */
+    void *context;
+} ds_observer;
+
+/* Buffers for batches of up to `sequences` windows of up to `length` tokens; also holds each thread's scratch. */
+typedef struct ds_workspace ds_workspace;
+ds_status ds_workspace_new(ds_workspace **out, const ds_model *model, size_t sequences, size_t length) DS_MUST_CHECK;
+void ds_workspace_free(ds_workspace **workspace); /* sets NULL; NULL is fine */
+/* How many windows of `length` a batch should hold so that all threads are busy and the buffers stay within a few hundred MiB.
+ * Results do not depend on it. */
+size_t ds_batch_sequences(const ds_model *model, size_t length);
+
+/* X_0 (B,T,dv,d) of a batch. */
+ds_status ds_embed(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, void *state) DS_MUST_CHECK;
+/* Applies sublayers first .. last-1 to `state` in place. `gates` has S entries or is NULL (all learned); `observer` may be
+ * NULL. NaN or infinity in the new state is DS_ERR_INPUT naming sublayer, sequence (within the batch) and position. The bits of
+ * the result depend on each window alone: not on the number of threads, nor on the other windows of the batch. */
+ds_status ds_sublayers(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, void *state, size_t first,
+                       size_t last, const ds_gate *gates, const ds_observer *observer) DS_MUST_CHECK;
+/* hidden (B,T,d) <- RMSNorm(readout(state)): what the output head multiplies. */
+ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *state,
+                     void *hidden) DS_MUST_CHECK;
+/* nll (B,T) <- cross entropy of each target, natural log, without keeping logits. */
+ds_status ds_head_loss(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *hidden,
+                       double *nll) DS_MUST_CHECK;
+/* For each of `cases` hidden arrays: nll[c] (B,T), and kl[c] (B,T) = KL(intact || case) per token. The intact logits are
+ * computed once for all cases, block by block. kl may be NULL, as may its entries. */
+ds_status ds_head_compare(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *intact,
+                          size_t cases, const void *const *hidden, double *const *nll, double *const *kl) DS_MUST_CHECK;
+/* logits (count, V) of rows first .. first+count-1 of hidden (B*T, d). */
+ds_status ds_head_logits(ds_workspace *workspace, const ds_model *model, const void *hidden, size_t first, size_t count,
+                         void *logits) DS_MUST_CHECK;
+/* embed, all sublayers, readout, loss: the common case. nll (B,T). */
+ds_status ds_forward(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_gate *gates,
+                     const ds_observer *observer, double *nll) DS_MUST_CHECK;
+
+#endif
