@@ -1,0 +1,63 @@
+/* The loaded model as the forward and backward passes see it: typed access to the parameter table, no names. Private to the
+ * model room.
+ *
+ * Every `const ds_parameter *` below points into model->parameters (so `p - model->parameters` is its index, for gradients) and
+ * is NULL when this model has no such tensor. Their `values` are row-major as stored, of the model's precision; Linear weights
+ * are (out, in). Compressor, readout and input convolution weights are stored with feature and channel interleaved, in three
+ * shapes; kernels use the planes of ds_taps instead, which ds_model_refresh recomputes. */
+#ifndef DELTASCOPE_MODEL_INTERNAL_H
+#define DELTASCOPE_MODEL_INTERNAL_H
+
+#include "deltascope/model.h"
+
+/* The delta rule of one sublayer: gate beta(c) and value v(x_in). */
+typedef struct ds_delta_weights {
+    const ds_parameter *beta, *beta_bias;              /* (1,d), (1): one linear layer */
+    const ds_parameter *beta_in, *beta_out, *out_bias; /* (g,d), (1,g), (1): two layers; then the pair above is NULL */
+    const ds_parameter *value, *value_bias;            /* (dv,d), (dv); NULL when the value is constant */
+} ds_delta_weights;
+
+/* A compressor, a readout or the input convolution. K = spec.state_kernel, or spec.input_kernel for the input.
+ *   TC     taps (dv,K,d): taps[j][s][i] = w[i,j,s];  read (dv)
+ *   CC     taps (dv,d):   taps[v][i] = w_eff[i,v] = sum_a read[a] w[i, left+v-a];  read is folded in
+ *   input  taps (dv,K,d): as TC;  read is NULL */
+typedef struct ds_taps {
+    const ds_parameter
+        *weight; /* CC (d,K); TC and input (d*dv,K), (d*dv,1,K) or (d,dv,K): row i*dv+j, all the same memory order */
+    const ds_parameter *read; /* (dv) */
+    void *taps;               /* derived, 64-byte aligned, of the model's precision; NULL when the model has none */
+} ds_taps;
+
+typedef struct ds_layer_weights {
+    ds_taps compress;                                    /* expanded state only; used before attention and before the MLP */
+    const ds_parameter *ln_1, *ln_2;                     /* (d) */
+    const ds_parameter *query, *key, *value, *attention; /* (H*h,d) x 3, (d,H*h) */
+    const ds_parameter *key_shift, *value_shift;         /* (H,d) */
+    const ds_parameter *query_norm, *key_norm;           /* (h): q_rms, k_rms */
+    const ds_parameter *head_norm, *output_norm;         /* (h): subln, o_norm */
+    const ds_parameter *output_gate;                     /* (H*h,d): g_proj */
+    const ds_parameter *gate, *up, *down;                /* (f,d), (f,d), (d,f): mlp = down (silu(gate c) * (up c)) */
+    ds_delta_weights delta[2];                           /* 0 attention, 1 MLP; all NULL in the additive baseline */
+} ds_layer_weights;
+
+typedef struct ds_label {
+    char name[64], role[64];
+} ds_label;
+
+struct ds_model {
+    ds_spec spec;
+    ds_precision precision;
+    size_t parameter_count;
+    ds_parameter *parameters; /* in table order */
+    ds_label *labels;         /* the strings of parameters[i] */
+    void *values;             /* one block for all parameters, each starting at a 64-byte boundary */
+    void *derived;            /* one block for all taps, likewise */
+
+    const ds_parameter *embedding;  /* (V,d): token embedding and, tied, output head */
+    ds_taps input;                  /* EC, else all NULL */
+    ds_taps readout;                /* expanded state only */
+    const ds_parameter *final_norm; /* (d) */
+    ds_layer_weights *layers;       /* (layers) */
+};
+
+#endif
