@@ -1,0 +1,16 @@
+/* The command table. */
+#include <string.h>
+
+#include "command.h"
+
+const ds_command *const ds_commands[] = {
+    &ds_command_completion,
+};
+const size_t ds_command_count = sizeof ds_commands / sizeof ds_commands[0];
+
+const ds_command *ds_command_find(const char *name) {
+    for (size_t i = 0; i < ds_command_count; i++) {
+        if (strcmp(ds_commands[i]->name, name) == 0) return ds_commands[i];
+    }
+    return NULL;
+}
