@@ -66,7 +66,83 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPER_OBJECTS) $(COMMAND_OBJECTS) $(BUIL
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-.PHONY: all help clean
+
+## make               the program (build/deltascope) and the library (build/libdeltascope.a)
+## make deps          install the Debian packages that are missing (apt, with sudo when not root)
+## make demo          audit the trained checkpoint in fixtures/ and write a report with figures into demo/
+## make check         build and run the tests
+## make check-san     the same under AddressSanitizer and UndefinedBehaviorSanitizer
+## make check-clang   build everything with clang, warnings as errors
+## make check-long    the long property tests
+## make layers        check that every room includes only lower rooms
+## make bench         speed of every stage beside the machine's own matrix product
+## make install       into PREFIX (/usr/local)
+## make format        clang-format everything
+.PHONY: all help deps deps-check demo check tests check-san check-clang check-long layers headers bench install uninstall format clean
+
+define install_packages
+	@missing=; for p in $(1); do \
+	    [ "$$(dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	    echo "installing:$$missing"; as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+	    $$as_root apt-get update -qq && \
+	    $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+endef
+
+deps:
+	$(call install_packages,$(PACKAGES))
+deps-check: deps
+	$(call install_packages,$(CHECK_PACKAGES))
+
+# The compiler itself may be among the missing packages, so each promise installs first and builds in a second make.
+check: deps
+	@$(MAKE) --no-print-directory layers headers tests
+
+tests: all $(TESTS)
+	@failed=; for t in $(TESTS); do echo "== $$(basename $$t)"; DELTASCOPE=$(BUILD)/deltascope $$t || failed="$$failed $$(basename $$t)"; done; \
+	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; fi; echo "all test programs passed: $(words $(TESTS))"
+
+SAN = BUILD=build-san OPT="-O1 -g -fno-omit-frame-pointer" HARDEN=-fPIE SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all"
+check-san: deps
+	@ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 $(MAKE) --no-print-directory $(SAN) tests
+
+check-clang: deps-check
+	@$(MAKE) --no-print-directory CC=clang BUILD=build-clang all $(patsubst $(BUILD)/%,build-clang/%,$(TESTS))
+
+check-long: deps
+	@$(MAKE) --no-print-directory all $(LONG_TESTS)
+	@for t in $(LONG_TESTS); do echo "== $$(basename $$t)"; DELTASCOPE=$(BUILD)/deltascope $$t || exit 1; done
+
+layers:
+	@tests/layers.sh
+
+# Each public header compiles alone.
+headers:
+	@for h in $(wildcard include/deltascope/*.h); do $(CC) $(CPPFLAGS) -std=c11 $(WARNINGS) -fsyntax-only -x c $$h || exit 1; done
+
+bench: deps
+	@$(MAKE) --no-print-directory all
+	$(BUILD)/deltascope bench
+
+demo: deps
+	@$(MAKE) --no-print-directory all
+	plots/demo.sh $(BUILD)/deltascope
+
+install: all
+	install -D -m 755 $(BUILD)/deltascope $(DESTDIR)$(PREFIX)/bin/deltascope
+	install -D -m 644 $(BUILD)/libdeltascope.a $(DESTDIR)$(PREFIX)/lib/libdeltascope.a
+	install -d $(DESTDIR)$(PREFIX)/include/deltascope $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 644 $(wildcard include/deltascope/*.h) $(DESTDIR)$(PREFIX)/include/deltascope
+	$(BUILD)/deltascope completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/deltascope
+
+uninstall:
+	rm -rf $(DESTDIR)$(PREFIX)/include/deltascope
+	rm -f $(DESTDIR)$(PREFIX)/bin/deltascope $(DESTDIR)$(PREFIX)/lib/libdeltascope.a \
+	      $(DESTDIR)$(PREFIX)/share/bash-completion/completions/deltascope
+
+format:
+	clang-format -i $(wildcard src/*/*.[ch] include/deltascope/*.h analysis/*.[ch] tests/*.[ch])
+
 .SECONDARY:
 clean:
 	rm -rf $(BUILD) build-san build-clang demo
