@@ -1,0 +1,138 @@
+/* stats: sums, summaries, quantiles, histograms, correlation, paired bootstrap. The only room that uses GSL.
+ *
+ * Everything here is deterministic: the same values in the same order give the same bits, whatever the number of threads. */
+#ifndef DELTASCOPE_STATS_H
+#define DELTASCOPE_STATS_H
+
+#include "deltascope/base.h"
+
+/* ---- sums ------------------------------------------------------------------------------------------------------------------
+ */
+
+/* A sum carried in twice the working precision: high + low, low at most half an ulp of high (Knuth's two-sum after every
+ * addition). The rounding error of n additions is below u |sum| + 2 n u^2 sum|x_i|, u = 2^-53. Zero-initialise. */
+typedef struct ds_sum {
+    double high, low;
+} ds_sum;
+
+static inline void ds_sum_add(ds_sum *sum, double x) {
+    double s = sum->high + x, b = s - sum->high;
+    double tail = ((sum->high - (s - b)) + (x - b)) + sum->low;
+    sum->high = s + tail;
+    sum->low = tail - (sum->high - s);
+}
+static inline double ds_sum_value(const ds_sum *sum) { return sum->high + sum->low; }
+
+/* Of values[count]; NaN when count is 0. */
+double ds_mean(const double *values, size_t count);
+double ds_rms(const double *values, size_t count); /* sqrt(mean of squares) */
+
+/* ---- summary
+ * ----------------------------------------------------------------------------------------------------------------- */
+
+enum { DS_QUANTILES = 7, DS_SUMMARY_CAPACITY = 1 << 17 };
+/* 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99 and how CONTRACT spells them. */
+extern const double ds_quantile_levels[DS_QUANTILES];
+extern const char *const ds_quantile_names[DS_QUANTILES];
+
+/* CONTRACT's statistics object. All NaN when count is 0. With an infinity among the values mean is infinite (or NaN when both
+ * signs occur) and std NaN; min, max and quantiles stay meaningful. */
+typedef struct ds_statistics {
+    uint64_t count;
+    double mean, std; /* population: divided by count */
+    double min, max;
+    double quantiles[DS_QUANTILES]; /* linear interpolation between order statistics x_(i), i = level * (count - 1) */
+    double quantile_rank_error;     /* 0: exact. Otherwise each quantile is an element whose rank is off by at most this
+                                       fraction of count, a proved worst case */
+} ds_statistics;
+
+/* Streaming statistics of one quantity. Mean and std come from twice-working-precision sums about the first value: correct
+ * to a few ulp even when std is 1e-12 of the mean. Quantiles are exact while count <= capacity; beyond that the same memory
+ * holds the buffers of Manku, Rajagopalan and Lindsay's deterministic sketch (SIGMOD 1998), whose rank error is tracked:
+ * 0.0003 of count at 30 million values and the default capacity. Memory grows to 8 * capacity bytes and no further.
+ * Fields are private; zero-initialised is a valid argument of ds_summary_release. */
+typedef struct ds_summary {
+    struct ds_summary_moments {
+        uint64_t count;
+        double origin;       /* the first value */
+        ds_sum sum, squares; /* of x - origin and its square */
+        uint64_t plus_infinities, minus_infinities;
+        double min, max;
+    } moments;
+    struct ds_sketch *sketch;
+} ds_summary;
+
+/* `capacity`: how many values to hold before approximating (0: DS_SUMMARY_CAPACITY), rounded up to a power of two, at least
+ * 256. */
+ds_status ds_summary_init(ds_summary *summary, size_t capacity) DS_MUST_CHECK;
+void ds_summary_release(ds_summary *summary);
+/* Adds values[count] in order. A NaN is refused (DS_ERR_INPUT naming its index among all values added so far), nothing of
+ * this call having been added. */
+ds_status ds_summary_add(ds_summary *summary, const double *values, size_t count) DS_MUST_CHECK;
+/* Adds all that `other` (same capacity) has seen; `other` is unchanged up to the order of what it holds. */
+ds_status ds_summary_merge(ds_summary *summary, ds_summary *other) DS_MUST_CHECK;
+uint64_t ds_summary_count(const ds_summary *summary);
+/* So far; more values may follow. Sorts in place, allocates nothing. */
+ds_statistics ds_summary_statistics(ds_summary *summary);
+/* One quantile, level in [0, 1]; NaN when empty. */
+double ds_summary_quantile(ds_summary *summary, double level);
+/* Of an array at once, exact, values unchanged. NaN is refused as by ds_summary_add. */
+ds_status ds_statistics_compute(ds_statistics *out, const double *values, size_t count) DS_MUST_CHECK;
+
+/* ---- histogram
+ * --------------------------------------------------------------------------------------------------------------- */
+
+/* Bin i counts edges[i] <= x < edges[i+1]; the last bin also counts x = edges[bins] (numpy's convention). */
+typedef struct ds_histogram {
+    size_t bins;
+    double *edges;         /* (bins + 1), increasing; edges[i] = low + (high - low) * i / bins */
+    uint64_t *counts;      /* (bins) */
+    uint64_t below, above; /* values outside [low, high], infinities included */
+} ds_histogram;
+
+ds_status ds_histogram_init(ds_histogram *histogram, double low, double high, size_t bins) DS_MUST_CHECK;
+void ds_histogram_release(ds_histogram *histogram);
+/* A NaN is refused (DS_ERR_INPUT), nothing of this call having been counted. */
+ds_status ds_histogram_add(ds_histogram *histogram, const double *values, size_t count) DS_MUST_CHECK;
+/* Adds the counts of `other`, which has the same edges. */
+ds_status ds_histogram_merge(ds_histogram *histogram, const ds_histogram *other) DS_MUST_CHECK;
+
+/* ---- comparison of two conditions over sequences
+ * ------------------------------------------------------------------------------- */
+
+enum { DS_BOOTSTRAP_RESAMPLES = 10000 };
+
+/* The mean of paired differences, what a resampling of sequences says about it, and how surprising it would be by chance. */
+typedef struct ds_paired {
+    double mean;
+    double low, high; /* 95% interval of the mean; NaN when there is one sequence */
+    double p_value;   /* two-sided; NaN when there is one sequence */
+} ds_paired;
+
+/* Row c of differences (cases, n) holds case c's per-sequence differences; each row gives what it would give alone: all rows
+ * are resampled with the same drawn sequences (`resamples`, 0 for the default, from `seed` by GSL's Mersenne twister).
+ *   Interval: bias-corrected and accelerated bootstrap (BCa; Efron 1987), the acceleration from the jackknife, which for a
+ *   mean is skewness / (6 sqrt(n)); an interval of width 0 when all differences are equal.
+ *   p-value: Fisher's sign-flip test of mean 0: the share of sign patterns with |mean| at least the one seen. All 2^n patterns
+ *   when they number no more than `resamples`, otherwise (1 + hits) / (1 + resamples) over random ones. Unlike a bootstrap
+ *   p-value it keeps its level for few sequences: with n = 4 it cannot fall below 1/8.
+ * NaN or infinity among the differences is DS_ERR_INPUT naming case and sequence. */
+ds_status ds_paired_bootstrap(ds_paired *out, const double *differences, size_t cases, size_t n, size_t resamples,
+                              uint64_t seed) DS_MUST_CHECK;
+
+/* Holm's step-down adjustment over the p_values that are not NaN (those stay NaN and are not counted as hypotheses). adjusted
+ * may be p_values. */
+ds_status ds_holm_adjust(double *adjusted, const double *p_values, size_t count) DS_MUST_CHECK;
+
+/* ---- correlation
+ * ------------------------------------------------------------------------------------------------------------- */
+
+typedef struct ds_correlation {
+    double coefficient; /* NaN when n < 2 or one side is constant */
+    double low, high;   /* 95%, by Fisher's z; NaN when n < 4 */
+} ds_correlation;
+ds_status ds_pearson(ds_correlation *out, const double *x, const double *y, size_t n) DS_MUST_CHECK;
+/* Of midranks; standard error of z sqrt((1 + r^2/2) / (n - 3)) (Bonett and Wright 2000). */
+ds_status ds_spearman(ds_correlation *out, const double *x, const double *y, size_t n) DS_MUST_CHECK;
+
+#endif
