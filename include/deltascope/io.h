@@ -13,8 +13,9 @@
 /* ---- JSON from strangers ------------------------------------------------------------------------------------------------ */
 
 /* Parses exactly one JSON value (surrounding white space allowed). Stricter than RFC 8259 leaves open: well-formed UTF-8,
- * no duplicate keys, no NaN or infinity, no NUL in strings, nesting at most 100, nothing after the value. `where` names the
- * file (or "FILE: header") in the sentence. *out is a new reference. */
+ * no duplicate keys (after unescaping), no NaN or infinity, no number beyond double or int64_t, no NUL in names or strings,
+ * nesting at most 100, a tree of at most 512 MiB (estimated before parsing), nothing after the value. `where` names the file
+ * (or "FILE: header") in the sentence. *out is a new reference. */
 ds_status ds_json_parse(json_t **out, const char *bytes, size_t length, const char *where) DS_MUST_CHECK;
 /* Reads a whole regular file of at most `limit` bytes (a larger one is an error) into memory; *bytes is NUL-terminated
  * beyond `length` and freed with free(). */
