@@ -10,8 +10,7 @@
 #include "deltascope/base.h"
 #include "deltascope/io.h"
 
-/* ---- specification --------------------------------------------------------------------------------------------------------
- */
+/* ---- specification --------------------------------------------------------------------------------------------------- */
 
 typedef enum ds_compressor { DS_COMPRESS_NONE, DS_COMPRESS_TC, DS_COMPRESS_CC } ds_compressor;
 typedef enum ds_activation { DS_ACT_IDENTITY, DS_ACT_SILU, DS_ACT_RELU, DS_ACT_ELU1 } ds_activation;
@@ -29,7 +28,8 @@ typedef struct ds_spec {
     ds_activation q_activation, k_activation, v_activation;
     size_t rotary_dim; /* even, <= head_dim */
     double rope_base;
-    double norm_eps;        /* pre-norms, final norm, q/k norms, head norm: 1e-5 */
+    double norm_eps;        /* pre-norms, final norm: 1e-5, in the additive baseline rms_norm_eps */
+    double head_norm_eps;   /* q/k norms, head norm: 1e-5 */
     double output_norm_eps; /* o_norm: rms_norm_eps */
     double k_eps;
     bool gate_two_layer;
@@ -38,7 +38,8 @@ typedef struct ds_spec {
     double value_scale, value_constant_value;
     double residual_mult; /* m */
     double logit_scale;
-    bool newer_names; /* which generation of parameter names was found */
+    bool newer_names;                                             /* which generation of parameter names was found */
+    double gate_init, embedding_init_std, hidden_init_std_factor; /* for weights at initialisation */
 } ds_spec;
 
 const char *ds_spec_variant(const ds_spec *spec); /* "additive", "ddl-scalar", "ddl-tc", "ddl-tc-ec", "ddl-cc", "ddl-cc-ec" */
@@ -46,14 +47,13 @@ static inline size_t ds_spec_sublayers(const ds_spec *spec) { return 2 * spec->l
 /* "3.attn", "3.mlp": CONTRACT name of sublayer s, into at least 32 bytes; returns `name`. */
 char *ds_sublayer_name(char name[32], size_t sublayer);
 
-/* From configuration and tensor names, ranks and shapes; contradictions are DS_ERR_INPUT naming key, tensor, found, expected.
- */
+/* From configuration and tensor names, ranks and shapes. Every tensor the model needs is looked up and its shape and dtype are
+ * compared: DS_ERR_INPUT naming key or tensor, found, expected. Tensors it does not need are no error. */
 ds_status ds_spec_detect(ds_spec *spec, const ds_checkpoint *checkpoint) DS_MUST_CHECK;
 /* The paper's reported sizes ("small" 124M, "medium" 353M) of a variant, for bench. */
 ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant) DS_MUST_CHECK;
 
-/* ---- parameters ------------------------------------------------------------------------------------------------------------
- */
+/* ---- parameters ------------------------------------------------------------------------------------------------------ */
 
 typedef enum ds_group {
     DS_GROUP_EMBEDDING,
@@ -66,7 +66,8 @@ typedef enum ds_group {
 } ds_group;
 const char *ds_group_name(ds_group group); /* CONTRACT names: "embedding", "attention", ... */
 
-/* One learned tensor the model uses, in a fixed order (embedding, layers front to back, final norm, readout, head). */
+/* One learned tensor the model uses, in a fixed order: embedding, input convolution, layers front to back, readout, final norm.
+ * The output head is the embedding. */
 typedef struct ds_parameter {
     const char *name; /* as the checkpoint spells it after prefix stripping */
     const char *role; /* a phrase for people: "token embedding", "query projection of layer 3", ... */
@@ -78,6 +79,14 @@ typedef struct ds_parameter {
 } ds_parameter;
 
 typedef struct ds_model ds_model;
+
+/* How a checkpoint stores the output head that is tied to the embedding. */
+typedef enum ds_head_tie {
+    DS_HEAD_ABSENT,
+    DS_HEAD_SHARED,    /* the same bytes */
+    DS_HEAD_EQUAL,     /* another copy, bit for bit equal after conversion */
+    DS_HEAD_DIFFERENT, /* not usable: the model is tied */
+} ds_head_tie;
 
 /* Loads weights in one pass over the checkpoint. A NaN or infinity anywhere, a tensor of another shape, a missing tensor or an
  * output head that differs from the embedding is DS_ERR_INPUT naming it. */
@@ -97,8 +106,7 @@ void ds_model_refresh(ds_model *model);
  * square. Training counts three times as many. */
 double ds_spec_forward_flops_per_token(const ds_spec *spec, size_t length);
 
-/* ---- forward
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- forward --------------------------------------------------------------------------------------------------------- */
 
 /* What a sublayer's gate does during a pass (CONTRACT "ablate"). In the additive baseline only LEARNED and FIXED 0 exist. */
 typedef enum ds_gate_mode { DS_GATE_LEARNED, DS_GATE_FIXED, DS_GATE_WRITE_ONLY, DS_GATE_ERASE_ONLY } ds_gate_mode;

@@ -1,0 +1,42 @@
+/* config.json as typed values: MODEL.md "config.json keys and defaults", checked as the published configuration classes check
+ * (whole numbers, booleans and strings are never converted into one another). Private to model. */
+#ifndef DELTASCOPE_MODEL_CONFIG_H
+#define DELTASCOPE_MODEL_CONFIG_H
+
+#include "deltascope/model.h"
+
+typedef struct ds_config {
+    size_t vocab, layers, heads, hidden, head_dim, block_size;
+    size_t hidden_base, layers_base;   /* layers_base 0: not given */
+    size_t value_channels;             /* 0: not given (4 when the state is expanded) */
+    size_t state_kernel, input_kernel; /* state_kernel 0: not given (TC: 4, CC: value_channels) */
+    size_t gate_hidden;
+    size_t cache_slot; /* kv_cache_slot_size: checked as the published code does, not used */
+    bool qk_norm, head_norm, output_gate, k_shift, v_shift, state_kernel_causal;
+    bool gate_single, value_sigmoid, value_constant, scalar_value_constant, mup;
+    ds_activation q_activation, k_activation, v_activation;
+    double rope_ratio, rope_base, rms_norm_eps, k_eps;
+    double value_scale, value_constant_value, scalar_value_constant_value;
+    double residual_mult; /* 0: not given */
+    double beta_init, embedding_init_std, hidden_init_std_factor;
+    const char *parameterization; /* NULL: not given; a view into the JSON value */
+} ds_config;
+
+/* Bounds that keep every product of extents far from overflow; the reported models stay a thousand times below them. */
+enum {
+    DS_MOST_VOCAB = 1 << 28,
+    DS_MOST_HIDDEN = 1 << 20,
+    DS_MOST_LAYERS = 1 << 16,
+    DS_MOST_HEADS = 1 << 12,
+    DS_MOST_CHANNELS = 1 << 10,
+    DS_MOST_KERNEL = 1 << 12,
+};
+
+/* `where` is the configuration's path, for sentences. Unknown keys are ignored; known ones of another type or out of range, and
+ * keys the published code refuses, are DS_ERR_INPUT. */
+ds_status ds_config_read(ds_config *config, const json_t *object, const char *where) DS_MUST_CHECK;
+/* Whether logits are scaled by hidden_base / hidden, and the residual multiplier m by layers_base / layers. */
+bool ds_config_scales_logits(const ds_config *config);
+bool ds_config_scales_residual(const ds_config *config);
+
+#endif

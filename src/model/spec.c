@@ -1,0 +1,250 @@
+#include <math.h>
+#include <string.h>
+
+#include "config.h"
+#include "parameters.h"
+
+const char *ds_spec_variant(const ds_spec *spec) {
+    if (!spec->delta) return "additive";
+    switch (spec->compressor) {
+    case DS_COMPRESS_TC:
+        return spec->input_conv ? "ddl-tc-ec" : "ddl-tc";
+    case DS_COMPRESS_CC:
+        return spec->input_conv ? "ddl-cc-ec" : "ddl-cc";
+    case DS_COMPRESS_NONE:
+        break;
+    }
+    return "ddl-scalar";
+}
+
+char *ds_sublayer_name(char name[32], size_t sublayer) {
+    (void)snprintf(name, 32, "%zu.%s", sublayer / 2, sublayer % 2 == 0 ? "attn" : "mlp");
+    return name;
+}
+
+/* ---- what the tensors say ------------------------------------------------------------------------------------------------ */
+
+/* Names and ranks that tell variants and generations apart; each points at the first tensor that says so, or is NULL. */
+typedef struct tensor_evidence {
+    const ds_tensor *delta, *temporal, *channel, *input, *newer, *gate_two_layer;
+} tensor_evidence;
+
+static void note(const ds_tensor **slot, const ds_tensor *tensor) {
+    if (*slot == NULL) *slot = tensor;
+}
+
+static bool starts(const char *text, const char *prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }
+
+/* `part` is what follows "compress." or "readout.". */
+static void note_compressor(tensor_evidence *evidence, const char *part, const ds_tensor *tensor) {
+    if (strcmp(part, "shortconv.weight") == 0) note(&evidence->temporal, tensor);
+    if (strcmp(part, "weight") != 0) return;
+    if (tensor->rank == 3) {
+        note(&evidence->temporal, tensor);
+        note(&evidence->newer, tensor);
+    } else {
+        note(&evidence->channel, tensor);
+    }
+}
+
+static tensor_evidence examine(const ds_checkpoint *checkpoint) {
+    tensor_evidence evidence = {0};
+    for (size_t i = 0; i < ds_checkpoint_count(checkpoint); i++) {
+        const ds_tensor *tensor = ds_checkpoint_tensor(checkpoint, i);
+        const char *name = tensor->name;
+        if (starts(name, "readout.")) note_compressor(&evidence, name + strlen("readout."), tensor);
+        if (strcmp(name, "input_embed.conv.weight") == 0) note(&evidence.input, tensor);
+        if (strcmp(name, "input_embed.weight") == 0) {
+            note(&evidence.input, tensor);
+            note(&evidence.newer, tensor);
+        }
+        if (!starts(name, "transformer.h.")) continue;
+        const char *part = name + strlen("transformer.h.");
+        part += strspn(part, "0123456789");
+        if (starts(part, ".compress.")) note_compressor(&evidence, part + strlen(".compress."), tensor);
+        if (starts(part, ".ddl_attn.") || starts(part, ".ddl_mlp.")) {
+            note(&evidence.delta, tensor);
+            if (strstr(part, ".beta_in.") != NULL) note(&evidence.gate_two_layer, tensor);
+        }
+        if (strcmp(part, ".attn.o_proj.weight") == 0 || strcmp(part, ".mlp.o_proj.weight") == 0) note(&evidence.newer, tensor);
+    }
+    return evidence;
+}
+
+/* ---- what both say together ---------------------------------------------------------------------------------------------- */
+
+static size_t usual_mlp_hidden(size_t hidden) { return (size_t)floor(8.0 / 3.0 * (double)hidden); }
+
+/* The part every variant shares. */
+static ds_spec base_spec(const ds_config *config) {
+    size_t rotary = (size_t)((double)config->head_dim * config->rope_ratio);
+    ds_spec spec = {
+        .vocab = config->vocab,
+        .layers = config->layers,
+        .hidden = config->hidden,
+        .heads = config->heads,
+        .head_dim = config->head_dim,
+        .mlp_hidden = usual_mlp_hidden(config->hidden),
+        .block_size = config->block_size,
+        .value_channels = 1,
+        .qk_norm = config->qk_norm,
+        .head_norm = config->head_norm,
+        .output_gate = config->output_gate,
+        .k_shift = config->k_shift,
+        .v_shift = config->v_shift,
+        .q_activation = config->q_activation,
+        .k_activation = config->k_activation,
+        .v_activation = config->v_activation,
+        .rotary_dim = rotary - rotary % 2,
+        .rope_base = config->rope_base,
+        .norm_eps = 1e-5,
+        .head_norm_eps = 1e-5,
+        .output_norm_eps = config->rms_norm_eps,
+        .k_eps = config->k_eps,
+        .value_sigmoid = config->value_sigmoid,
+        .value_scale = config->value_scale,
+        .residual_mult = 1.0,
+        .logit_scale = 1.0,
+        .gate_init = config->beta_init,
+        .embedding_init_std = config->embedding_init_std,
+        .hidden_init_std_factor = config->hidden_init_std_factor,
+    };
+    if (ds_config_scales_logits(config)) spec.logit_scale = (double)config->hidden_base / (double)config->hidden;
+    if (config->residual_mult != 0.0) {
+        spec.residual_mult = config->residual_mult;
+    } else if (ds_config_scales_residual(config) && config->layers_base != 0) {
+        spec.residual_mult = (double)config->layers_base / (double)config->layers;
+    }
+    return spec;
+}
+
+/* The scalar state, or the expanded one with its compressor and kernels. */
+static ds_status state_spec(ds_spec *spec, const ds_config *config, const tensor_evidence *evidence, const char *where) {
+    spec->value_constant = config->scalar_value_constant;
+    spec->value_constant_value = config->scalar_value_constant_value;
+    const ds_tensor *compressor = evidence->temporal != NULL ? evidence->temporal : evidence->channel;
+    if (compressor == NULL) compressor = evidence->input;
+    if (compressor == NULL) {
+        if (config->value_channels > 1)
+            return ds_fail(DS_ERR_INPUT, "%s: ddl_value_channels is %zu, but the checkpoint has no compressor (%s), expected 1",
+                           where, config->value_channels, "transformer.h.0.compress.*");
+        return DS_OK;
+    }
+    spec->value_channels = config->value_channels != 0 ? config->value_channels : 4;
+    if (spec->value_channels < 2)
+        return ds_fail(DS_ERR_INPUT,
+                       "%s: ddl_value_channels is 1, but %s has tensor %s of an expanded state, expected at least 2", where,
+                       compressor->file, compressor->name);
+    spec->compressor = evidence->temporal != NULL ? DS_COMPRESS_TC : DS_COMPRESS_CC;
+    spec->value_constant = config->value_constant;
+    spec->value_constant_value = config->value_constant_value;
+    spec->input_conv = evidence->input != NULL;
+    spec->input_kernel = spec->input_conv ? config->input_kernel : 0;
+    spec->state_kernel = config->state_kernel;
+    if (spec->compressor == DS_COMPRESS_TC) {
+        if (spec->state_kernel == 0) spec->state_kernel = 4;
+        return DS_OK;
+    }
+    spec->state_kernel_causal = config->state_kernel_causal;
+    if (spec->state_kernel == 0) spec->state_kernel = spec->value_channels;
+    if (spec->state_kernel > spec->value_channels)
+        return ds_fail(DS_ERR_INPUT, "%s: ddl_state_shortconv_kernel_size is %zu, expected at most ddl_value_channels, %zu",
+                       where, spec->state_kernel, spec->value_channels);
+    return DS_OK;
+}
+
+/* The MLP's width is what its first matrix says (MODEL.md); anything unusable there is then reported as a wrong shape. */
+static void find_mlp_hidden(ds_spec *spec, const ds_checkpoint *checkpoint) {
+    const ds_tensor *gate = ds_checkpoint_find(checkpoint, "transformer.h.0.mlp.c_fc1.weight");
+    if (gate != NULL && gate->rank == 2 && gate->shape[0] != 0 && gate->shape[0] <= (uint64_t)16 * DS_MOST_HIDDEN)
+        spec->mlp_hidden = (size_t)gate->shape[0];
+}
+
+ds_status ds_spec_detect(ds_spec *spec, const ds_checkpoint *checkpoint) {
+    ds_status status = DS_OK;
+    const char *where = ds_checkpoint_config_path(checkpoint);
+    ds_config config;
+    DS_TRY(ds_config_read(&config, ds_checkpoint_config(checkpoint), where));
+    tensor_evidence evidence = examine(checkpoint);
+    *spec = base_spec(&config);
+    spec->newer_names = evidence.newer != NULL;
+    spec->delta = evidence.delta != NULL || evidence.temporal != NULL || evidence.channel != NULL || evidence.input != NULL;
+    if (spec->delta) {
+        DS_TRY(state_spec(spec, &config, &evidence, where));
+        if (config.gate_single && evidence.gate_two_layer != NULL) {
+            status = ds_fail(DS_ERR_INPUT, "%s: ddl_beta_single_linear is true, but %s has tensor %s of a two-layer gate",
+                             where, evidence.gate_two_layer->file, evidence.gate_two_layer->name);
+            goto done;
+        }
+        spec->gate_two_layer = !config.gate_single;
+        spec->gate_hidden = spec->gate_two_layer ? config.gate_hidden : 0;
+    } else {
+        spec->norm_eps = config.rms_norm_eps;
+    }
+    find_mlp_hidden(spec, checkpoint);
+    DS_TRY(ds_parameters_check(spec, checkpoint));
+done:
+    return status;
+}
+
+/* ---- reported sizes and cost -----------------------------------------------------------------------------------------------
+ */
+
+ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant) {
+    bool medium = strcmp(size, "medium") == 0;
+    if (!medium && strcmp(size, "small") != 0)
+        return ds_fail(DS_ERR_USAGE, "no reported size is called %s, expected small or medium", DS_SHOW(size));
+    *spec = (ds_spec){
+        .vocab = 50304,
+        .layers = medium ? 24 : 12,
+        .heads = medium ? 8 : 6,
+        .head_dim = 128,
+        .hidden = medium ? 1024 : 768,
+        .block_size = 1024,
+        .delta = strcmp(variant, "additive") != 0,
+        .value_channels = 1,
+        .qk_norm = true,
+        .rotary_dim = 128,
+        .rope_base = 10000.0,
+        .norm_eps = 1e-5,
+        .head_norm_eps = 1e-5,
+        .output_norm_eps = 1e-5,
+        .k_eps = 1e-5,
+        .value_sigmoid = true,
+        .value_scale = 4.0,
+        .residual_mult = 1.0,
+        .logit_scale = 1.0,
+        .gate_init = 1.0,
+        .embedding_init_std = 0.02,
+        .hidden_init_std_factor = 0.5,
+    };
+    spec->mlp_hidden = usual_mlp_hidden(spec->hidden);
+    if (starts(variant, "ddl-tc")) spec->compressor = DS_COMPRESS_TC;
+    if (starts(variant, "ddl-cc")) spec->compressor = DS_COMPRESS_CC;
+    if (spec->compressor != DS_COMPRESS_NONE) {
+        spec->value_channels = spec->state_kernel = 4;
+        spec->input_conv = strcmp(variant + strlen("ddl-tc"), "-ec") == 0;
+        spec->input_kernel = spec->input_conv ? 4 : 0;
+    }
+    if (strcmp(ds_spec_variant(spec), variant) != 0)
+        return ds_fail(DS_ERR_USAGE,
+                       "no variant is called %s, expected additive, ddl-scalar, ddl-tc, ddl-tc-ec, ddl-cc or ddl-cc-ec",
+                       DS_SHOW(variant));
+    return DS_OK;
+}
+
+double ds_spec_forward_flops_per_token(const ds_spec *spec, size_t length) {
+    double d = (double)spec->hidden, width = (double)(spec->heads * spec->head_dim);
+    double heads = (double)spec->heads, dv = (double)spec->value_channels, gate = (double)spec->gate_hidden;
+    double shifts = (double)(spec->k_shift + spec->v_shift);
+    double matrices = (spec->output_gate ? 5.0 : 4.0) * d * width + shifts * d * heads + 3.0 * d * (double)spec->mlp_hidden;
+    if (spec->delta) {
+        double gates = spec->gate_two_layer ? gate * d + gate : d;
+        double values = spec->value_constant ? 0.0 : dv * d;
+        double state = 2.0 * dv * d; /* k^T X and k (v^T - k^T X) */
+        matrices += 2.0 * (gates + values + state);
+    }
+    /* q k^T and the weighted values: T x T x H*h each, half of it causal. */
+    double attention = (double)length * width;
+    return 2.0 * ((double)spec->layers * (matrices + attention) + d * (double)spec->vocab);
+}
