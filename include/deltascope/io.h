@@ -91,6 +91,17 @@ ds_status ds_checkpoint_read(ds_checkpoint *checkpoint, const ds_tensor_read *re
 const char *ds_checkpoint_sha256(const ds_checkpoint *checkpoint);
 const char *ds_checkpoint_file_sha256(const ds_checkpoint *checkpoint, size_t index);
 
+/* One tensor to write, row-major. */
+typedef struct ds_tensor_write {
+    const char *name;
+    ds_precision precision; /* stored as F32 or F64 */
+    size_t rank;
+    const size_t *shape; /* (rank) */
+    const void *values;
+} ds_tensor_write;
+/* Writes a safetensors file, whole or not at all: tensors in the order given, header padded to a multiple of 8 bytes. */
+ds_status ds_safetensors_write(const char *path, const ds_tensor_write *tensors, size_t count) DS_MUST_CHECK;
+
 /* ---- tokens ------------------------------------------------------------------------------------------------------------- */
 
 /* Token ids behind one interface: raw uint16, llm.c shard or .npy (FORMATS section 4), or ids made from text. */
