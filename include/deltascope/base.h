@@ -16,7 +16,7 @@
 
 #define DS_VERSION "0.1.0"
 
-/* ---- status -------------------------------------------------------------------------------------------------------- */
+/* ---- status ------------------------------------------------------------------------------------------------------ */
 
 /* The values are the exit statuses of the program. (1, "a check failed", is not an error: `verify` alone returns it.) */
 typedef enum ds_status {
@@ -43,7 +43,7 @@ void ds_error_clear(void);
         if (status != DS_OK) goto done;                                                                                        \
     } while (0)
 
-/* ---- allocation ---------------------------------------------------------------------------------------------------- */
+/* ---- allocation -------------------------------------------------------------------------------------------------- */
 
 /* Zeroed memory for `count` elements of `size` bytes, 16-byte aligned; never NULL for count 0. On overflow or exhaustion
  * returns NULL with a DS_ERR_SYSTEM sentence stored. Freed with free(). */
@@ -72,7 +72,7 @@ char *ds_strdup(const char *text) DS_MUST_CHECK;
         }                                                                                                                      \
     } while (0)
 
-/* ---- checked arithmetic: true when the exact result fits, *out is written only then ---------------------------------- */
+/* ---- checked arithmetic: true when the exact result fits, *out is written only then ------------------------------ */
 
 static inline bool ds_add_u64(uint64_t a, uint64_t b, uint64_t *out) { return !__builtin_add_overflow(a, b, out); }
 static inline bool ds_mul_u64(uint64_t a, uint64_t b, uint64_t *out) { return !__builtin_mul_overflow(a, b, out); }
@@ -81,7 +81,7 @@ static inline bool ds_mul_size(size_t a, size_t b, size_t *out) { return !__buil
 static inline size_t ds_min_size(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t ds_max_size(size_t a, size_t b) { return a > b ? a : b; }
 
-/* ---- bounded cursor over bytes from strangers ------------------------------------------------------------------------ */
+/* ---- bounded cursor over bytes from strangers -------------------------------------------------------------------- */
 
 typedef struct ds_cursor {
     const uint8_t *at;
@@ -98,7 +98,7 @@ uint16_t ds_load_u16le(const uint8_t *bytes);
 uint32_t ds_load_u32le(const uint8_t *bytes);
 uint64_t ds_load_u64le(const uint8_t *bytes);
 
-/* ---- strings ------------------------------------------------------------------------------------------------------- */
+/* ---- strings ----------------------------------------------------------------------------------------------------- */
 
 /* A growing NUL-terminated byte string. Zero-initialise; release with ds_text_release. */
 typedef struct ds_text {
@@ -120,14 +120,14 @@ ds_name ds_escape(const char *bytes, size_t length);
 #define DS_SHOW(name) (ds_escape((name), strlen(name)).text)
 bool ds_is_utf8(const char *bytes, size_t length);
 
-/* ---- numbers ------------------------------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------------------------------- */
 
 typedef enum ds_precision { DS_F32 = 0, DS_F64 = 1 } ds_precision;
 static inline size_t ds_precision_size(ds_precision p) { return p == DS_F32 ? sizeof(float) : sizeof(double); }
 /* Unit roundoff u: 2^-24 or 2^-53. */
 static inline double ds_unit_roundoff(ds_precision p) { return p == DS_F32 ? 0x1p-24 : 0x1p-53; }
 
-/* ---- files written whole or not at all -------------------------------------------------------------------------------- */
+/* ---- files written whole or not at all --------------------------------------------------------------------------- */
 
 /* A file under construction: bytes go to a temporary beside the target; commit flushes, fsyncs and renames; discard (or a
  * fatal signal handled by ds_outfile_discard_all) removes the temporary and leaves what was there before. */
@@ -142,7 +142,7 @@ ds_status ds_write_file(const char *path, const char *bytes, size_t length) DS_M
 /* Makes the folder and its missing parents. An existing folder is fine. */
 ds_status ds_make_folder(const char *path) DS_MUST_CHECK;
 
-/* ---- worker threads -------------------------------------------------------------------------------------------------- */
+/* ---- worker threads ---------------------------------------------------------------------------------------------- */
 
 /* Sets how many threads ds_parallel_for uses (at least 1; 0 = all cores the process may run on). Not while one runs. */
 ds_status ds_threads_set(size_t threads) DS_MUST_CHECK;
@@ -156,7 +156,7 @@ ds_status ds_parallel_for(size_t count, ds_task task, void *context) DS_MUST_CHE
 /* Ends the worker threads (tests and leak checkers). They start again when needed. */
 void ds_threads_stop(void);
 
-/* ---- time and random numbers ------------------------------------------------------------------------------------------ */
+/* ---- time and random numbers ------------------------------------------------------------------------------------- */
 
 double ds_seconds(void);           /* monotonic */
 size_t ds_peak_memory_bytes(void); /* high-water mark of the resident set */

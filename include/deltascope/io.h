@@ -10,7 +10,7 @@
 
 #include "deltascope/base.h"
 
-/* ---- JSON from strangers ------------------------------------------------------------------------------------------------ */
+/* ---- JSON from strangers ----------------------------------------------------------------------------------------- */
 
 /* Parses exactly one JSON value (surrounding white space allowed). Stricter than RFC 8259 leaves open: well-formed UTF-8,
  * no duplicate keys (after unescaping), no NaN or infinity, no number beyond double or int64_t, no NUL in names or strings,
@@ -21,7 +21,7 @@ ds_status ds_json_parse(json_t **out, const char *bytes, size_t length, const ch
  * beyond `length` and freed with free(). */
 ds_status ds_read_file(char **bytes, size_t *length, const char *path, uint64_t limit) DS_MUST_CHECK;
 
-/* ---- checkpoints -------------------------------------------------------------------------------------------------------- */
+/* ---- checkpoints ------------------------------------------------------------------------------------------------- */
 
 enum { DS_MAX_RANK = 8 };
 
@@ -102,7 +102,7 @@ typedef struct ds_tensor_write {
 /* Writes a safetensors file, whole or not at all: tensors in the order given, header padded to a multiple of 8 bytes. */
 ds_status ds_safetensors_write(const char *path, const ds_tensor_write *tensors, size_t count) DS_MUST_CHECK;
 
-/* ---- tokens ------------------------------------------------------------------------------------------------------------- */
+/* ---- tokens ------------------------------------------------------------------------------------------------------ */
 
 /* Token ids behind one interface: raw uint16, llm.c shard or .npy (FORMATS section 4), or ids made from text. */
 typedef struct ds_tokens ds_tokens;
@@ -116,7 +116,7 @@ uint64_t ds_tokens_count(const ds_tokens *tokens);
 /* ids[0 .. count) <- ids first .. first + count of the file. */
 ds_status ds_tokens_read(ds_tokens *tokens, uint32_t *ids, uint64_t first, size_t count) DS_MUST_CHECK;
 
-/* ---- tokenizers ---------------------------------------------------------------------------------------------------------- */
+/* ---- tokenizers -------------------------------------------------------------------------------------------------- */
 
 typedef struct ds_tokenizer ds_tokenizer;
 /* `path`: a nanoGPT meta.pkl (characters), or a folder with GPT-2's vocab.json and merges.txt (byte-pair encoding). */

@@ -10,7 +10,7 @@
 #include "deltascope/base.h"
 #include "deltascope/io.h"
 
-/* ---- specification --------------------------------------------------------------------------------------------------- */
+/* ---- specification ----------------------------------------------------------------------------------------------- */
 
 typedef enum ds_compressor { DS_COMPRESS_NONE, DS_COMPRESS_TC, DS_COMPRESS_CC } ds_compressor;
 typedef enum ds_activation { DS_ACT_IDENTITY, DS_ACT_SILU, DS_ACT_RELU, DS_ACT_ELU1 } ds_activation;
@@ -53,7 +53,7 @@ ds_status ds_spec_detect(ds_spec *spec, const ds_checkpoint *checkpoint) DS_MUST
 /* The paper's reported sizes ("small" 124M, "medium" 353M) of a variant, for bench. */
 ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant) DS_MUST_CHECK;
 
-/* ---- parameters ------------------------------------------------------------------------------------------------------ */
+/* ---- parameters -------------------------------------------------------------------------------------------------- */
 
 typedef enum ds_group {
     DS_GROUP_EMBEDDING,
@@ -106,7 +106,7 @@ void ds_model_refresh(ds_model *model);
  * square. Training counts three times as many. */
 double ds_spec_forward_flops_per_token(const ds_spec *spec, size_t length);
 
-/* ---- forward --------------------------------------------------------------------------------------------------------- */
+/* ---- forward ----------------------------------------------------------------------------------------------------- */
 
 /* What a sublayer's gate does during a pass (CONTRACT "ablate"). In the additive baseline only LEARNED and FIXED 0 exist. */
 typedef enum ds_gate_mode { DS_GATE_LEARNED, DS_GATE_FIXED, DS_GATE_WRITE_ONLY, DS_GATE_ERASE_ONLY } ds_gate_mode;

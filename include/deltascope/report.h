@@ -10,8 +10,7 @@
 #include "deltascope/base.h"
 #include "deltascope/stats.h"
 
-/* ---- building JSON
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- building JSON ----------------------------------------------------------------------------------------------- */
 
 enum { DS_JSON_DEPTH = 16 };
 
@@ -44,8 +43,7 @@ void ds_json_discard(ds_json_builder *b);
 
 json_t *ds_json_number(double value); /* a new reference: null for NaN and infinities; NULL when out of memory */
 
-/* ---- the envelope of a result (CONTRACT "JSON: the envelope")
- * ------------------------------------------------------------------- */
+/* ---- the envelope of a result (CONTRACT "JSON: the envelope") ---------------------------------------------------- */
 
 typedef struct ds_envelope {
     const char *command;
@@ -68,8 +66,7 @@ typedef struct ds_envelope {
 
 ds_status ds_envelope_json(json_t **out, const ds_envelope *envelope) DS_MUST_CHECK;
 
-/* ---- writing JSON -----------------------------------------------------------------------------------------------------------
- */
+/* ---- writing JSON ------------------------------------------------------------------------------------------------ */
 
 /* READABLE: two-space indentation, short lists on one line, keys in the order of insertion. CANONICAL: no white space, keys
  * sorted bytewise: equal contents give equal bytes. Both: every real number is the shortest decimal that reads back as the same
@@ -81,8 +78,7 @@ ds_status ds_json_write(const char *path, const json_t *value, ds_json_style sty
 /* The shortest decimal that reads back as `value`, in at least 32 bytes; "nan", "inf", "-inf" otherwise. Returns `text`. */
 char *ds_format_real(char text[32], double value);
 
-/* ---- tables
- * ------------------------------------------------------------------------------------------------------------------- */
+/* ---- tables ------------------------------------------------------------------------------------------------------ */
 
 typedef enum ds_column_kind {
     DS_COLUMN_TEXT,    /* ds_table_text */
@@ -127,8 +123,7 @@ ds_status ds_table_format_text(ds_text *text, const ds_table *table, ds_table_fo
 ds_status ds_table_print(FILE *stream, const ds_table *table) DS_MUST_CHECK; /* DS_TABLE_TERMINAL as ds_terminal_of says */
 ds_status ds_table_write(const char *path, const ds_table *table, ds_table_format format) DS_MUST_CHECK;
 
-/* ---- npz archives
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- npz archives ------------------------------------------------------------------------------------------------ */
 
 /* numpy.load's archive of named arrays, stored, zip64 where needed, equal contents giving equal bytes. Rows are appended to any
  * array at any time and wait in unlinked temporary files, so that memory does not grow with them. */
@@ -144,8 +139,7 @@ ds_status ds_npz_append(ds_npz *npz, size_t index, const void *values, size_t ro
 ds_status ds_npz_commit(ds_npz **npz) DS_MUST_CHECK; /* frees and sets NULL, also on failure */
 void ds_npz_discard(ds_npz **npz);                   /* leaves what was there before; NULL is fine */
 
-/* ---- figures
- * -------------------------------------------------------------------------------------------------------------------- */
+/* ---- figures ----------------------------------------------------------------------------------------------------- */
 
 /* A figure is drawn from saved results alone: FOLDER/ID.tsv holds what is drawn, FOLDER/ID.gp is a gnuplot script that stands
  * by itself (gnuplot -e "format='pdf'" ID.gp redraws it), FOLDER/ID.{svg,png,pdf} are the pictures. The same results give the

@@ -6,8 +6,7 @@
 
 #include "deltascope/base.h"
 
-/* ---- sums ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- sums -------------------------------------------------------------------------------------------------------- */
 
 /* A sum carried in twice the working precision: high + low, low at most half an ulp of high (Knuth's two-sum after every
  * addition). The rounding error of n additions is below u |sum| + 2 n u^2 sum|x_i|, u = 2^-53. Zero-initialise. */
@@ -27,8 +26,7 @@ static inline double ds_sum_value(const ds_sum *sum) { return sum->high + sum->l
 double ds_mean(const double *values, size_t count);
 double ds_rms(const double *values, size_t count); /* sqrt(mean of squares) */
 
-/* ---- summary
- * ----------------------------------------------------------------------------------------------------------------- */
+/* ---- summary ----------------------------------------------------------------------------------------------------- */
 
 enum { DS_QUANTILES = 7, DS_SUMMARY_CAPACITY = 1 << 17 };
 /* 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99 and how CONTRACT spells them. */
@@ -79,8 +77,7 @@ double ds_summary_quantile(ds_summary *summary, double level);
 /* Of an array at once, exact, values unchanged. NaN is refused as by ds_summary_add. */
 ds_status ds_statistics_compute(ds_statistics *out, const double *values, size_t count) DS_MUST_CHECK;
 
-/* ---- histogram
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- histogram --------------------------------------------------------------------------------------------------- */
 
 /* Bin i counts edges[i] <= x < edges[i+1]; the last bin also counts x = edges[bins] (numpy's convention). */
 typedef struct ds_histogram {
@@ -97,8 +94,7 @@ ds_status ds_histogram_add(ds_histogram *histogram, const double *values, size_t
 /* Adds the counts of `other`, which has the same edges. */
 ds_status ds_histogram_merge(ds_histogram *histogram, const ds_histogram *other) DS_MUST_CHECK;
 
-/* ---- comparison of two conditions over sequences
- * ------------------------------------------------------------------------------- */
+/* ---- comparison of two conditions over sequences ----------------------------------------------------------------- */
 
 enum { DS_BOOTSTRAP_RESAMPLES = 10000 };
 
@@ -124,8 +120,7 @@ ds_status ds_paired_bootstrap(ds_paired *out, const double *differences, size_t 
  * may be p_values. */
 ds_status ds_holm_adjust(double *adjusted, const double *p_values, size_t count) DS_MUST_CHECK;
 
-/* ---- correlation
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- correlation ------------------------------------------------------------------------------------------------- */
 
 typedef struct ds_correlation {
     double coefficient; /* NaN when n < 2 or one side is constant */
