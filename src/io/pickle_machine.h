@@ -1,0 +1,109 @@
+/* The inside of the pickle machine, shared by pickle*.c: values, the stack, the table of names. */
+#ifndef DELTASCOPE_IO_PICKLE_MACHINE_H
+#define DELTASCOPE_IO_PICKLE_MACHINE_H
+
+#include "pickle.h"
+
+/* What a name of the table may be used for. */
+typedef enum pickle_rule {
+    RULE_VALUE,       /* neither called nor built: a dtype, a storage class, torch.Tensor */
+    RULE_STORAGE,     /* the same, and may stand in a persistent id */
+    RULE_FUNCTION,    /* a call gives an inert object, which may get attributes */
+    RULE_CLASS,       /* the same, and so does a construction */
+    RULE_DICT,        /* a call gives an empty dict, which may get attributes */
+    RULE_LIST,        /* a call gives an empty list */
+    RULE_TENSOR_V1,   /* torch._utils._rebuild_tensor(storage, offset, size, stride) */
+    RULE_TENSOR_V2,   /* ... (storage, offset, size, stride, requires_grad, hooks [, metadata]) */
+    RULE_TENSOR_V3,   /* ... (storage, offset, size, stride, requires_grad, hooks, dtype [, metadata]) */
+    RULE_PARAMETER,   /* (tensor, requires_grad, hooks [, state]) */
+    RULE_SUBCLASS,    /* (function, class, arguments, state) */
+    RULE_UNSUPPORTED, /* a tensor whose values are not one strided storage */
+} pickle_rule;
+
+typedef struct pickle_global {
+    const char *module, *name;
+    pickle_rule rule;
+    const ds_pickle_dtype *dtype; /* of a storage class or a dtype */
+} pickle_global;
+
+extern const pickle_global pickle_globals[]; /* sorted by module, then name */
+extern const size_t pickle_global_count;
+/* SIZE_MAX when the table has no such name. Python 2's and numpy 2's spellings of a module are found as well. */
+size_t pickle_global_find(const uint8_t *module, size_t module_length, const uint8_t *name, size_t name_length);
+
+typedef struct pickle_value {
+    uint8_t kind;    /* ds_value_kind */
+    bool attributed; /* BUILD may give it attributes (which are dropped) */
+    uint16_t global; /* of a GLOBAL or OBJECT */
+    uint32_t count;  /* bytes of a string, items of a container (2 per pair) */
+    union {
+        int64_t integer; /* BOOL, INT */
+        double real;
+        const uint8_t *text;
+        struct {
+            uint32_t first, last; /* while running: chunks of a list, set or dict; else `first` is an index into `items` */
+        };
+        uint32_t index; /* of a storage or tensor */
+    };
+} pickle_value;
+
+/* A run of items of one container; its chunks form a list in the order they were added. */
+typedef struct pickle_chunk {
+    uint32_t first, count, next;
+} pickle_chunk;
+
+/* Values every pickle has, so that they cost nothing: None, False, True, (), 0 ... 255. */
+enum { VALUE_NONE, VALUE_FALSE, VALUE_TRUE, VALUE_EMPTY_TUPLE, VALUE_SMALL_INT };
+
+struct ds_pickle {
+    pickle_value *values;
+    ds_value *items;
+    ds_pickle_storage *storages;
+    ds_pickle_tensor *tensors;
+    size_t value_count, value_capacity;
+    size_t item_count, item_capacity;
+    size_t storage_count, storage_capacity;
+    size_t tensor_count, tensor_capacity;
+    ds_value root;
+};
+
+typedef struct pickle_machine {
+    ds_pickle *pickle;
+    ds_pickle_names names;
+    ds_cursor cursor;
+    size_t length; /* of the whole pickle */
+    ds_value *stack;
+    size_t depth, stack_capacity;
+    size_t *marks; /* stack depths */
+    size_t mark_count, mark_capacity;
+    ds_value *memo; /* value + 1; 0 where nothing was stored */
+    size_t memo_capacity, memo_used;
+    pickle_chunk *chunks; /* chunk 0 ends every list */
+    size_t chunk_count, chunk_capacity;
+    bool stopped;
+} pickle_machine;
+
+/* The building blocks, in pickle.c. */
+ds_status pickle_value_new(pickle_machine *machine, ds_value *out, pickle_value value) DS_MUST_CHECK;
+ds_status pickle_push(pickle_machine *machine, ds_value value) DS_MUST_CHECK;
+ds_status pickle_push_new(pickle_machine *machine, pickle_value value) DS_MUST_CHECK;
+/* Fails when nothing lies above the last mark. */
+ds_status pickle_pop(pickle_machine *machine, ds_value *out) DS_MUST_CHECK;
+/* Moves the last `count` values of the stack into a new tuple, which is pushed. */
+ds_status pickle_tuple(pickle_machine *machine, size_t count) DS_MUST_CHECK;
+/* Moves the last `count` values of the stack to the end of a list, set or dict. */
+ds_status pickle_extend(pickle_machine *machine, ds_value container, size_t count) DS_MUST_CHECK;
+static inline pickle_value *pickle_at(const pickle_machine *machine, ds_value value) { return &machine->pickle->values[value]; }
+
+/* One opcode, in pickle_opcodes.c. */
+ds_status pickle_step(pickle_machine *machine) DS_MUST_CHECK;
+
+/* What classes and functions of the table do, in pickle_objects.c. */
+ds_status pickle_global_push(pickle_machine *machine, const uint8_t *module, size_t module_length, const uint8_t *name,
+                             size_t name_length) DS_MUST_CHECK;
+ds_status pickle_reduce(pickle_machine *machine) DS_MUST_CHECK;
+ds_status pickle_new_object(pickle_machine *machine) DS_MUST_CHECK;
+ds_status pickle_build(pickle_machine *machine) DS_MUST_CHECK;
+ds_status pickle_persistent(pickle_machine *machine) DS_MUST_CHECK;
+
+#endif
