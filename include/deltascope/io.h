@@ -86,6 +86,9 @@ typedef struct ds_tensor_read {
  * bounded (a few MiB plus the extent of any tensor that is not contiguous). */
 ds_status ds_checkpoint_read(ds_checkpoint *checkpoint, const ds_tensor_read *reads, size_t count) DS_MUST_CHECK;
 
+/* CRC-32 (zlib's) of bytes that arrive in pieces: start with 0. */
+uint32_t ds_crc32(uint32_t crc, const void *bytes, size_t count);
+
 /* 64 hexadecimal digits, after ds_checkpoint_read. One file: its SHA-256, as `sha256sum` prints. Shards: the SHA-256 of the
  * lines "<digest>  <file name>\n" in order of file name, as `sha256sum SHARDS | sha256sum` prints from inside the folder. */
 const char *ds_checkpoint_sha256(const ds_checkpoint *checkpoint);

@@ -102,6 +102,32 @@ uint64_t ds_model_parameter_count(const ds_model *model); /* learned numbers in 
 /* Call after changing parameter values in place, so that folded weights follow (finite differences, null models). */
 void ds_model_refresh(ds_model *model);
 
+/* ---- survey: what `inspect` reports ------------------------------------------------------------------------------- */
+
+/* One tensor of a checkpoint, read once and not kept. A row is a slice along the first axis; a vector is one row. */
+typedef struct ds_tensor_health {
+    const ds_tensor *tensor;
+    const ds_parameter *parameter; /* NULL: not used by the model, or the stored output head */
+    bool head;                     /* the stored output head */
+    bool readable;                 /* of a floating dtype; otherwise the rest is 0 */
+    uint64_t nan, inf, zero_rows;
+    uint32_t crc32; /* of the elements as little-endian float32 (zlib's CRC-32) */
+} ds_tensor_health;
+
+typedef struct ds_survey {
+    ds_spec spec;
+    ds_head_tie head;
+    ds_model *model;           /* parameters without values */
+    ds_tensor_health *tensors; /* (count): parameters in their order, then the stored head, then unused ones by name */
+    size_t count;
+    uint64_t total, groups[DS_GROUP_COUNT]; /* learned numbers, a tied head counted once */
+} ds_survey;
+
+/* One pass over the checkpoint. Weights that are not finite and a head that differs from the embedding are found, not refused;
+ * what ds_spec_detect refuses is. Views into the checkpoint: free it first. */
+ds_status ds_survey_new(ds_survey **out, ds_checkpoint *checkpoint) DS_MUST_CHECK;
+void ds_survey_free(ds_survey **survey); /* sets NULL; NULL is fine */
+
 /* Floating-point operations of one forward pass per token at window length T: matrix products 2mnk, attention at half the
  * square. Training counts three times as many. */
 double ds_spec_forward_flops_per_token(const ds_spec *spec, size_t length);
