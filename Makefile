@@ -132,7 +132,7 @@ install: all
 	install -D -m 755 $(BUILD)/deltascope $(DESTDIR)$(PREFIX)/bin/deltascope
 	install -D -m 644 $(BUILD)/libdeltascope.a $(DESTDIR)$(PREFIX)/lib/libdeltascope.a
 	install -d $(DESTDIR)$(PREFIX)/include/deltascope $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-	install -m 644 $(wildcard include/deltascope/*.h) $(DESTDIR)$(PREFIX)/include/deltascope
+	install -m 644 $(wildcard include/deltascope/*.h include/deltascope/*.inc) $(DESTDIR)$(PREFIX)/include/deltascope
 	$(BUILD)/deltascope completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/deltascope
 
 uninstall:

@@ -1,0 +1,38 @@
+/* num: the kernels of the computation, each in float (ds_name_f32) and double (ds_name_f64) from one source.
+ *
+ * Conventions: outputs first; matrices are row-major with a row stride in elements where one is named (ldc, lda, ...); "rows"
+ * are tokens. Sums are taken in a fixed order that depends on the extents alone, never on threads. Nothing here allocates,
+ * starts threads or fails; NaN and infinity propagate as IEEE arithmetic has it.
+ *
+ * A source named *.real.c is compiled with DS_REAL_BITS = 32 and 64; for it this header also defines REAL, the number type,
+ * and REAL_NAME(x), which names x_f32 or x_f64. */
+#ifndef DELTASCOPE_NUM_H
+#define DELTASCOPE_NUM_H
+
+#include "deltascope/base.h"
+
+#define REAL float
+#define REAL_NAME(name) name##_f32
+#include "deltascope/num_kernels.inc"
+#undef REAL
+#undef REAL_NAME
+
+#define REAL double
+#define REAL_NAME(name) name##_f64
+#include "deltascope/num_kernels.inc"
+#undef REAL
+#undef REAL_NAME
+
+#ifdef DS_REAL_BITS
+#if DS_REAL_BITS == 32
+#define REAL float
+#define REAL_NAME(name) name##_f32
+#define REAL_PRECISION DS_F32
+#else
+#define REAL double
+#define REAL_NAME(name) name##_f64
+#define REAL_PRECISION DS_F64
+#endif
+#endif
+
+#endif

@@ -1,0 +1,235 @@
+/* Directs a pass: which step runs over which tiles, in which order; what observers see; what is refused. The arithmetic is in
+ * forward_*.real.c. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "deltascope/base.h"
+#include "deltascope/model.h"
+
+#include "forward.h"
+
+static const ds_forward_tasks *tasks_of(const ds_model *model) {
+    return model->precision == DS_F32 ? &ds_forward_tasks_f32 : &ds_forward_tasks_f64;
+}
+
+static ds_status check_ids(const uint32_t *ids, const ds_batch *batch, size_t vocab, const char *what) {
+    for (size_t i = 0; i < batch->sequences * batch->length; i++) {
+        if (ids[i] >= vocab)
+            return ds_fail(DS_ERR_INPUT, "%s %zu of sequence %zu is id %u; the vocabulary has %zu entries", what,
+                           i % batch->length, i / batch->length, (unsigned)ids[i], vocab);
+    }
+    return DS_OK;
+}
+
+/* A pass over `batch`, or the reason why this workspace cannot hold it. */
+static ds_status begin(ds_pass *pass, ds_workspace *workspace, const ds_model *model, const ds_batch *batch) {
+    if (batch->sequences == 0 || batch->length == 0)
+        return ds_fail(DS_ERR_USAGE, "a batch of %zu windows of %zu tokens is empty", batch->sequences, batch->length);
+    if (batch->sequences > workspace->sequences || batch->length > workspace->length || ds_threads() > workspace->workers)
+        return ds_fail(
+            DS_ERR_USAGE,
+            "a batch of %zu windows of %zu tokens on %zu threads does not fit a workspace made for %zu windows of %zu "
+            "tokens on %zu threads",
+            batch->sequences, batch->length, ds_threads(), workspace->sequences, workspace->length, workspace->workers);
+    *pass = (ds_pass){.workspace = workspace, .model = model, .batch = batch, .tiles = ds_tile_count(batch->length)};
+    return DS_OK;
+}
+
+static ds_status run(ds_pass *pass, ds_task step) { return ds_parallel_for(pass->batch->sequences * pass->tiles, step, pass); }
+
+ds_status ds_embed(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, void *state) {
+    ds_status status;
+    ds_pass pass;
+    DS_TRY(begin(&pass, workspace, model, batch));
+    DS_TRY(check_ids(batch->tokens, batch, model->spec.vocab, "token"));
+    pass.state = state;
+    DS_TRY(run(&pass, tasks_of(model)->embed));
+done:
+    return status;
+}
+
+/* ---- sublayers ------------------------------------------------------------------------------------------------------ */
+
+static ds_status check_finite(const ds_pass *pass, size_t sublayer) {
+    char name[32];
+    for (size_t i = 0; i < pass->batch->sequences * pass->tiles; i++) {
+        size_t position = pass->workspace->not_finite[i];
+        if (position < pass->batch->length)
+            return ds_fail(DS_ERR_INPUT,
+                           "sublayer %s leaves a NaN or an infinity in the state of sequence %zu at position %zu; every "
+                           "number of the residual state must be finite",
+                           ds_sublayer_name(name, sublayer), i / pass->tiles, position);
+    }
+    return DS_OK;
+}
+
+static ds_status deliver(const ds_pass *pass, size_t sublayer, const ds_observer *observer) {
+    const ds_workspace *w = pass->workspace;
+    const ds_spec *spec = &pass->model->spec;
+    bool norms = (observer->wants & DS_OBSERVE_GATES) != 0, gates = norms && spec->delta;
+    ds_observation seen = {.sublayer = sublayer,
+                           .sequences = pass->batch->sequences,
+                           .length = pass->batch->length,
+                           .hidden = spec->hidden,
+                           .value_channels = spec->value_channels,
+                           .precision = pass->model->precision,
+                           .beta = gates ? w->beta : NULL,
+                           .k_norm2 = gates ? w->k_norm2 : NULL,
+                           .readout = gates ? w->readout : NULL,
+                           .readout_after = gates ? w->readout_after : NULL,
+                           .target = gates ? w->target : NULL,
+                           .state_norm = norms ? w->state_norm : NULL,
+                           .edit_norm = norms ? w->edit_norm : NULL};
+    if (spec->delta && (observer->wants & DS_OBSERVE_DIRECTIONS) != 0) seen.k = w->directions;
+    if ((observer->wants & DS_OBSERVE_STATES) != 0) {
+        seen.before = w->before;
+        seen.after = pass->state;
+    }
+    return observer->sublayer(observer->context, &seen);
+}
+
+static ds_status run_sublayer(ds_pass *pass, size_t sublayer) {
+    ds_status status;
+    const ds_spec *spec = &pass->model->spec;
+    const ds_forward_tasks *tasks = tasks_of(pass->model);
+    pass->layer = sublayer / 2;
+    if (sublayer % 2 == 0) {
+        DS_TRY(run(pass, tasks->project));
+        if (spec->k_shift || spec->v_shift) DS_TRY(run(pass, tasks->shift));
+        DS_TRY(run(pass, tasks->attend));
+    } else {
+        if (spec->compressor == DS_COMPRESS_TC) DS_TRY(run(pass, tasks->compress));
+        DS_TRY(run(pass, tasks->mlp));
+    }
+    DS_TRY(check_finite(pass, sublayer));
+done:
+    return status;
+}
+
+static ds_status check_gate(const ds_spec *spec, size_t sublayer, ds_gate gate) {
+    char name[32];
+    if (gate.mode == DS_GATE_FIXED && !isfinite(gate.beta))
+        return ds_fail(DS_ERR_USAGE, "the gate of sublayer %s cannot be fixed at %g", ds_sublayer_name(name, sublayer),
+                       gate.beta);
+    if (!spec->delta && gate.mode != DS_GATE_LEARNED && !(gate.mode == DS_GATE_FIXED && gate.beta == 0))
+        return ds_fail(DS_ERR_USAGE,
+                       "sublayer %s of an additive model has no gate: its contribution can be dropped, nothing else",
+                       ds_sublayer_name(name, sublayer));
+    return DS_OK;
+}
+
+ds_status ds_sublayers(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, void *state, size_t first,
+                       size_t last, const ds_gate *gates, const ds_observer *observer) {
+    ds_status status;
+    ds_pass pass;
+    DS_TRY(begin(&pass, workspace, model, batch));
+    if (first > last || last > ds_spec_sublayers(&model->spec))
+        DS_TRY(ds_fail(DS_ERR_USAGE, "sublayers %zu to %zu asked for; the model has %zu", first, last,
+                       ds_spec_sublayers(&model->spec)));
+    pass.state = state;
+    if (observer != NULL) {
+        pass.wants = observer->wants;
+        DS_TRY(ds_workspace_observe(workspace, observer->wants));
+    }
+    for (size_t s = first; s < last; s++) {
+        const ds_gate learned = {.mode = DS_GATE_LEARNED};
+        pass.gate = gates != NULL ? gates[s] : learned;
+        DS_TRY(check_gate(&model->spec, s, pass.gate));
+        /* A closed gate leaves the state as it is: unless someone watches there is nothing to compute. */
+        if (observer == NULL && pass.gate.mode == DS_GATE_FIXED && pass.gate.beta == 0) continue;
+        DS_TRY(run_sublayer(&pass, s));
+        if (observer != NULL) DS_TRY(deliver(&pass, s, observer));
+    }
+done:
+    return status;
+}
+
+/* ---- readout and head ----------------------------------------------------------------------------------------------- */
+
+ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *state, void *hidden) {
+    ds_status status;
+    ds_pass pass;
+    DS_TRY(begin(&pass, workspace, model, batch));
+    pass.state = (void *)(uintptr_t)state; /* only read: every step of a pass shares one context */
+    pass.hidden = hidden;
+    DS_TRY(run(&pass, tasks_of(model)->readout));
+done:
+    return status;
+}
+
+/* -log p(target) */
+static double negative_log_likelihood(const ds_online *online) { return online->max + log(online->sum) - online->target; }
+
+/* KL(p || q) = sum p (z - y) - log Z_p + log Z_q for logits z of p and y of q. */
+static double divergence(const ds_online *p, const ds_online *q) {
+    return q->moment / p->sum - (p->max + log(p->sum)) + (q->max + log(q->sum));
+}
+
+ds_status ds_head_loss(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *hidden, double *nll) {
+    ds_status status;
+    ds_pass pass;
+    DS_TRY(begin(&pass, workspace, model, batch));
+    DS_TRY(check_ids(batch->targets, batch, model->spec.vocab, "target"));
+    pass.cases = 1;
+    pass.case_hidden = &hidden;
+    pass.case_online = workspace->online;
+    DS_TRY(run(&pass, tasks_of(model)->head));
+    for (size_t i = 0; i < batch->sequences * batch->length; i++) nll[i] = negative_log_likelihood(&workspace->online[i]);
+done:
+    return status;
+}
+
+ds_status ds_head_compare(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *intact,
+                          size_t cases, const void *const *hidden, double *const *nll, double *const *kl) {
+    ds_status status;
+    ds_pass pass;
+    ds_online *online = NULL;
+    size_t tokens = batch->sequences * batch->length, count;
+    DS_TRY(begin(&pass, workspace, model, batch));
+    DS_TRY(check_ids(batch->targets, batch, model->spec.vocab, "target"));
+    if (!ds_mul_size(cases, tokens, &count))
+        DS_TRY(ds_fail(DS_ERR_USAGE, "%zu cases of %zu tokens are too many", cases, tokens));
+    DS_NEW_ARRAY(online, count);
+    pass.cases = cases;
+    pass.case_hidden = hidden;
+    pass.case_online = online;
+    pass.intact = kl != NULL ? intact : NULL;
+    pass.intact_online = workspace->online;
+    DS_TRY(run(&pass, tasks_of(model)->head));
+    for (size_t c = 0; c < cases; c++) {
+        for (size_t i = 0; i < tokens; i++) {
+            const ds_online *now = &online[c * tokens + i];
+            nll[c][i] = negative_log_likelihood(now);
+            if (kl != NULL && kl[c] != NULL) kl[c][i] = divergence(&workspace->online[i], now);
+        }
+    }
+done:
+    free(online);
+    return status;
+}
+
+ds_status ds_head_logits(ds_workspace *workspace, const ds_model *model, const void *hidden, size_t first, size_t count,
+                         void *logits) {
+    size_t size = ds_precision_size(model->precision), offset;
+    if (!ds_mul_size(first, model->spec.hidden, &offset) || !ds_mul_size(offset, size, &offset))
+        return ds_fail(DS_ERR_USAGE, "row %zu of the hidden states cannot be addressed", first);
+    const ds_pass pass = {.workspace = workspace, .model = model};
+    const char *row = (const char *)hidden + offset;
+    char *out = logits;
+    for (size_t done = 0; done < count; done += DS_TILE_ROWS) {
+        tasks_of(model)->logits(&pass, row + done * model->spec.hidden * size, ds_min_size(count - done, DS_TILE_ROWS),
+                                out + done * model->spec.vocab * size);
+    }
+    return DS_OK;
+}
+
+ds_status ds_forward(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_gate *gates,
+                     const ds_observer *observer, double *nll) {
+    ds_status status;
+    DS_TRY(ds_embed(workspace, model, batch, workspace->state));
+    DS_TRY(ds_sublayers(workspace, model, batch, workspace->state, 0, ds_spec_sublayers(&model->spec), gates, observer));
+    DS_TRY(ds_readout(workspace, model, batch, workspace->state, workspace->hidden));
+    DS_TRY(ds_head_loss(workspace, model, batch, workspace->hidden, nll));
+done:
+    return status;
+}

@@ -1,0 +1,81 @@
+/* What attention does between its matrix products: norms, rotary positions, shifts, softmax. */
+#include <math.h>
+
+#include "deltascope/num.h"
+
+#include "elementary.h"
+#include "lanes.h"
+
+void REAL_NAME(ds_rmsnorm_forward)(REAL *y, REAL *inverse, const REAL *x, const REAL *weight, size_t rows, size_t width,
+                                   double eps) {
+    for (size_t t = 0; t < rows; t++, x += width, y += width) {
+        REAL factor = (REAL)(1 / sqrt(REAL_NAME(ds_dot)(x, x, width) / (double)width + eps));
+        for (size_t i = 0; i < width; i++) y[i] = weight[i] * (x[i] * factor);
+        if (inverse != NULL) inverse[t] = factor;
+    }
+}
+
+void REAL_NAME(ds_rope_forward)(REAL *x, const REAL *cosine, const REAL *sine, size_t rows, size_t heads, size_t head_dim,
+                                size_t rotary_dim) {
+    size_t half = rotary_dim / 2;
+    for (size_t t = 0; t < rows; t++, cosine += half, sine += half) {
+        for (size_t head = 0; head < heads; head++, x += head_dim) {
+            for (size_t i = 0; i < half; i++) {
+                REAL a = x[i], b = x[i + half];
+                x[i] = a * cosine[i] - b * sine[i];
+                x[i + half] = a * sine[i] + b * cosine[i];
+            }
+        }
+    }
+}
+
+/* From the last row to the first, because each reads the unshifted row before it. */
+void REAL_NAME(ds_shift_forward)(REAL *x, const REAL *previous, const REAL *mix, size_t rows, size_t heads, size_t head_dim) {
+    size_t width = heads * head_dim;
+    for (size_t t = rows; t-- > 0;) {
+        const REAL *before = t > 0 ? x + (t - 1) * width : previous;
+        for (size_t head = 0; head < heads; head++) {
+            REAL a = mix[t * heads + head];
+            REAL *now = x + t * width + head * head_dim;
+            if (before == NULL) {
+                for (size_t i = 0; i < head_dim; i++) now[i] = (1 - a) * now[i];
+            } else {
+                const REAL *then = before + head * head_dim;
+                for (size_t i = 0; i < head_dim; i++) now[i] = a * then[i] + (1 - a) * now[i];
+            }
+        }
+    }
+}
+
+static double sum(const REAL *x, size_t count) {
+    double_lanes a = {0};
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES) a += LOAD_LANES(x + i);
+    double tail = 0;
+    for (; i < count; i++) tail += (double)x[i];
+    return SUM_LANES(a) + tail;
+}
+
+void REAL_NAME(ds_softmax_causal_forward)(REAL *scores, REAL *inverse, size_t ld, size_t rows, size_t columns, size_t first,
+                                          double scale) {
+    REAL factor = (REAL)scale;
+    for (size_t r = 0; r < rows; r++, scores += ld) {
+        size_t seen = first + r + 1;
+        REAL highest = REAL_NAME(ds_max)(scores, seen);
+        for (size_t i = 0; i < seen; i++) scores[i] = real_exp(factor * (scores[i] - highest));
+        for (size_t i = seen; i < columns; i++) scores[i] = 0;
+        inverse[r] = (REAL)(1 / sum(scores, seen));
+    }
+}
+
+void REAL_NAME(ds_scale_rows)(REAL *x, size_t ld, const REAL *factor, size_t rows, size_t width) {
+    for (size_t r = 0; r < rows; r++, x += ld)
+        for (size_t i = 0; i < width; i++) x[i] *= factor[r];
+}
+
+void REAL_NAME(ds_softmax_block)(REAL *weights, double *max, double *total, const REAL *logits, size_t count) {
+    REAL highest = REAL_NAME(ds_max)(logits, count);
+    for (size_t i = 0; i < count; i++) weights[i] = real_exp(logits[i] - highest);
+    *max = (double)highest;
+    *total = sum(weights, count);
+}
