@@ -76,6 +76,15 @@ bool ds_is_utf8(const char *bytes, size_t length) {
     return true;
 }
 
+size_t ds_utf8_decode(uint32_t *point, const char *bytes, size_t left) {
+    const unsigned char *s = (const unsigned char *)bytes;
+    size_t length = utf8_sequence(s, left);
+    if (length == 0) return 0;
+    *point = length == 1 ? s[0] : s[0] & (0x7Fu >> length);
+    for (size_t i = 1; i < length; i++) *point = *point << 6 | (s[i] & 0x3Fu);
+    return length;
+}
+
 ds_name ds_escape(const char *bytes, size_t length) {
     enum { NAME_BYTES = 200 };
     ds_name name;

@@ -1,0 +1,266 @@
+/* Token files: raw uint16, headered shards (uint16 or uint32) and .npy, recognised by content; and ids made from text. */
+#include <inttypes.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "token_layout.h"
+
+enum {
+    SHARD_MAGIC_U16 = 20240520,  /* version 1, uint16 ids (GPT-2) */
+    SHARD_MAGIC_U32 = 20240801,  /* version 7, uint32 ids (Llama 3) */
+    SHARD_MAGIC_EVAL = 20240522, /* multiple-choice evaluations, not a token stream */
+    SHARD_HEADER = 1024,         /* 256 int32: magic, version, count, zeros */
+    CHUNK = 1 << 16,             /* bytes read at once; a multiple of every width */
+    DIGEST_TEXT = 65,
+};
+static const uint64_t MAX_TEXT = UINT64_C(1) << 31; /* bytes of text tokenised in memory */
+
+struct ds_tokens {
+    ds_source source;
+    ds_token_layout layout;
+    char *path;
+    uint64_t vocab;
+    uint32_t *ids; /* (layout.count) ids made from text; NULL for a file of ids */
+    char sha256[DIGEST_TEXT];
+};
+
+/* ---- what kind of file ------------------------------------------------------------------------------------------------- */
+
+static ds_status shard_layout(ds_token_layout *layout, const ds_source *source, size_t width, int32_t expected_version) {
+    uint8_t header[SHARD_HEADER];
+    const char *path = source->path;
+    if (source->size < SHARD_HEADER)
+        return ds_fail(DS_ERR_INPUT, "%s: truncated header: %" PRIu64 " bytes found, a token shard starts with %d",
+                       DS_SHOW(path), source->size, SHARD_HEADER);
+    ds_status status = ds_source_read(source, header, 0, sizeof header);
+    if (status != DS_OK) return status;
+    int32_t version = (int32_t)ds_load_u32le(header + 4), count = (int32_t)ds_load_u32le(header + 8);
+    if (version != expected_version)
+        return ds_fail(DS_ERR_INPUT, "%s: token shard of version %" PRId32 ", expected %" PRId32, DS_SHOW(path), version,
+                       expected_version);
+    if (count <= 0)
+        return ds_fail(DS_ERR_INPUT, "%s: bad token count: the header says %" PRId32 ", expected 1 or more", DS_SHOW(path),
+                       count);
+    for (size_t i = 12; i < SHARD_HEADER; i++) {
+        if (header[i] != 0)
+            return ds_fail(DS_ERR_INPUT, "%s: byte %zu of the token shard's header is %u, expected 0", DS_SHOW(path), i,
+                           header[i]);
+    }
+    uint64_t wanted = SHARD_HEADER + (uint64_t)count * width;
+    if (source->size != wanted)
+        return ds_fail(DS_ERR_INPUT,
+                       "%s: token count and file size disagree: %" PRId32
+                       " tokens of %zu bytes after a header of %d bytes make "
+                       "%" PRIu64 " bytes, the file has %" PRIu64,
+                       DS_SHOW(path), count, width, SHARD_HEADER, wanted, source->size);
+    *layout = (ds_token_layout){.offset = SHARD_HEADER, .count = (uint64_t)count, .width = width};
+    return DS_OK;
+}
+
+static ds_status raw_layout(ds_token_layout *layout, const ds_source *source) {
+    if (source->size % 2 != 0)
+        return ds_fail(DS_ERR_INPUT, "%s: %" PRIu64 " bytes are not a whole number of uint16 token ids", DS_SHOW(source->path),
+                       source->size);
+    *layout = (ds_token_layout){.count = source->size / 2, .width = 2};
+    return DS_OK;
+}
+
+static bool ends_with(const char *text, const char *ending) {
+    size_t length = strlen(text), tail = strlen(ending);
+    return length >= tail && strcmp(text + length - tail, ending) == 0;
+}
+
+static uint32_t load_u32be(const uint8_t *b) {
+    return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+}
+
+/* By content first. Read as uint16, the shards' magic numbers would be ids above 55,000, beyond GPT-2's vocabulary. */
+static ds_status find_layout(ds_token_layout *layout, const ds_source *source) {
+    uint8_t front[8] = {0};
+    const char *path = source->path;
+    ds_status status = ds_source_read(source, front, 0, source->size < 8 ? (size_t)source->size : 8);
+    if (status != DS_OK) return status;
+    if (source->size == 0) return ds_fail(DS_ERR_INPUT, "%s: empty token file", DS_SHOW(path));
+    if (memcmp(front, "\x93NUMPY", 6) == 0) return ds_npy_layout(layout, source);
+    if (ends_with(path, ".npy"))
+        return ds_fail(DS_ERR_INPUT, "%s: does not start with \\x93NUMPY as a .npy file does", DS_SHOW(path));
+    uint32_t magic = ds_load_u32le(front);
+    if (magic == SHARD_MAGIC_U16) return shard_layout(layout, source, 2, 1);
+    if (magic == SHARD_MAGIC_U32) return shard_layout(layout, source, 4, 7);
+    if (magic == SHARD_MAGIC_EVAL)
+        return ds_fail(DS_ERR_INPUT, "%s: unsupported token format: an evaluation file (magic %d), expected a token stream",
+                       DS_SHOW(path), SHARD_MAGIC_EVAL);
+    uint32_t swapped = load_u32be(front), version = load_u32be(front + 4);
+    if ((swapped == SHARD_MAGIC_U16 && version == 1) || (swapped == SHARD_MAGIC_U32 && version == 7))
+        return ds_fail(DS_ERR_INPUT, "%s: unsupported token format: a token shard written big-endian", DS_SHOW(path));
+    return raw_layout(layout, source);
+}
+
+/* ---- ids ---------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t load_id(const uint8_t *bytes, size_t width, bool big_endian) {
+    uint64_t value = 0;
+    for (size_t i = 0; i < width; i++) value |= (uint64_t)bytes[big_endian ? width - 1 - i : i] << (8 * i);
+    return value;
+}
+
+static ds_status outside_vocabulary(const ds_tokens *tokens, uint64_t id, uint64_t position) {
+    return ds_fail(DS_ERR_INPUT, "%s: token %" PRIu64 " at position %" PRIu64 " >= vocab %" PRIu64, DS_SHOW(tokens->path), id,
+                   position, tokens->vocab);
+}
+
+/* Checks `count` stored ids, of which the first is at `position`; ids may be NULL. */
+static ds_status decode(const ds_tokens *tokens, uint32_t *ids, const uint8_t *bytes, uint64_t position, size_t count) {
+    size_t width = tokens->layout.width, top_bit = 8 * width - 1;
+    bool plain = width == 2 && !tokens->layout.big_endian, is_signed = tokens->layout.is_signed;
+    for (size_t i = 0; i < count; i++, bytes += width) {
+        uint64_t id = plain ? ds_load_u16le(bytes) : load_id(bytes, width, tokens->layout.big_endian);
+        if (is_signed && (id >> top_bit) != 0) {
+            int64_t negative = (int64_t)(id | -(UINT64_C(1) << top_bit));
+            return ds_fail(DS_ERR_INPUT, "%s: token %" PRId64 " at position %" PRIu64 " is negative", DS_SHOW(tokens->path),
+                           negative, position + i);
+        }
+        if (id >= tokens->vocab) return outside_vocabulary(tokens, id, position + i);
+        if (ids != NULL) ids[i] = (uint32_t)id;
+    }
+    return DS_OK;
+}
+
+ds_status ds_tokens_read(ds_tokens *tokens, uint32_t *ids, uint64_t first, size_t count) {
+    ds_status status = DS_OK;
+    uint8_t *chunk = NULL;
+    uint64_t total = tokens->layout.count;
+    if (first > total || count > total - first)
+        return ds_fail(DS_ERR_INPUT, "%s: too few tokens: %zu from position %" PRIu64 " on are asked for, there are %" PRIu64,
+                       DS_SHOW(tokens->path), count, first, total);
+    if (tokens->ids != NULL) {
+        memcpy(ids, tokens->ids + first, count * sizeof *ids);
+        return DS_OK;
+    }
+    size_t width = tokens->layout.width, step = CHUNK / width;
+    DS_NEW_ARRAY(chunk, ds_min_size(count, step) * width);
+    for (size_t at = 0; at < count; at += step) {
+        size_t here = ds_min_size(step, count - at);
+        DS_TRY(ds_source_read(&tokens->source, chunk, tokens->layout.offset + (first + at) * width, here * width));
+        DS_TRY(decode(tokens, ids + at, chunk, first + at, here));
+    }
+done:
+    free(chunk);
+    return status;
+}
+
+/* ---- opening: one pass over the file ------------------------------------------------------------------------------------- */
+
+static ds_status finish_digest(char text[DIGEST_TEXT], EVP_MD_CTX *context) {
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned int length = 0;
+    if (EVP_DigestFinal_ex(context, digest, &length) != 1 || 2 * length + 1 != DIGEST_TEXT)
+        return ds_fail(DS_ERR_SYSTEM, "SHA-256 could not be computed by the OpenSSL library");
+    for (size_t i = 0; i < length; i++) (void)snprintf(text + 2 * i, 3, "%02x", digest[i]);
+    return DS_OK;
+}
+
+static ds_status start_digest(EVP_MD_CTX **context) {
+    *context = EVP_MD_CTX_new();
+    if (*context != NULL && EVP_DigestInit_ex(*context, EVP_sha256(), NULL) == 1) return DS_OK;
+    return ds_fail(DS_ERR_SYSTEM, "SHA-256 is not available from the OpenSSL library");
+}
+
+static ds_status add_digest(EVP_MD_CTX *context, const void *bytes, size_t length) {
+    if (EVP_DigestUpdate(context, bytes, length) == 1) return DS_OK;
+    return ds_fail(DS_ERR_SYSTEM, "SHA-256 could not be computed by the OpenSSL library");
+}
+
+/* Hashes the whole file and checks every id on the way, whether or not it will be asked for. */
+static ds_status scan(ds_tokens *tokens) {
+    ds_status status = DS_OK;
+    EVP_MD_CTX *context = NULL;
+    uint8_t *chunk = NULL;
+    const ds_token_layout *layout = &tokens->layout;
+    uint64_t end = tokens->source.size;
+    DS_NEW_ARRAY(chunk, CHUNK);
+    DS_TRY(start_digest(&context));
+    for (uint64_t at = 0; at < end;) {
+        uint64_t stop = at < layout->offset ? layout->offset : end; /* the header apart: then chunks hold whole ids */
+        size_t here = stop - at < CHUNK ? (size_t)(stop - at) : CHUNK;
+        DS_TRY(ds_source_read(&tokens->source, chunk, at, here));
+        DS_TRY(add_digest(context, chunk, here));
+        if (at >= layout->offset)
+            DS_TRY(decode(tokens, NULL, chunk, (at - layout->offset) / layout->width, here / layout->width));
+        at += here;
+    }
+    DS_TRY(finish_digest(tokens->sha256, context));
+done:
+    EVP_MD_CTX_free(context);
+    free(chunk);
+    return status;
+}
+
+/* An empty object: no file, no ids. Ids are kept as uint32, so a larger vocabulary bounds nothing more. */
+static ds_status new_tokens(ds_tokens **out, const char *path, uint64_t vocab) {
+    ds_status status = DS_OK;
+    DS_NEW(*out, 1);
+    (*out)->source.descriptor = -1;
+    (*out)->vocab = vocab < UINT64_C(1) << 32 ? vocab : UINT64_C(1) << 32;
+    (*out)->path = ds_strdup(path);
+    if ((*out)->path == NULL) status = DS_ERR_SYSTEM;
+done:
+    return status;
+}
+
+ds_status ds_tokens_open(ds_tokens **out, const char *path, uint64_t vocab) {
+    ds_status status = DS_OK;
+    ds_tokens *tokens = NULL;
+    *out = NULL;
+    DS_TRY(new_tokens(&tokens, path, vocab));
+    DS_TRY(ds_source_open(&tokens->source, path));
+    DS_TRY(find_layout(&tokens->layout, &tokens->source));
+    if (tokens->layout.count == 0) {
+        status = ds_fail(DS_ERR_INPUT, "%s: empty token file: no tokens after its header", DS_SHOW(path));
+        goto done;
+    }
+    DS_TRY(scan(tokens));
+done:
+    if (status != DS_OK) ds_tokens_close(&tokens);
+    *out = tokens;
+    return status;
+}
+
+ds_status ds_tokens_from_text(ds_tokens **out, const char *text_path, const ds_tokenizer *tokenizer, uint64_t vocab) {
+    ds_status status = DS_OK;
+    ds_tokens *tokens = NULL;
+    EVP_MD_CTX *context = NULL;
+    char *text = NULL;
+    size_t length = 0, count = 0;
+    *out = NULL;
+    DS_TRY(new_tokens(&tokens, text_path, vocab));
+    DS_TRY(ds_read_file(&text, &length, text_path, MAX_TEXT));
+    DS_TRY(start_digest(&context));
+    DS_TRY(add_digest(context, text, length));
+    DS_TRY(finish_digest(tokens->sha256, context));
+    DS_TRY(ds_tokenizer_encode(tokenizer, &tokens->ids, &count, text, length, text_path));
+    tokens->layout.count = count;
+    for (size_t i = 0; i < count && status == DS_OK; i++) {
+        if (tokens->ids[i] >= tokens->vocab) status = outside_vocabulary(tokens, tokens->ids[i], i);
+    }
+done:
+    EVP_MD_CTX_free(context);
+    free(text);
+    if (status != DS_OK) ds_tokens_close(&tokens);
+    *out = tokens;
+    return status;
+}
+
+void ds_tokens_close(ds_tokens **tokens) {
+    if (*tokens == NULL) return;
+    ds_source_close(&(*tokens)->source);
+    free((*tokens)->ids);
+    free((*tokens)->path);
+    free(*tokens);
+    *tokens = NULL;
+}
+
+const char *ds_tokens_path(const ds_tokens *tokens) { return tokens->path; }
+const char *ds_tokens_sha256(const ds_tokens *tokens) { return tokens->sha256; }
+uint64_t ds_tokens_count(const ds_tokens *tokens) { return tokens->layout.count; }
