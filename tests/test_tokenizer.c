@@ -1,17 +1,11 @@
 /* Tokenizers: the reference's ids, a second and naive implementation, decoding back, and every refusal by name. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "deltascope/io.h"
 #include "scratch.h"
+#include "support.h"
 
 static const char gpt2_folder[] = "fixtures/tokenizer/gpt2";
 static ds_tokenizer *gpt2;
@@ -31,7 +25,7 @@ static int close_gpt2(void **state) {
 
 static uint32_t *must_encode(const ds_tokenizer *tokenizer, size_t *count, const char *text, size_t length) {
     uint32_t *ids = NULL;
-    if (ds_tokenizer_encode(tokenizer, &ids, count, text, length, "the text") != DS_OK) fail_msg("%s", ds_error_text());
+    expect_ok(ds_tokenizer_encode(tokenizer, &ids, count, text, length, "the text"));
     assert_non_null(ids);
     return ids;
 }
@@ -68,8 +62,8 @@ static json_t *must_parse(const char *path) {
     char *bytes;
     size_t length;
     json_t *value;
-    if (ds_read_file(&bytes, &length, path, 1 << 26) != DS_OK) fail_msg("%s", ds_error_text());
-    if (ds_json_parse(&value, bytes, length, path) != DS_OK) fail_msg("%s", ds_error_text());
+    expect_ok(ds_read_file(&bytes, &length, path, 1 << 26));
+    expect_ok(ds_json_parse(&value, bytes, length, path));
     free(bytes);
     return value;
 }
@@ -97,8 +91,7 @@ static void test_reference_text(void **state) {
     json_t *golden = must_parse("fixtures/golden/gpt2-tokens.json");
     const json_t *wanted = json_object_get(golden, "tinyshakespeare");
     ds_tokens *tokens = NULL;
-    if (ds_tokens_from_text(&tokens, "fixtures/data/tinyshakespeare.txt", gpt2, 50257) != DS_OK)
-        fail_msg("%s", ds_error_text());
+    expect_ok(ds_tokens_from_text(&tokens, "fixtures/data/tinyshakespeare.txt", gpt2, 50257));
     size_t count = ds_tokens_count(tokens);
     assert_int_equal(count, json_integer_value(json_object_get(wanted, "tokens")));
     /* sha256sum of the text */
@@ -106,7 +99,7 @@ static void test_reference_text(void **state) {
     uint32_t *ids = calloc(count, sizeof *ids);
     uint8_t *stored = calloc(count, 2), digest[32];
     assert_true(ids != NULL && stored != NULL);
-    assert_int_equal(ds_tokens_read(tokens, ids, 0, count), DS_OK);
+    expect_ok(ds_tokens_read(tokens, ids, 0, count));
     for (size_t i = 0; i < count; i++) stored[2 * i] = (uint8_t)ids[i], stored[2 * i + 1] = (uint8_t)(ids[i] >> 8);
     assert_int_equal(EVP_Digest(stored, 2 * count, digest, NULL, EVP_sha256(), NULL), 1);
     char text[65];
@@ -126,7 +119,7 @@ static json_t *naive_ranks(void) {
     char *bytes, *at;
     size_t length;
     json_t *ranks = json_object();
-    if (ds_read_file(&bytes, &length, "fixtures/tokenizer/gpt2/merges.txt", 1 << 26) != DS_OK) fail_msg("%s", ds_error_text());
+    expect_ok(ds_read_file(&bytes, &length, "fixtures/tokenizer/gpt2/merges.txt", 1 << 26));
     at = strchr(bytes, '\n') + 1;
     for (char *line; (line = strsep(&at, "\n")) != NULL && *line != '\0';)
         assert_int_equal(json_object_set_new(ranks, line, json_integer((json_int_t)json_object_size(ranks))), 0);
@@ -190,7 +183,8 @@ static void test_naive_merges_agree(void **state) {
     json_decref(ranks);
 }
 
-/* Random text of awkward characters decodes back, and encodes the same after something else went through the cache. */
+/* Random text of awkward characters decodes back. It starts with a digit and ends with a letter, between which there is always
+ * a cut: so the ids of the text twice are the ids twice, the second time from the cache. */
 static void test_any_text_comes_back(void **state) {
     (void)state;
     static const char *const atoms[] = {" ",
@@ -224,26 +218,25 @@ static void test_any_text_comes_back(void **state) {
     ds_random random = ds_random_init(7);
     for (size_t trial = 0; trial < 400; trial++) {
         ds_text text = {0};
-        size_t parts = ds_random_below(&random, 60), count, again;
-        assert_int_equal(ds_text_append(&text, "", 0), DS_OK);
+        size_t parts = ds_random_below(&random, 60), count, twice;
+        expect_ok(ds_text_append(&text, "1", 1));
         for (size_t i = 0; i < parts; i++) {
             const char *atom = atoms[ds_random_below(&random, sizeof atoms / sizeof atoms[0])];
-            assert_int_equal(ds_text_append(&text, atom, strlen(atom)), DS_OK);
+            expect_ok(ds_text_append(&text, atom, strlen(atom)));
         }
+        expect_ok(ds_text_append(&text, "x", 1));
         uint32_t *ids = must_encode(gpt2, &count, text.bytes, text.length);
         expect_round_trip(gpt2, ids, count, text.bytes, text.length);
-        /* twice the text, a full stop between: no piece reaches across, so the second half repeats the first from the cache */
-        size_t once = text.length;
-        assert_int_equal(ds_text_printf(&text, "x.x"), DS_OK);
-        assert_int_equal(ds_text_append(&text, text.bytes, 0), DS_OK);
-        uint32_t *longer = must_encode(gpt2, &again, text.bytes, text.length);
-        expect_round_trip(gpt2, longer, again, text.bytes, text.length);
-        uint32_t *repeated = must_encode(gpt2, &again, text.bytes, once);
-        assert_int_equal(again, count);
-        assert_memory_equal(ids, repeated, count * sizeof *ids);
+        char *copy = ds_strdup(text.bytes);
+        assert_non_null(copy);
+        expect_ok(ds_text_append(&text, copy, text.length));
+        uint32_t *doubled = must_encode(gpt2, &twice, text.bytes, text.length);
+        assert_int_equal(twice, 2 * count);
+        assert_memory_equal(doubled, ids, count * sizeof *ids);
+        assert_memory_equal(doubled + count, ids, count * sizeof *ids);
+        free(copy);
         free(ids);
-        free(longer);
-        free(repeated);
+        free(doubled);
         ds_text_release(&text);
     }
 }
@@ -312,11 +305,11 @@ static void test_malformed_text(void **state) {
     expect_refusal(gpt2, "\xE6\x97\xA5\xE6\x97", 5, "at byte 3");
     ds_tokens *tokens;
     const char *path = scratch_write("text", "Hello world", 11);
-    assert_int_equal(ds_tokens_from_text(&tokens, path, gpt2, 996), DS_OK + DS_ERR_INPUT);
+    assert_int_equal(ds_tokens_from_text(&tokens, path, gpt2, 996), DS_ERR_INPUT);
     assert_non_null(strstr(ds_error_text(), "token 15496 at position 0 >= vocab 996"));
     assert_null(tokens);
     path = scratch_write("empty", "", 0);
-    assert_int_equal(ds_tokens_from_text(&tokens, path, gpt2, 50257), DS_OK);
+    expect_ok(ds_tokens_from_text(&tokens, path, gpt2, 50257));
     assert_int_equal(ds_tokens_count(tokens), 0);
     ds_tokens_close(&tokens);
 }
@@ -333,7 +326,7 @@ static ds_text small_vocabulary(const char *more) {
         assert_int_equal(ds_text_printf(&json, "%c\"\\u%04x\": %u", byte == 0 ? '{' : ',', visible ? byte : next++, byte),
                          DS_OK);
     }
-    assert_int_equal(ds_text_printf(&json, "%s}", more), DS_OK);
+    expect_ok(ds_text_printf(&json, "%s}", more));
     return json;
 }
 
@@ -387,12 +380,12 @@ static void test_rounds(void **state) {
     (void)state;
     ds_tokenizer *tokenizer;
     const char *more = ", \"ab\": 256, \"bc\": 257, \"abc\": 258, \"abcab\": 259";
-    if (open_folder(&tokenizer, more, "#version: 0.2\na b\na bc\nabc ab\nab c") != DS_OK) fail_msg("%s", ds_error_text());
+    expect_ok(open_folder(&tokenizer, more, "#version: 0.2\na b\na bc\nabc ab\nab c"));
     EXPECT_IDS(tokenizer, "abcabc", 258, 258);
     EXPECT_IDS(tokenizer, "abcab", 259);
     EXPECT_IDS(tokenizer, "aab bc", 'a', 256, ' ', 'b', 'c');
     ds_tokenizer_close(&tokenizer);
-    if (open_folder(&tokenizer, "", "") != DS_OK) fail_msg("%s", ds_error_text());
+    expect_ok(open_folder(&tokenizer, "", ""));
     EXPECT_IDS(tokenizer, "\xC3\xA9 ", 0xC3, 0xA9, ' ');
     ds_tokenizer_close(&tokenizer);
 }
@@ -403,7 +396,7 @@ static void test_rounds(void **state) {
 static void test_characters(void **state) {
     (void)state;
     ds_tokenizer *tokenizer;
-    if (ds_tokenizer_open(&tokenizer, "fixtures/data/meta.pkl") != DS_OK) fail_msg("%s", ds_error_text());
+    expect_ok(ds_tokenizer_open(&tokenizer, "fixtures/data/meta.pkl"));
     assert_int_equal(ds_tokenizer_vocab(tokenizer), 65);
     EXPECT_IDS(tokenizer, "\n !az", 0, 1, 2, 39, 64);
     expect_refusal(tokenizer, "to\xC3\xA9", 4,
@@ -413,14 +406,13 @@ static void test_characters(void **state) {
     /* the last tenth of the text is the validation file */
     ds_tokens *text, *stored;
     enum { VALIDATION = 111540 };
-    if (ds_tokens_from_text(&text, "fixtures/data/tinyshakespeare.txt", tokenizer, 65) != DS_OK)
-        fail_msg("%s", ds_error_text());
-    if (ds_tokens_open(&stored, "fixtures/data/val.bin", 65) != DS_OK) fail_msg("%s", ds_error_text());
+    expect_ok(ds_tokens_from_text(&text, "fixtures/data/tinyshakespeare.txt", tokenizer, 65));
+    expect_ok(ds_tokens_open(&stored, "fixtures/data/val.bin", 65));
     assert_int_equal(ds_tokens_count(stored), VALIDATION);
     uint32_t *a = calloc(VALIDATION, sizeof *a), *b = calloc(VALIDATION, sizeof *b);
     assert_true(a != NULL && b != NULL);
-    assert_int_equal(ds_tokens_read(text, a, ds_tokens_count(text) - VALIDATION, VALIDATION), DS_OK);
-    assert_int_equal(ds_tokens_read(stored, b, 0, VALIDATION), DS_OK);
+    expect_ok(ds_tokens_read(text, a, ds_tokens_count(text) - VALIDATION, VALIDATION));
+    expect_ok(ds_tokens_read(stored, b, 0, VALIDATION));
     assert_memory_equal(a, b, VALIDATION * sizeof *a);
     free(a);
     free(b);
@@ -435,11 +427,13 @@ static const char *write_meta(const char *vocab, size_t vocab_length, const char
     ds_text pickle = {0};
     static const char front[] = "\x80\x02}(X\x0A\0\0\0vocab_size", second[] = "X\x04\0\0\0stoi}(",
                       third[] = "uX\x04\0\0\0itos}(";
-    if (ds_text_append(&pickle, front, sizeof front - 1) != DS_OK || ds_text_append(&pickle, vocab, vocab_length) != DS_OK ||
-        ds_text_append(&pickle, second, sizeof second - 1) != DS_OK || ds_text_append(&pickle, stoi, stoi_length) != DS_OK ||
-        ds_text_append(&pickle, third, sizeof third - 1) != DS_OK || ds_text_append(&pickle, itos, itos_length) != DS_OK ||
-        ds_text_append(&pickle, "uu.", 3) != DS_OK)
-        fail_msg("%s", ds_error_text());
+    expect_ok(ds_text_append(&pickle, front, sizeof front - 1));
+    expect_ok(ds_text_append(&pickle, vocab, vocab_length));
+    expect_ok(ds_text_append(&pickle, second, sizeof second - 1));
+    expect_ok(ds_text_append(&pickle, stoi, stoi_length));
+    expect_ok(ds_text_append(&pickle, third, sizeof third - 1));
+    expect_ok(ds_text_append(&pickle, itos, itos_length));
+    expect_ok(ds_text_append(&pickle, "uu.", 3));
     const char *path = scratch_write("meta.pkl", pickle.bytes, pickle.length);
     ds_text_release(&pickle);
     return path;
@@ -461,7 +455,7 @@ static void test_inconsistent_characters(void **state) {
     ds_tokenizer *tokenizer;
     size_t length;
     const char *path = META("K\x04", CHAR("a") "K\x02" TWO("\xC3\xA9") "K\0", "K\0" TWO("\xC3\xA9") "K\x02" CHAR("a"));
-    if (ds_tokenizer_open(&tokenizer, path) != DS_OK) fail_msg("%s", ds_error_text());
+    expect_ok(ds_tokenizer_open(&tokenizer, path));
     assert_int_equal(ds_tokenizer_vocab(tokenizer), 4);
     EXPECT_IDS(tokenizer,
                "a\xC3\xA9"

@@ -110,13 +110,15 @@ ds_status ds_safetensors_write(const char *path, const ds_tensor_write *tensors,
 /* Token ids behind one interface: raw uint16, llm.c shard or .npy (FORMATS section 4), or ids made from text. */
 typedef struct ds_tokens ds_tokens;
 
-/* vocab bounds every id: reading one that is >= vocab fails naming its position. */
+/* Opening is one pass over the file: it hashes it and checks every id, so that one that is negative or >= vocab is refused by
+ * its position (counted from 0) whether or not it will be asked for. A file without ids is refused. What is then read comes
+ * from the file again, window by window; nothing of its size is kept in memory. */
 ds_status ds_tokens_open(ds_tokens **out, const char *path, uint64_t vocab) DS_MUST_CHECK;
 void ds_tokens_close(ds_tokens **tokens); /* sets NULL; NULL is fine */
 const char *ds_tokens_path(const ds_tokens *tokens);
 const char *ds_tokens_sha256(const ds_tokens *tokens); /* of the file as stored (for text: of the text), 64 digits */
 uint64_t ds_tokens_count(const ds_tokens *tokens);
-/* ids[0 .. count) <- ids first .. first + count of the file. */
+/* ids[0 .. count) <- ids first .. first + count - 1. Asking beyond the end, or of a file that has changed since, is an error. */
 ds_status ds_tokens_read(ds_tokens *tokens, uint32_t *ids, uint64_t first, size_t count) DS_MUST_CHECK;
 
 /* ---- tokenizers -------------------------------------------------------------------------------------------------- */
@@ -132,7 +134,8 @@ ds_status ds_tokenizer_encode(const ds_tokenizer *tokenizer, uint32_t **ids, siz
                               const char *where) DS_MUST_CHECK;
 /* The bytes one id stands for (not always well-formed UTF-8 alone); NULL when the id does not exist. */
 const char *ds_tokenizer_piece(const ds_tokenizer *tokenizer, uint32_t id, size_t *length);
-/* Tokens of a text file through a tokenizer; ids are bounded by vocab as in ds_tokens_open. */
+/* Tokens of a text file of at most 2 GiB through a tokenizer, kept in memory; ids are bounded by vocab as in ds_tokens_open,
+ * but there may be none. */
 ds_status ds_tokens_from_text(ds_tokens **out, const char *text_path, const ds_tokenizer *tokenizer,
                               uint64_t vocab) DS_MUST_CHECK;
 

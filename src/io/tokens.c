@@ -145,6 +145,7 @@ ds_status ds_tokens_read(ds_tokens *tokens, uint32_t *ids, uint64_t first, size_
         DS_TRY(ds_source_read(&tokens->source, chunk, tokens->layout.offset + (first + at) * width, here * width));
         DS_TRY(decode(tokens, ids + at, chunk, first + at, here));
     }
+    DS_TRY(ds_source_check_unchanged(&tokens->source)); /* or the digest would be that of other ids */
 done:
     free(chunk);
     return status;
@@ -190,6 +191,7 @@ static ds_status scan(ds_tokens *tokens) {
             DS_TRY(decode(tokens, NULL, chunk, (at - layout->offset) / layout->width, here / layout->width));
         at += here;
     }
+    DS_TRY(ds_source_check_unchanged(&tokens->source));
     DS_TRY(finish_digest(tokens->sha256, context));
 done:
     EVP_MD_CTX_free(context);
