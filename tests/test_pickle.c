@@ -181,7 +181,7 @@ static void refuses_broken_programs(void **state) {
            "items are added to a dict, expected a list");
     refuse(P("\x80\x02](K\x01K\x02u."), "expected a dict");
     refuse(P("\x80\x02}(K\x01u."), "odd number of items, 1");
-    refuse(P("\x80\x02}]Ns."), "bad dict key: a list");
+    refuse(P("\x80\x02}]Ns."), "bad dict key: it is not a string or another scalar but a list");
     refuse(P("\x80\x02X\xFF\xFF\xFF\xFF"
              "ab."),
            "a string of 4294967295 bytes");

@@ -38,9 +38,10 @@ static bool is_plain_key(const uint8_t *text, size_t length) {
 
 /* ('storage', class, key, location, number of elements) -> storage */
 static ds_status parse_storage(const pickle_machine *machine, ds_pickle_storage *out, ds_value id) {
-    if (!is_kind(machine, id, DS_VALUE_TUPLE) || tuple_count(machine, id) != 5)
-        return ds_fail(DS_ERR_INPUT, "bad persistent id: %s of %zu items, expected a tuple of 5", describe(machine, id),
-                       is_kind(machine, id, DS_VALUE_TUPLE) ? tuple_count(machine, id) : 0);
+    if (!is_kind(machine, id, DS_VALUE_TUPLE))
+        return ds_fail(DS_ERR_INPUT, "bad persistent id: %s, expected a tuple", describe(machine, id));
+    if (tuple_count(machine, id) != 5)
+        return ds_fail(DS_ERR_INPUT, "bad persistent id: a tuple of %zu items, expected 5", tuple_count(machine, id));
     const pickle_value *tag = pickle_at(machine, tuple_item(machine, id, 0));
     const pickle_value *class = pickle_at(machine, tuple_item(machine, id, 1));
     const pickle_value *key = pickle_at(machine, tuple_item(machine, id, 2));

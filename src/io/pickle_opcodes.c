@@ -176,9 +176,15 @@ static ds_status op_tuple(pickle_machine *machine) {
     return status == DS_OK ? pickle_tuple(machine, machine->depth - depth) : status;
 }
 
-/* Keys that Python could not hash; tuples are not looked into: no key of one matters here. */
-static bool can_be_key(const pickle_value *key) {
-    return key->kind != DS_VALUE_LIST && key->kind != DS_VALUE_DICT && key->kind != DS_VALUE_SET;
+/* A scalar, or a short tuple of scalars: what Python can hash, and at no cost. */
+static bool can_be_key(const pickle_machine *machine, ds_value key) {
+    enum { LONGEST_TUPLE = 8 };
+    const pickle_value *value = pickle_at(machine, key);
+    if (value->kind != DS_VALUE_TUPLE) return value->kind < DS_VALUE_TUPLE || value->kind > DS_VALUE_DICT;
+    bool scalars = value->count <= LONGEST_TUPLE;
+    for (uint32_t i = 0; i < value->count && scalars; i++)
+        scalars = pickle_at(machine, machine->pickle->items[value->first + i])->kind < DS_VALUE_TUPLE;
+    return scalars;
 }
 
 /* The last `count` values go into the container below them. */
@@ -193,12 +199,12 @@ static ds_status add_items(pickle_machine *machine, ds_value_kind kind, size_t c
                        : kind == DS_VALUE_LIST ? "a list"
                                                : "a set");
     if (kind == DS_VALUE_DICT) {
-        if (count % 2 != 0) return ds_fail(DS_ERR_INPUT, "an odd number of items, %zu, for a dict", count);
         for (size_t i = below; i < machine->depth; i += 2) {
-            if (!can_be_key(pickle_at(machine, machine->stack[i])))
-                return ds_fail(DS_ERR_INPUT, "bad dict key: %s cannot be one",
+            if (!can_be_key(machine, machine->stack[i]))
+                return ds_fail(DS_ERR_INPUT, "bad dict key: it is not a string or another scalar but %s",
                                ds_value_describe(machine->pickle, machine->stack[i]));
         }
+        if (count % 2 != 0) return ds_fail(DS_ERR_INPUT, "an odd number of items, %zu, for a dict", count);
     }
     return pickle_extend(machine, container, count);
 }
