@@ -39,7 +39,27 @@ static ds_status scan(const char *bytes, size_t length, const char *where) {
     return DS_OK;
 }
 
-static ds_status parse_failure(const json_error_t *error, const char *where) {
+/* Where the fault is, for people: the last member name (a string before a colon) in front of it; "" when there is none. */
+static ds_name key_before(const char *bytes, size_t length) {
+    size_t start = 0, end = 0;
+    ds_name key = {""};
+    bool in_string = false;
+    for (size_t i = 0; i < length; i++) {
+        char c = bytes[i];
+        if (c == '"') {
+            in_string = !in_string;
+            if (in_string) start = i + 1;
+            end = i;
+        } else if (in_string && c == '\\') {
+            i++;
+        } else if (!in_string && c == ':' && end >= start) {
+            key = ds_escape(bytes + start, end - start);
+        }
+    }
+    return key;
+}
+
+static ds_status parse_failure(const json_error_t *error, const char *bytes, size_t length, const char *where) {
     const char *meaning = "";
     if (error->text[0] == '\0') /* how jansson reports most allocations that failed */
         return ds_fail(DS_ERR_SYSTEM, "%s: out of memory while parsing JSON", DS_SHOW(where));
@@ -62,8 +82,9 @@ static ds_status parse_failure(const json_error_t *error, const char *where) {
     default:
         break;
     }
-    return ds_fail(DS_ERR_INPUT, "%s: invalid JSON: %s%s (line %d, column %d)", DS_SHOW(where), meaning, DS_SHOW(error->text),
-                   error->line, error->column);
+    size_t position = error->position < 0 ? 0 : ds_min_size((size_t)error->position, length);
+    return ds_fail(DS_ERR_INPUT, "%s: invalid JSON: %s%s (line %d, column %d, after key \"%s\")", DS_SHOW(where), meaning,
+                   DS_SHOW(error->text), error->line, error->column, key_before(bytes, position).text);
 }
 
 ds_status ds_json_parse(json_t **out, const char *bytes, size_t length, const char *where) {
@@ -73,5 +94,5 @@ ds_status ds_json_parse(json_t **out, const char *bytes, size_t length, const ch
     if (status != DS_OK) return status;
     json_error_t error;
     *out = json_loadb(bytes, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-    return *out != NULL ? DS_OK : parse_failure(&error, where);
+    return *out != NULL ? DS_OK : parse_failure(&error, bytes, length, where);
 }
