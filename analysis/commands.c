@@ -5,6 +5,7 @@
 
 const ds_command *const ds_commands[] = {
     &ds_command_completion,
+    &ds_command_tokenize,
 };
 const size_t ds_command_count = sizeof ds_commands / sizeof ds_commands[0];
 

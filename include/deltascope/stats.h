@@ -67,8 +67,8 @@ void ds_summary_release(ds_summary *summary);
 /* Adds values[count] in order. A NaN is refused (DS_ERR_INPUT naming its index among all values added so far), nothing of
  * this call having been added. */
 ds_status ds_summary_add(ds_summary *summary, const double *values, size_t count) DS_MUST_CHECK;
-/* Adds all that `other` (same capacity) has seen; `other` is unchanged up to the order of what it holds. */
-ds_status ds_summary_merge(ds_summary *summary, ds_summary *other) DS_MUST_CHECK;
+/* Adds all that `other` (same capacity) has seen. */
+ds_status ds_summary_merge(ds_summary *summary, const ds_summary *other) DS_MUST_CHECK;
 uint64_t ds_summary_count(const ds_summary *summary);
 /* So far; more values may follow. Sorts in place, allocates nothing. */
 ds_statistics ds_summary_statistics(ds_summary *summary);

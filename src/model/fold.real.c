@@ -1,16 +1,8 @@
 #include <math.h>
 
-#include "deltascope/base.h"
+#include "deltascope/num.h"
 
 #include "fold.h"
-
-#if DS_REAL_BITS == 32
-typedef float REAL;
-#define REAL_NAME(name) name##_f32
-#else
-typedef double REAL;
-#define REAL_NAME(name) name##_f64
-#endif
 
 void REAL_NAME(ds_unfold_taps)(REAL *taps, const REAL *weight, size_t channels, size_t kernel, size_t hidden) {
     for (size_t j = 0; j < channels; j++) {

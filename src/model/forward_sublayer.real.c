@@ -171,7 +171,7 @@ static void shape_heads(REAL *x, const ds_pass *pass, ds_tile tile, ds_activatio
     if (rotate && half > 0) REAL_NAME(ds_rope_forward)
     (x, (const REAL *)pass->workspace->cosine + tile.first * half, (const REAL *)pass->workspace->sine + tile.first * half,
      tile.rows, heads, head_dim, spec->rotary_dim);
-    if (norm != NULL) REAL_NAME(ds_rmsnorm_forward)(x, NULL, x, VALUES(norm), tile.rows * heads, head_dim, spec->norm_eps);
+    if (norm != NULL) REAL_NAME(ds_rmsnorm_forward)(x, NULL, x, VALUES(norm), tile.rows * heads, head_dim, spec->head_norm_eps);
 }
 
 static void finish_query(const ds_pass *pass, ds_tile tile) {
@@ -291,7 +291,7 @@ ds_status REAL_NAME(ds_tile_attend)(void *context, size_t task, size_t worker) {
     REAL *heads = scratch->heads;
     attention_forward(heads, pass, tile, scratch);
     if (layer->head_norm != NULL)
-        REAL_NAME(ds_rmsnorm_forward)(heads, NULL, heads, VALUES(layer->head_norm), rows, spec->head_dim, spec->norm_eps);
+        REAL_NAME(ds_rmsnorm_forward)(heads, NULL, heads, VALUES(layer->head_norm), rows, spec->head_dim, spec->head_norm_eps);
     else if (layer->output_norm != NULL)
         REAL_NAME(ds_rmsnorm_forward)
     (heads, NULL, heads, VALUES(layer->output_norm), rows, spec->head_dim, spec->output_norm_eps);

@@ -1,0 +1,167 @@
+/* Products of delta operators over depth, kept as directions, their Householder factorisation and the core M. */
+#include "product.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vector.h"
+
+ds_status ds_product_new(ds_product **out, size_t hidden, size_t sublayers) {
+    ds_status status = DS_OK;
+    ds_product *p = NULL;
+    *out = NULL;
+    if (hidden == 0) return ds_fail(DS_ERR_USAGE, "a product of operators on 0 features, expected at least 1");
+    DS_NEW(p, 1);
+    p->hidden = hidden;
+    p->capacity = sublayers;
+    p->stride = ds_min_size(hidden, sublayers);
+    DS_NEW_ARRAY(p->directions, sublayers * hidden);
+    DS_NEW_ARRAY(p->reflectors, p->stride * hidden);
+    DS_NEW_ARRAY(p->triangle, sublayers * p->stride);
+    DS_NEW_ARRAY(p->core, p->stride * p->stride);
+    DS_NEW_ARRAY(p->tau, p->stride);
+    DS_NEW_ARRAY(p->c, sublayers);
+    DS_NEW_ARRAY(p->row, hidden);
+    ds_product_restart(p);
+done:
+    if (status != DS_OK) ds_product_free(&p);
+    *out = p;
+    return status;
+}
+
+void ds_product_free(ds_product **product) {
+    ds_product *p = *product;
+    if (p == NULL) return;
+    free(p->directions);
+    free(p->reflectors);
+    free(p->triangle);
+    free(p->core);
+    free(p->tau);
+    free(p->c);
+    free(p->row);
+    free(p);
+    *product = NULL;
+}
+
+void ds_product_restart(ds_product *p) {
+    p->depth = 0;
+    p->log_abs_det = p->log_error = 0.0;
+    p->growth = 1.0;
+    p->moved = 0.0;
+    p->contracts = true;
+}
+
+/* The reflection I - tau v v^T, v_0 = 1, that takes x (n) to (alpha, 0, ..., 0); v overwrites x[1..]. Returns alpha. The sign
+ * opposes x_0, so that nothing cancels. */
+static double reflect(double *x, double *tau, size_t n) {
+    double tail = ds_frobenius_norm(x + 1, n - 1);
+    *tau = 0.0;
+    if (tail == 0.0) return x[0];
+    double alpha = -copysign(hypot(x[0], tail), x[0]);
+    *tau = (alpha - x[0]) / alpha;
+    double pivot = x[0] - alpha;
+    for (size_t i = 1; i < n; i++) x[i] /= pivot;
+    return alpha;
+}
+
+/* Column s of R from direction s, and, while s < d, reflector s. */
+static void factor(ds_product *p, size_t s) {
+    size_t d = p->hidden, reflectors = ds_min_size(s, d);
+    double *x = p->row;
+    memcpy(x, p->directions + s * d, d * sizeof *x);
+    for (size_t j = 0; j < reflectors; j++) {
+        const double *v = p->reflectors + j * d + j + 1;
+        double w = p->tau[j] * (x[j] + ds_dot(v, x + j + 1, d - j - 1));
+        x[j] -= w;
+        ds_subtract_multiple(x + j + 1, w, v, d - j - 1);
+    }
+    double *column = p->triangle + s * p->stride;
+    memcpy(column, x, reflectors * sizeof *x);
+    if (s >= d) return;
+    column[s] = reflect(x + s, &p->tau[s], d - s);
+    memcpy(p->reflectors + s * d + s + 1, x + s + 1, (d - s - 1) * sizeof *x);
+}
+
+/* M <- (I - c r r^T) M; M first gains a row and a column of the identity while s < d. */
+static void update_core(ds_product *p, size_t s, double c) {
+    size_t order = ds_min_size(s + 1, p->hidden);
+    const double *r = p->triangle + s * p->stride;
+    double *w = p->row;
+    if (s < p->hidden) {
+        for (size_t i = 0; i < s; i++) p->core[i * p->stride + s] = p->core[s * p->stride + i] = 0.0;
+        p->core[s * p->stride + s] = 1.0;
+    }
+    memset(w, 0, order * sizeof *w);
+    for (size_t i = 0; i < order; i++) ds_subtract_multiple(w, -r[i], p->core + i * p->stride, order);
+    for (size_t i = 0; i < order; i++) ds_subtract_multiple(p->core + i * p->stride, c * r[i], w, order);
+}
+
+ds_status ds_product_push(ds_product *p, const double *k, double c) {
+    size_t s = p->depth;
+    if (s == p->capacity) return ds_fail(DS_ERR_USAGE, "sublayer %zu pushed on a product of at most %zu", s, p->capacity);
+    double b = c * ds_dot(k, k, p->hidden);
+    if (!isfinite(b))
+        return ds_fail(DS_ERR_INPUT, "sublayer %zu: m beta |k|^2 is %g and m beta is %g, expected finite numbers", s, b, c);
+    memcpy(p->directions + s * p->hidden, k, p->hidden * sizeof *k);
+    p->c[s] = c;
+    factor(p, s);
+    update_core(p, s, c);
+    p->depth = s + 1;
+    double log_abs_det = ds_delta_log_abs_det(b);
+    p->log_abs_det += log_abs_det;
+    p->log_error += ds_unit_roundoff(DS_F64) * ((ds_dot_roundings(p->hidden) + 1.0) * fabs(b / (1.0 - b)) +
+                                                2.0 * fabs(log_abs_det) + fabs(p->log_abs_det));
+    p->growth *= fmax(1.0, fabs(1.0 - b));
+    p->moved += fabs(b);
+    p->contracts = p->contracts && b >= 0.0 && b <= 2.0;
+    return DS_OK;
+}
+
+ds_status ds_product_window(ds_product *p, const double *directions, const double *c, size_t first, size_t last) {
+    ds_status status = DS_OK;
+    ds_product_restart(p);
+    for (size_t s = first; s < last; s++) DS_TRY(ds_product_push(p, directions + s * p->hidden, c[s]));
+done:
+    return status;
+}
+
+size_t ds_product_depth(const ds_product *p) { return p->depth; }
+size_t ds_product_order(const ds_product *p) { return ds_min_size(p->depth, p->hidden); }
+double ds_product_log_abs_det(const ds_product *p) { return p->log_abs_det; }
+bool ds_product_contracts(const ds_product *p) { return p->contracts; }
+
+void ds_product_core(double *core, const ds_product *p) {
+    size_t order = ds_product_order(p);
+    for (size_t i = 0; i < order; i++) memcpy(core + i * order, p->core + i * p->stride, order * sizeof *core);
+}
+
+double ds_product_frobenius_defect(const ds_product *p) {
+    size_t order = ds_product_order(p);
+    double sum = 0.0;
+    for (size_t i = 0; i < order; i++) {
+        for (size_t j = 0; j < order; j++) {
+            double entry = p->core[i * p->stride + j] - (i == j ? 1.0 : 0.0);
+            sum += entry * entry;
+        }
+    }
+    return sqrt(sum);
+}
+
+double ds_product_mean_square(const ds_product *p) {
+    size_t order = ds_product_order(p);
+    double sum = (double)(p->hidden - order);
+    for (size_t i = 0; i < order; i++) sum += ds_dot(p->core + i * p->stride, p->core + i * p->stride, order);
+    return sum / (double)p->hidden;
+}
+
+/* Three sources, each carried through the other factors, whose norms multiply to at most `growth`:
+ *   R is exact for directions within f |k_s|, f = reflectors x roundings of a dot and an update; factor s moves by 2 b_s f;
+ *   M's own update s errs by b_s u x (roundings of w and of the term) ||M||_F, and u ||M||_F in the subtraction. */
+double ds_product_rounding(const ds_product *p) {
+    const double u = ds_unit_roundoff(DS_F64);
+    double order = (double)ds_product_order(p), depth = (double)p->depth;
+    double direction = (order + 1.0) * (2.0 * ds_dot_roundings(p->hidden) + 4.0);
+    double update = (order + 3.0) * sqrt(order);
+    return u * p->growth * (p->moved * (2.0 * direction + update) + depth * sqrt(order));
+}
