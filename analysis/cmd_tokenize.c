@@ -48,6 +48,8 @@ static ds_status tokenize(const tokenize_options *own) {
     ds_status status = DS_OK;
     ds_tokenizer *tokenizer = NULL;
     ds_tokens *tokens = NULL;
+    if (own->text == NULL || own->tokenizer == NULL || own->output == NULL)
+        return ds_fail(DS_ERR_USAGE, "tokenize needs --text FILE, --tokenizer PATH and --output FILE");
     DS_TRY(ds_tokenizer_open(&tokenizer, own->tokenizer));
     uint64_t vocab = ds_tokenizer_vocab(tokenizer);
     if (vocab > LARGEST_VOCAB) {
@@ -64,12 +66,7 @@ done:
     return status;
 }
 
-static int run(const ds_invocation *invocation) {
-    const tokenize_options *own = invocation->own;
-    if (own->text == NULL || own->tokenizer == NULL || own->output == NULL)
-        return ds_fail(DS_ERR_USAGE, "tokenize needs --text FILE, --tokenizer PATH and --output FILE");
-    return (int)tokenize(own);
-}
+static int run(const ds_invocation *invocation) { return (int)tokenize(invocation->own); }
 
 const ds_command ds_command_tokenize = {
     .name = "tokenize",
