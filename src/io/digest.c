@@ -1,28 +1,28 @@
-#include <openssl/evp.h>
+/* OpenSSL's plain SHA-256 functions rather than its EVP interface: they neither allocate nor load providers and configuration
+ * files, where OpenSSL 3.0 follows null pointers when memory runs out. */
+#define OPENSSL_API_COMPAT 0x10100000L /* version 3 calls them deprecated */
+#include <openssl/sha.h>
+#include <stdlib.h>
 
 #include "digest.h"
 
 static ds_status openssl_failure(void) { return ds_fail(DS_ERR_SYSTEM, "SHA-256 could not be computed: OpenSSL failed"); }
 
 ds_status ds_digest_init(ds_digest *digest) {
-    digest->state = EVP_MD_CTX_new();
-    if (digest->state == NULL || EVP_DigestInit_ex(digest->state, EVP_sha256(), NULL) != 1) {
-        ds_digest_release(digest);
-        return openssl_failure();
-    }
-    return DS_OK;
+    digest->state = ds_calloc(1, sizeof(SHA256_CTX));
+    if (digest->state == NULL) return DS_ERR_SYSTEM;
+    return SHA256_Init(digest->state) == 1 ? DS_OK : openssl_failure();
 }
 
 ds_status ds_digest_update(ds_digest *digest, const void *bytes, size_t count) {
-    return EVP_DigestUpdate(digest->state, bytes, count) == 1 ? DS_OK : openssl_failure();
+    return SHA256_Update(digest->state, bytes, count) == 1 ? DS_OK : openssl_failure();
 }
 
 ds_status ds_digest_final(ds_digest *digest, char text[DS_DIGEST_TEXT]) {
     static const char digits[] = "0123456789abcdef";
-    unsigned char bytes[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-    if (EVP_DigestFinal_ex(digest->state, bytes, &size) != 1 || size != (DS_DIGEST_TEXT - 1) / 2) return openssl_failure();
-    for (unsigned i = 0; i < size; i++) {
+    unsigned char bytes[SHA256_DIGEST_LENGTH];
+    if (SHA256_Final(bytes, digest->state) != 1) return openssl_failure();
+    for (size_t i = 0; i < sizeof bytes; i++) {
         text[2 * i] = digits[bytes[i] >> 4];
         text[2 * i + 1] = digits[bytes[i] & 15];
     }
@@ -31,6 +31,6 @@ ds_status ds_digest_final(ds_digest *digest, char text[DS_DIGEST_TEXT]) {
 }
 
 void ds_digest_release(ds_digest *digest) {
-    EVP_MD_CTX_free(digest->state);
+    free(digest->state);
     digest->state = NULL;
 }

@@ -5,7 +5,7 @@
 #include "catalog.h"
 
 typedef struct ds_digest {
-    void *state; /* EVP_MD_CTX */
+    void *state; /* SHA256_CTX */
 } ds_digest;
 
 ds_status ds_digest_init(ds_digest *digest) DS_MUST_CHECK;

@@ -1,9 +1,9 @@
 /* Token files: raw uint16, headered shards (uint16 or uint32) and .npy, recognised by content; and ids made from text. */
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "digest.h"
 #include "token_layout.h"
 
 enum {
@@ -12,7 +12,6 @@ enum {
     SHARD_MAGIC_EVAL = 20240522, /* multiple-choice evaluations, not a token stream */
     SHARD_HEADER = 1024,         /* 256 int32: magic, version, count, zeros */
     CHUNK = 1 << 16,             /* bytes read at once; a multiple of every width */
-    DIGEST_TEXT = 65,
 };
 static const uint64_t MAX_TEXT = UINT64_C(1) << 31; /* bytes of text tokenised in memory */
 
@@ -22,7 +21,7 @@ struct ds_tokens {
     char *path;
     uint64_t vocab;
     uint32_t *ids; /* (layout.count) ids made from text; NULL for a file of ids */
-    char sha256[DIGEST_TEXT];
+    char sha256[DS_DIGEST_TEXT];
 };
 
 /* ---- what kind of file ------------------------------------------------------------------------------------------------- */
@@ -153,48 +152,28 @@ done:
 
 /* ---- opening: one pass over the file ------------------------------------------------------------------------------------- */
 
-static ds_status finish_digest(char text[DIGEST_TEXT], EVP_MD_CTX *context) {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned int length = 0;
-    if (EVP_DigestFinal_ex(context, digest, &length) != 1 || 2 * length + 1 != DIGEST_TEXT)
-        return ds_fail(DS_ERR_SYSTEM, "SHA-256 could not be computed by the OpenSSL library");
-    for (size_t i = 0; i < length; i++) (void)snprintf(text + 2 * i, 3, "%02x", digest[i]);
-    return DS_OK;
-}
-
-static ds_status start_digest(EVP_MD_CTX **context) {
-    *context = EVP_MD_CTX_new();
-    if (*context != NULL && EVP_DigestInit_ex(*context, EVP_sha256(), NULL) == 1) return DS_OK;
-    return ds_fail(DS_ERR_SYSTEM, "SHA-256 is not available from the OpenSSL library");
-}
-
-static ds_status add_digest(EVP_MD_CTX *context, const void *bytes, size_t length) {
-    if (EVP_DigestUpdate(context, bytes, length) == 1) return DS_OK;
-    return ds_fail(DS_ERR_SYSTEM, "SHA-256 could not be computed by the OpenSSL library");
-}
-
 /* Hashes the whole file and checks every id on the way, whether or not it will be asked for. */
 static ds_status scan(ds_tokens *tokens) {
     ds_status status = DS_OK;
-    EVP_MD_CTX *context = NULL;
+    ds_digest digest = {0};
     uint8_t *chunk = NULL;
     const ds_token_layout *layout = &tokens->layout;
     uint64_t end = tokens->source.size;
     DS_NEW_ARRAY(chunk, CHUNK);
-    DS_TRY(start_digest(&context));
+    DS_TRY(ds_digest_init(&digest));
     for (uint64_t at = 0; at < end;) {
         uint64_t stop = at < layout->offset ? layout->offset : end; /* the header apart: then chunks hold whole ids */
         size_t here = stop - at < CHUNK ? (size_t)(stop - at) : CHUNK;
         DS_TRY(ds_source_read(&tokens->source, chunk, at, here));
-        DS_TRY(add_digest(context, chunk, here));
+        DS_TRY(ds_digest_update(&digest, chunk, here));
         if (at >= layout->offset)
             DS_TRY(decode(tokens, NULL, chunk, (at - layout->offset) / layout->width, here / layout->width));
         at += here;
     }
     DS_TRY(ds_source_check_unchanged(&tokens->source));
-    DS_TRY(finish_digest(tokens->sha256, context));
+    DS_TRY(ds_digest_final(&digest, tokens->sha256));
 done:
-    EVP_MD_CTX_free(context);
+    ds_digest_release(&digest);
     free(chunk);
     return status;
 }
@@ -232,22 +211,22 @@ done:
 ds_status ds_tokens_from_text(ds_tokens **out, const char *text_path, const ds_tokenizer *tokenizer, uint64_t vocab) {
     ds_status status = DS_OK;
     ds_tokens *tokens = NULL;
-    EVP_MD_CTX *context = NULL;
+    ds_digest digest = {0};
     char *text = NULL;
     size_t length = 0, count = 0;
     *out = NULL;
     DS_TRY(new_tokens(&tokens, text_path, vocab));
     DS_TRY(ds_read_file(&text, &length, text_path, MAX_TEXT));
-    DS_TRY(start_digest(&context));
-    DS_TRY(add_digest(context, text, length));
-    DS_TRY(finish_digest(tokens->sha256, context));
+    DS_TRY(ds_digest_init(&digest));
+    DS_TRY(ds_digest_update(&digest, text, length));
+    DS_TRY(ds_digest_final(&digest, tokens->sha256));
     DS_TRY(ds_tokenizer_encode(tokenizer, &tokens->ids, &count, text, length, text_path));
     tokens->layout.count = count;
     for (size_t i = 0; i < count && status == DS_OK; i++) {
         if (tokens->ids[i] >= tokens->vocab) status = outside_vocabulary(tokens, tokens->ids[i], i);
     }
 done:
-    EVP_MD_CTX_free(context);
+    ds_digest_release(&digest);
     free(text);
     if (status != DS_OK) ds_tokens_close(&tokens);
     *out = tokens;
