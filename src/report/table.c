@@ -1,0 +1,96 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "table.h"
+
+static char *copy(const char *text) { return text == NULL ? NULL : ds_strdup(text); }
+
+ds_status ds_table_new(ds_table **out, const char *title, const ds_column *columns, size_t count) {
+    ds_status status = DS_OK;
+    ds_table *table = NULL;
+    *out = NULL;
+    if (count == 0) return ds_fail(DS_ERR_USAGE, "a table without columns was asked for");
+    DS_NEW(table, 1);
+    DS_NEW(table->columns, count);
+    table->count = count;
+    table->title = copy(title == NULL ? "" : title);
+    if (table->title == NULL) status = DS_ERR_SYSTEM;
+    for (size_t i = 0; i < count; i++) {
+        ds_column *column = &table->columns[i];
+        *column = columns[i];
+        column->key = copy(columns[i].key);
+        column->title = copy(columns[i].title != NULL ? columns[i].title : columns[i].key);
+        column->unit = copy(columns[i].unit);
+        if (column->key == NULL || column->title == NULL || (columns[i].unit != NULL && column->unit == NULL))
+            status = DS_ERR_SYSTEM;
+    }
+done:
+    if (status != DS_OK) ds_table_free(&table);
+    *out = table;
+    return status;
+}
+
+static void free_string(const char *text) { free((char *)(uintptr_t)text); }
+
+void ds_table_free(ds_table **pointer) {
+    ds_table *table = *pointer;
+    if (table == NULL) return;
+    for (size_t i = 0; i < table->filled; i++) {
+        if (table->columns[i % table->count].kind == DS_COLUMN_TEXT) free(table->cells[i].text);
+    }
+    for (size_t i = 0; i < table->count; i++) {
+        free_string(table->columns[i].key);
+        free_string(table->columns[i].title);
+        free_string(table->columns[i].unit);
+    }
+    free(table->columns);
+    free(table->cells);
+    free(table->title);
+    ds_text_release(&table->failure);
+    free(table);
+    *pointer = NULL;
+}
+
+static void fail(ds_table *table, ds_status status) {
+    table->status = status;
+    (void)!ds_text_printf(&table->failure, "%s", ds_error_text()); /* without memory the status alone remains */
+}
+
+static void add(ds_table *table, bool fits, const char *given, ds_cell cell) {
+    if (table->status != DS_OK) return;
+    const ds_column *column = &table->columns[table->filled % table->count];
+    void *cells = table->cells;
+    ds_status status = DS_OK;
+    if (!fits)
+        status = ds_fail(DS_ERR_USAGE, "table \"%s\": column \"%s\" was given %s", table->title, column->key, given);
+    else
+        status = ds_grow(&cells, &table->capacity, table->filled + 1, sizeof *table->cells);
+    table->cells = cells;
+    if (status != DS_OK)
+        fail(table, status);
+    else
+        table->cells[table->filled++] = cell;
+}
+
+static ds_column_kind next_kind(const ds_table *table) { return table->columns[table->filled % table->count].kind; }
+
+void ds_table_text(ds_table *table, const char *text) {
+    if (table->status != DS_OK) return;
+    ds_cell cell = {.text = ds_strdup(text)};
+    if (cell.text == NULL)
+        fail(table, DS_ERR_SYSTEM);
+    else
+        add(table, next_kind(table) == DS_COLUMN_TEXT, "a text", cell);
+    if (table->status != DS_OK) free(cell.text);
+}
+
+void ds_table_integer(ds_table *table, int64_t value) {
+    add(table, next_kind(table) == DS_COLUMN_INTEGER, "an integer", (ds_cell){.integer = value});
+}
+
+void ds_table_real(ds_table *table, double value) {
+    ds_column_kind kind = next_kind(table);
+    add(table, kind != DS_COLUMN_TEXT && kind != DS_COLUMN_INTEGER, "a real number", (ds_cell){.real = value});
+}
+
+size_t ds_table_rows(const ds_table *table) { return table->filled / table->count; }

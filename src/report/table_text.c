@@ -1,0 +1,257 @@
+/* Tables as CSV (RFC 4180), Markdown and LaTeX (booktabs), and the choice among all formats. */
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "table.h"
+
+static ds_status append(ds_text *text, const char *string) { return ds_text_append(text, string, strlen(string)); }
+
+/* ---- CSV ------------------------------------------------------------------------------------------------------------------------ */
+
+static ds_status append_field(ds_text *text, const char *field) {
+    ds_status status = DS_OK;
+    if (strpbrk(field, ",\"\r\n") == NULL) return append(text, field);
+    DS_TRY(append(text, "\""));
+    for (; *field != '\0'; field++) DS_TRY(ds_text_append(text, *field == '"' ? "\"\"" : field, *field == '"' ? 2 : 1));
+    status = append(text, "\"");
+done:
+    return status;
+}
+
+static ds_status append_csv_cell(ds_text *text, const ds_table *table, size_t row, size_t column) {
+    const ds_cell *cell = ds_table_cell(table, row, column);
+    char number[32];
+    switch (table->columns[column].kind) {
+    case DS_COLUMN_TEXT:
+        return append_field(text, cell->text);
+    case DS_COLUMN_INTEGER:
+        return ds_text_printf(text, "%" PRId64, cell->integer);
+    default:
+        return isnan(cell->real) ? DS_OK : append(text, ds_format_real(number, cell->real));
+    }
+}
+
+ds_status ds_table_append_csv(ds_text *text, const ds_table *table) {
+    ds_status status = DS_OK;
+    for (size_t line = 0; line <= ds_table_rows(table); line++) {
+        bool first = true;
+        for (size_t c = 0; c < table->count; c++) {
+            if (table->columns[c].kind == DS_COLUMN_BAR) continue;
+            if (!first) DS_TRY(append(text, ","));
+            DS_TRY(line == 0 ? append_field(text, table->columns[c].key) : append_csv_cell(text, table, line - 1, c));
+            first = false;
+        }
+        DS_TRY(append(text, "\r\n"));
+    }
+done:
+    return status;
+}
+
+/* ---- Markdown ------------------------------------------------------------------------------------------------------------------- */
+
+static ds_status append_markdown(ds_text *text, const char *string) {
+    ds_status status = DS_OK;
+    for (; *string != '\0'; string++) {
+        if (strchr("|\\`*_<>[]", *string) != NULL) DS_TRY(append(text, "\\"));
+        DS_TRY(ds_text_append(text, *string == '\n' ? " " : string, 1));
+    }
+done:
+    return status;
+}
+
+static ds_status append_markdown_row(ds_text *text, const ds_table *table, size_t row) {
+    ds_status status = DS_OK;
+    for (size_t c = 0; c < table->count; c++) {
+        const ds_column *column = &table->columns[c];
+        if (column->kind == DS_COLUMN_BAR) continue;
+        DS_TRY(append(text, "| "));
+        if (column->kind == DS_COLUMN_TEXT)
+            DS_TRY(append_markdown(text, ds_table_cell(table, row, c)->text));
+        else
+            DS_TRY(ds_table_append_number(text, table, row, c, ds_table_number_style(table, c)));
+        DS_TRY(append(text, " "));
+    }
+    status = append(text, "|\n");
+done:
+    return status;
+}
+
+ds_status ds_table_append_markdown(ds_text *text, const ds_table *table) {
+    ds_status status = DS_OK;
+    for (size_t c = 0; c < table->count; c++) {
+        const char *unit = ds_column_unit(&table->columns[c]);
+        if (table->columns[c].kind == DS_COLUMN_BAR) continue;
+        DS_TRY(append(text, "| "));
+        DS_TRY(append_markdown(text, table->columns[c].title));
+        if (unit != NULL) DS_TRY(ds_text_printf(text, " (%s)", unit));
+        DS_TRY(append(text, " "));
+    }
+    DS_TRY(append(text, "|\n"));
+    for (size_t c = 0; c < table->count; c++) {
+        if (table->columns[c].kind != DS_COLUMN_BAR)
+            DS_TRY(append(text, ds_column_is_number(&table->columns[c]) ? "|---:" : "|:---"));
+    }
+    DS_TRY(append(text, "|\n"));
+    for (size_t row = 0; row < ds_table_rows(table); row++) DS_TRY(append_markdown_row(text, table, row));
+done:
+    return status;
+}
+
+/* ---- LaTeX ---------------------------------------------------------------------------------------------------------------------- */
+
+/* What titles of this program contain beyond ASCII, and what LaTeX gives a meaning of its own. */
+static const struct {
+    const char *from, *to;
+} latex[] = {
+    {"\\", "\\textbackslash{}"},
+    {"{", "\\{"},
+    {"}", "\\}"},
+    {"$", "\\$"},
+    {"&", "\\&"},
+    {"#", "\\#"},
+    {"_", "\\_"},
+    {"%", "\\%"},
+    {"~", "\\textasciitilde{}"},
+    {"^", "\\textasciicircum{}"},
+    {"<", "$<$"},
+    {">", "$>$"},
+    {"|", "$|$"},
+    {"α", "$\\alpha$"},
+    {"β", "$\\beta$"},
+    {"γ", "$\\gamma$"},
+    {"δ", "$\\delta$"},
+    {"Δ", "$\\Delta$"},
+    {"ε", "$\\varepsilon$"},
+    {"λ", "$\\lambda$"},
+    {"μ", "$\\mu$"},
+    {"ρ", "$\\rho$"},
+    {"σ", "$\\sigma$"},
+    {"²", "$^2$"},
+    {"‖", "$\\|$"},
+    {"·", "$\\cdot$"},
+    {"×", "$\\times$"},
+    {"≤", "$\\le$"},
+    {"≥", "$\\ge$"},
+    {"→", "$\\to$"},
+    {"−", "$-$"},
+    {"–", "--"},
+    {"ᵀ", "$^T$"},
+    {"∞", "$\\infty$"},
+    {"\n", " "},
+};
+
+static ds_status append_latex(ds_text *text, const char *string) {
+    ds_status status = DS_OK;
+    while (*string != '\0') {
+        size_t i = 0, count = sizeof latex / sizeof *latex;
+        while (i < count && strncmp(string, latex[i].from, strlen(latex[i].from)) != 0) i++;
+        DS_TRY(i < count ? append(text, latex[i].to) : ds_text_append(text, string, 1));
+        string += i < count ? strlen(latex[i].from) : 1;
+    }
+done:
+    return status;
+}
+
+/* "-1.5e-07" as $-1.5 \times 10^{-7}$; a missing value as a dash. */
+static ds_status append_latex_number(ds_text *text, const char *number) {
+    const char *exponent = strchr(number, 'e');
+    if (strcmp(number, "-") == 0) return append(text, "--");
+    if (strstr(number, "inf") != NULL) return append(text, *number == '-' ? "$-\\infty$" : "$\\infty$");
+    if (exponent != NULL)
+        return ds_text_printf(text, "$%.*s \\times 10^{%d}$", (int)(exponent - number), number, atoi(exponent + 1));
+    return ds_text_printf(text, "$%s$", number);
+}
+
+static ds_status append_latex_row(ds_text *text, const ds_table *table, size_t row) {
+    ds_status status = DS_OK;
+    ds_text number = {0};
+    bool first = true;
+    for (size_t c = 0; c < table->count; c++) {
+        if (table->columns[c].kind == DS_COLUMN_BAR) continue;
+        if (!first) DS_TRY(append(text, " & "));
+        first = false;
+        if (table->columns[c].kind == DS_COLUMN_TEXT) {
+            DS_TRY(append_latex(text, ds_table_cell(table, row, c)->text));
+        } else {
+            number.length = 0;
+            DS_TRY(ds_table_append_number(&number, table, row, c, ds_table_number_style(table, c)));
+            DS_TRY(append_latex_number(text, number.bytes));
+        }
+    }
+    status = append(text, " \\\\\n");
+done:
+    ds_text_release(&number);
+    return status;
+}
+
+ds_status ds_table_append_latex(ds_text *text, const ds_table *table) {
+    ds_status status = DS_OK;
+    bool first = true;
+    DS_TRY(append(text, "% needs \\usepackage{booktabs}\n\\begin{tabular}{@{}"));
+    for (size_t c = 0; c < table->count; c++) {
+        if (table->columns[c].kind != DS_COLUMN_BAR) DS_TRY(append(text, ds_column_is_number(&table->columns[c]) ? "r" : "l"));
+    }
+    DS_TRY(append(text, "@{}}\n\\toprule\n"));
+    for (size_t c = 0; c < table->count; c++) {
+        const char *unit = ds_column_unit(&table->columns[c]);
+        if (table->columns[c].kind == DS_COLUMN_BAR) continue;
+        if (!first) DS_TRY(append(text, " & "));
+        first = false;
+        DS_TRY(append_latex(text, table->columns[c].title));
+        if (unit == NULL) continue;
+        DS_TRY(append(text, " ("));
+        DS_TRY(append_latex(text, unit));
+        DS_TRY(append(text, ")"));
+    }
+    DS_TRY(append(text, " \\\\\n\\midrule\n"));
+    for (size_t row = 0; row < ds_table_rows(table); row++) DS_TRY(append_latex_row(text, table, row));
+    status = append(text, "\\bottomrule\n\\end{tabular}\n");
+done:
+    return status;
+}
+
+/* ---- any format ----------------------------------------------------------------------------------------------------------------- */
+
+ds_status ds_table_format_text(ds_text *text, const ds_table *table, ds_table_format format, const ds_terminal *terminal) {
+    static const ds_terminal plain = {80, false, false};
+    if (table->status != DS_OK)
+        return ds_fail(table->status, "%s", table->failure.bytes != NULL ? table->failure.bytes : "out of memory");
+    if (table->filled % table->count != 0)
+        return ds_fail(DS_ERR_USAGE, "table \"%s\": the last row has %zu cells, expected %zu", table->title,
+                       table->filled % table->count, table->count);
+    switch (format) {
+    case DS_TABLE_CSV:
+        return ds_table_append_csv(text, table);
+    case DS_TABLE_MARKDOWN:
+        return ds_table_append_markdown(text, table);
+    case DS_TABLE_LATEX:
+        return ds_table_append_latex(text, table);
+    default:
+        return ds_table_append_terminal(text, table, terminal != NULL ? terminal : &plain);
+    }
+}
+
+ds_status ds_table_print(FILE *stream, const ds_table *table) {
+    ds_status status = DS_OK;
+    ds_text text = {0};
+    ds_terminal terminal = ds_terminal_of(stream);
+    DS_TRY(ds_table_format_text(&text, table, DS_TABLE_TERMINAL, &terminal));
+    if (fwrite(text.bytes, 1, text.length, stream) != text.length || fflush(stream) != 0)
+        status = ds_fail(DS_ERR_SYSTEM, "the table could not be written in full: %s", strerror(errno));
+done:
+    ds_text_release(&text);
+    return status;
+}
+
+ds_status ds_table_write(const char *path, const ds_table *table, ds_table_format format) {
+    ds_status status = DS_OK;
+    ds_text text = {0};
+    DS_TRY(ds_table_format_text(&text, table, format, NULL));
+    status = ds_write_file(path, text.bytes, text.length);
+done:
+    ds_text_release(&text);
+    return status;
+}

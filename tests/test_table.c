@@ -1,0 +1,189 @@
+/* One table, four formats, each compared with what it should look like. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "deltascope/report.h"
+#include "support.h"
+
+static ds_table *sample(void) {
+    static const ds_column columns[] = {
+        {"name", "case", NULL, DS_COLUMN_TEXT, 0},
+        {"tokens", NULL, NULL, DS_COLUMN_INTEGER, 0},
+        {"delta_loss", "Δ loss", "nats", DS_COLUMN_REAL, 4},
+        {"share", "share", NULL, DS_COLUMN_PERCENT, 1},
+        {"bar", "", NULL, DS_COLUMN_BAR, 0},
+        {"loss", "loss", NULL, DS_COLUMN_FIXED, 2},
+    };
+    ds_table *table = NULL;
+    expect_ok(ds_table_new(&table, "Forced gates", columns, sizeof columns / sizeof *columns));
+    const struct {
+        const char *name;
+        int64_t tokens;
+        double delta, share, loss;
+    } rows[] = {{"closed:0.attn", 65536, 2.3915252736181563, 0.671875, 4.1417589},
+                {"a, \"b\" | c_d", -3, -3e-6, 1, 12},
+                {"missing", 7, NAN, 0, -INFINITY}};
+    for (size_t i = 0; i < 3; i++) {
+        ds_table_text(table, rows[i].name);
+        ds_table_integer(table, rows[i].tokens);
+        ds_table_real(table, rows[i].delta);
+        ds_table_real(table, rows[i].share);
+        ds_table_real(table, rows[i].delta);
+        ds_table_real(table, rows[i].loss);
+    }
+    assert_int_equal(ds_table_rows(table), 3);
+    return table;
+}
+
+static void expect_text(ds_table_format format, const ds_terminal *terminal, const char *expected) {
+    ds_table *table = sample();
+    ds_text text = {0};
+    expect_ok(ds_table_format_text(&text, table, format, terminal));
+    assert_string_equal(text.bytes, expected);
+    ds_text_release(&text);
+    ds_table_free(&table);
+}
+
+static void test_terminal(void **state) {
+    (void)state;
+    expect_text(DS_TABLE_TERMINAL, NULL,
+                "Forced gates\n\n"
+                "case           tokens  Δ loss  share                 loss\n"
+                "                         nats      %\n"
+                "---------------------------------------------------------\n"
+                "closed:0.attn   65536   2.392   67.2  ############   4.14\n"
+                "a, \"b\" | c_d       -3  -3e-06  100.0                12.00\n"
+                "missing             7       -    0.0                 -inf\n");
+    const ds_terminal fancy = {30, false, true};
+    expect_text(DS_TABLE_TERMINAL, &fancy,
+                "Forced gates\n\n"
+                "case          tokens  Δ loss\n"
+                "                        nats\n"
+                "────────────────────────────\n"
+                "closed:0.at…   65536   2.392\n"
+                "a, \"b\" | c_d      -3  -3e-06\n"
+                "missing            7       -\n\n"
+                "case          share   loss\n"
+                "                  %\n"
+                "──────────────────────────\n"
+                "closed:0.at…   67.2   4.14\n"
+                "a, \"b\" | c_d  100.0  12.00\n"
+                "missing         0.0   -inf\n");
+    const ds_terminal wide = {80, false, true};
+    ds_table *table = NULL;
+    ds_text text = {0};
+    static const ds_column bars[] = {{"n", NULL, NULL, DS_COLUMN_INTEGER, 0}, {"b", "", NULL, DS_COLUMN_BAR, 0}};
+    expect_ok(ds_table_new(&table, NULL, bars, 2));
+    const double lengths[] = {1, 0.5, -0.125, 0.01, NAN};
+    for (int i = 0; i < 5; i++) {
+        ds_table_integer(table, i);
+        ds_table_real(table, lengths[i]);
+    }
+    expect_ok(ds_table_format_text(&text, table, DS_TABLE_TERMINAL, &wide));
+    assert_string_equal(text.bytes, "n\n───────────────\n0  ████████████\n1  ██████\n2  █▌\n3  ▏\n4\n");
+    ds_text_release(&text);
+    ds_table_free(&table);
+}
+
+static void test_csv(void **state) {
+    (void)state;
+    expect_text(DS_TABLE_CSV, NULL,
+                "name,tokens,delta_loss,share,loss\r\n"
+                "closed:0.attn,65536,2.3915252736181563,0.671875,4.1417589\r\n"
+                "\"a, \"\"b\"\" | c_d\",-3,-3e-06,1,12\r\n"
+                "missing,7,,0,-inf\r\n");
+}
+
+static void test_markdown(void **state) {
+    (void)state;
+    expect_text(DS_TABLE_MARKDOWN, NULL,
+                "| case | tokens | Δ loss (nats) | share (%) | loss |\n"
+                "|:---|---:|---:|---:|---:|\n"
+                "| closed:0.attn | 65536 | 2.392 | 67.2 | 4.14 |\n"
+                "| a, \"b\" \\| c\\_d | -3 | -3e-06 | 100.0 | 12.00 |\n"
+                "| missing | 7 | - | 0.0 | -inf |\n");
+}
+
+static void test_latex(void **state) {
+    (void)state;
+    expect_text(DS_TABLE_LATEX, NULL,
+                "% needs \\usepackage{booktabs}\n"
+                "\\begin{tabular}{@{}lrrrr@{}}\n\\toprule\n"
+                "case & tokens & $\\Delta$ loss (nats) & share (\\%) & loss \\\\\n\\midrule\n"
+                "closed:0.attn & $65536$ & $2.392$ & $67.2$ & $4.14$ \\\\\n"
+                "a, \"b\" $|$ c\\_d & $-3$ & $-3 \\times 10^{-6}$ & $100.0$ & $12.00$ \\\\\n"
+                "missing & $7$ & -- & $0.0$ & $-\\infty$ \\\\\n"
+                "\\bottomrule\n\\end{tabular}\n");
+}
+
+/* No line is wider than the terminal, whatever its width; colour only paints. */
+static void test_widths(void **state) {
+    (void)state;
+    ds_table *table = sample();
+    for (size_t width = 24; width <= 120; width++) {
+        const ds_terminal plain = {width, false, true}, painted = {width, true, true};
+        ds_text text = {0}, coloured = {0};
+        expect_ok(ds_table_format_text(&text, table, DS_TABLE_TERMINAL, &plain));
+        expect_ok(ds_table_format_text(&coloured, table, DS_TABLE_TERMINAL, &painted));
+        size_t column = 0;
+        for (size_t i = 0; i < text.length; i++) {
+            column = text.bytes[i] == '\n' ? 0 : column + (((unsigned char)text.bytes[i] & 0xC0) != 0x80);
+            if (column > width) fail_msg("a line of width %zu > %zu", column, width);
+        }
+        assert_null(strchr(text.bytes, '\033'));
+        assert_non_null(strstr(coloured.bytes, "\033[1m"));
+        ds_text_release(&text);
+        ds_text_release(&coloured);
+    }
+    ds_table_free(&table);
+}
+
+/* Digits follow the column's largest value. */
+static void test_digits(void **state) {
+    (void)state;
+    static const ds_column column[] = {{"x", NULL, NULL, DS_COLUMN_REAL, 3}};
+    const struct {
+        double values[2];
+        const char *expected;
+    } cases[] = {{{123.456, 0.5}, "| 123 |\n| 0 |\n"},         {{123.456, 0.4}, "| 123 |\n| 4e-01 |\n"},
+                 {{1, -0.0}, "| 1.00 |\n| 0.00 |\n"},          {{-2.5e-7, 0}, "| -2.50e-07 |\n| 0.00 |\n"},
+                 {{1.5e9, 3}, "| 1.50e+09 |\n| 3.00e+00 |\n"}, {{123456.7, 3}, "| 123457 |\n| 3 |\n"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ds_table *table = NULL;
+        ds_text text = {0};
+        expect_ok(ds_table_new(&table, NULL, column, 1));
+        for (size_t j = 0; j < 2; j++) ds_table_real(table, cases[i].values[j]);
+        expect_ok(ds_table_format_text(&text, table, DS_TABLE_MARKDOWN, NULL));
+        assert_non_null(strstr(text.bytes, cases[i].expected));
+        ds_text_release(&text);
+        ds_table_free(&table);
+    }
+}
+
+static void test_misuse(void **state) {
+    (void)state;
+    static const ds_column columns[] = {{"a", NULL, NULL, DS_COLUMN_TEXT, 0}, {"b", NULL, NULL, DS_COLUMN_REAL, 3}};
+    ds_table *table = NULL;
+    ds_text text = {0};
+    expect_failure(ds_table_new(&table, "t", columns, 0), DS_ERR_USAGE, "without columns");
+    expect_ok(ds_table_new(&table, "t", columns, 2));
+    ds_table_text(table, "x");
+    expect_failure(ds_table_format_text(&text, table, DS_TABLE_CSV, NULL), DS_ERR_USAGE,
+                   "the last row has 1 cells, expected 2");
+    ds_table_integer(table, 3);
+    ds_table_real(table, 3);
+    expect_failure(ds_table_format_text(&text, table, DS_TABLE_CSV, NULL), DS_ERR_USAGE, "column \"b\" was given an integer");
+    ds_table_free(&table);
+    ds_table_free(&table);
+    ds_text_release(&text);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_terminal), cmocka_unit_test(test_csv),    cmocka_unit_test(test_markdown),
+        cmocka_unit_test(test_latex),    cmocka_unit_test(test_widths), cmocka_unit_test(test_digits),
+        cmocka_unit_test(test_misuse),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
