@@ -18,7 +18,9 @@ static const uint64_t config_limit = UINT64_C(4) << 20;
 
 static ds_status join(char **out, const char *folder, const char *name) {
     ds_text path = {0};
-    ds_status status = ds_text_printf(&path, "%s/%s", folder, name);
+    size_t length = strlen(folder);
+    const char *separator = length > 0 && folder[length - 1] == '/' ? "" : "/";
+    ds_status status = ds_text_printf(&path, "%s%s%s", folder, separator, name);
     *out = path.bytes;
     return status;
 }

@@ -41,8 +41,7 @@ static ds_status scan(const char *bytes, size_t length, const char *where) {
 
 /* Where the fault is, for people: the last member name (a string before a colon) in front of it; "" when there is none. */
 static ds_name key_before(const char *bytes, size_t length) {
-    size_t start = 0, end = 0;
-    ds_name key = {""};
+    size_t start = 0, end = 0, key_start = 0, key_end = 0;
     bool in_string = false;
     for (size_t i = 0; i < length; i++) {
         char c = bytes[i];
@@ -53,10 +52,11 @@ static ds_name key_before(const char *bytes, size_t length) {
         } else if (in_string && c == '\\') {
             i++;
         } else if (!in_string && c == ':' && end >= start) {
-            key = ds_escape(bytes + start, end - start);
+            key_start = start;
+            key_end = end;
         }
     }
-    return key;
+    return ds_escape(bytes + key_start, key_end - key_start);
 }
 
 static ds_status parse_failure(const json_error_t *error, const char *bytes, size_t length, const char *where) {
@@ -83,8 +83,9 @@ static ds_status parse_failure(const json_error_t *error, const char *bytes, siz
         break;
     }
     size_t position = error->position < 0 ? 0 : ds_min_size((size_t)error->position, length);
-    return ds_fail(DS_ERR_INPUT, "%s: invalid JSON: %s%s (line %d, column %d, after key \"%s\")", DS_SHOW(where), meaning,
-                   DS_SHOW(error->text), error->line, error->column, key_before(bytes, position).text);
+    ds_name key = key_before(bytes, position);
+    return ds_fail(DS_ERR_INPUT, "%s: invalid JSON: %s%s (line %d, column %d%s%s)", DS_SHOW(where), meaning,
+                   DS_SHOW(error->text), error->line, error->column, key.text[0] == '\0' ? "" : ", after key ", key.text);
 }
 
 ds_status ds_json_parse(json_t **out, const char *bytes, size_t length, const char *where) {
