@@ -117,7 +117,7 @@ typedef struct ds_tensor_health {
 typedef struct ds_survey {
     ds_spec spec;
     ds_head_tie head;
-    ds_model *model;           /* parameters without values */
+    ds_model *model;           /* parameters without values, of the precision a run would have */
     ds_tensor_health *tensors; /* (count): parameters in their order, then the stored head, then unused ones by name */
     size_t count;
     uint64_t total, groups[DS_GROUP_COUNT]; /* learned numbers, a tied head counted once */
@@ -125,7 +125,7 @@ typedef struct ds_survey {
 
 /* One pass over the checkpoint. Weights that are not finite and a head that differs from the embedding are found, not refused;
  * what ds_spec_detect refuses is. Views into the checkpoint: free it first. */
-ds_status ds_survey_new(ds_survey **out, ds_checkpoint *checkpoint) DS_MUST_CHECK;
+ds_status ds_survey_new(ds_survey **out, ds_checkpoint *checkpoint, ds_precision precision) DS_MUST_CHECK;
 void ds_survey_free(ds_survey **survey); /* sets NULL; NULL is fine */
 
 /* Floating-point operations of one forward pass per token at window length T: matrix products 2mnk, attention at half the

@@ -141,12 +141,12 @@ done:
     return status;
 }
 
-ds_status ds_survey_new(ds_survey **out, ds_checkpoint *checkpoint) {
+ds_status ds_survey_new(ds_survey **out, ds_checkpoint *checkpoint, ds_precision precision) {
     ds_status status = DS_OK;
     ds_survey *survey = NULL;
     DS_NEW(survey, 1);
     DS_TRY(ds_spec_detect(&survey->spec, checkpoint));
-    DS_TRY(ds_model_frame(&survey->model, &survey->spec, DS_F32, checkpoint));
+    DS_TRY(ds_model_frame(&survey->model, &survey->spec, precision, checkpoint));
     DS_TRY(list(survey, checkpoint));
     DS_TRY(read_all(survey, checkpoint));
     *out = survey;
