@@ -57,7 +57,7 @@ done:
     return status;
 }
 
-static int run(const ds_invocation *invocation) {
+static ds_status run(const ds_invocation *invocation) {
     if (strcmp(invocation->operands[0], "bash") != 0)
         return ds_fail(DS_ERR_USAGE, "completion knows bash, not \"%s\"", DS_SHOW(invocation->operands[0]));
     ds_text script = {0};

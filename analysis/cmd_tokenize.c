@@ -66,7 +66,7 @@ done:
     return status;
 }
 
-static int run(const ds_invocation *invocation) { return (int)tokenize(invocation->own); }
+static ds_status run(const ds_invocation *invocation) { return tokenize(invocation->own); }
 
 const ds_command ds_command_tokenize = {
     .name = "tokenize",

@@ -70,8 +70,8 @@ struct ds_command {
     size_t option_count;
     const void *defaults; /* `own_size` bytes: the command's own options when none is given */
     size_t own_size;
-    /* Returns the exit status: a ds_status with its sentence stored, or 1 where the command documents it. */
-    int (*run)(const ds_invocation *invocation);
+    /* The exit status; the sentence of a failure is stored. */
+    ds_status (*run)(const ds_invocation *invocation);
 };
 
 extern const ds_command *const ds_commands[];

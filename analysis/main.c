@@ -26,23 +26,23 @@ static void install_handlers(void) {
     (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error like any other: exit status 4 */
 }
 
-static int print_text(ds_status status, ds_text *text) {
+static ds_status print_text(ds_status status, ds_text *text) {
     if (status == DS_OK) (void)fwrite(text->bytes, 1, text->length, stdout);
     ds_text_release(text);
     return status;
 }
 
-static int print_program_help(void) {
+static ds_status print_program_help(void) {
     ds_text text = {0};
     return print_text(ds_help_program(&text), &text);
 }
 
-static int print_command_help(const ds_command *command) {
+static ds_status print_command_help(const ds_command *command) {
     ds_text text = {0};
     return print_text(ds_help_command(&text, command), &text);
 }
 
-static int print_version(void) {
+static ds_status print_version(void) {
     ds_text text = {0};
     return print_text(ds_version_text(&text), &text);
 }
@@ -54,12 +54,12 @@ static bool asks_for_help(int argc, char **argv) {
     return false;
 }
 
-static int run_command(const ds_command *command, int argc, char **argv) {
+static ds_status run_command(const ds_command *command, int argc, char **argv) {
     if (asks_for_help(argc, argv)) return print_command_help(command);
     void *own = ds_calloc(command->own_size, 1);
     if (own == NULL) return DS_ERR_SYSTEM;
     ds_invocation invocation;
-    int outcome = ds_command_parse(&invocation, own, command, argc, argv);
+    ds_status outcome = ds_command_parse(&invocation, own, command, argc, argv);
     if (outcome == DS_OK && invocation.common.threads.given) outcome = ds_threads_set(invocation.common.threads.value);
     if (outcome == DS_OK) outcome = command->run(&invocation);
     free(own);
@@ -67,7 +67,7 @@ static int run_command(const ds_command *command, int argc, char **argv) {
     return outcome;
 }
 
-static int dispatch(int argc, char **argv) {
+static ds_status dispatch(int argc, char **argv) {
     if (argc < 2) return ds_fail(DS_ERR_USAGE, "a command is missing; \"deltascope --help\" lists them");
     const char *word = argv[1];
     if (strcmp(word, "--version") == 0) return print_version();
@@ -82,9 +82,9 @@ static int dispatch(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     install_handlers();
-    int outcome = dispatch(argc, argv);
-    if (outcome <= 1 && (fflush(stdout) != 0 || ferror(stdout)))
+    ds_status outcome = dispatch(argc, argv);
+    if (outcome <= DS_CHECK_FAILED && (fflush(stdout) != 0 || ferror(stdout)))
         outcome = ds_fail(DS_ERR_SYSTEM, "standard output could not be written in full");
-    if (outcome > 1) (void)fprintf(stderr, "deltascope: %s\n", ds_error_text());
-    return outcome;
+    if (outcome > DS_CHECK_FAILED) (void)fprintf(stderr, "deltascope: %s\n", ds_error_text());
+    return (int)outcome;
 }

@@ -18,12 +18,13 @@
 
 /* ---- status ------------------------------------------------------------------------------------------------------ */
 
-/* The values are the exit statuses of the program. (1, "a check failed", is not an error: `verify` alone returns it.) */
+/* The values are the exit statuses of the program. */
 typedef enum ds_status {
     DS_OK = 0,
-    DS_ERR_USAGE = 2,  /* the caller asked for something that does not exist or does not fit together */
-    DS_ERR_INPUT = 3,  /* a file is unusable: the sentence names file, tensor or key, found and expected */
-    DS_ERR_SYSTEM = 4, /* disk full, out of memory, unreadable, a library failed */
+    DS_CHECK_FAILED = 1, /* only from `verify`: it ran, and a check failed; no sentence is stored */
+    DS_ERR_USAGE = 2,    /* the caller asked for something that does not exist or does not fit together */
+    DS_ERR_INPUT = 3,    /* a file is unusable: the sentence names file, tensor or key, found and expected */
+    DS_ERR_SYSTEM = 4,   /* disk full, out of memory, unreadable, a library failed */
 } ds_status;
 
 #define DS_MUST_CHECK __attribute__((warn_unused_result))
