@@ -174,4 +174,7 @@ typedef struct ds_figure_options {
 ds_status ds_figure_write(bool *drawn, const char *folder, const ds_figure *figure, const json_t *results,
                           const ds_figure_options *options) DS_MUST_CHECK;
 
+/* Appends "NAME VERSION" lines of the libraries this room runs with. */
+ds_status ds_report_libraries(ds_text *text) DS_MUST_CHECK;
+
 #endif

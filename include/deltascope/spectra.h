@@ -77,4 +77,7 @@ ds_status ds_symmetric_eigen_approx(double *values, double *vectors, const doubl
 /* Product of the pivots of an LU factorisation (dgetrf) of any square matrix. */
 ds_status ds_determinant_approx(double *determinant, const double *matrix, size_t n, ds_symmetric *workspace) DS_MUST_CHECK;
 
+/* Appends "NAME VERSION" lines of the libraries this room runs with. */
+ds_status ds_spectra_libraries(ds_text *text) DS_MUST_CHECK;
+
 #endif

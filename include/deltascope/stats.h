@@ -130,4 +130,7 @@ ds_status ds_pearson(ds_correlation *out, const double *x, const double *y, size
 /* Of midranks; standard error of z sqrt((1 + r^2/2) / (n - 3)) (Bonett and Wright 2000). */
 ds_status ds_spearman(ds_correlation *out, const double *x, const double *y, size_t n) DS_MUST_CHECK;
 
+/* Appends "NAME VERSION" lines of the libraries this room runs with. */
+ds_status ds_stats_libraries(ds_text *text) DS_MUST_CHECK;
+
 #endif
