@@ -23,6 +23,13 @@
 #undef REAL
 #undef REAL_NAME
 
+/* Rate of a large cblas_sgemm, n x n x n, on ds_threads() threads, in floating-point operations (2 n^3) a second: the better of
+ * the BLAS's own threads and of ours over tiles of rows, each the best of several runs. What every other rate is measured
+ * against. Not while a ds_parallel_for runs. */
+ds_status ds_gemm_rate(double *operations_per_second, size_t n) DS_MUST_CHECK;
+/* The BLAS in use, e.g. "OpenBLAS 0.3.21 ... Haswell"; "unknown BLAS" when it does not say. */
+const char *ds_blas_name(void);
+
 #ifdef DS_REAL_BITS
 #if DS_REAL_BITS == 32
 #define REAL float
