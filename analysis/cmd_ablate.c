@@ -1,0 +1,276 @@
+/* ablate: what each gate is worth when it is forced. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "ablation.h"
+#include "session.h"
+
+typedef struct ablate_options {
+    const char *modes, *scopes;
+} ablate_options;
+
+static const ds_option options[] = {
+    {"modes", "LIST", "closed, open, reflect, mean-gate, write-only, erase-only, comma separated (closed)", DS_OPTION_TEXT,
+     offsetof(ablate_options, modes), 0},
+    {"scopes", "LIST", "each, attn, mlp, all, from, upto, comma separated (all of them)", DS_OPTION_TEXT,
+     offsetof(ablate_options, scopes), 0},
+};
+static const ablate_options defaults = {.modes = "closed", .scopes = "each,attn,mlp,all,from,upto"};
+
+/* Everything per case and window, and what follows from it. */
+typedef struct ablation_result {
+    ds_case_list list;
+    size_t sequences;
+    double *baseline;  /* (sequences) */
+    double *loss, *kl; /* (cases, sequences) */
+    ds_paired *paired; /* (cases) */
+    double *holm;      /* (cases): adjusted p-values */
+} ablation_result;
+
+static void release(ablation_result *result) {
+    ds_case_list_release(&result->list);
+    free(result->baseline);
+    free(result->loss);
+    free(result->kl);
+    free(result->paired);
+    free(result->holm);
+}
+
+/* mean-gate needs each sublayer's mean over the data, hence one pass before the others. */
+typedef struct mean_gates {
+    ds_sum *sums; /* (S) */
+} mean_gates;
+
+static ds_status add_gates(void *context, const ds_observation *seen) {
+    mean_gates *means = context;
+    for (size_t t = 0; t < seen->sequences * seen->length; t++) ds_sum_add(&means->sums[seen->sublayer], seen->beta[t]);
+    return DS_OK;
+}
+
+static ds_status find_means(ds_session *session, ds_case_list *list) {
+    ds_status status = DS_OK;
+    mean_gates means = {NULL};
+    double *nll = NULL, *values = NULL;
+    ds_observer observer = {DS_OBSERVE_GATES, add_gates, &means};
+    ds_progress progress = ds_progress_start("mean gates", (double)session->sequences, session->invocation->common.quiet);
+    DS_NEW(means.sums, list->sublayers);
+    DS_NEW(values, list->sublayers);
+    DS_NEW(nll, session->group * session->length);
+    for (size_t first = 0; first < session->sequences; first += session->group) {
+        ds_batch batch;
+        DS_TRY(ds_session_batch(session, first, &batch));
+        DS_TRY(ds_forward(session->workspace, session->model, &batch, NULL, &observer, nll));
+        ds_progress_update(&progress, (double)(first + batch.sequences));
+    }
+    for (size_t s = 0; s < list->sublayers; s++)
+        values[s] = ds_sum_value(&means.sums[s]) / ((double)session->sequences * (double)session->length);
+    ds_case_list_set_means(list, values);
+done:
+    ds_progress_finish(&progress);
+    free(means.sums);
+    free(values);
+    free(nll);
+    return status;
+}
+
+typedef struct clock {
+    ds_progress progress;
+    double before, batch; /* windows finished, windows in this batch */
+} clock;
+
+static void tick(void *context, double share) {
+    clock *time = context;
+    ds_progress_update(&time->progress, time->before + share * time->batch);
+}
+
+static ds_status run_cases(ds_session *session, ablation_result *result) {
+    ds_status status = DS_OK;
+    ds_ablation *ablation = NULL;
+    double *baseline = NULL, *loss = NULL, *kl = NULL;
+    size_t cases = result->list.count,
+           group = ds_min_size(session->group, ds_ablation_sequences(session->model, &result->list, session->length));
+    clock time = {.progress = ds_progress_start("ablate", (double)session->sequences, session->invocation->common.quiet)};
+    session->group = group;
+    DS_NEW(baseline, group);
+    DS_NEW(loss, cases * group);
+    DS_NEW(kl, cases * group);
+    DS_TRY(ds_ablation_new(&ablation, session->model, &result->list, group, session->length));
+    for (size_t first = 0; first < session->sequences; first += group) {
+        ds_batch batch;
+        DS_TRY(ds_session_batch(session, first, &batch));
+        time.before = (double)first;
+        time.batch = (double)batch.sequences;
+        DS_TRY(ds_ablation_run(ablation, session->workspace, &batch, baseline, loss, kl, tick, &time));
+        for (size_t b = 0; b < batch.sequences; b++) {
+            result->baseline[first + b] = baseline[b];
+            for (size_t c = 0; c < cases; c++) {
+                result->loss[c * result->sequences + first + b] = loss[c * batch.sequences + b];
+                result->kl[c * result->sequences + first + b] = kl[c * batch.sequences + b];
+            }
+        }
+    }
+done:
+    ds_progress_finish(&time.progress);
+    ds_ablation_free(&ablation);
+    free(baseline);
+    free(loss);
+    free(kl);
+    return status;
+}
+
+/* Equal cases are one hypothesis, not several: Holm's correction counts each distinct case once. */
+static ds_status find_intervals(ablation_result *result, uint64_t seed) {
+    ds_status status = DS_OK;
+    size_t cases = result->list.count, n = result->sequences;
+    double *differences = NULL;
+    DS_NEW(differences, cases * n);
+    for (size_t c = 0; c < cases; c++) {
+        for (size_t i = 0; i < n; i++) differences[c * n + i] = result->loss[c * n + i] - result->baseline[i];
+    }
+    DS_TRY(ds_paired_bootstrap(result->paired, differences, cases, n, 0, seed));
+    for (size_t c = 0; c < cases; c++) result->holm[c] = result->list.cases[c].same_as == c ? result->paired[c].p_value : NAN;
+    DS_TRY(ds_holm_adjust(result->holm, result->holm, cases));
+    for (size_t c = 0; c < cases; c++) result->holm[c] = result->holm[result->list.cases[c].same_as];
+done:
+    free(differences);
+    return status;
+}
+
+static void put_case(ds_json_builder *b, const ablation_result *result, size_t c) {
+    const ds_case *item = &result->list.cases[c];
+    size_t n = result->sequences;
+    char name[32];
+    ds_json_begin_object(b, NULL);
+    ds_json_put_text(b, "name", item->name);
+    ds_json_put_text(b, "mode", item->mode);
+    ds_json_begin_array(b, "sublayers");
+    for (size_t s = 0; s < result->list.sublayers; s++) {
+        if (item->forced[s]) ds_json_put_text(b, NULL, ds_sublayer_name(name, s));
+    }
+    ds_json_end(b);
+    ds_json_put_real(b, "loss", ds_mean(result->loss + c * n, n));
+    ds_json_put_real(b, "delta_loss", result->paired[c].mean);
+    ds_json_put_reals(b, "delta_loss_ci95", (const double[]){result->paired[c].low, result->paired[c].high}, 2);
+    ds_json_put_real(b, "p_value", result->paired[c].p_value);
+    ds_json_put_real(b, "p_value_holm", result->holm[c]);
+    ds_json_put_real(b, "kl", ds_mean(result->kl + c * n, n));
+    ds_json_put_reals(b, "sequence_loss", result->loss + c * n, n);
+    ds_json_end(b);
+}
+
+static ds_status make_results(json_t **results, const ablation_result *result) {
+    ds_json_builder b = {0};
+    ds_json_begin_object(&b, NULL);
+    ds_json_begin_object(&b, "baseline");
+    ds_json_put_real(&b, "loss", ds_mean(result->baseline, result->sequences));
+    ds_json_put_reals(&b, "sequence_loss", result->baseline, result->sequences);
+    ds_json_end(&b);
+    ds_json_begin_array(&b, "cases");
+    for (size_t c = 0; c < result->list.count; c++) put_case(&b, result, c);
+    ds_json_end(&b);
+    ds_json_end(&b);
+    return ds_json_finish(results, &b);
+}
+
+static const ds_column columns[] = {
+    {"case", NULL, NULL, DS_COLUMN_TEXT, 0},
+    {"loss", NULL, "nats", DS_COLUMN_FIXED, 4},
+    {"delta_loss", "Δ loss", "nats", DS_COLUMN_FIXED, 4},
+    {"low", "95% low", NULL, DS_COLUMN_FIXED, 4},
+    {"high", "95% high", NULL, DS_COLUMN_FIXED, 4},
+    {"p_value_holm", "p (Holm)", NULL, DS_COLUMN_REAL, 2},
+    {"kl", "KL", "nats", DS_COLUMN_FIXED, 4},
+};
+
+static ds_status make_table(ds_table **table, const ablation_result *result) {
+    ds_status status = DS_OK;
+    DS_TRY(ds_table_new(table, "Forced gates", columns, sizeof columns / sizeof columns[0]));
+    for (size_t c = 0; c < result->list.count; c++) {
+        size_t row = c * result->sequences;
+        ds_table_text(*table, result->list.cases[c].name);
+        ds_table_real(*table, ds_mean(result->loss + row, result->sequences));
+        ds_table_real(*table, result->paired[c].mean);
+        ds_table_real(*table, result->paired[c].low);
+        ds_table_real(*table, result->paired[c].high);
+        ds_table_real(*table, result->holm[c]);
+        ds_table_real(*table, ds_mean(result->kl + row, result->sequences));
+    }
+done:
+    return status;
+}
+
+static ds_status publish(const ds_session *session, const ablation_result *result, const ablate_options *own) {
+    ds_status status = DS_OK;
+    json_t *results = NULL, *chosen = NULL, *envelope = NULL;
+    ds_table *table = NULL;
+    ds_json_builder b = {0};
+    DS_TRY(make_table(&table, result));
+    DS_TRY(make_results(&results, result));
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_text(&b, "modes", own->modes);
+    ds_json_put_text(&b, "scopes", own->scopes);
+    ds_json_put_count(&b, "seed", session->invocation->common.seed.value);
+    ds_json_put_count(&b, "resamples", DS_BOOTSTRAP_RESAMPLES);
+    ds_json_end(&b);
+    status = ds_json_finish(&chosen, &b);
+    if (status != DS_OK) {
+        json_decref(results);
+        goto done;
+    }
+    DS_TRY(ds_session_envelope(&envelope, session, chosen, results));
+    DS_TRY(ds_session_write(session, envelope, &table, 1));
+    if (session->invocation->common.quiet) goto done;
+    (void)printf("intact loss %.6f nats over %zu windows of %zu tokens\n", ds_mean(result->baseline, result->sequences),
+                 result->sequences, session->length);
+    DS_TRY(ds_table_print(stdout, table));
+done:
+    json_decref(envelope);
+    ds_table_free(&table);
+    return status;
+}
+
+static ds_status run(const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    const ablate_options *own = invocation->own;
+    ds_session session;
+    ablation_result result = {0};
+    DS_TRY(ds_session_open(&session, invocation));
+    DS_TRY(ds_case_list_parse(&result.list, &session.spec, own->modes, own->scopes));
+    result.sequences = session.sequences;
+    DS_NEW(result.baseline, result.sequences);
+    DS_NEW(result.loss, result.list.count * result.sequences);
+    DS_NEW(result.kl, result.list.count * result.sequences);
+    DS_NEW(result.paired, result.list.count);
+    DS_NEW(result.holm, result.list.count);
+    if (result.list.needs_means) DS_TRY(find_means(&session, &result.list));
+    DS_TRY(run_cases(&session, &result));
+    DS_TRY(find_intervals(&result, invocation->common.seed.value));
+    DS_TRY(publish(&session, &result, own));
+done:
+    release(&result);
+    ds_session_close(&session);
+    return status;
+}
+
+const ds_command ds_command_ablate = {
+    .name = "ablate",
+    .operands = "CHECKPOINT",
+    .least_operands = 1,
+    .most_operands = 1,
+    .summary = "What each gate is worth when it is forced",
+    .description =
+        "Runs the model with gates forced and compares with the intact model on the same windows: loss, its change "
+        "with a 95% interval (bootstrap over windows, paired), a p-value adjusted over all cases (Holm), and "
+        "KL(intact || ablated).\n"
+        "Modes: closed (beta = 0), open (1), reflect (2), mean-gate (that sublayer's mean over the data), write-only "
+        "(the edit without the erase), erase-only (without the write). Scopes: each sublayer alone, all attn, all "
+        "mlp, all, from s on, up to s. An additive checkpoint has only closed, which drops the sublayer.",
+    .examples = "  deltascope ablate --tokens val.bin checkpoint/\n"
+                "  deltascope ablate --tokens val.bin --modes open,reflect --scopes all checkpoint/\n",
+    .takes = DS_TAKES_MODEL,
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .defaults = &defaults,
+    .own_size = sizeof defaults,
+    .run = run,
+};

@@ -1,0 +1,168 @@
+/* gates: how a trained model uses its gates and targets. */
+#include <stdlib.h>
+
+#include "gates.h"
+#include "per_token.h"
+#include "session.h"
+
+typedef struct gates_options {
+    double regime_tol;
+    const char *per_token;
+} gates_options;
+
+static const ds_option options[] = {
+    {"regime-tol", "X", "how near 0, 1 and 2 a gate counts as identity, projection, reflection (0.1)", DS_OPTION_REAL,
+     offsetof(gates_options, regime_tol), 0},
+    {"per-token", "FILE.npz", "gate, |k|^2, eigenvalue, readout and target of every token and sublayer, for notebooks",
+     DS_OPTION_TEXT, offsetof(gates_options, per_token), 0},
+};
+static const gates_options defaults = {.regime_tol = 0.1};
+
+/* One run: what is collected while the windows pass. */
+typedef struct collection {
+    ds_gate_census census;
+    ds_per_token *per_token;
+    double *sequence_loss; /* (sequences) */
+    double *nll;           /* (group, length) */
+} collection;
+
+static ds_status observe(void *context, const ds_observation *observation) {
+    collection *all = context;
+    ds_status status = DS_OK;
+    DS_TRY(ds_gate_census_add(&all->census, observation));
+    if (all->per_token != NULL) DS_TRY(ds_per_token_add(all->per_token, observation));
+done:
+    return status;
+}
+
+static ds_status collect(ds_session *session, collection *all) {
+    ds_status status = DS_OK;
+    ds_progress progress = ds_progress_start("gates", (double)session->sequences, session->invocation->common.quiet);
+    ds_observer observer = {DS_OBSERVE_GATES, observe, all};
+    for (size_t first = 0; first < session->sequences; first += session->group) {
+        ds_batch batch;
+        DS_TRY(ds_session_batch(session, first, &batch));
+        DS_TRY(ds_forward(session->workspace, session->model, &batch, NULL, session->spec.delta ? &observer : NULL, all->nll));
+        for (size_t b = 0; b < batch.sequences; b++)
+            all->sequence_loss[first + b] = ds_mean(all->nll + b * batch.length, batch.length);
+        ds_progress_update(&progress, (double)(first + batch.sequences));
+    }
+done:
+    ds_progress_finish(&progress);
+    return status;
+}
+
+static ds_status make_results(json_t **results, const ds_session *session, collection *all) {
+    ds_status status = DS_OK;
+    ds_json_builder b = {0};
+    json_t *sublayers = NULL;
+    DS_TRY(ds_gate_census_json(&sublayers, &all->census));
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_real(&b, "loss", ds_mean(all->sequence_loss, session->sequences));
+    ds_json_put_reals(&b, "sequence_loss", all->sequence_loss, session->sequences);
+    ds_json_put(&b, "sublayers", sublayers);
+    ds_json_end(&b);
+    DS_TRY(ds_json_finish(results, &b));
+done:
+    return status;
+}
+
+static const ds_column columns[] = {
+    {"sublayer", NULL, NULL, DS_COLUMN_TEXT, 0},        {"beta_mean", "β mean", NULL, DS_COLUMN_FIXED, 3},
+    {"beta_05", "5%", NULL, DS_COLUMN_FIXED, 3},        {"beta_95", "95%", NULL, DS_COLUMN_FIXED, 3},
+    {"identity", "ident", NULL, DS_COLUMN_PERCENT, 1},  {"damped", "damp", NULL, DS_COLUMN_PERCENT, 1},
+    {"projection", "proj", NULL, DS_COLUMN_PERCENT, 1}, {"over_relaxed", "over", NULL, DS_COLUMN_PERCENT, 1},
+    {"reflection", "refl", NULL, DS_COLUMN_PERCENT, 1}, {"relative_edit", "edit/|X|", NULL, DS_COLUMN_FIXED, 3},
+};
+
+static ds_status make_table(ds_table **table, ds_gate_census *census) {
+    ds_status status = DS_OK;
+    DS_TRY(ds_table_new(table, "Gates by sublayer", columns, sizeof columns / sizeof columns[0]));
+    for (size_t s = 0; s < census->sublayers; s++) {
+        ds_gate_usage *usage = &census->usage[s];
+        ds_statistics beta = ds_summary_statistics(&usage->beta);
+        char name[32];
+        ds_table_text(*table, ds_sublayer_name(name, s));
+        ds_table_real(*table, beta.mean);
+        ds_table_real(*table, beta.quantiles[1]);
+        ds_table_real(*table, beta.quantiles[5]);
+        for (size_t r = 0; r < DS_REGIME_COUNT; r++) ds_table_real(*table, ds_gate_share(usage, r));
+        ds_table_real(*table, ds_sum_value(&usage->relative_edit) / (double)usage->tokens);
+    }
+done:
+    return status;
+}
+
+static ds_status publish(const ds_session *session, collection *all, const gates_options *own) {
+    ds_status status = DS_OK;
+    json_t *results = NULL, *chosen = NULL, *envelope = NULL;
+    ds_table *table = NULL;
+    ds_json_builder b = {0};
+    DS_TRY(make_results(&results, session, all));
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_real(&b, "regime_tol", own->regime_tol);
+    ds_json_end(&b);
+    DS_TRY(ds_json_finish(&chosen, &b));
+    status = ds_session_envelope(&envelope, session, chosen, results);
+    results = chosen = NULL; /* taken over, also on failure */
+    if (status != DS_OK) goto done;
+    DS_TRY(make_table(&table, &all->census));
+    if (all->per_token != NULL) DS_TRY(ds_per_token_commit(&all->per_token));
+    DS_TRY(ds_session_write(session, envelope, &table, 1));
+    if (!session->invocation->common.quiet)
+        (void)printf("loss %.6f nats over %zu windows of %zu tokens\n", ds_mean(all->sequence_loss, session->sequences),
+                     session->sequences, session->length);
+    if (!session->invocation->common.quiet && session->spec.delta) DS_TRY(ds_table_print(stdout, table));
+done:
+    json_decref(chosen);
+    json_decref(results);
+    json_decref(envelope);
+    ds_table_free(&table);
+    return status;
+}
+
+static ds_status run(const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    const gates_options *own = invocation->own;
+    ds_session session;
+    collection all = {0};
+    DS_TRY(ds_session_open(&session, invocation));
+    if (own->per_token != NULL && !session.spec.delta) {
+        status = ds_fail(DS_ERR_USAGE, "--per-token: an additive checkpoint has no gates to write");
+        goto done;
+    }
+    DS_TRY(ds_gate_census_init(&all.census, &session.spec, own->regime_tol));
+    DS_NEW(all.sequence_loss, session.sequences);
+    DS_NEW(all.nll, session.group * session.length);
+    if (own->per_token != NULL)
+        DS_TRY(ds_per_token_open(&all.per_token, own->per_token, &session.spec, session.group, session.length));
+    DS_TRY(collect(&session, &all));
+    DS_TRY(publish(&session, &all, own));
+done:
+    ds_per_token_discard(&all.per_token);
+    ds_gate_census_release(&all.census);
+    free(all.sequence_loss);
+    free(all.nll);
+    ds_session_close(&session);
+    return status;
+}
+
+const ds_command ds_command_gates = {
+    .name = "gates",
+    .operands = "CHECKPOINT",
+    .least_operands = 1,
+    .most_operands = 1,
+    .summary = "How the gates of a trained model are used",
+    .description = "For every sublayer: the distribution of the gate beta, of |k|^2 and of the moved eigenvalue "
+                   "1 - m beta |k|^2; the share of tokens in the identity, damped, projection, over-relaxed and reflection "
+                   "regimes; the discrepancy k^T X - v^T before and after the edit; sizes of readout, target and edit. "
+                   "Memory does not grow with the data.",
+    .examples = "  deltascope gates --tokens val.bin --json gates.json checkpoint/\n"
+                "  deltascope gates --text essay.txt --tokenizer gpt2/ --seq-len 256 checkpoint/\n",
+    .takes = DS_TAKES_MODEL,
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .defaults = &defaults,
+    .own_size = sizeof defaults,
+    .run = run,
+};

@@ -1,0 +1,173 @@
+#include "session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Window s reads ids [o+sT, o+sT+T] (the last one only as a target), so n windows need o + nT + 1 ids. */
+static ds_status cut_windows(ds_session *session) {
+    const ds_common *common = &session->invocation->common;
+    const uint64_t usual_windows = 64;
+    uint64_t count = ds_tokens_count(session->tokens), length = session->length;
+    session->offset = common->offset.value;
+    uint64_t after = session->offset < count ? count - session->offset : 0;
+    uint64_t fitting = after == 0 ? 0 : (after - 1) / length;
+    uint64_t wanted = common->sequences.given ? common->sequences.value : (fitting < usual_windows ? fitting : usual_windows);
+    if (fitting == 0)
+        return ds_fail(DS_ERR_INPUT, "%s: too few tokens: %llu from offset %llu on, but one window of length %llu needs %llu",
+                       DS_SHOW(ds_tokens_path(session->tokens)), (unsigned long long)after, (unsigned long long)session->offset,
+                       (unsigned long long)length, (unsigned long long)length + 1);
+    if (wanted > fitting)
+        return ds_fail(DS_ERR_INPUT, "%s: too few tokens: %llu windows of length %llu were asked for and %llu fit",
+                       DS_SHOW(ds_tokens_path(session->tokens)), (unsigned long long)wanted, (unsigned long long)length,
+                       (unsigned long long)fitting);
+    session->sequences = wanted;
+    return DS_OK;
+}
+
+static ds_status open_data(ds_session *session) {
+    ds_status status = DS_OK;
+    const ds_common *common = &session->invocation->common;
+    if (common->tokens != NULL) {
+        DS_TRY(ds_tokens_open(&session->tokens, common->tokens, session->spec.vocab));
+    } else {
+        DS_TRY(ds_tokenizer_open(&session->tokenizer, common->tokenizer));
+        DS_TRY(ds_tokens_from_text(&session->tokens, common->text, session->tokenizer, session->spec.vocab));
+    }
+    DS_TRY(cut_windows(session));
+done:
+    return status;
+}
+
+static ds_status make_buffers(ds_session *session) {
+    ds_status status = DS_OK;
+    session->group = ds_min_size(ds_batch_sequences(session->model, session->length), session->sequences);
+    size_t ids;
+    if (!ds_mul_size(session->group, session->length, &ids))
+        return ds_fail(DS_ERR_USAGE, "--seq-len %zu is out of range", session->length);
+    DS_NEW(session->ids, session->length + 1);
+    DS_NEW(session->inputs, ids);
+    DS_NEW(session->targets, ids);
+    DS_TRY(ds_workspace_new(&session->workspace, session->model, session->group, session->length));
+done:
+    return status;
+}
+
+ds_status ds_session_open(ds_session *session, const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    const ds_common *common = &invocation->common;
+    unsigned takes = invocation->command->takes;
+    *session = (ds_session){.invocation = invocation, .started = ds_seconds()};
+    DS_TRY(ds_checkpoint_open(&session->checkpoint, invocation->operands[0], common->config));
+    DS_TRY(ds_spec_detect(&session->spec, session->checkpoint));
+    session->length = common->seq_len.given ? common->seq_len.value : session->spec.block_size;
+    if (takes & DS_TAKES_DATA) DS_TRY(open_data(session));
+    DS_TRY(ds_model_load(&session->model, session->checkpoint, strcmp(common->precision, "double") == 0 ? DS_F64 : DS_F32));
+    if (takes & DS_TAKES_DATA) DS_TRY(make_buffers(session));
+done:
+    if (status != DS_OK) ds_session_close(session);
+    return status;
+}
+
+void ds_session_close(ds_session *session) {
+    ds_workspace_free(&session->workspace);
+    free(session->ids);
+    free(session->inputs);
+    free(session->targets);
+    ds_tokens_close(&session->tokens);
+    ds_tokenizer_close(&session->tokenizer);
+    ds_model_free(&session->model);
+    ds_checkpoint_close(&session->checkpoint);
+    *session = (ds_session){0};
+}
+
+ds_status ds_session_batch(ds_session *session, size_t first, ds_batch *batch) {
+    ds_status status = DS_OK;
+    size_t length = session->length, windows = ds_min_size(session->group, session->sequences - first);
+    for (size_t w = 0; w < windows; w++) {
+        DS_TRY(ds_tokens_read(session->tokens, session->ids, session->offset + (uint64_t)(first + w) * length, length + 1));
+        memcpy(session->inputs + w * length, session->ids, length * sizeof *session->ids);
+        memcpy(session->targets + w * length, session->ids + 1, length * sizeof *session->ids);
+    }
+    *batch = (ds_batch){session->inputs, session->targets, windows, length};
+done:
+    return status;
+}
+
+/* The one element type of all floating tensors, or "mixed". */
+static const char *stored_dtype(const ds_checkpoint *checkpoint) {
+    const char *found = NULL;
+    for (size_t i = 0; i < ds_checkpoint_count(checkpoint); i++) {
+        const ds_tensor *tensor = ds_checkpoint_tensor(checkpoint, i);
+        if (tensor->dtype == DS_DTYPE_OTHER) continue;
+        if (found != NULL && strcmp(found, tensor->dtype_name) != 0) return "mixed";
+        found = tensor->dtype_name;
+    }
+    return found == NULL ? "none" : found;
+}
+
+ds_status ds_session_envelope(json_t **envelope, const ds_session *session, json_t *options, json_t *results) {
+    const ds_spec *spec = &session->spec;
+    ds_envelope fields = {
+        .command = session->invocation->command->name,
+        .checkpoint = {.path = ds_checkpoint_path(session->checkpoint),
+                       .sha256 = ds_checkpoint_sha256(session->checkpoint),
+                       .variant = ds_spec_variant(spec),
+                       .dtype = stored_dtype(session->checkpoint),
+                       .parameters = ds_model_parameter_count(session->model),
+                       .layers = spec->layers,
+                       .hidden = spec->hidden,
+                       .heads = spec->heads,
+                       .value_channels = spec->value_channels,
+                       .vocab = spec->vocab},
+        .options = options,
+        .precision = ds_model_precision(session->model),
+        .threads = ds_threads(),
+        .seconds = ds_seconds() - session->started,
+        .results = results,
+    };
+    if (session->tokens != NULL) {
+        fields.data.path = ds_tokens_path(session->tokens);
+        fields.data.sha256 = ds_tokens_sha256(session->tokens);
+        fields.data.seq_len = session->length;
+        fields.data.sequences = session->sequences;
+        fields.data.offset = session->offset;
+        fields.data.tokens = (uint64_t)session->sequences * session->length;
+    }
+    ds_status status = ds_envelope_json(envelope, &fields);
+    json_decref(options);
+    json_decref(results);
+    return status;
+}
+
+static ds_status write_tables(const char *folder, const char *command, ds_table *const *tables, size_t count) {
+    ds_status status = DS_OK;
+    ds_text path = {0};
+    DS_TRY(ds_text_printf(&path, "%s/tables", folder));
+    DS_TRY(ds_make_folder(path.bytes));
+    for (size_t i = 0; i < count; i++) {
+        path.length = 0;
+        DS_TRY(ds_text_printf(&path, "%s/tables/%s", folder, command));
+        if (i > 0) DS_TRY(ds_text_printf(&path, "-%zu", i + 1));
+        DS_TRY(ds_text_printf(&path, ".csv"));
+        DS_TRY(ds_table_write(path.bytes, tables[i], DS_TABLE_CSV));
+    }
+done:
+    ds_text_release(&path);
+    return status;
+}
+
+ds_status ds_session_write(const ds_session *session, const json_t *envelope, ds_table *const *tables, size_t count) {
+    ds_status status = DS_OK;
+    const ds_common *common = &session->invocation->common;
+    const char *command = session->invocation->command->name;
+    ds_text path = {0};
+    if (common->json != NULL) DS_TRY(ds_json_write(common->json, envelope, DS_JSON_READABLE));
+    if (common->out == NULL) return DS_OK;
+    DS_TRY(ds_make_folder(common->out));
+    DS_TRY(ds_text_printf(&path, "%s/%s.json", common->out, command));
+    DS_TRY(ds_json_write(path.bytes, envelope, DS_JSON_READABLE));
+    DS_TRY(write_tables(common->out, command, tables, count));
+done:
+    ds_text_release(&path);
+    return status;
+}

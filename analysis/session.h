@@ -1,0 +1,44 @@
+/* What every model command does first and last: open the checkpoint and the data, cut the data into windows, and write the
+ * result in its envelope. */
+#ifndef DELTASCOPE_ANALYSIS_SESSION_H
+#define DELTASCOPE_ANALYSIS_SESSION_H
+
+#include <jansson.h>
+
+#include "command.h"
+#include "deltascope/io.h"
+#include "deltascope/model.h"
+#include "deltascope/report.h"
+#include "progress.h"
+
+typedef struct ds_session {
+    const ds_invocation *invocation;
+    ds_checkpoint *checkpoint;
+    ds_model *model;
+    ds_tokens *tokens; /* NULL when the command takes no data */
+    ds_tokenizer *tokenizer;
+    ds_workspace *workspace;
+    ds_spec spec;
+    size_t length, sequences;   /* T, and how many windows in all */
+    size_t group;               /* windows in a batch; results do not depend on it */
+    uint64_t offset;            /* token at which window 0 starts */
+    uint32_t *ids;              /* (length + 1): one window as read */
+    uint32_t *inputs, *targets; /* (group, length) */
+    double started;
+} ds_session;
+
+/* Opens everything the command's `takes` asks for, cheap checks first: configuration and data before weights. */
+ds_status ds_session_open(ds_session *session, const ds_invocation *invocation) DS_MUST_CHECK;
+void ds_session_close(ds_session *session);
+
+/* The windows first .. first + batch->sequences - 1, at most `group` of them; valid until the next call. */
+ds_status ds_session_batch(ds_session *session, size_t first, ds_batch *batch) DS_MUST_CHECK;
+
+/* Wraps `results` and `options` (both stolen, also on failure) in the envelope of CONTRACT. *envelope is a new reference. */
+ds_status ds_session_envelope(json_t **envelope, const ds_session *session, json_t *options, json_t *results) DS_MUST_CHECK;
+/* Writes what the options ask for: the envelope to --json; under --out (made if missing) the envelope as COMMAND.json, the
+ * `tables` as tables/COMMAND.csv, tables/COMMAND-2.csv ... */
+ds_status ds_session_write(const ds_session *session, const json_t *envelope, ds_table *const *tables,
+                           size_t count) DS_MUST_CHECK;
+
+#endif

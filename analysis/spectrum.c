@@ -1,0 +1,224 @@
+#include "spectrum.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* ---- single operators against theory ---- */
+
+double ds_operator_tolerance(size_t hidden) { return 4 * (double)hidden * ds_unit_roundoff(DS_F64); }
+
+typedef struct operator_task {
+    const ds_directions *directions;
+    const size_t *cells;   /* (samples): token * S + sublayer */
+    ds_dense **workspaces; /* (threads) */
+    double *errors;        /* (samples, 3): eigenvalue, determinant, orthogonality */
+} operator_task;
+
+static double largest(double a, double b) { return !(b <= a) ? b : a; } /* a NaN wins and stays */
+
+static ds_status check_one(void *context, size_t index, size_t worker) {
+    operator_task *task = context;
+    const ds_directions *all = task->directions;
+    size_t cell = task->cells[index];
+    const double *k = all->k + cell * all->hidden;
+    ds_dense_operator solved;
+    ds_status status = ds_dense_solve(&solved, k, all->c[cell], all->hidden, task->workspaces[worker]);
+    if (status != DS_OK) return status;
+    double norm2 = 0;
+    for (size_t i = 0; i < all->hidden; i++) norm2 += k[i] * k[i];
+    double b = all->c[cell] * norm2;
+    task->errors[3 * index] = solved.max_eigenvalue_error;
+    task->errors[3 * index + 1] = fabs(solved.determinant - ds_delta_determinant(b));
+    task->errors[3 * index + 2] = fabs(solved.orthogonality_defect - ds_delta_orthogonality_defect(b));
+    return DS_OK;
+}
+
+ds_status ds_operator_check_run(ds_operator_check *out, const ds_directions *directions, size_t samples, uint64_t seed) {
+    ds_status status = DS_OK;
+    size_t threads = ds_threads(), cells = directions->tokens * directions->sublayers, *chosen = NULL;
+    ds_random random = ds_random_init(seed);
+    operator_task task = {.directions = directions};
+    DS_NEW(chosen, samples);
+    DS_NEW(task.errors, 3 * samples);
+    DS_NEW(task.workspaces, threads);
+    for (size_t i = 0; i < samples; i++) chosen[i] = ds_random_below(&random, cells);
+    task.cells = chosen;
+    for (size_t i = 0; i < threads; i++) DS_TRY(ds_dense_new(&task.workspaces[i], directions->hidden));
+    DS_TRY(ds_parallel_for(samples, check_one, &task));
+    *out = (ds_operator_check){.samples = samples, .tolerance = ds_operator_tolerance(directions->hidden)};
+    for (size_t i = 0; i < samples; i++) {
+        out->max_eigenvalue_error = largest(out->max_eigenvalue_error, task.errors[3 * i]);
+        out->max_determinant_error = largest(out->max_determinant_error, task.errors[3 * i + 1]);
+        out->max_orthogonality_error = largest(out->max_orthogonality_error, task.errors[3 * i + 2]);
+    }
+done:
+    for (size_t i = 0; task.workspaces != NULL && i < threads; i++) ds_dense_free(&task.workspaces[i]);
+    free(task.workspaces);
+    free(task.errors);
+    free(chosen);
+    return status;
+}
+
+typedef struct sweep_task {
+    const double *k;
+    double residual_mult;
+    size_t hidden;
+    ds_dense **workspaces; /* (threads) */
+    ds_dense_operator solved[DS_SWEEP_POINTS];
+} sweep_task;
+
+static double sweep_beta(size_t point) { return 2.0 * (double)point / (DS_SWEEP_POINTS - 1); }
+
+static ds_status sweep_one(void *context, size_t index, size_t worker) {
+    sweep_task *task = context;
+    return ds_dense_solve(&task->solved[index], task->k, task->residual_mult * sweep_beta(index), task->hidden,
+                          task->workspaces[worker]);
+}
+
+ds_status ds_sweep_json(json_t **out, const double *k, double residual_mult, size_t hidden, double tolerance) {
+    ds_status status = DS_OK;
+    size_t threads = ds_threads();
+    ds_json_builder b = {0};
+    sweep_task task = {.k = k, .residual_mult = residual_mult, .hidden = hidden};
+    double norm2 = 0;
+    for (size_t i = 0; i < hidden; i++) norm2 += k[i] * k[i];
+    DS_NEW(task.workspaces, threads);
+    for (size_t i = 0; i < threads; i++) DS_TRY(ds_dense_new(&task.workspaces[i], hidden));
+    DS_TRY(ds_parallel_for(DS_SWEEP_POINTS, sweep_one, &task));
+    ds_json_begin_array(&b, NULL);
+    for (size_t i = 0; i < DS_SWEEP_POINTS; i++) {
+        double beta = sweep_beta(i), rate = residual_mult * beta * norm2;
+        ds_json_begin_object(&b, NULL);
+        ds_json_put_real(&b, "beta", beta);
+        ds_json_put_real(&b, "eigenvalue", ds_delta_eigenvalue(rate));
+        ds_json_put_real(&b, "eigenvalue_lapack", task.solved[i].eigenvalue);
+        ds_json_put_real(&b, "determinant", task.solved[i].determinant);
+        ds_json_put_real(&b, "orthogonality_defect", task.solved[i].orthogonality_defect);
+        ds_json_put_text(&b, "regime", ds_regime_name(ds_regime_of(rate, tolerance)));
+        ds_json_end(&b);
+    }
+    ds_json_end(&b);
+    DS_TRY(ds_json_finish(out, &b));
+done:
+    for (size_t i = 0; task.workspaces != NULL && i < threads; i++) ds_dense_free(&task.workspaces[i]);
+    free(task.workspaces);
+    ds_json_discard(&b);
+    return status;
+}
+
+/* ---- accumulated over depth ---- */
+
+typedef struct accumulated_task {
+    const ds_directions *directions;
+    ds_accumulated *out;
+    ds_product **products;       /* (threads) */
+    ds_product_solver **solvers; /* (threads) */
+} accumulated_task;
+
+static ds_status accumulate_one(void *context, size_t index, size_t worker) {
+    accumulated_task *task = context;
+    const ds_directions *all = task->directions;
+    ds_accumulated *out = &task->out[index];
+    ds_status status = DS_OK;
+    DS_TRY(ds_product_window(task->products[worker], ds_directions_k(all, index, 0), all->c + index * all->sublayers, 0,
+                             all->sublayers));
+    DS_TRY(ds_product_spectrum_estimate(out->eigenvalues, out->bounds, out->singular_values, &out->singular_bound,
+                                        &out->summary, task->products[worker], task->solvers[worker]));
+done:
+    return status;
+}
+
+ds_status ds_accumulated_run(ds_accumulated *out, const ds_directions *directions) {
+    ds_status status = DS_OK;
+    size_t threads = ds_threads(), order = ds_min_size(directions->sublayers, directions->hidden);
+    accumulated_task task = {.directions = directions, .out = out};
+    DS_NEW(task.products, threads);
+    DS_NEW(task.solvers, threads);
+    for (size_t i = 0; i < threads; i++) {
+        DS_TRY(ds_product_new(&task.products[i], directions->hidden, directions->sublayers));
+        DS_TRY(ds_product_solver_new(&task.solvers[i], directions->hidden, directions->sublayers));
+    }
+    for (size_t i = 0; i < directions->tokens; i++) {
+        out[i].order = order;
+        DS_NEW(out[i].eigenvalues, order);
+        DS_NEW(out[i].bounds, order);
+        DS_NEW(out[i].singular_values, order);
+    }
+    DS_TRY(ds_parallel_for(directions->tokens, accumulate_one, &task));
+done:
+    for (size_t i = 0; i < threads; i++) {
+        if (task.products != NULL) ds_product_free(&task.products[i]);
+        if (task.solvers != NULL) ds_product_solver_free(&task.solvers[i]);
+    }
+    free(task.products);
+    free(task.solvers);
+    return status;
+}
+
+void ds_accumulated_release(ds_accumulated *results, size_t count) {
+    for (size_t i = 0; results != NULL && i < count; i++) {
+        free(results[i].eigenvalues);
+        free(results[i].bounds);
+        free(results[i].singular_values);
+    }
+    free(results);
+}
+
+/* ---- directions over depth ---- */
+
+/* gram (S,S) of unit directions <- that of directions; a zero direction stays zero. */
+static void normalise_gram(double *gram, size_t sublayers) {
+    for (size_t a = 0; a < sublayers; a++) {
+        for (size_t b = 0; b < sublayers; b++) {
+            if (a == b) continue;
+            double scale = sqrt(gram[a * sublayers + a] * gram[b * sublayers + b]);
+            gram[a * sublayers + b] = scale > 0 ? gram[a * sublayers + b] / scale : 0;
+        }
+    }
+    for (size_t a = 0; a < sublayers; a++) gram[a * sublayers + a] = gram[a * sublayers + a] > 0 ? 1 : 0;
+}
+
+/* exp of the entropy of sigma_i / sum sigma, sigma^2 being the eigenvalues of the Gram matrix. */
+static double effective_rank(const double *eigenvalues, size_t count) {
+    double sum = 0, entropy = 0;
+    for (size_t i = 0; i < count; i++) sum += sqrt(fmax(eigenvalues[i], 0));
+    for (size_t i = 0; i < count; i++) {
+        double share = sqrt(fmax(eigenvalues[i], 0)) / sum;
+        if (share > 0) entropy -= share * log(share);
+    }
+    return exp(entropy);
+}
+
+ds_status ds_direction_overlap_run(ds_direction_overlap *out, const ds_directions *directions) {
+    ds_status status = DS_OK;
+    size_t sublayers = directions->sublayers, cells = sublayers * sublayers;
+    double *gram = NULL, *eigenvalues = NULL;
+    ds_product *product = NULL;
+    ds_symmetric *solver = NULL;
+    *out = (ds_direction_overlap){.sublayers = sublayers};
+    DS_NEW(out->coherence, cells);
+    DS_NEW(gram, cells);
+    DS_NEW(eigenvalues, sublayers);
+    DS_TRY(ds_product_new(&product, directions->hidden, sublayers));
+    DS_TRY(ds_symmetric_new(&solver, sublayers));
+    for (size_t t = 0; t < directions->tokens; t++) {
+        DS_TRY(ds_product_window(product, ds_directions_k(directions, t, 0), directions->c + t * sublayers, 0, sublayers));
+        ds_product_gram(gram, product);
+        normalise_gram(gram, sublayers);
+        for (size_t i = 0; i < cells; i++) out->coherence[i] += fabs(gram[i]) / (double)directions->tokens;
+        DS_TRY(ds_symmetric_eigen_approx(eigenvalues, NULL, gram, sublayers, solver));
+        out->effective_rank += effective_rank(eigenvalues, sublayers) / (double)directions->tokens;
+    }
+done:
+    ds_product_free(&product);
+    ds_symmetric_free(&solver);
+    free(gram);
+    free(eigenvalues);
+    if (status != DS_OK) ds_direction_overlap_release(out);
+    return status;
+}
+
+void ds_direction_overlap_release(ds_direction_overlap *overlap) {
+    free(overlap->coherence);
+    *overlap = (ds_direction_overlap){0};
+}

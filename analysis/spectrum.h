@@ -1,0 +1,48 @@
+/* Spectra of the frozen shortcut operators: one at a time against theory, and accumulated over depth. */
+#ifndef DELTASCOPE_ANALYSIS_SPECTRUM_H
+#define DELTASCOPE_ANALYSIS_SPECTRUM_H
+
+#include <jansson.h>
+
+#include "deltascope/delta.h"
+#include "directions.h"
+
+/* Frozen operators of sampled (token, sublayer) pairs, solved densely and held against theory (CONTRACT "operator"). */
+typedef struct ds_operator_check {
+    size_t samples;
+    double max_eigenvalue_error, max_determinant_error, max_orthogonality_error;
+    double tolerance; /* what rounding may do: see ds_operator_tolerance */
+} ds_operator_check;
+ds_status ds_operator_check_run(ds_operator_check *out, const ds_directions *directions, size_t samples,
+                                uint64_t seed) DS_MUST_CHECK;
+/* LAPACK's symmetric eigenvalues of an operator of norm at most 1 (b in [0,2]) err by at most p(d) u, p(d) modest (Anderson et
+ * al., LAPACK Users' Guide, 4.7, where p(d) = d is already generous); building A and forming A^T A adds d u each. */
+double ds_operator_tolerance(size_t hidden);
+
+/* The moved eigenvalue over beta in [0,2] along one learned direction (CONTRACT "sweep"); *out is a new reference. */
+enum { DS_SWEEP_POINTS = 41 };
+ds_status ds_sweep_json(json_t **out, const double *k, double residual_mult, size_t hidden, double tolerance) DS_MUST_CHECK;
+
+/* The accumulated operator of one token. */
+typedef struct ds_accumulated {
+    size_t order;            /* min(S, d) */
+    ds_complex *eigenvalues; /* (order) ascending */
+    double *bounds;          /* (order) estimated errors */
+    double *singular_values; /* (order) ascending */
+    double singular_bound;   /* estimated error of every singular value */
+    ds_product_summary summary;
+} ds_accumulated;
+/* out (directions->tokens) zeroed by the caller; tokens in parallel. */
+ds_status ds_accumulated_run(ds_accumulated *out, const ds_directions *directions) DS_MUST_CHECK;
+void ds_accumulated_release(ds_accumulated *results, size_t count);
+
+/* How directions at different depths relate, over the gathered tokens. */
+typedef struct ds_direction_overlap {
+    size_t sublayers;
+    double *coherence;     /* (S,S): mean |k_a . k_b| over tokens, k normalised to length 1 */
+    double effective_rank; /* mean over tokens of exp(entropy of sigma_i / sum sigma) of a token's S unit directions */
+} ds_direction_overlap;
+ds_status ds_direction_overlap_run(ds_direction_overlap *out, const ds_directions *directions) DS_MUST_CHECK;
+void ds_direction_overlap_release(ds_direction_overlap *overlap);
+
+#endif
