@@ -1,0 +1,172 @@
+/* bench: the speed of every stage beside the machine's own matrix product, all in one run. */
+#include <stdlib.h>
+
+#include "bench.h"
+#include "command.h"
+#include "deltascope/num.h"
+#include "deltascope/report.h"
+
+typedef struct bench_options {
+    const char *size, *variant;
+} bench_options;
+
+static const ds_option options[] = {
+    {"size", "small|medium", "124M or 353M parameters, the sizes reported for the architecture (small)", DS_OPTION_CHOICE,
+     offsetof(bench_options, size), 0},
+    {"variant", "additive|ddl-scalar|ddl-tc|ddl-tc-ec|ddl-cc|ddl-cc-ec", "which model (ddl-cc-ec)", DS_OPTION_CHOICE,
+     offsetof(bench_options, variant), 0},
+};
+static const bench_options defaults = {"small", "ddl-cc-ec"};
+
+typedef struct bench_result {
+    ds_spec spec;
+    size_t length;
+    double gemm; /* operations a second */
+    ds_bench_forward forward;
+    ds_bench_sweep sweep;
+    ds_bench_spectrum spectrum;
+    ds_bench_load load;
+} bench_result;
+
+static ds_status measure(bench_result *result, const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    const bench_options *own = invocation->own;
+    const size_t gemm_order = 4096;
+    ds_model *model = NULL;
+    DS_TRY(ds_spec_reported(&result->spec, own->size, own->variant));
+    result->length = invocation->common.seq_len.given ? invocation->common.seq_len.value : result->spec.block_size;
+    DS_TRY(ds_gemm_rate(&result->gemm, gemm_order));
+    DS_TRY(ds_model_random(&model, &result->spec, DS_F32, invocation->common.seed.value));
+    DS_TRY(ds_bench_forward_run(&result->forward, model, result->length));
+    DS_TRY(ds_bench_sweep_run(&result->sweep, model, result->length, result->forward.seconds / (double)result->forward.tokens));
+    DS_TRY(ds_bench_load_run(&result->load, model));
+    if (result->spec.delta) DS_TRY(ds_bench_spectrum_run(&result->spectrum, &result->spec, invocation->common.seed.value));
+done:
+    ds_model_free(&model);
+    return status;
+}
+
+static double forward_rate(const bench_result *result) { return result->forward.operations / result->forward.seconds; }
+
+static ds_status make_results(json_t **results, const bench_result *result) {
+    ds_json_builder b = {0};
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_text(&b, "blas", ds_blas_name());
+    ds_json_put_real(&b, "gemm_gflops", result->gemm * 1e-9);
+    ds_json_begin_object(&b, "forward");
+    ds_json_put_real(&b, "tokens_per_second", (double)result->forward.tokens / result->forward.seconds);
+    ds_json_put_real(&b, "gflops", forward_rate(result) * 1e-9);
+    ds_json_put_real(&b, "fraction_of_gemm", forward_rate(result) / result->gemm);
+    ds_json_end(&b);
+    ds_json_begin_object(&b, "ablation_sweep");
+    ds_json_put_count(&b, "cases", result->sweep.cases);
+    ds_json_put_real(&b, "forward_equivalents", result->sweep.forward_equivalents);
+    ds_json_put_real(&b, "naive_equivalents", result->sweep.naive_equivalents);
+    ds_json_end(&b);
+    if (result->spec.delta) {
+        ds_json_begin_object(&b, "spectrum");
+        ds_json_put_real(&b, "tokens_per_second", result->spectrum.tokens_per_second);
+        ds_json_put_real(&b, "speedup_over_dense", result->spectrum.speedup_over_dense);
+        ds_json_put_real(&b, "max_difference", result->spectrum.max_difference);
+        ds_json_end(&b);
+    }
+    ds_json_begin_object(&b, "load");
+    ds_json_put_real(&b, "seconds", result->load.seconds);
+    ds_json_put_real(&b, "bytes_per_second", result->load.bytes / result->load.seconds);
+    ds_json_end(&b);
+    ds_json_put_count(&b, "peak_memory_bytes", ds_peak_memory_bytes());
+    ds_json_end(&b);
+    return ds_json_finish(results, &b);
+}
+
+static const ds_column columns[] = {
+    {"what", NULL, NULL, DS_COLUMN_TEXT, 0},
+    {"value", NULL, NULL, DS_COLUMN_TEXT, 0},
+    {"unit", NULL, NULL, DS_COLUMN_TEXT, 0},
+};
+
+static void add_row(ds_table *table, const char *what, double value, const char *unit) {
+    char digits[32];
+    (void)snprintf(digits, sizeof digits, "%.4g", value);
+    ds_table_text(table, what);
+    ds_table_text(table, digits);
+    ds_table_text(table, unit);
+}
+
+static ds_status print(const bench_result *result) {
+    ds_status status = DS_OK;
+    ds_table *table = NULL;
+    DS_TRY(ds_table_new(&table, "Benchmark", columns, sizeof columns / sizeof columns[0]));
+    add_row(table, "large cblas_sgemm", result->gemm * 1e-9, "GFLOP/s");
+    add_row(table, "forward", (double)result->forward.tokens / result->forward.seconds, "tokens/s");
+    add_row(table, "forward, share of sgemm", forward_rate(result) / result->gemm, "of the sgemm rate");
+    add_row(table, "single-sublayer sweep", result->sweep.forward_equivalents / (double)result->sweep.cases,
+            "forward passes a case");
+    add_row(table, "the same, done naively", result->sweep.naive_equivalents / (double)result->sweep.cases,
+            "forward passes a case");
+    if (result->spec.delta) {
+        add_row(table, "accumulated spectrum", result->spectrum.tokens_per_second, "tokens/s");
+        add_row(table, "over dense LAPACK", result->spectrum.speedup_over_dense, "times faster a token");
+        add_row(table, "largest difference", result->spectrum.max_difference, "of any value");
+    }
+    add_row(table, "load", result->load.bytes / result->load.seconds * 1e-9, "GB/s");
+    add_row(table, "peak memory", (double)ds_peak_memory_bytes() * 1e-9, "GB");
+    DS_TRY(ds_table_print(stdout, table));
+done:
+    ds_table_free(&table);
+    return status;
+}
+
+static ds_status publish(const bench_result *result, const ds_invocation *invocation, double started) {
+    ds_status status = DS_OK;
+    const bench_options *own = invocation->own;
+    json_t *results = NULL, *chosen = NULL, *envelope = NULL;
+    ds_json_builder b = {0};
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_text(&b, "size", own->size);
+    ds_json_put_text(&b, "variant", own->variant);
+    ds_json_put_count(&b, "seq_len", result->length);
+    ds_json_end(&b);
+    DS_TRY(ds_json_finish(&chosen, &b));
+    DS_TRY(make_results(&results, result));
+    ds_envelope fields = {.command = "bench",
+                          .options = chosen,
+                          .precision = DS_F32,
+                          .threads = ds_threads(),
+                          .seconds = ds_seconds() - started,
+                          .results = results};
+    DS_TRY(ds_envelope_json(&envelope, &fields));
+    if (invocation->common.json != NULL) DS_TRY(ds_json_write(invocation->common.json, envelope, DS_JSON_READABLE));
+    if (!invocation->common.quiet) DS_TRY(print(result));
+done:
+    json_decref(chosen);
+    json_decref(results);
+    json_decref(envelope);
+    return status;
+}
+
+static ds_status run(const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    double started = ds_seconds();
+    bench_result result = {0};
+    DS_TRY(measure(&result, invocation));
+    DS_TRY(publish(&result, invocation, started));
+done:
+    return status;
+}
+
+const ds_command ds_command_bench = {
+    .name = "bench",
+    .operands = "",
+    .summary = "Speed of every stage beside the machine's own matrix product",
+    .description =
+        "Random weights of the sizes reported for the architecture, window length 1024; everything is timed in one run, so "
+        "that the ratios mean something on any machine.",
+    .examples = "  deltascope bench --size small --json bench.json\n",
+    .takes = DS_TAKES_LENGTH | DS_TAKES_RUN,
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .defaults = &defaults,
+    .own_size = sizeof defaults,
+    .run = run,
+};
