@@ -49,10 +49,10 @@ $(BUILD)/%.o: %.c
 	$(Q)$(if $(V),,echo '  CC $@';) $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/%.f32.o: %.real.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -DDS_REAL_BITS=32 -MMD -MP -c $< -o $@
+	$(Q)$(if $(V),,echo "  CC $@";) $(CC) $(CPPFLAGS) $(CFLAGS) -DDS_REAL_BITS=32 -MMD -MP -c $< -o $@
 $(BUILD)/%.f64.o: %.real.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -DDS_REAL_BITS=64 -MMD -MP -c $< -o $@
+	$(Q)$(if $(V),,echo "  CC $@";) $(CC) $(CPPFLAGS) $(CFLAGS) -DDS_REAL_BITS=64 -MMD -MP -c $< -o $@
 
 $(BUILD)/libdeltascope.a: $(OBJECTS)
 	@rm -f $@
