@@ -1,13 +1,17 @@
 #include "archive.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "deltascope/io.h"
 #include "support.h"
 
 static void put(ds_text *out, uint64_t value, size_t width) {
     for (size_t i = 0; i < width; i++) {
-        char byte = (char)(value >> 8 * i & 0xFF);
+        char byte = '\0';
+        if (i < 8) byte = (char)(value >> 8 * i & 0xFF);
         expect_ok(ds_text_append(out, &byte, 1));
     }
 }
@@ -99,4 +103,15 @@ size_t archive_local(const ds_text *archive, size_t index) {
 
 void archive_patch(ds_text *archive, size_t offset, size_t width, uint64_t value) {
     for (size_t i = 0; i < width; i++) archive->bytes[offset + i] = (char)(value >> 8 * i & 0xFF);
+}
+
+const char *archive_publish(const ds_text *archive) {
+    static char path[64];
+    static int descriptor = -1;
+    if (descriptor < 0) descriptor = memfd_create("archive", MFD_CLOEXEC);
+    assert_true(descriptor >= 0);
+    assert_int_equal(ftruncate(descriptor, 0), 0);
+    assert_int_equal(pwrite(descriptor, archive->bytes, archive->length, 0), (ssize_t)archive->length);
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+    return path;
 }

@@ -27,5 +27,7 @@ size_t archive_central(const ds_text *archive, size_t index);
 size_t archive_local(const ds_text *archive, size_t index);
 /* Replaces `width` bytes by a little-endian integer. */
 void archive_patch(ds_text *archive, size_t offset, size_t width, uint64_t value);
+/* A path under which the archive can be read until the next call; it is not on any disk. */
+const char *archive_publish(const ds_text *archive);
 
 #endif
