@@ -10,7 +10,7 @@
  * DS_PICKLE_LIMIT bytes could ask for; 100,000 tensors with their optimizer need about half of it. */
 enum { VALUE_LIMIT = 1 << 24, SMALL_INTS = 256 };
 
-/* ---- building blocks ---------------------------------------------------------------------------------------------------- */
+/* ---- building blocks ------------------------------------------------------------------------------------------------ */
 
 ds_status pickle_value_new(pickle_machine *machine, ds_value *out, pickle_value value) {
     ds_pickle *pickle = machine->pickle;
