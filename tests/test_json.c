@@ -105,12 +105,46 @@ static void test_memory(void **state) {
     free(text);
 }
 
+static size_t allocations_left = SIZE_MAX;
+
+/* SIZE_MAX: never fails; otherwise fails once, when the count has run down. */
+static void *failing_malloc(size_t size) {
+    if (allocations_left == SIZE_MAX) return malloc(size);
+    if (allocations_left-- > 0) return malloc(size);
+    return NULL; /* and the count is SIZE_MAX again */
+}
+
+/* One allocation failed in turn, the first, the second, ... until none fails: never a value that is not the text's, and never
+ * the text blamed. (jansson alone reads "key" as "ky" at some of them.) */
+static void test_allocation_failures(void **state) {
+    (void)state;
+    const char *text = "{\"a key of more than sixteen bytes\":[1,2.5,\"text\"],\"nested\":{\"k\":null,\"l\":[[],{}]}}";
+    json_t *expected = NULL, *value = NULL;
+    size_t failures = 0;
+    expect_ok(ds_json_parse(&expected, text, strlen(text), "x"));
+    for (;; failures++) {
+        allocations_left = failures;
+        ds_status status = ds_json_parse(&value, text, strlen(text), "x");
+        bool failed = allocations_left == SIZE_MAX;
+        allocations_left = SIZE_MAX;
+        if (!failed) break;
+        assert_int_equal(status, DS_ERR_SYSTEM);
+        assert_null(value);
+    }
+    assert_true(failures > 20);
+    assert_true(json_equal(value, expected));
+    json_decref(value);
+    json_decref(expected);
+}
+
 int main(void) {
+    json_set_alloc_funcs(failing_malloc, free);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_accepted),
         cmocka_unit_test(test_depth),
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_allocation_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
