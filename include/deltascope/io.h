@@ -55,7 +55,11 @@ typedef struct ds_checkpoint ds_checkpoint;
 
 /* Opens a model directory or one weight file (MODEL.md "How checkpoints arrive"; precedence: FORMATS section 3).
  * `config_path` may be NULL for a directory (its config.json) and for a training checkpoint or weight file with a config.json
- * beside it; otherwise a missing configuration is an error. Checked: everything of FORMATS section 6. */
+ * beside it; otherwise a missing configuration is an error. Checked: everything of FORMATS section 6. In a directory the file's
+ * name says which format is expected; a file given alone is known by its content. Limits: safetensors header 32 MiB (280,000
+ * tensors), shard index 32 MiB and 512 shards, configuration 4 MiB. A shard index's total_size is informational and not
+ * compared. Dtypes beyond the four are listed; reading such a tensor fails. A path that leads nowhere or to no regular file is
+ * DS_ERR_INPUT, one that may not be read DS_ERR_SYSTEM. */
 ds_status ds_checkpoint_open(ds_checkpoint **out, const char *path, const char *config_path) DS_MUST_CHECK;
 void ds_checkpoint_close(ds_checkpoint **checkpoint); /* sets NULL; NULL is fine */
 
