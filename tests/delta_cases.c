@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deltascope/delta.h"
+
 static void normalise(double *k, size_t d) {
     double sum = 0.0;
     for (size_t i = 0; i < d; i++) sum += k[i] * k[i];
@@ -78,6 +80,41 @@ void make_delta_case(delta_case *out, size_t most_hidden, size_t most_sublayers,
         out->beta[s] = alike && s > 0 ? out->beta[0] : make_gate(plain, random);
         out->c[s] = out->mult * out->beta[s];
     }
+}
+
+/* Complex pairs of the product with the last gate at `beta`; SIZE_MAX on failure. */
+static size_t count_pairs(delta_case *example, double beta, ds_product *product, ds_eigen *solver) {
+    double core[CASE_SUBLAYERS * CASE_SUBLAYERS];
+    ds_complex values[CASE_SUBLAYERS];
+    size_t last = example->sublayers - 1, pairs = 0;
+    example->beta[last] = beta;
+    example->c[last] = example->mult * beta;
+    if (ds_product_window(product, example->directions, example->c, 0, example->sublayers) != DS_OK) return SIZE_MAX;
+    ds_product_core(core, product);
+    if (ds_eigenvalues_approx(values, NULL, core, ds_product_order(product), solver) != DS_OK) return SIZE_MAX;
+    for (size_t i = 0; i < ds_product_order(product); i++) pairs += values[i].im > 0.0;
+    return pairs;
+}
+
+bool make_defective_case(delta_case *out, size_t most_hidden, size_t most_sublayers, ds_random *random) {
+    ds_product *product = NULL;
+    ds_eigen *solver = NULL;
+    bool found = false;
+    make_delta_case(out, most_hidden, most_sublayers, true, random);
+    if (out->sublayers < 2) return false;
+    if (ds_product_new(&product, out->hidden, out->sublayers) == DS_OK && ds_eigen_new(&solver, out->sublayers) == DS_OK) {
+        double low = 0.0, high = 2.0;
+        size_t at_low = count_pairs(out, low, product, solver);
+        found = at_low != count_pairs(out, high, product, solver);
+        for (double middle = 1.0; found && low < middle && middle < high; middle = low + 0.5 * (high - low)) {
+            bool same = count_pairs(out, middle, product, solver) == at_low;
+            *(same ? &low : &high) = middle;
+        }
+        (void)count_pairs(out, high, product, solver);
+    }
+    ds_product_free(&product);
+    ds_eigen_free(&solver);
+    return found;
 }
 
 void multiply_densely(double *matrix, const delta_case *example, size_t first, size_t last) {

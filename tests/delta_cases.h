@@ -17,6 +17,9 @@ typedef struct delta_case {
 
 /* d in 1..most_hidden and S in 0..most_sublayers, about one in eight with S > d. With `plain` only gates in [0,2]. */
 void make_delta_case(delta_case *out, size_t most_hidden, size_t most_sublayers, bool plain, ds_random *random);
+/* Like a plain case, but the last gate is set by bisection where a real pair of eigenvalues meets and turns complex: a defective
+ * matrix to within rounding. False when no such gate was met. */
+bool make_defective_case(delta_case *out, size_t most_hidden, size_t most_sublayers, ds_random *random);
 /* The product by d x d arithmetic: matrix (d,d) <- A_{last-1} ... A_first. */
 void multiply_densely(double *matrix, const delta_case *example, size_t first, size_t last);
 

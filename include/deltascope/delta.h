@@ -11,7 +11,7 @@
 #include "deltascope/base.h"
 #include "deltascope/spectra.h"
 
-/* ---- one operator ------------------------------------------------------------------------------------------------------- */
+/* ---- one operator ------------------------------------------------------------------------------------------------ */
 
 /* CONTRACT "gates": identity b < tol; damped tol <= b < 1 - tol; projection 1 - tol <= b <= 1 + tol; over_relaxed
  * 1 + tol < b <= 2 - tol; reflection b > 2 - tol. */
@@ -40,8 +40,7 @@ void ds_delta_update(double *x, const double *k, double c, const double *v, size
 /* matrix (d,d) <- A. */
 void ds_delta_matrix(double *matrix, const double *k, double c, size_t d);
 
-/* ---- one operator solved densely, to hold theory against LAPACK ------------------------------------------------------------
- */
+/* ---- one operator solved densely, to hold theory against LAPACK -------------------------------------------------- */
 
 typedef struct ds_dense_operator {
     double eigenvalue;           /* the one farthest from 1 (dsyevd) */
@@ -55,7 +54,7 @@ ds_status ds_dense_new(ds_dense **out, size_t hidden) DS_MUST_CHECK;
 void ds_dense_free(ds_dense **workspace); /* sets NULL; NULL is fine */
 ds_status ds_dense_solve(ds_dense_operator *out, const double *k, double c, size_t d, ds_dense *workspace) DS_MUST_CHECK;
 
-/* ---- products over depth ---------------------------------------------------------------------------------------------------
+/* ---- products over depth -------------------------------------------------------------------------------------------
  *
  * P = A_{S-1} ... A_0 moves nothing orthogonal to its directions. Let K (d,S) hold them as columns and K = Q R be its
  * Householder factorisation, Q (d,r) orthonormal, r = min(S, d). Then P = I - Q Q^T + Q M Q^T with the core
@@ -113,8 +112,7 @@ void ds_product_gains(ds_gains *gains, const ds_product *product, double *scratc
  * scratch (d,d). O(d^2 S). */
 void ds_product_absolute_gains(double *rows, double *columns, const ds_product *product, double *scratch);
 
-/* ---- the spectrum of a product
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the spectrum of a product ----------------------------------------------------------------------------------- */
 
 /* Scalars of one accumulated product, names as in CONTRACT "spectrum". */
 typedef struct ds_product_summary {

@@ -18,7 +18,7 @@ typedef struct ds_complex {
     double re, im;
 } ds_complex;
 
-/* ---- eigenvalues of a general matrix ------------------------------------------------------------------------------------ */
+/* ---- eigenvalues of a general matrix ----------------------------------------------------------------------------- */
 
 typedef struct ds_eigen ds_eigen;
 ds_status ds_eigen_new(ds_eigen **out, size_t order) DS_MUST_CHECK;
@@ -46,8 +46,7 @@ double ds_spectral_radius(const ds_complex *values, size_t n);  /* max |lambda|;
 double ds_complex_share(const ds_complex *values, size_t n);    /* fraction with a non-zero imaginary part; 0 for n = 0 */
 double ds_frobenius_norm(const double *matrix, size_t entries); /* sqrt of the sum of squares, without overflow */
 
-/* ---- singular values ------------------------------------------------------------------------------------------------------
- */
+/* ---- singular values --------------------------------------------------------------------------------------------- */
 
 typedef struct ds_svd ds_svd;
 ds_status ds_svd_new(ds_svd **out, size_t rows, size_t columns) DS_MUST_CHECK; /* for up to so many of each */
@@ -64,8 +63,7 @@ ds_status ds_singular_vectors_approx(double *values, double *left, double *right
  * values move by at most the norm of the perturbation (Weyl). */
 double ds_singular_values_estimate(double largest, size_t rows, size_t columns);
 
-/* ---- symmetric eigenvalues and determinants ---------------------------------------------------------------------------------
- */
+/* ---- symmetric eigenvalues and determinants ---------------------------------------------------------------------- */
 
 typedef struct ds_symmetric ds_symmetric;
 ds_status ds_symmetric_new(ds_symmetric **out, size_t order) DS_MUST_CHECK;
@@ -76,6 +74,74 @@ ds_status ds_symmetric_eigen_approx(double *values, double *vectors, const doubl
                                     ds_symmetric *workspace) DS_MUST_CHECK;
 /* Product of the pivots of an LU factorisation (dgetrf) of any square matrix. */
 ds_status ds_determinant_approx(double *determinant, const double *matrix, size_t n, ds_symmetric *workspace) DS_MUST_CHECK;
+
+/* ---- proved enclosures ---------------------------------------------------------------------------------------------
+ *
+ * Ball arithmetic (Arb): every statement below is a theorem about the numbers given, taken as exact binary numbers. A ds_certifier
+ * serves one thread at a time. */
+
+/* A closed disc holding exactly `multiplicity` eigenvalues, counted algebraically. Discs of one result are disjoint, so a disc
+ * with a real centre and multiplicity 1 holds a real eigenvalue. */
+typedef struct ds_disc {
+    ds_complex centre;
+    double radius;
+    size_t multiplicity;
+} ds_disc;
+
+/* [value - radius, value + radius] holding exactly `multiplicity` singular values; intervals of one result are disjoint. */
+typedef struct ds_interval {
+    double value, radius;
+    size_t multiplicity;
+} ds_interval;
+
+typedef enum ds_verdict { DS_UNDECIDED, DS_PROVED, DS_REFUTED } ds_verdict;
+const char *ds_verdict_name(ds_verdict verdict); /* "undecided", "proved", "refuted" */
+
+typedef struct ds_certifier ds_certifier;
+/* For products of up to `sublayers` operators on `hidden` features, and matrices of order up to min(sublayers, hidden). */
+ds_status ds_certifier_new(ds_certifier **out, size_t hidden, size_t sublayers) DS_MUST_CHECK;
+void ds_certifier_free(ds_certifier **certifier); /* sets NULL; NULL is fine */
+
+/* Views into the certifier, valid until its next use. */
+typedef struct ds_certificate {
+    size_t order;        /* r = min(S, d): the values that can differ from 1; multiplicities add up to it */
+    long precision_bits; /* of the ball arithmetic */
+    size_t eigenvalue_count, singular_value_count;
+    const ds_disc *eigenvalues;          /* ascending by real, then imaginary part of the centre */
+    const ds_interval *singular_values;  /* ascending */
+    ds_interval log_abs_det;             /* -infinity, radius 0, when det P = 0 */
+    ds_interval frobenius_defect;        /* ||P - I||_F */
+    ds_verdict eigenvalues_in_unit_disk; /* every |lambda| <= 1 */
+    ds_verdict contraction;              /* every sigma <= 1 */
+    ds_verdict radius_below_one;         /* spectral radius < 1 on the span of the directions */
+    ds_verdict invertible;               /* det P != 0; never undecided */
+} ds_certificate;
+
+/* The product P = A_{S-1} ... A_0 of A_s = I - m beta_s k_s k_s^T with directions (S,d) and beta (S).
+ *
+ * Core. With S <= d, K = Q L^T for the pivoted Cholesky factor L of the Gram matrix K^T K in balls. Where a pivot cannot be
+ * told from zero the rest of the Schur complement, positive semidefinite, has some factor whose rows are no longer than the
+ * square roots of its diagonal: those bounds are its balls, so that dependent directions are no special case. P is then
+ * Q M Q^T on the span and the identity beside it, M = product of (I - c_s l_s l_s^T), l_s row s of L. With S > d, Q = I.
+ * Precision doubles until M is known well.
+ * Eigenvalues. For LAPACK's approximate eigenvectors X, B = X^-1 M X in balls; Gershgorin's discs, each connected component I
+ * apart from the others scaled by its own diagonal matrix (eta on the others), hold exactly |I| eigenvalues, with radius
+ * of second order in B's off-diagonal part. A component too wide is tried again with eigenvectors of full precision.
+ * Singular values. For LAPACK's U, V made orthogonal to full precision, E = U^T M V in balls: by Weyl's theorem each is within
+ * ||E - diag||_F of a diagonal entry, by Kato and Temple's within the square of that over the gap where there is one, up to
+ * the factors by which U and V fail to be orthogonal (Ostrowski).
+ * Verdicts. b_s = m beta_s |k_s|^2 is computed exactly. det P = prod (1 - b_s). All b_s in [0,2]: every A_s, hence P, is a
+ * contraction. All b_s in (0,2) (or k_s = 0): |P x| = |x| forces k_0 . x = 0, so A_0 x = x, and so on to the last: x is
+ * orthogonal to the span, so P is a strict contraction on the span. All b_s in {0,2}: P is orthogonal there. Otherwise the
+ * enclosures decide. */
+ds_status ds_product_enclose(ds_certificate *out, const double *directions, const double *beta, double mult, size_t sublayers,
+                             size_t hidden, ds_certifier *certifier) DS_MUST_CHECK;
+
+/* The same enclosures for any matrix (n,n), n at most the certifier's order. Room for n results. */
+ds_status ds_eigenvalues_enclose(ds_disc *discs, size_t *count, const double *matrix, size_t n,
+                                 ds_certifier *certifier) DS_MUST_CHECK;
+ds_status ds_singular_values_enclose(ds_interval *intervals, size_t *count, const double *matrix, size_t n,
+                                     ds_certifier *certifier) DS_MUST_CHECK;
 
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_spectra_libraries(ds_text *text) DS_MUST_CHECK;

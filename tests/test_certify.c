@@ -1,0 +1,241 @@
+/* Certificates: against a 77-digit computation, at the corners by hand, and as the measure of the estimates. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "deltascope/spectra.h"
+#include "spectra_checks.h"
+#include "support.h"
+
+static const uint64_t SEED = 20260301;
+
+static void test_against_reference(void **state) {
+    (void)state;
+    static delta_case example;
+    ds_random random = ds_random_init(SEED);
+    ds_certifier *certifier = NULL;
+    spectra_seen seen = {0};
+    expect_ok(ds_certifier_new(&certifier, 8, 10));
+    for (size_t trial = 0; trial < 150; trial++) {
+        make_delta_case(&example, 8, trial % 10 == 9 ? 10 : 6, false, &random);
+        check_certificate(&example, certifier, &seen);
+    }
+    print_message("seed %llu: widest disc %.2g, widest interval %.2g, %zu clusters, %zu undecided, %zu of 150 counted\n",
+                  (unsigned long long)SEED, seen.disc, seen.interval, seen.clusters, seen.undecided, seen.counted);
+    assert_true(seen.disc < 1e-9 && seen.interval < 1e-14 && seen.counted > 120);
+    ds_certifier_free(&certifier);
+}
+
+static void test_near_defective(void **state) {
+    (void)state;
+    static delta_case example;
+    ds_random random = ds_random_init(SEED + 1);
+    ds_certifier *certifier = NULL;
+    ds_product_solver *solver = NULL;
+    spectra_seen seen = {0};
+    expect_ok(ds_certifier_new(&certifier, 8, 6));
+    expect_ok(ds_product_solver_new(&solver, 8, 6));
+    for (size_t found = 0; found < 40;) {
+        if (!make_defective_case(&example, 8, 6, &random)) continue;
+        check_certificate(&example, certifier, &seen);
+        check_estimates(&example, certifier, solver, &seen);
+        found++;
+    }
+    print_message("seed %llu: widest disc %.2g, widest estimate %.2g\n", (unsigned long long)SEED + 1, seen.disc, seen.bound);
+    assert_true(seen.disc < 1e-12); /* eigenvectors of full precision tell the pair apart */
+    ds_product_solver_free(&solver);
+    ds_certifier_free(&certifier);
+}
+
+static void test_estimates(void **state) {
+    (void)state;
+    static delta_case example;
+    ds_random random = ds_random_init(SEED + 2);
+    ds_certifier *certifier = NULL;
+    ds_product_solver *solver = NULL;
+    spectra_seen seen = {0};
+    expect_ok(ds_certifier_new(&certifier, 32, 16));
+    expect_ok(ds_product_solver_new(&solver, 32, 16));
+    for (size_t trial = 0; trial < 1000; trial++) {
+        make_delta_case(&example, 32, trial % 10 == 0 ? 16 : 8, false, &random);
+        check_estimates(&example, certifier, solver, &seen);
+    }
+    ds_product_solver_free(&solver);
+    ds_certifier_free(&certifier);
+}
+
+/* Directions and gates whose products are known exactly. */
+static void test_by_hand(void **state) {
+    (void)state;
+    const struct {
+        const char *what;
+        double directions[3][4], beta[3];
+        size_t sublayers;
+        double low, high; /* smallest and largest eigenvalue, all real */
+        double smallest;  /* singular value */
+        ds_verdict disk, contraction, radius, invertible;
+    } cases[] = {
+        {"one closed gate", {{0.6, 0.8, 0, 0}}, {0}, 1, 1, 1, 1, DS_PROVED, DS_PROVED, DS_REFUTED, DS_PROVED},
+        {"a projection", {{1, 0, 0, 0}}, {1}, 1, 0, 0, 0, DS_PROVED, DS_PROVED, DS_PROVED, DS_REFUTED},
+        {"a reflection", {{0, 1, 0, 0}}, {2}, 1, -1, -1, 1, DS_PROVED, DS_PROVED, DS_REFUTED, DS_PROVED},
+        {"undone", {{0, 1, 0, 0}, {0, 1, 0, 0}}, {2, 2}, 2, 1, 1, 1, DS_PROVED, DS_PROVED, DS_REFUTED, DS_PROVED},
+        {"an expansion", {{0, 0, 1, 0}}, {2.5}, 1, -1.5, -1.5, 1.5, DS_REFUTED, DS_REFUTED, DS_REFUTED, DS_PROVED},
+        {"a negative gate", {{0, 0, 1, 0}}, {-0.5}, 1, 1.5, 1.5, 1.5, DS_REFUTED, DS_REFUTED, DS_REFUTED, DS_PROVED},
+        {"an expansion taken back",
+         {{0, 0, 1, 0}, {0, 0, 1, 0}},
+         {3, 0.75},
+         2,
+         -0.5,
+         1,
+         0.5,
+         DS_UNDECIDED,
+         DS_UNDECIDED,
+         DS_UNDECIDED,
+         DS_PROVED},
+        {"zero directions", {{0}, {0}}, {1, 2}, 2, 1, 1, 1, DS_PROVED, DS_PROVED, DS_PROVED, DS_PROVED},
+        {"three times the same",
+         {{1, 0, 0, 0}, {1, 0, 0, 0}, {1, 0, 0, 0}},
+         {0.5, 0.5, 0.5},
+         3,
+         0.125,
+         1,
+         0.125,
+         DS_PROVED,
+         DS_PROVED,
+         DS_PROVED,
+         DS_PROVED},
+        {"orthogonal and alike",
+         {{1, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 0, 1}},
+         {0.75, 0.75, 0.75},
+         3,
+         0.25,
+         0.25,
+         0.25,
+         DS_PROVED,
+         DS_PROVED,
+         DS_PROVED,
+         DS_PROVED},
+        {"two projections", {{1, 0, 0, 0}, {0, 1, 0, 0}}, {1, 1}, 2, 0, 0, 0, DS_PROVED, DS_PROVED, DS_PROVED, DS_REFUTED},
+        {"no sublayer", {{0}}, {0}, 0, 1, 1, 1, DS_PROVED, DS_PROVED, DS_PROVED, DS_PROVED},
+    };
+    ds_certifier *certifier = NULL;
+    expect_ok(ds_certifier_new(&certifier, 4, 3));
+    for (size_t at = 0; at < sizeof cases / sizeof *cases; at++) {
+        ds_certificate found;
+        expect_ok(
+            ds_product_enclose(&found, &cases[at].directions[0][0], cases[at].beta, 1.0, cases[at].sublayers, 4, certifier));
+        size_t total = 0;
+        for (size_t i = 0; i < found.eigenvalue_count; i++) total += found.eigenvalues[i].multiplicity;
+        assert_int_equal(total, cases[at].sublayers);
+        if (total > 0) {
+            const ds_disc *first = found.eigenvalues, *last = first + found.eigenvalue_count - 1;
+            expect_close(first->centre.re, cases[at].low, first->radius);
+            expect_close(last->centre.re, cases[at].high, last->radius);
+            assert_true(first->radius < 1e-15 && last->radius < 1e-15 && first->centre.im == 0.0);
+            expect_close(found.singular_values[0].value, cases[at].smallest, found.singular_values[0].radius);
+            assert_true(found.singular_values[0].radius < 1e-15);
+        }
+        if (found.eigenvalues_in_unit_disk != cases[at].disk || found.contraction != cases[at].contraction ||
+            found.radius_below_one != cases[at].radius || found.invertible != cases[at].invertible)
+            fail_msg("%s: disk %s, contraction %s, radius %s, invertible %s", cases[at].what,
+                     ds_verdict_name(found.eigenvalues_in_unit_disk), ds_verdict_name(found.contraction),
+                     ds_verdict_name(found.radius_below_one), ds_verdict_name(found.invertible));
+    }
+    ds_certifier_free(&certifier);
+}
+
+/* A Jordan block, a rotation, a rank-one matrix: known spectra without a product behind them. */
+static void test_matrices(void **state) {
+    (void)state;
+    const double jordan[9] = {3, 1, 0, 0, 3, 1, 0, 0, 3}, rotation[9] = {0.5, -0.75, 0, 0.75, 0.5, 0, 0, 0, 2};
+    const double ones[9] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
+    ds_certifier *certifier = NULL;
+    ds_disc discs[3];
+    ds_interval intervals[3];
+    size_t count;
+    expect_ok(ds_certifier_new(&certifier, 3, 3));
+    expect_ok(ds_eigenvalues_enclose(discs, &count, jordan, 3, certifier));
+    assert_int_equal(count, 1);
+    assert_int_equal(discs[0].multiplicity, 3);
+    expect_close(discs[0].centre.re, 3.0, discs[0].radius);
+    assert_true(discs[0].radius < 1.0);
+    expect_ok(ds_eigenvalues_enclose(discs, &count, rotation, 3, certifier));
+    assert_int_equal(count, 3);
+    expect_close(discs[0].centre.im, -0.75, discs[0].radius);
+    expect_close(discs[1].centre.im, 0.75, discs[1].radius);
+    expect_close(discs[2].centre.re, 2.0, discs[2].radius);
+    expect_ok(ds_singular_values_enclose(intervals, &count, ones, 3, certifier));
+    assert_int_equal(count, 2);
+    assert_int_equal(intervals[0].multiplicity, 2);
+    expect_close(intervals[0].value, 0.0, intervals[0].radius);
+    assert_true(intervals[0].radius < 1e-14);
+    expect_close(intervals[1].value, 3.0, intervals[1].radius);
+    ds_certifier_free(&certifier);
+}
+
+static void test_refusals(void **state) {
+    (void)state;
+    ds_certifier *certifier = NULL;
+    ds_certificate found;
+    ds_disc discs[4];
+    size_t count;
+    double directions[8] = {1, 0, 0, 1}, beta[4] = {1, NAN}, matrix[16] = {0};
+    expect_failure(ds_certifier_new(&certifier, 0, 2), DS_ERR_USAGE, "at least 1");
+    expect_ok(ds_certifier_new(&certifier, 2, 2));
+    expect_failure(ds_product_enclose(&found, directions, beta, 1.0, 2, 2, certifier), DS_ERR_INPUT, "beta of sublayer 1");
+    beta[1] = 1.0;
+    expect_failure(ds_product_enclose(&found, directions, beta, NAN, 2, 2, certifier), DS_ERR_INPUT, "multiplier");
+    expect_failure(ds_product_enclose(&found, directions, beta, 1.0, 3, 2, certifier), DS_ERR_USAGE, "at most 2 on 1 to 2");
+    directions[3] = INFINITY;
+    expect_failure(ds_product_enclose(&found, directions, beta, 1.0, 2, 2, certifier), DS_ERR_INPUT, "sublayer 1: feature 1");
+    expect_failure(ds_eigenvalues_enclose(discs, &count, matrix, 4, certifier), DS_ERR_USAGE, "at most the certifier's 2");
+    matrix[2] = NAN;
+    expect_failure(ds_eigenvalues_enclose(discs, &count, matrix, 2, certifier), DS_ERR_INPUT, "element [1][0]");
+    ds_certifier_free(&certifier);
+}
+
+enum { WORKERS = 3, TASKS = 12 };
+typedef struct crowd {
+    delta_case examples[TASKS];
+    ds_certifier *certifiers[WORKERS];
+    ds_disc first[TASKS];
+} crowd;
+
+static ds_status certify_one(void *context, size_t index, size_t worker) {
+    crowd *c = context;
+    ds_certificate found;
+    const delta_case *e = &c->examples[index];
+    ds_status status =
+        ds_product_enclose(&found, e->directions, e->beta, e->mult, e->sublayers, e->hidden, c->certifiers[worker]);
+    if (status == DS_OK && found.eigenvalue_count > 0) c->first[index] = found.eigenvalues[0];
+    return status;
+}
+
+/* The same bits from any thread. */
+static void test_threads(void **state) {
+    (void)state;
+    crowd *c = ds_calloc(1, sizeof *c);
+    assert_non_null(c);
+    ds_disc alone[TASKS];
+    ds_random random = ds_random_init(SEED + 3);
+    for (size_t i = 0; i < WORKERS; i++) expect_ok(ds_certifier_new(&c->certifiers[i], 24, 12));
+    for (size_t i = 0; i < TASKS; i++) make_delta_case(&c->examples[i], 24, 12, false, &random);
+    for (size_t i = 0; i < TASKS; i++) expect_ok(certify_one(c, i, 0));
+    memcpy(alone, c->first, sizeof alone);
+    memset(c->first, 0, sizeof c->first);
+    expect_ok(ds_threads_set(WORKERS));
+    expect_ok(ds_parallel_for(TASKS, certify_one, c));
+    ds_threads_stop();
+    assert_memory_equal(alone, c->first, sizeof alone);
+    for (size_t i = 0; i < WORKERS; i++) ds_certifier_free(&c->certifiers[i]);
+    free(c);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_against_reference), cmocka_unit_test(test_near_defective), cmocka_unit_test(test_estimates),
+        cmocka_unit_test(test_by_hand),           cmocka_unit_test(test_matrices),       cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
