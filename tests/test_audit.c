@@ -37,7 +37,7 @@ static double real(const json_t *object, const char *key) {
 
 static const char *checkpoint_of(const char *model) {
     static char path[256];
-    (void)snprintf(path, sizeof path, "fixtures/models/%s%s", model, strcmp(model, "scalar-ckpt") == 0 ? "/ckpt.pt" : "");
+    (void)snprintf(path, sizeof path, "fixtures/models/%s", model);
     return path;
 }
 

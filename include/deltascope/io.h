@@ -53,7 +53,8 @@ typedef struct ds_tensor {
 
 typedef struct ds_checkpoint ds_checkpoint;
 
-/* Opens a model directory or one weight file (MODEL.md "How checkpoints arrive"; precedence: FORMATS section 3).
+/* Opens a model directory or one weight file (MODEL.md "How checkpoints arrive"; in a folder the first of model.safetensors,
+ * model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json and ckpt.pt is the checkpoint).
  * `config_path` may be NULL for a directory (its config.json) and for a training checkpoint or weight file with a config.json
  * beside it; otherwise a missing configuration is an error. Checked: everything of FORMATS section 6. In a directory the file's
  * name says which format is expected; a file given alone is known by its content. Limits: safetensors header 32 MiB (280,000

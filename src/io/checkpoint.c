@@ -152,7 +152,7 @@ done:
 /* The first of these names that is taken is the checkpoint; the others are not opened. */
 static ds_status open_folder(ds_checkpoint *checkpoint, const char *folder, const char *config_path) {
     static const char *const names[] = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-                                        "pytorch_model.bin.index.json"};
+                                        "pytorch_model.bin.index.json", "ckpt.pt" /* what training scripts leave */};
     ds_status status = DS_OK;
     char *path = NULL;
     bool present = false;
@@ -165,8 +165,8 @@ static ds_status open_folder(ds_checkpoint *checkpoint, const char *folder, cons
         if (present) break;
     }
     if (!present) {
-        status = ds_fail(DS_ERR_INPUT, "%s: no checkpoint file in the folder, expected %s, %s, %s or %s", DS_SHOW(folder),
-                         names[0], names[1], names[2], names[3]);
+        status = ds_fail(DS_ERR_INPUT, "%s: no checkpoint file in the folder, expected %s, %s, %s, %s or %s", DS_SHOW(folder),
+                         names[0], names[1], names[2], names[3], names[4]);
         goto done;
     }
     DS_TRY(load_config(checkpoint, config_path, folder, true));
