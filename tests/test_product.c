@@ -257,6 +257,22 @@ static void test_adjoint(void **state) {
     }
 }
 
+/* Singular values of R against those of the directions themselves. */
+static void test_directions(void **state) {
+    bench *b = *state;
+    ds_random random = ds_random_init(20260124);
+    for (size_t trial = 0; trial < 40; trial++) {
+        make_delta_case(&b->example, D, S, false, &random);
+        load(b);
+        size_t d = b->example.hidden, depth = b->example.sublayers, order = ds_product_order(b->product);
+        expect_ok(ds_product_directions_approx(b->singular, b->product, b->solver));
+        expect_ok(ds_singular_values_approx(b->dense_singular, b->example.directions, depth, d, b->svd));
+        double norm = ds_frobenius_norm(b->example.directions, depth * d);
+        for (size_t i = 0; i < order; i++)
+            expect_close(b->singular[i], b->dense_singular[i], 8.0 * (double)((depth + 1) * (d + 1)) * U * norm);
+    }
+}
+
 static void test_refusals(void **state) {
     (void)state;
     double k[3] = {0.6, 0.0, 0.8};
@@ -273,7 +289,8 @@ static void test_refusals(void **state) {
     expect_failure(ds_product_push(product, k, 1.0), DS_ERR_USAGE, "at most 2");
     ds_product_solver *solver = NULL;
     expect_ok(ds_product_solver_new(&solver, 3, 1));
-    expect_failure(ds_product_spectrum_estimate(NULL, NULL, NULL, NULL, NULL, product, solver), DS_ERR_USAGE, "order 2");
+    expect_failure(ds_product_spectrum_estimate(NULL, NULL, NULL, NULL, NULL, product, solver), DS_ERR_USAGE,
+                   "solver's 1 and 1");
     ds_product_solver_free(&solver);
     ds_product_free(&product);
 }
@@ -285,6 +302,7 @@ int main(void) {
         cmocka_unit_test(test_prefixes_and_windows),
         cmocka_unit_test(test_actions),
         cmocka_unit_test(test_adjoint),
+        cmocka_unit_test(test_directions),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -244,6 +244,18 @@ static void test_refusals(void **state) {
     assert_null(eigen);
 }
 
+static void test_ranks(void **state) {
+    (void)state;
+    const double flat[5] = {0, 3e200, 3e200, 3e200, 3e200}, steep[3] = {0, 1e-5, 2e-5}, zero[2] = {0};
+    expect_close(ds_effective_rank(flat, 5), 4.0, 32.0 * U);
+    expect_close(ds_stable_rank(flat, 5), 4.0, 32.0 * U);
+    expect_close(ds_participation_ratio(flat, 5), 4.0, 32.0 * U);
+    expect_close(ds_effective_rank(steep, 3), exp(log(3.0) / 3.0 + 2.0 / 3.0 * log(1.5)), 32.0 * U);
+    expect_close(ds_stable_rank(steep, 3), 1.25, 32.0 * U);
+    expect_close(ds_participation_ratio(steep, 3), 25.0 / 17.0, 32.0 * U);
+    expect_close(ds_effective_rank(zero, 2) + ds_stable_rank(zero, 2) + ds_participation_ratio(zero, 0), 0.0, 0.0);
+}
+
 static void test_frobenius(void **state) {
     (void)state;
     const double large[2] = {3e200, 4e200}, small[2] = {3e-200, 4e-200}, zero[2] = {0};
@@ -256,8 +268,13 @@ static void test_frobenius(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_eigenvalues), cmocka_unit_test(test_departure), cmocka_unit_test(test_singular_values),
-        cmocka_unit_test(test_symmetric),         cmocka_unit_test(test_refusals),  cmocka_unit_test(test_frobenius),
+        cmocka_unit_test(test_known_eigenvalues),
+        cmocka_unit_test(test_departure),
+        cmocka_unit_test(test_singular_values),
+        cmocka_unit_test(test_symmetric),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_frobenius),
+        cmocka_unit_test(test_ranks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -138,4 +138,8 @@ ds_status ds_product_spectrum_estimate(ds_complex *eigenvalues, double *bounds, 
                                        ds_product_summary *summary, const ds_product *product,
                                        ds_product_solver *solver) DS_MUST_CHECK;
 
+/* singular (r) ascending: the singular values of K, the directions side by side, for ds_effective_rank and its kin. They are
+ * those of R. */
+ds_status ds_product_directions_approx(double *singular, const ds_product *product, ds_product_solver *solver) DS_MUST_CHECK;
+
 #endif

@@ -63,6 +63,13 @@ ds_status ds_singular_vectors_approx(double *values, double *left, double *right
  * values move by at most the norm of the perturbation (Weyl). */
 double ds_singular_values_estimate(double largest, size_t rows, size_t columns);
 
+/* How many directions a spectrum (n, ascending, >= 0) fills; all 0 for a zero matrix.
+ * Effective rank: exp of the entropy of sigma_i / sum sigma (Roy and Vetterli 2007). Stable rank: ||W||_F^2 / ||W||_2^2.
+ * Participation ratio: (sum sigma^2)^2 / sum sigma^4. */
+double ds_effective_rank(const double *singular, size_t n);
+double ds_stable_rank(const double *singular, size_t n);
+double ds_participation_ratio(const double *singular, size_t n);
+
 /* ---- symmetric eigenvalues and determinants ---------------------------------------------------------------------- */
 
 typedef struct ds_symmetric ds_symmetric;

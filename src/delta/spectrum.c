@@ -5,8 +5,9 @@
 #include "product.h"
 
 struct ds_product_solver {
-    size_t order;
+    size_t order, sublayers;
     double *core;            /* (n,n) */
+    double *triangle;        /* (S,n) R^T with its zeros */
     double *singular;        /* (n) */
     ds_complex *eigenvalues; /* (n) */
     ds_eigen *eigen;
@@ -20,9 +21,11 @@ ds_status ds_product_solver_new(ds_product_solver **out, size_t hidden, size_t s
     *out = NULL;
     DS_NEW(w, 1);
     w->order = order;
+    w->sublayers = sublayers;
     DS_TRY(ds_eigen_new(&w->eigen, order));
-    DS_TRY(ds_svd_new(&w->svd, order, order));
+    DS_TRY(ds_svd_new(&w->svd, sublayers, order));
     DS_NEW_ARRAY(w->core, order * order);
+    DS_NEW_ARRAY(w->triangle, sublayers * order);
     DS_NEW_ARRAY(w->singular, order);
     DS_NEW_ARRAY(w->eigenvalues, order);
 done:
@@ -37,6 +40,7 @@ void ds_product_solver_free(ds_product_solver **solver) {
     ds_eigen_free(&w->eigen);
     ds_svd_free(&w->svd);
     free(w->core);
+    free(w->triangle);
     free(w->singular);
     free(w->eigenvalues);
     free(w);
@@ -79,13 +83,20 @@ static void summarise(ds_product_summary *summary, const ds_product *p, const ds
     check_determinant(summary, p, singular, error);
 }
 
+static ds_status check_size(const ds_product *p, const ds_product_solver *w) {
+    size_t order = ds_product_order(p);
+    if (order > w->order || p->depth > w->sublayers)
+        return ds_fail(DS_ERR_USAGE, "a product of %zu sublayers and order %zu, expected at most the solver's %zu and %zu",
+                       p->depth, order, w->sublayers, w->order);
+    return DS_OK;
+}
+
 ds_status ds_product_spectrum_estimate(ds_complex *eigenvalues, double *bounds, double *singular_values, double *singular_bound,
                                        ds_product_summary *summary, const ds_product *p, ds_product_solver *w) {
     ds_status status = DS_OK;
     size_t order = ds_product_order(p);
     double departure = 0.0, rounding = ds_product_rounding(p);
-    if (order > w->order)
-        return ds_fail(DS_ERR_USAGE, "a product of order %zu, expected at most the solver's %zu", order, w->order);
+    DS_TRY(check_size(p, w));
     if (eigenvalues == NULL) eigenvalues = w->eigenvalues;
     if (singular_values == NULL) singular_values = w->singular;
     ds_product_core(w->core, p);
@@ -96,6 +107,18 @@ ds_status ds_product_spectrum_estimate(ds_complex *eigenvalues, double *bounds, 
     double error = rounding + ds_singular_values_estimate(largest, order, order);
     if (singular_bound != NULL) *singular_bound = error;
     if (summary != NULL) summarise(summary, p, eigenvalues, departure, singular_values, error);
+done:
+    return status;
+}
+
+ds_status ds_product_directions_approx(double *singular, const ds_product *p, ds_product_solver *w) {
+    ds_status status = DS_OK;
+    size_t order = ds_product_order(p);
+    DS_TRY(check_size(p, w));
+    for (size_t s = 0; s < p->depth; s++) {
+        for (size_t i = 0; i < order; i++) w->triangle[s * order + i] = i <= s ? p->triangle[s * p->stride + i] : 0.0;
+    }
+    DS_TRY(ds_singular_values_approx(singular, w->triangle, p->depth, order, w->svd));
 done:
     return status;
 }

@@ -275,8 +275,10 @@ double ds_frobenius_norm(const double *matrix, size_t entries) {
         if (!(fabs(matrix[i]) <= largest)) largest = fabs(matrix[i]);
     }
     /* squares of numbers in this range neither overflow nor vanish beside the largest */
-    bool safe = largest > 0x1p-400 && largest < 0x1p400;
-    double scale = safe || largest == 0.0 || !isfinite(largest) ? 1.0 : largest;
-    for (size_t i = 0; i < entries; i++) sum += (matrix[i] / scale) * (matrix[i] / scale);
-    return scale * sqrt(sum);
+    if ((largest > 0x1p-400 && largest < 0x1p400) || largest == 0.0 || !isfinite(largest)) {
+        for (size_t i = 0; i < entries; i++) sum += matrix[i] * matrix[i];
+        return sqrt(sum);
+    }
+    for (size_t i = 0; i < entries; i++) sum += (matrix[i] / largest) * (matrix[i] / largest);
+    return largest * sqrt(sum);
 }

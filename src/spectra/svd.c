@@ -114,3 +114,30 @@ double ds_singular_values_estimate(double largest, size_t rows, size_t columns) 
     double least = (double)ds_min_size(rows, columns);
     return 4.0 * least * sqrt(least) * ds_unit_roundoff(DS_F64) * largest;
 }
+
+/* A value divided by the sum or the largest lies in [0,1]: no overflow, whatever the scale. */
+double ds_effective_rank(const double *singular, size_t n) {
+    double sum = 0.0, entropy = 0.0;
+    for (size_t i = 0; i < n; i++) sum += singular[i];
+    for (size_t i = 0; i < n; i++) {
+        double share = singular[i] / sum;
+        if (share != 0.0) entropy -= share * log(share);
+    }
+    return sum == 0.0 ? 0.0 : exp(entropy);
+}
+
+double ds_stable_rank(const double *singular, size_t n) {
+    double largest = n == 0 ? 0.0 : singular[n - 1], sum = 0.0;
+    for (size_t i = 0; i < n; i++) sum += (singular[i] / largest) * (singular[i] / largest);
+    return largest == 0.0 ? 0.0 : sum;
+}
+
+double ds_participation_ratio(const double *singular, size_t n) {
+    double largest = n == 0 ? 0.0 : singular[n - 1], squares = 0.0, fourths = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        double square = (singular[i] / largest) * (singular[i] / largest);
+        squares += square;
+        fourths += square * square;
+    }
+    return largest == 0.0 ? 0.0 : squares * squares / fourths;
+}
