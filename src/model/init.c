@@ -28,6 +28,15 @@ static void put(const ds_model *model, const ds_parameter *parameter, size_t ind
     }
 }
 
+/* Both numbers of Box and Muller: one logarithm and one angle for two, which halves the time a large model takes. */
+static void draw_normal_pair(double normal[2], ds_random *random) {
+    const double two_pi = 6.283185307179586476925286766559;
+    double radius = sqrt(-2.0 * log(1.0 - ds_random_uniform(random)));
+    double angle = two_pi * ds_random_uniform(random);
+    normal[0] = radius * cos(angle);
+    normal[1] = radius * sin(angle);
+}
+
 static ds_status fill_block(void *context, size_t block, size_t worker) {
     const init_job *all = context;
     const ds_model *model = all->model;
@@ -43,9 +52,11 @@ static ds_status fill_block(void *context, size_t block, size_t worker) {
     ds_random stream = ds_random_init(all->seed);
     stream.state = ds_random_u64(&stream) + block; /* seeds that follow one another do not share blocks */
     ds_random random = ds_random_init(ds_random_u64(&stream));
+    double normal[2] = {0.0, 0.0};
     for (size_t i = from; i < end; i++) {
         double value = rule->scale;
-        if (rule->kind == NORMAL) value *= ds_random_normal(&random);
+        if (rule->kind == NORMAL && (i - from) % 2 == 0) draw_normal_pair(normal, &random);
+        if (rule->kind == NORMAL) value *= normal[(i - from) % 2];
         if (rule->kind == UNIFORM) value *= 2.0 * ds_random_uniform(&random) - 1.0;
         if (rule->kind == LAST_TAP) value = i % rule->kernel == rule->kernel - 1 ? 1.0 : 0.0;
         put(model, parameter, i, value);
