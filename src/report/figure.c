@@ -1,0 +1,113 @@
+/* Figures: the table of those there are, and how one becomes files. */
+#include <string.h>
+
+#include "figure.h"
+
+static const struct ds_figure figures[] = {
+    {"gate-distribution", "Gate distribution by depth", 0.95, ds_plot_gate_distribution, ds_gate_distribution_applies,
+     ds_gate_distribution_draw, ds_gate_distribution_describe},
+    {"eigenvalue-beta", "Eigenvalue against gate", 0.95, ds_plot_eigenvalue_beta, ds_eigenvalue_beta_applies,
+     ds_eigenvalue_beta_draw, ds_eigenvalue_beta_describe},
+    {"closed-gate-loss", "Loss with one gate forced shut", 0.7, ds_plot_closed_gate_loss, ds_closed_gate_loss_applies,
+     ds_closed_gate_loss_draw, ds_closed_gate_loss_describe},
+};
+
+static const double single_column_cm = 8.5;
+
+size_t ds_figure_count(void) { return sizeof figures / sizeof *figures; }
+
+const ds_figure *ds_figure_at(size_t index) { return &figures[index]; }
+
+const ds_figure *ds_figure_find(const char *id) {
+    for (size_t i = 0; i < ds_figure_count(); i++) {
+        if (strcmp(figures[i].id, id) == 0) return &figures[i];
+    }
+    return NULL;
+}
+
+const char *ds_figure_id(const ds_figure *figure) { return figure->id; }
+
+const char *ds_figure_title(const ds_figure *figure) { return figure->title; }
+
+ds_status ds_figure_results(json_t **out, const json_t *envelope) {
+    const char *command = json_string_value(json_object_get(envelope, "command"));
+    json_t *results = json_object_get(envelope, "results");
+    *out = NULL;
+    if (command == NULL || !json_is_object(results))
+        return ds_fail(DS_ERR_INPUT, "the result has no \"command\" or no \"results\", expected an envelope of deltascope/1");
+    *out = strcmp(command, "report") == 0 ? json_copy(results) : json_pack("{s:O}", command, results);
+    return *out != NULL ? DS_OK : ds_fail(DS_ERR_SYSTEM, "out of memory while results are put together");
+}
+
+bool ds_figure_applies(const ds_figure *figure, const json_t *results) { return figure->applies(results); }
+
+static ds_status describe_data(ds_text *caption, const json_t *envelope) {
+    const json_t *checkpoint = json_object_get(envelope, "checkpoint"), *data = json_object_get(envelope, "data");
+    const char *variant = json_string_value(json_object_get(checkpoint, "variant"));
+    ds_status status = DS_OK;
+    if (variant != NULL)
+        DS_TRY(ds_text_printf(caption, " Checkpoint: %s, %lld layers, d = %lld, %lld value channel%s.", variant,
+                              (long long)json_integer_value(json_object_get(checkpoint, "layers")),
+                              (long long)json_integer_value(json_object_get(checkpoint, "hidden")),
+                              (long long)json_integer_value(json_object_get(checkpoint, "value_channels")),
+                              json_integer_value(json_object_get(checkpoint, "value_channels")) == 1 ? "" : "s"));
+    if (json_is_object(data))
+        DS_TRY(ds_text_printf(caption, " Data: %lld sequences of %lld tokens.",
+                              (long long)json_integer_value(json_object_get(data, "sequences")),
+                              (long long)json_integer_value(json_object_get(data, "seq_len"))));
+done:
+    return status;
+}
+
+ds_status ds_figure_caption(ds_text *caption, const ds_figure *figure, const json_t *results, const json_t *envelope) {
+    ds_status status = figure->describe(caption, results);
+    return status == DS_OK && envelope != NULL ? describe_data(caption, envelope) : status;
+}
+
+/* The script stands by itself: settings, the shared style, the template. */
+static ds_status write_script(const char *path, const ds_figure *figure, const ds_figure_options *options,
+                              const char *settings) {
+    ds_status status = DS_OK;
+    ds_text script = {0};
+    double width = options->width_cm > 0 ? options->width_cm : single_column_cm;
+    DS_TRY(ds_text_printf(&script,
+                          "# %s\n# Redraw with: gnuplot -e \"format='pdf'\" %s.gp   (svg, png or pdf; writes %s.pdf)\n\n"
+                          "id = '%s'\ndata = '%s.tsv'\nwidth_cm = %g\naspect = %g\ndark = %d\n%s\n",
+                          figure->title, figure->id, figure->id, figure->id, figure->id, width, figure->aspect, options->dark,
+                          settings));
+    DS_TRY(ds_text_printf(&script, "%s\n%s", ds_plot_style, figure->template));
+    status = ds_write_file(path, script.bytes, script.length);
+done:
+    ds_text_release(&script);
+    return status;
+}
+
+ds_status ds_figure_write(bool *drawn, const char *folder, const ds_figure *figure, const json_t *results,
+                          const ds_figure_options *options) {
+    static const struct {
+        unsigned flag;
+        const char *name;
+    } formats[] = {{DS_FIGURE_SVG, "svg"}, {DS_FIGURE_PNG, "png"}, {DS_FIGURE_PDF, "pdf"}};
+    ds_status status = DS_OK;
+    ds_drawing drawing = {0};
+    ds_text path = {0};
+    bool missing = false;
+    *drawn = false;
+    if (!figure->applies(results)) return ds_fail(DS_ERR_INPUT, "results: nothing to draw for figure \"%s\"", figure->id);
+    DS_TRY(figure->draw(&drawing, results));
+    DS_TRY(ds_text_printf(&path, "%s/%s.tsv", folder, figure->id));
+    DS_TRY(ds_write_file(path.bytes, drawing.data.bytes, drawing.data.length));
+    path.length = 0;
+    DS_TRY(ds_text_printf(&path, "%s/%s.gp", folder, figure->id));
+    DS_TRY(write_script(path.bytes, figure, options, drawing.settings.bytes));
+    for (size_t i = 0; i < sizeof formats / sizeof *formats && !missing; i++) {
+        if ((options->formats & formats[i].flag) == 0) continue;
+        DS_TRY(ds_gnuplot_run(&missing, folder, figure->id, formats[i].name));
+        *drawn = !missing;
+    }
+done:
+    ds_text_release(&drawing.data);
+    ds_text_release(&drawing.settings);
+    ds_text_release(&path);
+    return status;
+}

@@ -1,0 +1,95 @@
+/* Figures from `gates`. */
+#include <math.h>
+
+#include "figure.h"
+
+enum { MOST_BINS = 50 }; /* neighbouring bins are drawn together beyond this many: finer cells are thinner than a printed dot */
+
+static const char *const block_names[] = {"attention", "MLP"};
+
+static const json_t *sublayers_of(const json_t *results) {
+    return json_object_get(json_object_get(results, "gates"), "sublayers");
+}
+
+bool ds_gate_distribution_applies(const json_t *results) { return json_array_size(sublayers_of(results)) != 0; }
+
+/* One row per sublayer: layer, the quantiles of beta, the mean. */
+static ds_status draw_quantiles(ds_text *data, const json_t *sublayer, size_t layer) {
+    ds_status status = DS_OK;
+    const json_t *beta, *quantiles;
+    double row[DS_QUANTILES + 2] = {(double)layer};
+    DS_TRY(ds_result_object(&beta, sublayer, "beta", "gates.sublayers"));
+    DS_TRY(ds_result_object(&quantiles, beta, "quantiles", "gates.sublayers.beta"));
+    for (size_t i = 0; i < DS_QUANTILES; i++)
+        DS_TRY(ds_result_number(&row[i + 1], quantiles, ds_quantile_names[i], "gates.sublayers.beta.quantiles"));
+    DS_TRY(ds_result_number(&row[DS_QUANTILES + 1], beta, "mean", "gates.sublayers.beta"));
+    status = ds_data_row(data, row, DS_QUANTILES + 2);
+done:
+    return status;
+}
+
+static double sum_of(const json_t *counts, size_t first, size_t last) {
+    double sum = 0;
+    for (size_t i = first; i < last; i++) sum += ds_result_element(counts, i);
+    return sum;
+}
+
+/* One row per filled bin: layer, its edges, its share relative to the sublayer's fullest bin. */
+static ds_status draw_cells(ds_text *data, const json_t *sublayer, size_t layer) {
+    ds_status status = DS_OK;
+    const json_t *histogram, *edges, *counts;
+    DS_TRY(ds_result_object(&histogram, sublayer, "histogram", "gates.sublayers"));
+    DS_TRY(ds_result_array(&edges, histogram, "edges", "gates.sublayers.histogram"));
+    DS_TRY(ds_result_array(&counts, histogram, "counts", "gates.sublayers.histogram"));
+    size_t bins = json_array_size(counts), step = (bins + MOST_BINS - 1) / MOST_BINS;
+    double fullest = 0;
+    if (json_array_size(edges) != bins + 1)
+        return ds_fail(DS_ERR_INPUT, "results: gates.sublayers.histogram: %zu edges and %zu counts, expected one edge more",
+                       json_array_size(edges), bins);
+    for (size_t i = 0; i < bins; i += step) fullest = fmax(fullest, sum_of(counts, i, ds_min_size(i + step, bins)));
+    for (size_t i = 0; i < bins; i += step) {
+        size_t end = ds_min_size(i + step, bins);
+        double share = sum_of(counts, i, end) / fullest;
+        const double row[] = {(double)layer, ds_result_element(edges, i), ds_result_element(edges, end), share};
+        if (share > 0) DS_TRY(ds_data_row(data, row, 4));
+    }
+done:
+    return status;
+}
+
+static ds_status draw_block(ds_text *data, const json_t *sublayers, bool wants_mlp, const char *columns,
+                            ds_status (*draw)(ds_text *, const json_t *, size_t)) {
+    ds_status status = DS_OK;
+    DS_TRY(ds_text_printf(data, "%s# %s\n# %s\n", data->length == 0 ? "" : "\n\n", block_names[wants_mlp], columns));
+    for (size_t i = 0; i < json_array_size(sublayers); i++) {
+        const json_t *sublayer = json_array_get(sublayers, i);
+        const char *name;
+        size_t layer;
+        bool mlp;
+        DS_TRY(ds_result_text(&name, sublayer, "name", "gates.sublayers"));
+        DS_TRY(ds_result_sublayer(&layer, &mlp, name));
+        if (mlp == wants_mlp) DS_TRY(draw(data, sublayer, layer));
+    }
+done:
+    return status;
+}
+
+ds_status ds_gate_distribution_draw(ds_drawing *drawing, const json_t *results) {
+    ds_status status = DS_OK;
+    const json_t *sublayers = sublayers_of(results);
+    const char *quantiles = "layer\tq01\tq05\tq25\tq50\tq75\tq95\tq99\tmean",
+               *cells = "layer\tbeta_from\tbeta_to\trelative_share";
+    for (int mlp = 0; mlp < 2; mlp++) DS_TRY(draw_block(&drawing->data, sublayers, mlp, quantiles, draw_quantiles));
+    for (int mlp = 0; mlp < 2; mlp++) DS_TRY(draw_block(&drawing->data, sublayers, mlp, cells, draw_cells));
+    status = ds_text_printf(&drawing->settings, "layers = %zu\n", (json_array_size(sublayers) + 1) / 2);
+done:
+    return status;
+}
+
+ds_status ds_gate_distribution_describe(ds_text *caption, const json_t *results) {
+    return ds_text_printf(caption,
+                          "Distribution of the gate β over tokens in each of %zu sublayers, attention above, MLP below. Shade: "
+                          "share of tokens in a bin relative to the sublayer's fullest bin; solid line: median; dashed lines: "
+                          "5th and 95th percentile.",
+                          json_array_size(sublayers_of(results)));
+}
