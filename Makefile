@@ -54,6 +54,9 @@ $(BUILD)/%.f64.o: %.real.c
 	@mkdir -p $(@D)
 	$(Q)$(if $(V),,echo "  CC $@";) $(CC) $(CPPFLAGS) $(CFLAGS) -DDS_REAL_BITS=64 -MMD -MP -c $< -o $@
 
+# The figures' templates are compiled in.
+$(BUILD)/src/report/template.o: $(wildcard plots/*.gp)
+
 $(BUILD)/libdeltascope.a: $(OBJECTS)
 	@rm -f $@
 	$(Q)ar rcs $@ $^

@@ -9,11 +9,11 @@ set lmargin at screen 0.135
 set rmargin at screen 0.975
 set multiplot
 do for [kind = 0:1] {
-    set tmargin at screen (kind == 0 ? 0.93 : 0.50)
-    set bmargin at screen (kind == 0 ? 0.56 : 0.13)
+    set tmargin at screen (kind == 0 ? 0.94 : 0.50)
+    set bmargin at screen (kind == 0 ? 0.57 : 0.13)
     set format x (kind == 0 ? '' : '%g')
-    set xlabel (kind == 0 ? '' : 'layer')
-    set ylabel 'gate β'
+    if (kind == 1) { @xtitle 'layer' @xplace }
+    @ytitle 'gate β' @yplace
     set label 1 (kind == 0 ? 'attention' : 'MLP') at graph 0,1.07 left tc rgb ink
     plot data index 2+kind using 1:(($2+$3)/2):($1-0.46):($1+0.46):2:3:4 with boxxyerror fs solid noborder lc palette, \
          data index kind using 1:3 with lines dt 2 lw 1 lc rgb orange, \
@@ -21,4 +21,4 @@ do for [kind = 0:1] {
          data index kind using 1:5 with linespoints lw 1.6 pt 7 ps 0.35 lc rgb orange
 }
 unset multiplot
-set output
+unset output

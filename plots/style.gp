@@ -15,20 +15,24 @@ if (format eq 'svg') {
 }
 if (format eq 'png') {
     dots = 300/2.54
-    set terminal pngcairo size width_cm*dots,height_cm*dots font 'Helvetica,8' fontscale 300/72. linewidth 3.6 pointscale 3.6 background rgb paper
+    set terminal pngcairo size width_cm*dots,height_cm*dots font 'Helvetica,8' fontscale 300/96. linewidth 3.1 pointscale 3.1 background rgb paper
 }
 if (format eq 'pdf') {
-    set terminal pdfcairo size width_cm cm,height_cm cm font 'Helvetica,8' fontscale 1 linewidth 1 background rgb paper
+    set terminal pdfcairo size width_cm cm,height_cm cm font 'Helvetica,8' fontscale 0.75 linewidth 1 pointscale 0.75 background rgb paper
 }
-set output target
+if (strlen(target) > 0) set output target
 set border 3 lc rgb ink lw 0.6
 set tics nomirror out scale 0.5 tc rgb ink
 set key tc rgb ink samplen 1.5 spacing 1.1
-set xlabel tc rgb ink offset 0,0.4
-set ylabel tc rgb ink offset 0.8,0
 set grid y lc rgb faint lw 0.4 lt 1
 set palette defined (0 paper, 0.25 dark ? '#1D4E70' : '#C6DDEE', 0.6 dark ? '#3F8FC4' : '#5C9CCB', 1 dark ? '#D7ECFA' : '#08306B')
 set cbrange [0:1]
 unset colorbox
 # At most nine labels on an axis of layers.
 layer_step(n) = n <= 9 ? 1 : n <= 18 ? 2 : n <= 45 ? 5 : n <= 90 ? 10 : 20
+# Axis titles are labels at fixed places: terminals disagree on where a title goes, and would cut it. As in:
+# @xtitle 'layer' @xplace   and   @ytitle 'gate β' @yplace
+xtitle = 'set label 91'
+xplace = 'at graph 0.5,screen 0.035 center tc rgb ink'
+ytitle = 'set label 92'
+yplace = 'at screen 0.03,graph 0.5 center rotate tc rgb ink'

@@ -1,0 +1,304 @@
+/* Figures from made-up results of models with 1 and 24 layers: the files they become, and what is refused. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "deltascope/io.h"
+#include "deltascope/report.h"
+#include "support.h"
+
+enum { SEED = 99, TOKENS = 600 };
+
+static char folder[64];
+
+static int make_folder(void **state) {
+    (void)state;
+    (void)snprintf(folder, sizeof folder, "/tmp/deltascope-test-XXXXXX");
+    return mkdtemp(folder) == NULL ? -1 : 0;
+}
+
+static int remove_folder(void **state) {
+    (void)state;
+    static const char *const endings[] = {"tsv", "gp", "svg", "png", "pdf"};
+    char path[160];
+    for (size_t f = 0; f < ds_figure_count(); f++) {
+        for (size_t e = 0; e < 5; e++) {
+            (void)snprintf(path, sizeof path, "%s/%s.%s", folder, ds_figure_id(ds_figure_at(f)), endings[e]);
+            (void)unlink(path);
+        }
+    }
+    return rmdir(folder); /* fails when a temporary was left behind */
+}
+
+/* ---- results as the commands write them --------------------------------------------------------------------------------------------- */
+
+static void put_sublayer(ds_json_builder *b, size_t index, ds_random *random) {
+    ds_summary summary;
+    ds_histogram histogram;
+    char name[32];
+    double beta[TOKENS], center = 2 * ds_random_uniform(random) - 1;
+    for (size_t i = 0; i < TOKENS; i++) beta[i] = 2 / (1 + exp(-center - 1.5 * ds_random_normal(random)));
+    expect_ok(ds_summary_init(&summary, 0));
+    expect_ok(ds_histogram_init(&histogram, 0, 2, 64));
+    expect_ok(ds_summary_add(&summary, beta, TOKENS));
+    expect_ok(ds_histogram_add(&histogram, beta, TOKENS));
+    (void)snprintf(name, sizeof name, "%zu.%s", index / 2, index % 2 == 0 ? "attn" : "mlp");
+    ds_json_begin_object(b, NULL);
+    ds_json_put_count(b, "index", index);
+    ds_json_put_text(b, "name", name);
+    ds_json_put_summary(b, "beta", &summary);
+    ds_json_put_histogram(b, "histogram", &histogram);
+    ds_json_end(b);
+    ds_summary_release(&summary);
+    ds_histogram_release(&histogram);
+}
+
+static void put_case(ds_json_builder *b, const char *name, double delta, double half) {
+    ds_json_begin_object(b, NULL);
+    ds_json_put_text(b, "name", name);
+    ds_json_put_text(b, "mode", "closed");
+    ds_json_put_real(b, "delta_loss", delta);
+    ds_json_begin_array(b, "delta_loss_ci95");
+    ds_json_put_real(b, NULL, delta - half);
+    ds_json_put_real(b, NULL, delta + half);
+    ds_json_end(b);
+    ds_json_put_real(b, "kl", fabs(delta));
+    ds_json_end(b);
+}
+
+static void put_ablation(ds_json_builder *b, size_t sublayers, ds_random *random, double half) {
+    ds_json_begin_object(b, "ablate");
+    ds_json_begin_object(b, "baseline");
+    ds_json_put_real(b, "loss", 3.25);
+    ds_json_end(b);
+    ds_json_begin_array(b, "cases");
+    for (size_t i = 0; i < sublayers; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "closed:%zu.%s", i / 2, i % 2 == 0 ? "attn" : "mlp");
+        put_case(b, name, 0.1 * ds_random_normal(random) + 1.0 / (1.0 + (double)i), half);
+    }
+    put_case(b, "closed:attn", 4, half);
+    put_case(b, "closed-from:0", 5, half);
+    put_case(b, "open:0.attn", 6, half);
+    ds_json_end(b);
+    ds_json_end(b);
+}
+
+static json_t *make_results(size_t layers, double half) {
+    ds_json_builder b = {0};
+    ds_random random = ds_random_init(SEED);
+    json_t *results = NULL;
+    ds_json_begin_object(&b, NULL);
+    ds_json_begin_object(&b, "gates");
+    ds_json_begin_array(&b, "sublayers");
+    for (size_t i = 0; i < 2 * layers; i++) put_sublayer(&b, i, &random);
+    ds_json_end(&b);
+    ds_json_end(&b);
+    ds_json_begin_object(&b, "spectrum");
+    ds_json_begin_array(&b, "sweep");
+    for (int i = 0; i <= 200; i++) {
+        double beta = i / 100.0;
+        ds_json_begin_object(&b, NULL);
+        ds_json_put_real(&b, "beta", beta);
+        ds_json_put_real(&b, "eigenvalue", 1 - beta);
+        ds_json_put_real(&b, "eigenvalue_lapack", 1 - beta + 1e-16);
+        ds_json_put_real(&b, "determinant", 1 - beta);
+        ds_json_put_real(&b, "orthogonality_defect", fabs((1 - beta) * (1 - beta) - 1));
+        ds_json_end(&b);
+    }
+    ds_json_end(&b);
+    ds_json_end(&b);
+    put_ablation(&b, 2 * layers, &random, half);
+    ds_json_end(&b);
+    expect_ok(ds_json_finish(&results, &b));
+    return results;
+}
+
+/* ---- drawing -------------------------------------------------------------------------------------------------------------------------- */
+
+static void read_part(char **bytes, size_t *length, const char *id, const char *ending) {
+    char path[160];
+    (void)snprintf(path, sizeof path, "%s/%s.%s", folder, id, ending);
+    expect_ok(ds_read_file(bytes, length, path, 10 << 20));
+}
+
+static void expect_beginning(const char *id, const char *ending, const char *magic) {
+    size_t length;
+    char *bytes = NULL;
+    read_part(&bytes, &length, id, ending);
+    assert_true(length > 1000);
+    assert_memory_equal(bytes, magic, strlen(magic));
+    free(bytes);
+}
+
+/* Every figure in every format; the data file's bytes survive saving and reading the results. */
+static void draw_all(size_t layers, double half, bool dark) {
+    json_t *results = make_results(layers, half), *back = NULL;
+    ds_text saved = {0};
+    expect_ok(ds_json_print(&saved, results, DS_JSON_CANONICAL));
+    expect_ok(ds_json_parse(&back, saved.bytes, saved.length, "saved results"));
+    for (size_t f = 0; f < ds_figure_count(); f++) {
+        const ds_figure *figure = ds_figure_at(f);
+        const char *id = ds_figure_id(figure);
+        const ds_figure_options all = {DS_FIGURE_SVG | DS_FIGURE_PNG | DS_FIGURE_PDF, 0, dark}, none = {0, 17, dark};
+        bool drawn = false;
+        size_t first_length, second_length;
+        assert_ptr_equal(ds_figure_find(id), figure);
+        assert_true(ds_figure_applies(figure, results));
+        expect_ok(ds_figure_write(&drawn, folder, figure, results, &all));
+        if (drawn) {
+            expect_beginning(id, "svg", "<?xml");
+            expect_beginning(id, "png", "\x89PNG\r\n");
+            expect_beginning(id, "pdf", "%PDF-");
+        } else {
+            print_message("%s\n", ds_error_text());
+        }
+        char *first = NULL, *second = NULL;
+        read_part(&first, &first_length, id, "tsv");
+        expect_ok(ds_figure_write(&drawn, folder, figure, back, &none));
+        assert_false(drawn);
+        read_part(&second, &second_length, id, "tsv");
+        assert_int_equal(first_length, second_length);
+        assert_memory_equal(first, second, first_length);
+        free(first);
+        free(second);
+    }
+    ds_text_release(&saved);
+    json_decref(back);
+    json_decref(results);
+}
+
+static void test_one_layer(void **state) {
+    (void)state;
+    draw_all(1, NAN, false); /* one sequence: no interval */
+}
+
+static void test_many_layers(void **state) {
+    (void)state;
+    draw_all(24, 0.05, true);
+}
+
+/* The first rows of data, from the results by another route. */
+static void test_data(void **state) {
+    (void)state;
+    json_t *results = make_results(2, 0.125);
+    bool drawn;
+    size_t length;
+    const ds_figure_options none = {0, 0, false};
+    expect_ok(ds_figure_write(&drawn, folder, ds_figure_find("closed-gate-loss"), results, &none));
+    char *data = NULL, expected[200], number[4][32];
+    read_part(&data, &length, "closed-gate-loss", "tsv");
+    const json_t *cases = json_object_get(json_object_get(results, "ablate"), "cases");
+    double delta = json_real_value(json_object_get(json_array_get(cases, 3), "delta_loss"));
+    const double row[] = {delta, delta - 0.125, delta + 0.125, fabs(delta)};
+    for (int i = 0; i < 4; i++) ds_format_real(number[i], row[i]);
+    (void)snprintf(expected, sizeof expected, "\n1\t%s\t%s\t%s\t%s\n", number[0], number[1], number[2], number[3]);
+    const char *mlp = strstr(data, "\n\n\n# MLP\n");
+    assert_non_null(mlp);
+    assert_non_null(strstr(mlp, expected));
+    size_t rows = 0;
+    for (const char *at = data; *at != '\0'; at++) rows += *at == '\n' && at[1] >= '0' && at[1] <= '9';
+    assert_int_equal(rows, 4); /* neither closed:attn nor open: nor closed-from: */
+    free(data);
+    json_decref(results);
+}
+
+static void test_captions(void **state) {
+    (void)state;
+    json_t *results = make_results(2, 0.1);
+    json_t *envelope =
+        json_pack("{s:s, s:{s:s, s:i, s:i, s:i}, s:{s:i, s:i}, s:O}", "command", "report", "checkpoint", "variant", "ddl-cc",
+                  "layers", 2, "hidden", 64, "value_channels", 4, "data", "sequences", 3, "seq_len", 128, "results", results);
+    json_t *same = NULL, *wrapped = NULL;
+    expect_ok(ds_figure_results(&same, envelope));
+    assert_true(json_equal(same, results));
+    json_decref(same);
+    json_object_set_new(envelope, "command", json_string("gates"));
+    expect_ok(ds_figure_results(&wrapped, envelope));
+    assert_true(json_equal(json_object_get(wrapped, "gates"), results));
+    for (size_t f = 0; f < ds_figure_count(); f++) {
+        ds_text caption = {0};
+        expect_ok(ds_figure_caption(&caption, ds_figure_at(f), results, envelope));
+        assert_non_null(strstr(caption.bytes, " Checkpoint: ddl-cc, 2 layers, d = 64, 4 value channels."
+                                              " Data: 3 sequences of 128 tokens."));
+        assert_true(strstr(caption.bytes, "4 sublayers") != NULL);
+        ds_text_release(&caption);
+    }
+    json_t *nothing = json_object();
+    expect_failure(ds_figure_results(&same, nothing), DS_ERR_INPUT, "expected an envelope");
+    json_decref(nothing);
+    json_decref(wrapped);
+    json_decref(results);
+    json_decref(envelope);
+}
+
+/* Without gnuplot: data and script are there, no picture, no error, and the sentence says what is missing. */
+static void test_without_gnuplot(void **state) {
+    (void)state;
+    json_t *results = make_results(1, 0.1);
+    char *path = strdup(getenv("PATH") != NULL ? getenv("PATH") : ""), svg[160];
+    bool drawn = true;
+    size_t length;
+    const ds_figure_options options = {DS_FIGURE_SVG, 0, false};
+    assert_int_equal(setenv("PATH", folder, 1), 0);
+    ds_status status = ds_figure_write(&drawn, folder, ds_figure_find("eigenvalue-beta"), results, &options);
+    assert_int_equal(setenv("PATH", path, 1), 0);
+    expect_ok(status);
+    assert_false(drawn);
+    assert_non_null(strstr(ds_error_text(), "gnuplot is not installed"));
+    (void)snprintf(svg, sizeof svg, "%s/eigenvalue-beta.svg", folder);
+    assert_int_equal(access(svg, F_OK), -1);
+    char *script = NULL;
+    read_part(&script, &length, "eigenvalue-beta", "gp");
+    assert_non_null(strstr(script, "set terminal svg"));
+    assert_non_null(strstr(script, "theory"));
+    free(script);
+    free(path);
+    json_decref(results);
+}
+
+/* An additive checkpoint has nothing to draw; damaged results are refused by name. */
+static void test_refused(void **state) {
+    (void)state;
+    bool drawn;
+    const ds_figure_options none = {0, 0, false};
+    json_t *additive = json_pack("{s:{s:f, s:[]}}", "gates", "loss", 1.5, "sublayers");
+    for (size_t f = 0; f < ds_figure_count(); f++) {
+        assert_false(ds_figure_applies(ds_figure_at(f), additive));
+        expect_failure(ds_figure_write(&drawn, folder, ds_figure_at(f), additive, &none), DS_ERR_INPUT, "nothing to draw");
+    }
+    json_decref(additive);
+    assert_null(ds_figure_find("no-such-figure"));
+    json_t *results = make_results(1, 0.1);
+    json_t *first = json_array_get(json_object_get(json_object_get(results, "gates"), "sublayers"), 0);
+    json_array_append_new(json_object_get(json_object_get(first, "histogram"), "edges"), json_real(9));
+    expect_failure(ds_figure_write(&drawn, folder, ds_figure_find("gate-distribution"), results, &none), DS_ERR_INPUT,
+                   "66 edges");
+    expect_failure(ds_figure_write(&drawn, folder, ds_figure_find("eigenvalue-beta"), results, &none), DS_ERR_INPUT,
+                   "other bins");
+    json_object_del(first, "histogram");
+    expect_failure(ds_figure_write(&drawn, folder, ds_figure_find("gate-distribution"), results, &none), DS_ERR_INPUT,
+                   "\"histogram\"");
+    json_object_set_new(first, "name", json_string("0.gate"));
+    expect_failure(ds_figure_write(&drawn, folder, ds_figure_find("gate-distribution"), results, &none), DS_ERR_INPUT,
+                   "0.gate");
+    json_t *ablate = json_object_get(results, "ablate");
+    json_object_del(json_array_get(json_object_get(ablate, "cases"), 1), "delta_loss_ci95");
+    expect_failure(ds_figure_write(&drawn, folder, ds_figure_find("closed-gate-loss"), results, &none), DS_ERR_INPUT,
+                   "delta_loss_ci95");
+    json_decref(results);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_one_layer, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_many_layers, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_data, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_captions, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_without_gnuplot, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_refused, make_folder, remove_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
