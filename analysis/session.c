@@ -156,6 +156,27 @@ done:
     return status;
 }
 
+static ds_status write_figures(const ds_session *session, const char *folder, const json_t *envelope) {
+    ds_status status = DS_OK;
+    const ds_figure_options options = {.formats = DS_FIGURE_SVG | DS_FIGURE_PNG};
+    ds_text path = {0};
+    json_t *results = NULL;
+    bool drawn = true;
+    DS_TRY(ds_figure_results(&results, envelope));
+    DS_TRY(ds_text_printf(&path, "%s/figures", folder));
+    for (size_t i = 0; i < ds_figure_count(); i++) {
+        const ds_figure *figure = ds_figure_at(i);
+        if (!ds_figure_applies(figure, results)) continue;
+        DS_TRY(ds_make_folder(path.bytes));
+        DS_TRY(ds_figure_write(&drawn, path.bytes, figure, results, &options));
+    }
+    if (!drawn && !session->invocation->common.quiet) (void)fprintf(stderr, "deltascope: %s\n", ds_error_text());
+done:
+    json_decref(results);
+    ds_text_release(&path);
+    return status;
+}
+
 ds_status ds_session_write(const ds_session *session, const json_t *envelope, ds_table *const *tables, size_t count) {
     ds_status status = DS_OK;
     const ds_common *common = &session->invocation->common;
@@ -167,6 +188,7 @@ ds_status ds_session_write(const ds_session *session, const json_t *envelope, ds
     DS_TRY(ds_text_printf(&path, "%s/%s.json", common->out, command));
     DS_TRY(ds_json_write(path.bytes, envelope, DS_JSON_READABLE));
     DS_TRY(write_tables(common->out, command, tables, count));
+    DS_TRY(write_figures(session, common->out, envelope));
 done:
     ds_text_release(&path);
     return status;

@@ -37,7 +37,7 @@ ds_status ds_session_batch(ds_session *session, size_t first, ds_batch *batch) D
 /* Wraps `results` and `options` (both stolen, also on failure) in the envelope of CONTRACT. *envelope is a new reference. */
 ds_status ds_session_envelope(json_t **envelope, const ds_session *session, json_t *options, json_t *results) DS_MUST_CHECK;
 /* Writes what the options ask for: the envelope to --json; under --out (made if missing) the envelope as COMMAND.json, the
- * `tables` as tables/COMMAND.csv, tables/COMMAND-2.csv ... */
+ * `tables` as tables/COMMAND.csv, tables/COMMAND-2.csv ..., and every figure the results allow under figures/. */
 ds_status ds_session_write(const ds_session *session, const json_t *envelope, ds_table *const *tables,
                            size_t count) DS_MUST_CHECK;
 
