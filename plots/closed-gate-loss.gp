@@ -1,6 +1,7 @@
 # ---- what each gate is worth when it is forced shut -----------------------------------------------------------------------------------
 # data: blocks 0 (attention), 1 (MLP): layer, change of loss, interval from, to, KL
 set xrange [-0.6:layers-0.4]
+set yrange [*<0:0<*]
 set xtics 0,layer_step(layers)
 @xtitle 'layer' @xplace
 @ytitle 'change of loss (nats)' @yplace

@@ -32,12 +32,12 @@ if (trained) {
     set tmargin at screen 0.385
     set bmargin at screen 0.13
     set yrange [0:1.05*densest]
-    set ytics autofreq
+    set ytics tick_step(densest,3)
     set format x '%g'
     @xtitle 'gate β' @xplace
     @ytitle 'density' @yplace
     set key at graph 1,1.2 right center Left reverse horizontal maxrows 1
-    set style fill solid 0.55 noborder
+    set style fill transparent solid 0.55 noborder
     plot data index 1 using (($1+$2)/2):3:($2-$1) with boxes lc rgb blue title 'attention', \
          data index 1 using (($1+$2)/2):4 with histeps lw 1.4 lc rgb orange title 'MLP'
 }

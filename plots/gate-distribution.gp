@@ -16,9 +16,10 @@ do for [kind = 0:1] {
     @ytitle 'gate β' @yplace
     set label 1 (kind == 0 ? 'attention' : 'MLP') at graph 0,1.07 left tc rgb ink
     plot data index 2+kind using 1:(($2+$3)/2):($1-0.46):($1+0.46):2:3:4 with boxxyerror fs solid noborder lc palette, \
-         data index kind using 1:3 with lines dt 2 lw 1 lc rgb orange, \
-         data index kind using 1:7 with lines dt 2 lw 1 lc rgb orange, \
-         data index kind using 1:5 with linespoints lw 1.6 pt 7 ps 0.35 lc rgb orange
+         data index kind using 1:3:(0):($7-$3) with vectors nohead lw 0.8 lc rgb orange, \
+         data index kind using ($1-0.25):3:(0.5):(0) with vectors nohead lw 1.2 lc rgb orange, \
+         data index kind using ($1-0.25):7:(0.5):(0) with vectors nohead lw 1.2 lc rgb orange, \
+         data index kind using ($1-0.46):5:(0.92):(0) with vectors nohead lw 2.2 lc rgb orange
 }
 unset multiplot
 unset output

@@ -23,6 +23,7 @@ if (format eq 'pdf') {
 if (strlen(target) > 0) set output target
 set border 3 lc rgb ink lw 0.6
 set tics nomirror out scale 0.5 tc rgb ink
+set xtics offset 0,(format eq 'svg' ? 0.35 : 0) # svg spaces lines more widely
 set key tc rgb ink samplen 1.5 spacing 1.1
 set grid y lc rgb faint lw 0.4 lt 1
 set palette defined (0 paper, 0.25 dark ? '#1D4E70' : '#C6DDEE', 0.6 dark ? '#3F8FC4' : '#5C9CCB', 1 dark ? '#D7ECFA' : '#08306B')
@@ -30,6 +31,9 @@ set cbrange [0:1]
 unset colorbox
 # At most nine labels on an axis of layers.
 layer_step(n) = n <= 9 ? 1 : n <= 18 ? 2 : n <= 45 ? 5 : n <= 90 ? 10 : 20
+# 1, 2 or 5 times a power of ten that divides `range` into at most `most` steps.
+raw_step(range,most) = 10**floor(log10(range/most))
+tick_step(range,most) = (r = raw_step(range,most), q = range/most/r, q <= 1 ? r : q <= 2 ? 2*r : q <= 5 ? 5*r : 10*r)
 # Axis titles are labels at fixed places: terminals disagree on where a title goes, and would cut it. As in:
 # @xtitle 'layer' @xplace   and   @ytitle 'gate β' @yplace
 xtitle = 'set label 91'

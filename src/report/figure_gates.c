@@ -89,7 +89,7 @@ done:
 ds_status ds_gate_distribution_describe(ds_text *caption, const json_t *results) {
     return ds_text_printf(caption,
                           "Distribution of the gate β over tokens in each of %zu sublayers, attention above, MLP below. Shade: "
-                          "share of tokens in a bin relative to the sublayer's fullest bin; solid line: median; dashed lines: "
-                          "5th and 95th percentile.",
+                          "share of tokens in a bin relative to the sublayer's fullest bin; thick bar: median; thin bars: 5th "
+                          "and 95th percentile.",
                           json_array_size(sublayers_of(results)));
 }
