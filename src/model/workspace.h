@@ -5,8 +5,8 @@
 #include "deltascope/model.h"
 
 enum {
-    DS_TILE_ROWS = 256,         /* tokens of one window that share a matrix product */
-    DS_QUERY_ROWS = 64,         /* query rows that share a block of attention scores */
+    DS_TILE_ROWS = 512,         /* tokens of one window that share a matrix product */
+    DS_QUERY_ROWS = 128,        /* query rows that share a block of attention scores */
     DS_VOCABULARY_BLOCK = 1024, /* columns of logits held at a time */
 };
 
