@@ -184,8 +184,8 @@ static void knows_a_file_by_its_content(void **state) {
     fails(scratch_write("content/e.pt", "\x80\x04}q\0.", 6), NULL, DS_ERR_INPUT, "a bare pickle");
     fails(scratch_write("content/f.pt", "cos\nsystem\n", 11), NULL, DS_ERR_INPUT, "not a PyTorch file and not safetensors");
     fails(scratch_write("content/g.safetensors", "cos\nsystem\n", 11), NULL, DS_ERR_INPUT, "header too large");
-    fails(scratch_write("content/h.pt", "", 0), NULL, DS_ERR_INPUT, "not a PyTorch file and not safetensors");
-    fails(scratch_write("content/i.safetensors", "", 0), NULL, DS_ERR_INPUT, "file too small");
+    fails(scratch_write("content/h.pt", "", 0), NULL, DS_ERR_INPUT, "not a checkpoint: the file is empty");
+    fails(scratch_write("content/i.safetensors", "", 0), NULL, DS_ERR_INPUT, "not a checkpoint: the file is empty");
     fails(scratch_write("content/j.pt", "PK\3\4", 4), NULL, DS_ERR_INPUT, "j.pt: ");
     opens("fixtures/models/scalar-ckpt/ckpt.pt", "fixtures/models/scalar-ckpt/config.json", "torch zip", 41);
 }

@@ -238,7 +238,7 @@ static void checks_every_record(void **state) {
             expect_ok(ds_catalog_read(&catalog, &read, 1));
             assert_memory_equal(values, bytes + 12, sizeof *values << 18);
         } else {
-            expect_failure(ds_catalog_read(&catalog, &read, 1), DS_ERR_INPUT, "record data/0 is damaged: its crc32 is ");
+            expect_failure(ds_catalog_read(&catalog, &read, 1), DS_ERR_INPUT, "crc mismatch in data/0: the record is damaged, its crc32 is ");
         }
         free(values);
         ds_catalog_release(&catalog);

@@ -97,21 +97,23 @@ static ds_status list_file(ds_catalog *catalog, size_t index, promise promised, 
     if (promised == PROMISE_SAFETENSORS) return ds_safetensors_list(catalog, source, index);
     ds_status status = ds_source_read(source, head, 0, count);
     if (status != DS_OK) return status;
+    if (count == 0) return ds_fail(DS_ERR_INPUT, "%s: not a checkpoint: the file is empty", DS_SHOW(source->path));
     if (begins_with(head, count, "PK\3\4", 4)) {
         *format = "torch zip";
         return ds_torch_list(catalog, source, index);
     }
+    /* A header length comes before history: that of 640 bytes begins as a pickle does. */
+    const char *dot = strrchr(ds_base_name(source->path), '.');
+    bool named = dot != NULL && strcmp(dot, ".safetensors") == 0;
+    bool plausible = count > 8 && ds_load_u64le(head) <= source->size - 8 && memchr(" \t\r\n{", head[8], 5) != NULL;
+    if (promised != PROMISE_TORCH && (named || plausible)) return ds_safetensors_list(catalog, source, index);
     const char *older = older_format(head, count);
     if (older != NULL) return ds_fail(DS_ERR_INPUT, "%s: %s", DS_SHOW(source->path), older);
     if (promised == PROMISE_TORCH)
-        return ds_fail(DS_ERR_INPUT, "%s: not a PyTorch file: it does not begin as a zip archive", DS_SHOW(source->path));
-    const char *dot = strrchr(ds_base_name(source->path), '.');
-    bool named = dot != NULL && strcmp(dot, ".safetensors") == 0;
-    bool plausible = count >= 8 && ds_load_u64le(head) <= source->size - 8;
-    if (!named && !plausible)
-        return ds_fail(DS_ERR_INPUT, "%s: not a PyTorch file and not safetensors: expected a zip archive or a header length",
+        return ds_fail(DS_ERR_INPUT, "%s: not a PyTorch file: it does not start with a local header, as a zip archive does",
                        DS_SHOW(source->path));
-    return ds_safetensors_list(catalog, source, index);
+    return ds_fail(DS_ERR_INPUT, "%s: not a PyTorch file and not safetensors: expected a zip archive or a header length",
+                   DS_SHOW(source->path));
 }
 
 static ds_status open_single(ds_checkpoint *checkpoint, const char *path, promise promised) {

@@ -124,7 +124,7 @@ static ds_status feed(delivery *d, uint8_t *values, const uint8_t *bytes, uint64
 }
 
 static ds_status record_failure(const sweep *s, const ds_record *record) {
-    return ds_fail(DS_ERR_INPUT, "%s: record %s is damaged: its crc32 is %08lx, the directory says %08lx",
+    return ds_fail(DS_ERR_INPUT, "%s: crc mismatch in %s: the record is damaged, its crc32 is %08lx, the directory says %08lx",
                    DS_SHOW(s->file->source.path), DS_SHOW(record->name), (unsigned long)s->crc, (unsigned long)record->crc32);
 }
 
