@@ -192,7 +192,8 @@ ds_status ds_sublayers(ds_workspace *workspace, const ds_model *model, const ds_
 /* hidden (B,T,d) <- RMSNorm(readout(state)): what the output head multiplies. */
 ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *state,
                      void *hidden) DS_MUST_CHECK;
-/* nll (B,T) <- cross entropy of each target, natural log, without keeping logits. */
+/* nll (B,T) <- cross entropy of each target, natural log, without keeping logits. One that is not finite is DS_ERR_INPUT naming
+ * sequence and position, here and in ds_head_compare. */
 ds_status ds_head_loss(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *hidden,
                        double *nll) DS_MUST_CHECK;
 /* For each of `cases` hidden arrays: nll[c] (B,T), and kl[c] (B,T) = KL(intact || case) per token. The intact logits are

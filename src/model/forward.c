@@ -160,6 +160,17 @@ done:
 /* -log p(target) */
 static double negative_log_likelihood(const ds_online *online) { return online->max + log(online->sum) - online->target; }
 
+/* A finite state can still give logits that are not: the last norm and the embedding come after it. */
+static ds_status check_losses(const double *values, const ds_batch *batch, const char *what) {
+    for (size_t i = 0; i < batch->sequences * batch->length; i++) {
+        if (!isfinite(values[i]))
+            return ds_fail(DS_ERR_INPUT,
+                           "the output head gives a %s of %g for sequence %zu at position %zu; every logit must be finite",
+                           what, values[i], i / batch->length, i % batch->length);
+    }
+    return DS_OK;
+}
+
 /* KL(p || q) = sum p (z - y) - log Z_p + log Z_q for logits z of p and y of q. */
 static double divergence(const ds_online *p, const ds_online *q) {
     return q->moment / p->sum - (p->max + log(p->sum)) + (q->max + log(q->sum));
@@ -175,6 +186,7 @@ ds_status ds_head_loss(ds_workspace *workspace, const ds_model *model, const ds_
     pass.case_online = workspace->online;
     DS_TRY(run(&pass, tasks_of(model)->head));
     for (size_t i = 0; i < batch->sequences * batch->length; i++) nll[i] = negative_log_likelihood(&workspace->online[i]);
+    DS_TRY(check_losses(nll, batch, "loss"));
 done:
     return status;
 }
@@ -202,6 +214,8 @@ ds_status ds_head_compare(ds_workspace *workspace, const ds_model *model, const 
             nll[c][i] = negative_log_likelihood(now);
             if (kl != NULL && kl[c] != NULL) kl[c][i] = divergence(&workspace->online[i], now);
         }
+        DS_TRY(check_losses(nll[c], batch, "loss"));
+        if (kl != NULL && kl[c] != NULL) DS_TRY(check_losses(kl[c], batch, "divergence"));
     }
 done:
     free(online);
