@@ -36,10 +36,10 @@ static ds_tokens *must_open(const char *path, uint64_t vocab) {
 
 static void test_every_kind_holds_the_same_ids(void **state) {
     (void)state;
-    static const char *const names[] = {"tok_raw.bin", "tok_u1.npy", "tok_2d.npy", "tok_be.npy"};
+    static const char *const names[] = {"valid/tok_raw.bin", "valid/tok_u1.npy", "policy/tok_2d.npy", "policy/tok_be.npy"};
     for (size_t n = 0; n < 4; n++) {
         char path[128];
-        (void)snprintf(path, sizeof path, "fixtures/hostile/tokens/%s", names[n]);
+        (void)snprintf(path, sizeof path, "fixtures/hostile/%s", names[n]);
         ds_tokens *tokens = must_open(path, VOCAB);
         uint32_t ids[HOSTILE_TOKENS];
         assert_int_equal(ds_tokens_count(tokens), HOSTILE_TOKENS);
