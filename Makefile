@@ -67,6 +67,17 @@ $(BUILD)/deltascope: $(BUILD)/analysis/main.o $(COMMAND_OBJECTS) $(BUILD)/libdel
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPER_OBJECTS) $(COMMAND_OBJECTS) $(BUILD)/libdeltascope.a
 	$(Q)$(if $(V),,echo '  LD $@';) $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libdeltascope.a $(LIBS) -lcmocka
 
+# The fuzz targets: each with an engine for `make fuzz`, and all together, their entry point renamed, in one regression test.
+FUZZ = $(patsubst tests/fuzz_%.c,%,$(wildcard tests/fuzz_*.c))
+FUZZ_OBJECTS = $(FUZZ:%=$(BUILD)/tests/fuzz_%.plain.o)
+$(BUILD)/tests/fuzz_%.plain.o: tests/fuzz_%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -DLLVMFuzzerTestOneInput=fuzz_$* $(CFLAGS) -MMD -MP -c $< -o $@
+$(BUILD)/tests/test_fuzz_regression: $(FUZZ_OBJECTS)
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz_%.o $(HELPER_OBJECTS) $(BUILD)/libdeltascope.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(BUILD)/libdeltascope.a $(LIBS) -lcmocka
+
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 
@@ -77,11 +88,12 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPER_OBJECTS) $(COMMAND_OBJECTS) $(BUIL
 ## make check-san     the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-clang   build everything with clang, warnings as errors
 ## make check-long    the long property tests
+## make fuzz          run every fuzz target for SECONDS (60) with libFuzzer; FUZZ="zip torch" chooses some
 ## make layers        check that every room includes only lower rooms
 ## make bench         speed of every stage beside the machine's own matrix product
 ## make install       into PREFIX (/usr/local)
 ## make format        clang-format everything
-.PHONY: all help deps deps-check demo check tests check-san check-clang check-long layers headers bench install uninstall format clean
+.PHONY: all help deps deps-check demo check tests check-san check-clang check-long fuzz layers headers bench install uninstall format clean
 
 define install_packages
 	@missing=; for p in $(1); do \
@@ -115,6 +127,16 @@ check-clang: deps-check
 check-long: deps
 	@$(MAKE) --no-print-directory all $(LONG_TESTS)
 	@for t in $(LONG_TESTS); do echo "== $$(basename $$t)"; DELTASCOPE=$(BUILD)/deltascope $$t || exit 1; done
+
+SECONDS ?= 60
+FUZZ_BUILD = BUILD=build-fuzz CC=clang OPT="-O1 -g -fno-omit-frame-pointer" HARDEN=-fPIE \
+             SANITIZE="-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all"
+# New inputs are kept in build-fuzz/corpus, findings beside it; fixtures/fuzz holds what is committed.
+fuzz: deps-check
+	@$(MAKE) --no-print-directory $(FUZZ_BUILD) $(FUZZ:%=build-fuzz/fuzz/%)
+	@for t in $(FUZZ); do mkdir -p build-fuzz/corpus/$$t build-fuzz/findings; echo "== $$t"; \
+	    build-fuzz/fuzz/$$t -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1 -verbosity=0 \
+	        -artifact_prefix=build-fuzz/findings/$$t- build-fuzz/corpus/$$t fixtures/fuzz/$$t || exit 1; done
 
 layers:
 	@tests/layers.sh
