@@ -149,7 +149,8 @@ typedef struct ds_batch {
 } ds_batch;
 
 /* What one sublayer did to every token of a batch, delivered after it has run. Arrays are valid during the call only; those
- * not asked for are NULL. With a closed gate everything but the state is still what the weights say, beta being 0. */
+ * not asked for are NULL. With a closed gate everything but the state is still what the weights say, beta being 0. The additive
+ * baseline has no direction, gate or target: of the double arrays only the two norms, and no k. */
 enum {
     DS_OBSERVE_GATES = 1,      /* the double arrays */
     DS_OBSERVE_DIRECTIONS = 2, /* k */

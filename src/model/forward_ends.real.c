@@ -10,11 +10,12 @@ static ds_status embed(void *context, size_t task, size_t worker) {
     const ds_pass *pass = context;
     const ds_spec *spec = &pass->model->spec;
     ds_tile tile = ds_tile_of(pass, task);
+    size_t d = spec->hidden, dv = spec->value_channels;
+    const REAL *table = pass->model->embedding->values, *taps = pass->model->input.taps;
+    const uint32_t *tokens = pass->batch->tokens + tile.token;
+    REAL *state = (REAL *)pass->state + tile.token * dv * d;
     (void)worker;
-    REAL_NAME(ds_embed_forward)
-    ((REAL *)pass->state + tile.token * spec->value_channels * spec->hidden, pass->model->embedding->values,
-     pass->model->input.taps, pass->batch->tokens + tile.token, tile.first, tile.rows, spec->hidden, spec->value_channels,
-     spec->input_kernel);
+    REAL_NAME(ds_embed_forward)(state, table, taps, tokens, tile.first, tile.rows, d, dv, spec->input_kernel);
     return DS_OK;
 }
 
@@ -25,8 +26,8 @@ static ds_status readout(void *context, size_t task, size_t worker) {
     (void)worker;
     REAL *hidden = (REAL *)pass->hidden + tile.token * spec->hidden;
     const REAL *out = REAL_NAME(ds_tile_compress)(hidden, pass, tile, &pass->model->readout);
-    REAL_NAME(ds_rmsnorm_forward)
-    (hidden, NULL, out, pass->model->final_norm->values, tile.rows, spec->hidden, spec->norm_eps);
+    const REAL *weight = pass->model->final_norm->values;
+    REAL_NAME(ds_rmsnorm_forward)(hidden, NULL, out, weight, tile.rows, spec->hidden, spec->norm_eps);
     return DS_OK;
 }
 
@@ -34,9 +35,9 @@ static ds_status readout(void *context, size_t task, size_t worker) {
 static void logits_block(REAL *logits, size_t ld, const ds_model *model, const REAL *hidden, size_t rows, size_t first,
                          size_t columns) {
     size_t d = model->spec.hidden;
+    const REAL *table = (const REAL *)model->embedding->values + first * d;
     REAL scale = (REAL)model->spec.logit_scale;
-    REAL_NAME(ds_gemm_nt)
-    (logits, ld, hidden, d, (const REAL *)model->embedding->values + first * d, d, rows, columns, d);
+    REAL_NAME(ds_gemm_nt)(logits, ld, hidden, d, table, d, rows, columns, d);
     if (model->spec.logit_scale == 1) return;
     for (size_t r = 0; r < rows; r++)
         for (size_t i = 0; i < columns; i++) logits[r * ld + i] *= scale;

@@ -18,14 +18,13 @@ static void linear(REAL *y, const REAL *x, const ds_parameter *weight, size_t ro
 /* x_in of a tile: the state itself when it is scalar, else compressed into `x_in`. */
 const REAL *REAL_NAME(ds_tile_compress)(REAL *x_in, const ds_pass *pass, ds_tile tile, const ds_taps *taps) {
     const ds_spec *spec = &pass->model->spec;
-    size_t d = spec->hidden, dv = spec->value_channels;
+    size_t d = spec->hidden, dv = spec->value_channels, rows = tile.rows, kernel = spec->state_kernel;
     const REAL *state = (const REAL *)pass->state + tile.token * dv * d;
     if (spec->compressor == DS_COMPRESS_NONE) return state;
     if (spec->compressor == DS_COMPRESS_CC)
-        REAL_NAME(ds_compress_cc_forward)(x_in, state, taps->taps, tile.rows, d, dv);
+        REAL_NAME(ds_compress_cc_forward)(x_in, state, taps->taps, rows, d, dv);
     else
-        REAL_NAME(ds_compress_tc_forward)
-    (x_in, state, taps->taps, VALUES(taps->read), tile.first, tile.rows, d, dv, spec->state_kernel);
+        REAL_NAME(ds_compress_tc_forward)(x_in, state, taps->taps, VALUES(taps->read), tile.first, rows, d, dv, kernel);
     return x_in;
 }
 
@@ -166,12 +165,15 @@ static void activate(REAL *x, size_t count, ds_activation activation) {
 static void shape_heads(REAL *x, const ds_pass *pass, ds_tile tile, ds_activation activation, bool rotate,
                         const ds_parameter *norm) {
     const ds_spec *spec = &pass->model->spec;
-    size_t half = spec->rotary_dim / 2, heads = spec->heads, head_dim = spec->head_dim;
+    const ds_workspace *w = pass->workspace;
+    size_t r = spec->rotary_dim, heads = spec->heads, head_dim = spec->head_dim, position = tile.first * r / 2;
     activate(x, tile.rows * heads * head_dim, activation);
-    if (rotate && half > 0) REAL_NAME(ds_rope_forward)
-    (x, (const REAL *)pass->workspace->cosine + tile.first * half, (const REAL *)pass->workspace->sine + tile.first * half,
-     tile.rows, heads, head_dim, spec->rotary_dim);
-    if (norm != NULL) REAL_NAME(ds_rmsnorm_forward)(x, NULL, x, VALUES(norm), tile.rows * heads, head_dim, spec->head_norm_eps);
+    if (rotate && r > 0) {
+        const REAL *cosine = (const REAL *)w->cosine + position, *sine = (const REAL *)w->sine + position;
+        REAL_NAME(ds_rope_forward)(x, cosine, sine, tile.rows, heads, head_dim, r);
+    }
+    if (norm == NULL) return;
+    REAL_NAME(ds_rmsnorm_forward)(x, NULL, x, VALUES(norm), tile.rows * heads, head_dim, spec->norm_eps);
 }
 
 static void finish_query(const ds_pass *pass, ds_tile tile) {
@@ -235,10 +237,9 @@ ds_status REAL_NAME(ds_tile_project)(void *context, size_t task, size_t worker) 
 
 static void shift_tile(REAL *x, const REAL *edge, const REAL *mix, const ds_pass *pass, ds_tile tile) {
     const ds_spec *spec = &pass->model->spec;
-    size_t width = spec->heads * spec->head_dim;
+    size_t heads = spec->heads, h = spec->head_dim, width = heads * h;
     const REAL *previous = tile.index == 0 ? NULL : edge + (tile.sequence * pass->tiles + tile.index - 1) * width;
-    REAL_NAME(ds_shift_forward)
-    (x + tile.token * width, previous, mix + tile.token * spec->heads, tile.rows, spec->heads, spec->head_dim);
+    REAL_NAME(ds_shift_forward)(x + tile.token * width, previous, mix + tile.token * heads, tile.rows, heads, h);
 }
 
 ds_status REAL_NAME(ds_tile_shift)(void *context, size_t task, size_t worker) {
@@ -287,16 +288,17 @@ ds_status REAL_NAME(ds_tile_attend)(void *context, size_t task, size_t worker) {
     const ds_layer_weights *layer = &pass->model->layers[pass->layer];
     ds_scratch *scratch = &pass->workspace->scratch[worker];
     ds_tile tile = ds_tile_at(pass, task / pass->tiles, pass->tiles - 1 - task % pass->tiles);
-    size_t rows = tile.rows * spec->heads, width = spec->heads * spec->head_dim;
+    size_t rows = tile.rows * spec->heads, h = spec->head_dim;
     REAL *heads = scratch->heads;
     attention_forward(heads, pass, tile, scratch);
     if (layer->head_norm != NULL)
-        REAL_NAME(ds_rmsnorm_forward)(heads, NULL, heads, VALUES(layer->head_norm), rows, spec->head_dim, spec->head_norm_eps);
+        REAL_NAME(ds_rmsnorm_forward)(heads, NULL, heads, VALUES(layer->head_norm), rows, h, spec->norm_eps);
     else if (layer->output_norm != NULL)
-        REAL_NAME(ds_rmsnorm_forward)
-    (heads, NULL, heads, VALUES(layer->output_norm), rows, spec->head_dim, spec->output_norm_eps);
-    if (spec->output_gate) REAL_NAME(ds_swiglu_forward)
-    (heads, (const REAL *)pass->workspace->gate + tile.token * width, heads, tile.rows * width);
+        REAL_NAME(ds_rmsnorm_forward)(heads, NULL, heads, VALUES(layer->output_norm), rows, h, spec->output_norm_eps);
+    if (spec->output_gate) {
+        const REAL *gate = (const REAL *)pass->workspace->gate + tile.token * spec->heads * h;
+        REAL_NAME(ds_swiglu_forward)(heads, gate, heads, rows * h);
+    }
     linear(scratch->branch, heads, layer->attention, tile.rows);
     leave_branch(pass, tile, scratch);
     return DS_OK;
