@@ -158,11 +158,14 @@ install: all
 	install -D -m 644 $(BUILD)/libdeltascope.a $(DESTDIR)$(PREFIX)/lib/libdeltascope.a
 	install -d $(DESTDIR)$(PREFIX)/include/deltascope $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 644 $(wildcard include/deltascope/*.h include/deltascope/*.inc) $(DESTDIR)$(PREFIX)/include/deltascope
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	$(BUILD)/deltascope man > $(DESTDIR)$(PREFIX)/share/man/man1/deltascope.1
 	$(BUILD)/deltascope completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/deltascope
 
 uninstall:
 	rm -rf $(DESTDIR)$(PREFIX)/include/deltascope
 	rm -f $(DESTDIR)$(PREFIX)/bin/deltascope $(DESTDIR)$(PREFIX)/lib/libdeltascope.a \
+	      $(DESTDIR)$(PREFIX)/share/man/man1/deltascope.1 \
 	      $(DESTDIR)$(PREFIX)/share/bash-completion/completions/deltascope
 
 format:

@@ -78,7 +78,7 @@ extern const ds_command *const ds_commands[];
 extern const size_t ds_command_count;
 
 extern const ds_command ds_command_ablate, ds_command_bench, ds_command_completion, ds_command_gates, ds_command_inspect,
-    ds_command_spectrum, ds_command_tokenize;
+    ds_command_man, ds_command_spectrum, ds_command_tokenize;
 
 const ds_command *ds_command_find(const char *name); /* NULL when there is none */
 
@@ -93,5 +93,11 @@ ds_status ds_command_parse(ds_invocation *invocation, void *own, const ds_comman
 /* Help of one command, and of the program, as plain text of at most 79 columns. */
 ds_status ds_help_command(ds_text *text, const ds_command *command) DS_MUST_CHECK;
 ds_status ds_help_program(ds_text *text) DS_MUST_CHECK;
+/* The manual page, in roff (man macros). */
+ds_status ds_manual_page(ds_text *page) DS_MUST_CHECK;
+/* What both say of the program: paragraphs separated by newlines; the meaning of each exit status. */
+extern const char ds_help_description[];
+extern const char *const ds_exit_statuses[];
+extern const size_t ds_exit_status_count;
 
 #endif

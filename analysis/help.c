@@ -5,6 +5,21 @@
 
 enum { OPTION_COLUMN = 27, HELP_WIDTH = 79 };
 
+const char ds_help_description[] =
+    "Spectral analysis and verification of Deep Delta Learning checkpoints: how the gates of a trained model are used, what "
+    "the "
+    "eigenvalues of its shortcut operators are, and what each gate is worth when it is forced shut.\n\n"
+    "CHECKPOINT is a model directory (config.json beside safetensors or torch weights), or a weight file with --config FILE.";
+
+const char *const ds_exit_statuses[] = {
+    [DS_OK] = "done",
+    [DS_CHECK_FAILED] = "verify ran and a check failed",
+    [DS_ERR_USAGE] = "wrong usage",
+    [DS_ERR_INPUT] = "an input is unusable",
+    [DS_ERR_SYSTEM] = "the system failed",
+};
+const size_t ds_exit_status_count = sizeof ds_exit_statuses / sizeof ds_exit_statuses[0];
+
 /* Wraps one paragraph at HELP_WIDTH, continuing at `indent`; the caller has already filled the line up to `column`. */
 static ds_status append_wrapped(ds_text *text, const char *words, size_t indent, size_t column) {
     ds_status status = DS_OK;
@@ -80,18 +95,19 @@ done:
 
 ds_status ds_help_program(ds_text *text) {
     ds_status status = DS_OK;
+    ds_text statuses = {0};
     DS_TRY(ds_text_printf(text, "usage: deltascope COMMAND [options] CHECKPOINT\n"
                                 "       deltascope --help | --version | COMMAND --help\n\n"));
-    DS_TRY(append_paragraphs(text, "Spectral analysis and verification of Deep Delta Learning checkpoints: how the gates of a "
-                                   "trained model are used, what the eigenvalues of its shortcut operators are, and what each "
-                                   "gate is worth when it is forced shut.\n\n"
-                                   "CHECKPOINT is a model directory (config.json beside safetensors or torch weights), or a "
-                                   "weight file with --config FILE."));
+    DS_TRY(append_paragraphs(text, ds_help_description));
     DS_TRY(ds_text_printf(text, "\ncommands:\n"));
     for (size_t i = 0; i < ds_command_count; i++)
         DS_TRY(ds_text_printf(text, "  %-12s %s\n", ds_commands[i]->name, ds_commands[i]->summary));
-    DS_TRY(ds_text_printf(text, "\nexit status: 0 done; 1 verify ran and a check failed; 2 wrong usage;\n"
-                                "3 an input is unusable; 4 the system failed.\n"));
+    DS_TRY(ds_text_printf(text, "\n"));
+    DS_TRY(ds_text_printf(&statuses, "exit status:"));
+    for (size_t i = 0; i < ds_exit_status_count; i++)
+        DS_TRY(ds_text_printf(&statuses, " %zu %s%c", i, ds_exit_statuses[i], i + 1 < ds_exit_status_count ? ';' : '.'));
+    DS_TRY(append_paragraphs(text, statuses.bytes));
 done:
+    ds_text_release(&statuses);
     return status;
 }
