@@ -139,28 +139,80 @@ static void sweep(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *pa
     }
 }
 
-void REAL_NAME(ds_gemm_nt)(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n,
-                           size_t k) {
+static void multiply_transposed(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n,
+                                size_t k, bool accumulate) {
     _Alignas(64) REAL panel[PANEL_DEPTH * TILE_WIDTH];
     for (size_t j = 0; j < n; j += TILE_WIDTH) {
         size_t columns = ds_min_size(n - j, TILE_WIDTH);
         for (size_t p = 0; p < k; p += PANEL_DEPTH) {
             size_t depth = ds_min_size(k - p, PANEL_DEPTH);
             pack_transposed(panel, b + j * ldb + p, ldb, columns, depth);
-            sweep(c + j, ldc, a + p, lda, panel, m, columns, depth, p > 0);
+            sweep(c + j, ldc, a + p, lda, panel, m, columns, depth, accumulate || p > 0);
         }
     }
 }
 
-void REAL_NAME(ds_gemm_nn)(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n,
-                           size_t k) {
+static void multiply(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n, size_t k,
+                     bool accumulate) {
     _Alignas(64) REAL panel[PANEL_DEPTH * TILE_WIDTH];
     for (size_t j = 0; j < n; j += TILE_WIDTH) {
         size_t columns = ds_min_size(n - j, TILE_WIDTH);
         for (size_t p = 0; p < k; p += PANEL_DEPTH) {
             size_t depth = ds_min_size(k - p, PANEL_DEPTH);
             pack(panel, b + p * ldb + j, ldb, columns, depth);
-            sweep(c + j, ldc, a + p, lda, panel, m, columns, depth, p > 0);
+            sweep(c + j, ldc, a + p, lda, panel, m, columns, depth, accumulate || p > 0);
+        }
+    }
+}
+
+void REAL_NAME(ds_gemm_nt)(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n,
+                           size_t k) {
+    multiply_transposed(c, ldc, a, lda, b, ldb, m, n, k, false);
+}
+
+void REAL_NAME(ds_gemm_nt_add)(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n,
+                               size_t k) {
+    multiply_transposed(c, ldc, a, lda, b, ldb, m, n, k, true);
+}
+
+void REAL_NAME(ds_gemm_nn)(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n,
+                           size_t k) {
+    multiply(c, ldc, a, lda, b, ldb, m, n, k, false);
+}
+
+void REAL_NAME(ds_gemm_nn_add)(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n,
+                               size_t k) {
+    multiply(c, ldc, a, lda, b, ldb, m, n, k, true);
+}
+
+/* block (rows, PANEL_DEPTH) <- columns of A^T, A (depth, rows). */
+static void turn(REAL *block, const REAL *a, size_t lda, size_t rows, size_t depth) {
+    for (size_t p = 0; p < depth; p += VECTOR_LANES) {
+        for (size_t i = 0; i < rows; i += VECTOR_LANES) {
+            if (p + VECTOR_LANES <= depth && i + VECTOR_LANES <= rows) {
+                transpose_square(block + i * PANEL_DEPTH + p, PANEL_DEPTH, a + p * lda + i, lda);
+                continue;
+            }
+            for (size_t r = i; r < ds_min_size(i + VECTOR_LANES, rows); r++)
+                for (size_t q = p; q < ds_min_size(p + VECTOR_LANES, depth); q++) block[r * PANEL_DEPTH + q] = a[q * lda + r];
+        }
+    }
+}
+
+void REAL_NAME(ds_gemm_tn_add)(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n,
+                               size_t k) {
+    enum { BLOCK_ROWS = 128 };
+    _Alignas(64) REAL panel[PANEL_DEPTH * TILE_WIDTH], block[BLOCK_ROWS * PANEL_DEPTH];
+    for (size_t p = 0; p < k; p += PANEL_DEPTH) {
+        size_t depth = ds_min_size(k - p, PANEL_DEPTH);
+        for (size_t i = 0; i < m; i += BLOCK_ROWS) {
+            size_t rows = ds_min_size(m - i, BLOCK_ROWS);
+            turn(block, a + p * lda + i, lda, rows, depth);
+            for (size_t j = 0; j < n; j += TILE_WIDTH) {
+                size_t columns = ds_min_size(n - j, TILE_WIDTH);
+                pack(panel, b + p * ldb + j, ldb, columns, depth);
+                sweep(c + i * ldc + j, ldc, block, PANEL_DEPTH, panel, rows, columns, depth, true);
+            }
         }
     }
 }
