@@ -11,10 +11,10 @@ io|
 spectra|
 stats|
 delta|spectra num
-model|io num delta
-verify|io num stats spectra delta model
-report|io stats spectra delta model
-analysis|io num stats spectra delta model verify report'
+model|io num delta gradient
+verify|io num stats spectra delta model gradient
+report|io stats spectra delta model gradient
+analysis|io num stats spectra delta model gradient verify report'
 
 # header pattern | the only rooms that may include it
 owners='cblas.h|num

@@ -21,8 +21,10 @@ static ds_status check_ids(const uint32_t *ids, const ds_batch *batch, size_t vo
     return DS_OK;
 }
 
-/* A pass over `batch`, or the reason why this workspace cannot hold it. */
-static ds_status begin(ds_pass *pass, ds_workspace *workspace, const ds_model *model, const ds_batch *batch) {
+ds_status ds_check_tokens(const ds_batch *batch, size_t vocab) { return check_ids(batch->tokens, batch, vocab, "token"); }
+ds_status ds_check_targets(const ds_batch *batch, size_t vocab) { return check_ids(batch->targets, batch, vocab, "target"); }
+
+ds_status ds_pass_begin(ds_pass *pass, ds_workspace *workspace, const ds_model *model, const ds_batch *batch) {
     if (batch->sequences == 0 || batch->length == 0)
         return ds_fail(DS_ERR_USAGE, "a batch of %zu windows of %zu tokens is empty", batch->sequences, batch->length);
     if (batch->sequences > workspace->sequences || batch->length > workspace->length || ds_threads() > workspace->workers)
@@ -35,15 +37,15 @@ static ds_status begin(ds_pass *pass, ds_workspace *workspace, const ds_model *m
     return DS_OK;
 }
 
-static ds_status run(ds_pass *pass, ds_task step) { return ds_parallel_for(pass->batch->sequences * pass->tiles, step, pass); }
+ds_status ds_pass_run(ds_pass *pass, ds_task step) { return ds_parallel_for(pass->batch->sequences * pass->tiles, step, pass); }
 
 ds_status ds_embed(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, void *state) {
     ds_status status;
     ds_pass pass;
-    DS_TRY(begin(&pass, workspace, model, batch));
-    DS_TRY(check_ids(batch->tokens, batch, model->spec.vocab, "token"));
+    DS_TRY(ds_pass_begin(&pass, workspace, model, batch));
+    DS_TRY(ds_check_tokens(batch, model->spec.vocab));
     pass.state = state;
-    DS_TRY(run(&pass, tasks_of(model)->embed));
+    DS_TRY(ds_pass_run(&pass, tasks_of(model)->embed));
 done:
     return status;
 }
@@ -88,25 +90,25 @@ static ds_status deliver(const ds_pass *pass, size_t sublayer, const ds_observer
     return observer->sublayer(observer->context, &seen);
 }
 
-static ds_status run_sublayer(ds_pass *pass, size_t sublayer) {
+ds_status ds_pass_sublayer(ds_pass *pass, size_t sublayer) {
     ds_status status;
     const ds_spec *spec = &pass->model->spec;
     const ds_forward_tasks *tasks = tasks_of(pass->model);
     pass->layer = sublayer / 2;
     if (sublayer % 2 == 0) {
-        DS_TRY(run(pass, tasks->project));
-        if (spec->k_shift || spec->v_shift) DS_TRY(run(pass, tasks->shift));
-        DS_TRY(run(pass, tasks->attend));
+        DS_TRY(ds_pass_run(pass, tasks->project));
+        if (spec->k_shift || spec->v_shift) DS_TRY(ds_pass_run(pass, tasks->shift));
+        DS_TRY(ds_pass_run(pass, tasks->attend));
     } else {
-        if (spec->compressor == DS_COMPRESS_TC) DS_TRY(run(pass, tasks->compress));
-        DS_TRY(run(pass, tasks->mlp));
+        if (spec->compressor == DS_COMPRESS_TC) DS_TRY(ds_pass_run(pass, tasks->compress));
+        DS_TRY(ds_pass_run(pass, tasks->mlp));
     }
-    DS_TRY(check_finite(pass, sublayer));
+    if (pass->tape == NULL || !pass->tape->record_only) DS_TRY(check_finite(pass, sublayer));
 done:
     return status;
 }
 
-static ds_status check_gate(const ds_spec *spec, size_t sublayer, ds_gate gate) {
+ds_status ds_check_gate(const ds_spec *spec, size_t sublayer, ds_gate gate) {
     char name[32];
     if (gate.mode == DS_GATE_FIXED && !isfinite(gate.beta))
         return ds_fail(DS_ERR_USAGE, "the gate of sublayer %s cannot be fixed at %g", ds_sublayer_name(name, sublayer),
@@ -122,7 +124,7 @@ ds_status ds_sublayers(ds_workspace *workspace, const ds_model *model, const ds_
                        size_t last, const ds_gate *gates, const ds_observer *observer) {
     ds_status status;
     ds_pass pass;
-    DS_TRY(begin(&pass, workspace, model, batch));
+    DS_TRY(ds_pass_begin(&pass, workspace, model, batch));
     if (first > last || last > ds_spec_sublayers(&model->spec))
         DS_TRY(ds_fail(DS_ERR_USAGE, "sublayers %zu to %zu asked for; the model has %zu", first, last,
                        ds_spec_sublayers(&model->spec)));
@@ -134,10 +136,10 @@ ds_status ds_sublayers(ds_workspace *workspace, const ds_model *model, const ds_
     for (size_t s = first; s < last; s++) {
         const ds_gate learned = {.mode = DS_GATE_LEARNED};
         pass.gate = gates != NULL ? gates[s] : learned;
-        DS_TRY(check_gate(&model->spec, s, pass.gate));
+        DS_TRY(ds_check_gate(&model->spec, s, pass.gate));
         /* A closed gate leaves the state as it is: unless someone watches there is nothing to compute. */
         if (observer == NULL && pass.gate.mode == DS_GATE_FIXED && pass.gate.beta == 0) continue;
-        DS_TRY(run_sublayer(&pass, s));
+        DS_TRY(ds_pass_sublayer(&pass, s));
         if (observer != NULL) DS_TRY(deliver(&pass, s, observer));
     }
 done:
@@ -149,10 +151,10 @@ done:
 ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *state, void *hidden) {
     ds_status status;
     ds_pass pass;
-    DS_TRY(begin(&pass, workspace, model, batch));
+    DS_TRY(ds_pass_begin(&pass, workspace, model, batch));
     pass.state = (void *)(uintptr_t)state; /* only read: every step of a pass shares one context */
     pass.hidden = hidden;
-    DS_TRY(run(&pass, tasks_of(model)->readout));
+    DS_TRY(ds_pass_run(&pass, tasks_of(model)->readout));
 done:
     return status;
 }
@@ -171,6 +173,11 @@ static ds_status check_losses(const double *values, const ds_batch *batch, const
     return DS_OK;
 }
 
+ds_status ds_pass_losses(const ds_pass *pass, double *nll, const ds_online *online) {
+    for (size_t i = 0; i < pass->batch->sequences * pass->batch->length; i++) nll[i] = negative_log_likelihood(&online[i]);
+    return check_losses(nll, pass->batch, "loss");
+}
+
 /* KL(p || q) = sum p (z - y) - log Z_p + log Z_q for logits z of p and y of q. */
 static double divergence(const ds_online *p, const ds_online *q) {
     return q->moment / p->sum - (p->max + log(p->sum)) + (q->max + log(q->sum));
@@ -179,14 +186,13 @@ static double divergence(const ds_online *p, const ds_online *q) {
 ds_status ds_head_loss(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *hidden, double *nll) {
     ds_status status;
     ds_pass pass;
-    DS_TRY(begin(&pass, workspace, model, batch));
-    DS_TRY(check_ids(batch->targets, batch, model->spec.vocab, "target"));
+    DS_TRY(ds_pass_begin(&pass, workspace, model, batch));
+    DS_TRY(ds_check_targets(batch, model->spec.vocab));
     pass.cases = 1;
     pass.case_hidden = &hidden;
     pass.case_online = workspace->online;
-    DS_TRY(run(&pass, tasks_of(model)->head));
-    for (size_t i = 0; i < batch->sequences * batch->length; i++) nll[i] = negative_log_likelihood(&workspace->online[i]);
-    DS_TRY(check_losses(nll, batch, "loss"));
+    DS_TRY(ds_pass_run(&pass, tasks_of(model)->head));
+    DS_TRY(ds_pass_losses(&pass, nll, workspace->online));
 done:
     return status;
 }
@@ -197,8 +203,8 @@ ds_status ds_head_compare(ds_workspace *workspace, const ds_model *model, const 
     ds_pass pass;
     ds_online *online = NULL;
     size_t tokens = batch->sequences * batch->length, count;
-    DS_TRY(begin(&pass, workspace, model, batch));
-    DS_TRY(check_ids(batch->targets, batch, model->spec.vocab, "target"));
+    DS_TRY(ds_pass_begin(&pass, workspace, model, batch));
+    DS_TRY(ds_check_targets(batch, model->spec.vocab));
     if (!ds_mul_size(cases, tokens, &count))
         DS_TRY(ds_fail(DS_ERR_USAGE, "%zu cases of %zu tokens are too many", cases, tokens));
     DS_NEW_ARRAY(online, count);
@@ -207,7 +213,7 @@ ds_status ds_head_compare(ds_workspace *workspace, const ds_model *model, const 
     pass.case_online = online;
     pass.intact = kl != NULL ? intact : NULL;
     pass.intact_online = workspace->online;
-    DS_TRY(run(&pass, tasks_of(model)->head));
+    DS_TRY(ds_pass_run(&pass, tasks_of(model)->head));
     for (size_t c = 0; c < cases; c++) {
         for (size_t i = 0; i < tokens; i++) {
             const ds_online *now = &online[c * tokens + i];

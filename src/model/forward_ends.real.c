@@ -32,8 +32,8 @@ static ds_status readout(void *context, size_t task, size_t worker) {
 }
 
 /* logits (rows,columns) of vocabulary entries first .. first + columns - 1, scaled. */
-static void logits_block(REAL *logits, size_t ld, const ds_model *model, const REAL *hidden, size_t rows, size_t first,
-                         size_t columns) {
+void REAL_NAME(ds_logits_block)(REAL *logits, size_t ld, const ds_model *model, const REAL *hidden, size_t rows, size_t first,
+                                size_t columns) {
     size_t d = model->spec.hidden;
     const REAL *table = (const REAL *)model->embedding->values + first * d;
     REAL scale = (REAL)model->spec.logit_scale;
@@ -46,7 +46,7 @@ static void logits_block(REAL *logits, size_t ld, const ds_model *model, const R
 /* Takes one block of a row's logits into its running sums: everything is relative to the largest logit so far. The block's
  * softmax weights relative to its own maximum are left in `weights` (may be the logits); returns the factor that makes them
  * relative to the new running maximum, and in *shrink that of the sums so far. */
-static double absorb_block(ds_online *online, double *shrink, REAL *weights, const REAL *logits, size_t columns) {
+double REAL_NAME(ds_absorb_block)(ds_online *online, double *shrink, REAL *weights, const REAL *logits, size_t columns) {
     double max, sum;
     REAL_NAME(ds_softmax_block)(weights, &max, &sum, logits, columns);
     double highest = max > online->max ? max : online->max, factor = exp(max - highest);
@@ -56,7 +56,7 @@ static double absorb_block(ds_online *online, double *shrink, REAL *weights, con
     return factor;
 }
 
-static void note_target(ds_online *online, const REAL *logits, size_t target, size_t first, size_t columns) {
+void REAL_NAME(ds_note_target)(ds_online *online, const REAL *logits, size_t target, size_t first, size_t columns) {
     if (target >= first && target < first + columns) online->target = (double)logits[target - first];
 }
 
@@ -67,14 +67,15 @@ static void compare_block(const ds_pass *pass, ds_tile tile, ds_scratch *scratch
     const uint32_t *targets = pass->batch->targets + tile.token;
     double factor[DS_TILE_ROWS], shrink[DS_TILE_ROWS], ignored;
     if (pass->intact != NULL) {
-        logits_block(intact, columns, model, (const REAL *)pass->intact + tile.token * d, tile.rows, first, columns);
+        REAL_NAME(ds_logits_block)
+        (intact, columns, model, (const REAL *)pass->intact + tile.token * d, tile.rows, first, columns);
         for (size_t t = 0; t < tile.rows; t++)
-            factor[t] = absorb_block(&pass->intact_online[tile.token + t], &shrink[t], weights + t * columns,
-                                     intact + t * columns, columns);
+            factor[t] = REAL_NAME(ds_absorb_block)(&pass->intact_online[tile.token + t], &shrink[t], weights + t * columns,
+                                                   intact + t * columns, columns);
     }
     for (size_t c = 0; c < pass->cases; c++) {
         const REAL *hidden = (const REAL *)pass->case_hidden[c] + tile.token * d;
-        logits_block(other, columns, model, hidden, tile.rows, first, columns);
+        REAL_NAME(ds_logits_block)(other, columns, model, hidden, tile.rows, first, columns);
         for (size_t t = 0; t < tile.rows; t++) {
             ds_online *online = &pass->case_online[c * tokens + tile.token + t];
             REAL *row = other + t * columns;
@@ -82,8 +83,8 @@ static void compare_block(const ds_pass *pass, ds_tile tile, ds_scratch *scratch
                 online->moment =
                     online->moment * shrink[t] +
                     factor[t] * REAL_NAME(ds_weighted_difference)(weights + t * columns, intact + t * columns, row, columns);
-            note_target(online, row, targets[t], first, columns);
-            (void)absorb_block(online, &ignored, row, row, columns);
+            REAL_NAME(ds_note_target)(online, row, targets[t], first, columns);
+            (void)REAL_NAME(ds_absorb_block)(online, &ignored, row, row, columns);
         }
     }
 }
@@ -103,7 +104,7 @@ static ds_status head(void *context, size_t task, size_t worker) {
 }
 
 static void logits(const ds_pass *pass, const void *hidden, size_t rows, void *out) {
-    logits_block(out, pass->model->spec.vocab, pass->model, hidden, rows, 0, pass->model->spec.vocab);
+    REAL_NAME(ds_logits_block)(out, pass->model->spec.vocab, pass->model, hidden, rows, 0, pass->model->spec.vocab);
 }
 
 const ds_forward_tasks REAL_NAME(ds_forward_tasks) = {

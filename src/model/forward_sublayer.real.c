@@ -67,16 +67,22 @@ static void value_forward(double *target, const ds_spec *spec, const ds_delta_we
     for (size_t i = 0; i < rows * dv; i++) target[i] *= spec->value_scale;
 }
 
-/* From x_in to the branch's input c (left in scratch->context) and the tile's beta and v. */
-static void enter_branch(const ds_pass *pass, ds_tile tile, ds_scratch *scratch, const REAL *x_in, size_t half) {
+/* From x_in to the branch's input c (rows,d) and the tile's beta and v; gate_hidden (rows,g) of a two-layer gate. */
+void REAL_NAME(ds_tile_enter)(const ds_pass *pass, ds_tile tile, REAL *context, REAL *gate_hidden, const REAL *x_in,
+                              size_t half) {
     const ds_spec *spec = &pass->model->spec;
     const ds_layer_weights *layer = &pass->model->layers[pass->layer];
     const ds_parameter *norm = half == 0 ? layer->ln_1 : layer->ln_2;
-    REAL_NAME(ds_rmsnorm_forward)(scratch->context, NULL, x_in, VALUES(norm), tile.rows, spec->hidden, spec->norm_eps);
+    REAL_NAME(ds_rmsnorm_forward)(context, NULL, x_in, VALUES(norm), tile.rows, spec->hidden, spec->norm_eps);
     if (!spec->delta) return;
     ds_workspace *workspace = pass->workspace;
-    gate_forward(workspace->beta + tile.token, pass, &layer->delta[half], scratch->context, scratch->gate_hidden, tile.rows);
+    gate_forward(workspace->beta + tile.token, pass, &layer->delta[half], context, gate_hidden, tile.rows);
     value_forward(workspace->target + tile.token * spec->value_channels, spec, &layer->delta[half], x_in, tile.rows);
+}
+
+/* Keeps a tile's rows of `width` numbers on a tape. */
+static void record(void *kept, const REAL *rows, ds_tile tile, size_t width) {
+    memcpy((REAL *)kept + tile.token * width, rows, tile.rows * width * sizeof *rows);
 }
 
 /* One token's delta update X <- X + m beta k (v - k^T X)^T, h becoming k in place. False when the new state is not finite. */
@@ -131,6 +137,10 @@ static void leave_branch(const ds_pass *pass, ds_tile tile, ds_scratch *scratch)
     ds_workspace *workspace = pass->workspace;
     size_t d = spec->hidden, token_size = spec->value_channels * d;
     REAL *h = scratch->branch, *state = (REAL *)pass->state + tile.token * token_size;
+    if (pass->tape != NULL) {
+        record(pass->tape->branch, h, tile, d);
+        if (pass->tape->record_only) return;
+    }
     if ((pass->wants & DS_OBSERVE_STATES) != 0)
         memcpy((REAL *)workspace->before + tile.token * token_size, state, tile.rows * token_size * sizeof *state);
     size_t *not_finite = &workspace->not_finite[tile.sequence * pass->tiles + tile.index];
@@ -162,8 +172,8 @@ static void activate(REAL *x, size_t count, ds_activation activation) {
 }
 
 /* Activation, rotary position, then the norm of each head (norm NULL: none). */
-static void shape_heads(REAL *x, const ds_pass *pass, ds_tile tile, ds_activation activation, bool rotate,
-                        const ds_parameter *norm) {
+void REAL_NAME(ds_tile_shape_heads)(REAL *x, const ds_pass *pass, ds_tile tile, ds_activation activation, bool rotate,
+                                    const ds_parameter *norm) {
     const ds_spec *spec = &pass->model->spec;
     const ds_workspace *w = pass->workspace;
     size_t r = spec->rotary_dim, heads = spec->heads, head_dim = spec->head_dim, position = tile.first * r / 2;
@@ -179,19 +189,19 @@ static void shape_heads(REAL *x, const ds_pass *pass, ds_tile tile, ds_activatio
 static void finish_query(const ds_pass *pass, ds_tile tile) {
     const ds_spec *spec = &pass->model->spec;
     REAL *query = (REAL *)pass->workspace->query + tile.token * spec->heads * spec->head_dim;
-    shape_heads(query, pass, tile, spec->q_activation, true, pass->model->layers[pass->layer].query_norm);
+    REAL_NAME(ds_tile_shape_heads)(query, pass, tile, spec->q_activation, true, pass->model->layers[pass->layer].query_norm);
 }
 
 static void finish_key(const ds_pass *pass, ds_tile tile) {
     const ds_spec *spec = &pass->model->spec;
     REAL *key = (REAL *)pass->workspace->key + tile.token * spec->heads * spec->head_dim;
-    shape_heads(key, pass, tile, spec->k_activation, true, pass->model->layers[pass->layer].key_norm);
+    REAL_NAME(ds_tile_shape_heads)(key, pass, tile, spec->k_activation, true, pass->model->layers[pass->layer].key_norm);
 }
 
 static void finish_value(const ds_pass *pass, ds_tile tile) {
     const ds_spec *spec = &pass->model->spec;
     REAL *value = (REAL *)pass->workspace->value + tile.token * spec->heads * spec->head_dim;
-    shape_heads(value, pass, tile, spec->v_activation, false, NULL);
+    REAL_NAME(ds_tile_shape_heads)(value, pass, tile, spec->v_activation, false, NULL);
 }
 
 /* Leaves what the shift step needs: the mixing weights, and the tile's last row for the tile after it. */
@@ -217,12 +227,20 @@ ds_status REAL_NAME(ds_tile_project)(void *context, size_t task, size_t worker) 
     ds_scratch *scratch = &w->scratch[worker];
     ds_tile tile = ds_tile_of(pass, task);
     size_t offset = tile.token * spec->heads * spec->head_dim;
-    enter_branch(pass, tile, scratch, REAL_NAME(ds_tile_compress)(scratch->x_in, pass, tile, &layer->compress), 0);
+    const REAL *x_in = REAL_NAME(ds_tile_compress)(scratch->x_in, pass, tile, &layer->compress);
+    REAL_NAME(ds_tile_enter)(pass, tile, scratch->context, scratch->gate_hidden, x_in, 0);
     REAL *query = (REAL *)w->query + offset, *key = (REAL *)w->key + offset, *value = (REAL *)w->value + offset;
     linear(query, scratch->context, layer->query, tile.rows);
     linear(key, scratch->context, layer->key, tile.rows);
     linear(value, scratch->context, layer->value, tile.rows);
     if (spec->output_gate) linear((REAL *)w->gate + offset, scratch->context, layer->output_gate, tile.rows);
+    if (pass->tape != NULL) {
+        size_t width = spec->heads * spec->head_dim;
+        record(pass->tape->query, query, tile, width);
+        record(pass->tape->key, key, tile, width);
+        record(pass->tape->value, value, tile, width);
+        if (spec->output_gate) record(pass->tape->gate, (REAL *)w->gate + offset, tile, width);
+    }
     finish_query(pass, tile);
     if (shifts(pass, spec->k_shift))
         prepare_shift(w->key_mix, w->key_edge, key, pass, tile, scratch->context, layer->key_shift);
@@ -248,6 +266,11 @@ ds_status REAL_NAME(ds_tile_shift)(void *context, size_t task, size_t worker) {
     ds_workspace *w = pass->workspace;
     ds_tile tile = ds_tile_of(pass, task);
     (void)worker;
+    if (pass->tape != NULL) {
+        size_t first = tile.token * spec->heads;
+        if (shifts(pass, spec->k_shift)) record(pass->tape->key_mix, (REAL *)w->key_mix + first, tile, spec->heads);
+        if (shifts(pass, spec->v_shift)) record(pass->tape->value_mix, (REAL *)w->value_mix + first, tile, spec->heads);
+    }
     if (shifts(pass, spec->k_shift)) {
         shift_tile(w->key, w->key_edge, w->key_mix, pass, tile);
         finish_key(pass, tile);
@@ -281,6 +304,19 @@ static void attention_forward(REAL *heads, const ds_pass *pass, ds_tile tile, ds
     }
 }
 
+/* What follows the weighted sum of values: the norm of each head, then the output gate (rows,H*h) before its silu. */
+void REAL_NAME(ds_tile_finish_heads)(REAL *heads, const REAL *gate, const ds_pass *pass, ds_tile tile) {
+    const ds_spec *spec = &pass->model->spec;
+    const ds_layer_weights *layer = &pass->model->layers[pass->layer];
+    size_t rows = tile.rows * spec->heads;
+    if (layer->head_norm != NULL)
+        REAL_NAME(ds_rmsnorm_forward)(heads, NULL, heads, VALUES(layer->head_norm), rows, spec->head_dim, spec->head_norm_eps);
+    else if (layer->output_norm != NULL)
+        REAL_NAME(ds_rmsnorm_forward)
+    (heads, NULL, heads, VALUES(layer->output_norm), rows, spec->head_dim, spec->output_norm_eps);
+    if (gate != NULL) REAL_NAME(ds_swiglu_forward)(heads, gate, heads, rows * spec->head_dim);
+}
+
 /* Within a window the tiles with most keys come first, so that threads finish together. */
 ds_status REAL_NAME(ds_tile_attend)(void *context, size_t task, size_t worker) {
     const ds_pass *pass = context;
@@ -288,6 +324,7 @@ ds_status REAL_NAME(ds_tile_attend)(void *context, size_t task, size_t worker) {
     const ds_layer_weights *layer = &pass->model->layers[pass->layer];
     ds_scratch *scratch = &pass->workspace->scratch[worker];
     ds_tile tile = ds_tile_at(pass, task / pass->tiles, pass->tiles - 1 - task % pass->tiles);
+<<<<<<< HEAD
     size_t rows = tile.rows * spec->heads, h = spec->head_dim;
     REAL *heads = scratch->heads;
     attention_forward(heads, pass, tile, scratch);
@@ -299,6 +336,14 @@ ds_status REAL_NAME(ds_tile_attend)(void *context, size_t task, size_t worker) {
         const REAL *gate = (const REAL *)pass->workspace->gate + tile.token * spec->heads * h;
         REAL_NAME(ds_swiglu_forward)(heads, gate, heads, rows * h);
     }
+=======
+    size_t width = spec->heads * spec->head_dim;
+    REAL *heads = scratch->heads;
+    attention_forward(heads, pass, tile, scratch);
+    if (pass->tape != NULL) record(pass->tape->heads, heads, tile, width);
+    REAL_NAME(ds_tile_finish_heads)
+    (heads, spec->output_gate ? (const REAL *)pass->workspace->gate + tile.token * width : NULL, pass, tile);
+>>>>>>> f5805b4 (Add the backward pass, tangents and own-token Jacobians of every variant)
     linear(scratch->branch, heads, layer->attention, tile.rows);
     leave_branch(pass, tile, scratch);
     return DS_OK;
@@ -325,10 +370,13 @@ ds_status REAL_NAME(ds_tile_mlp)(void *context, size_t task, size_t worker) {
     const REAL *x_in = spec->compressor == DS_COMPRESS_TC
                            ? (const REAL *)pass->workspace->x_in + tile.token * spec->hidden
                            : REAL_NAME(ds_tile_compress)(scratch->x_in, pass, tile, &layer->compress);
-    enter_branch(pass, tile, scratch, x_in, 1);
-    linear(scratch->gate, scratch->context, layer->gate, tile.rows);
-    linear(scratch->up, scratch->context, layer->up, tile.rows);
-    REAL_NAME(ds_swiglu_forward)(scratch->gate, scratch->gate, scratch->up, tile.rows * spec->mlp_hidden);
+    REAL_NAME(ds_tile_enter)(pass, tile, scratch->context, scratch->gate_hidden, x_in, 1);
+    size_t offset = tile.token * spec->mlp_hidden;
+    REAL *gate = pass->tape != NULL ? (REAL *)pass->tape->mlp_gate + offset : scratch->gate;
+    REAL *up = pass->tape != NULL ? (REAL *)pass->tape->mlp_up + offset : scratch->up;
+    linear(gate, scratch->context, layer->gate, tile.rows);
+    linear(up, scratch->context, layer->up, tile.rows);
+    REAL_NAME(ds_swiglu_forward)(scratch->gate, gate, up, tile.rows * spec->mlp_hidden);
     linear(scratch->branch, scratch->gate, layer->down, tile.rows);
     leave_branch(pass, tile, scratch);
     return DS_OK;
