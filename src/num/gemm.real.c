@@ -180,11 +180,6 @@ void REAL_NAME(ds_gemm_nn)(REAL *c, size_t ldc, const REAL *a, size_t lda, const
     multiply(c, ldc, a, lda, b, ldb, m, n, k, false);
 }
 
-void REAL_NAME(ds_gemm_nt_add)(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n,
-                               size_t k) {
-    gemm(c, ldc, a, lda, CblasNoTrans, b, ldb, CblasTrans, m, n, k, 1);
-}
-
 void REAL_NAME(ds_gemm_nn_add)(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n,
                                size_t k) {
     multiply(c, ldc, a, lda, b, ldb, m, n, k, true);
