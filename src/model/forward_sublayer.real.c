@@ -308,13 +308,12 @@ static void attention_forward(REAL *heads, const ds_pass *pass, ds_tile tile, ds
 void REAL_NAME(ds_tile_finish_heads)(REAL *heads, const REAL *gate, const ds_pass *pass, ds_tile tile) {
     const ds_spec *spec = &pass->model->spec;
     const ds_layer_weights *layer = &pass->model->layers[pass->layer];
-    size_t rows = tile.rows * spec->heads;
+    size_t rows = tile.rows * spec->heads, h = spec->head_dim;
     if (layer->head_norm != NULL)
-        REAL_NAME(ds_rmsnorm_forward)(heads, NULL, heads, VALUES(layer->head_norm), rows, spec->head_dim, spec->head_norm_eps);
+        REAL_NAME(ds_rmsnorm_forward)(heads, NULL, heads, VALUES(layer->head_norm), rows, h, spec->head_norm_eps);
     else if (layer->output_norm != NULL)
-        REAL_NAME(ds_rmsnorm_forward)
-    (heads, NULL, heads, VALUES(layer->output_norm), rows, spec->head_dim, spec->output_norm_eps);
-    if (gate != NULL) REAL_NAME(ds_swiglu_forward)(heads, gate, heads, rows * spec->head_dim);
+        REAL_NAME(ds_rmsnorm_forward)(heads, NULL, heads, VALUES(layer->output_norm), rows, h, spec->output_norm_eps);
+    if (gate != NULL) REAL_NAME(ds_swiglu_forward)(heads, gate, heads, rows * h);
 }
 
 /* Within a window the tiles with most keys come first, so that threads finish together. */
@@ -324,26 +323,12 @@ ds_status REAL_NAME(ds_tile_attend)(void *context, size_t task, size_t worker) {
     const ds_layer_weights *layer = &pass->model->layers[pass->layer];
     ds_scratch *scratch = &pass->workspace->scratch[worker];
     ds_tile tile = ds_tile_at(pass, task / pass->tiles, pass->tiles - 1 - task % pass->tiles);
-<<<<<<< HEAD
-    size_t rows = tile.rows * spec->heads, h = spec->head_dim;
-    REAL *heads = scratch->heads;
-    attention_forward(heads, pass, tile, scratch);
-    if (layer->head_norm != NULL)
-        REAL_NAME(ds_rmsnorm_forward)(heads, NULL, heads, VALUES(layer->head_norm), rows, h, spec->norm_eps);
-    else if (layer->output_norm != NULL)
-        REAL_NAME(ds_rmsnorm_forward)(heads, NULL, heads, VALUES(layer->output_norm), rows, h, spec->output_norm_eps);
-    if (spec->output_gate) {
-        const REAL *gate = (const REAL *)pass->workspace->gate + tile.token * spec->heads * h;
-        REAL_NAME(ds_swiglu_forward)(heads, gate, heads, rows * h);
-    }
-=======
     size_t width = spec->heads * spec->head_dim;
     REAL *heads = scratch->heads;
     attention_forward(heads, pass, tile, scratch);
     if (pass->tape != NULL) record(pass->tape->heads, heads, tile, width);
-    REAL_NAME(ds_tile_finish_heads)
-    (heads, spec->output_gate ? (const REAL *)pass->workspace->gate + tile.token * width : NULL, pass, tile);
->>>>>>> f5805b4 (Add the backward pass, tangents and own-token Jacobians of every variant)
+    const REAL *gate = spec->output_gate ? (const REAL *)pass->workspace->gate + tile.token * width : NULL;
+    REAL_NAME(ds_tile_finish_heads)(heads, gate, pass, tile);
     linear(scratch->branch, heads, layer->attention, tile.rows);
     leave_branch(pass, tile, scratch);
     return DS_OK;
