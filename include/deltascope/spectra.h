@@ -82,6 +82,43 @@ ds_status ds_symmetric_eigen_approx(double *values, double *vectors, const doubl
 /* Product of the pivots of an LU factorisation (dgetrf) of any square matrix. */
 ds_status ds_determinant_approx(double *determinant, const double *matrix, size_t n, ds_symmetric *workspace) DS_MUST_CHECK;
 
+/* ---- singular values of an operator known by its products --------------------------------------------------------- */
+
+/* A (rows, columns) by what it does to vectors. */
+typedef struct ds_linear_map {
+    size_t rows, columns;
+    ds_status (*apply)(void *context, double *y, const double *x);   /* y (rows) <- A x */
+    ds_status (*adjoint)(void *context, double *x, const double *y); /* x (columns) <- A^T y */
+    void *context;
+} ds_linear_map;
+
+typedef struct ds_lanczos_options {
+    size_t count;      /* largest singular values wanted */
+    size_t most_steps; /* of the iteration; each takes one apply, one adjoint, and rows + columns doubles */
+    double tolerance;  /* a value has converged when its residual is at most tolerance * the largest value */
+    uint64_t seed;     /* of the start vector, normal in every direction */
+} ds_lanczos_options;
+
+/* The largest singular values of a map, and a quadrature for the density of all of them. */
+typedef struct ds_lanczos {
+    size_t count, steps; /* count = min(wanted, rows, columns, steps) */
+    size_t converged;    /* of the first values, how many meet the tolerance */
+    double *values;      /* (count) descending */
+    double *residuals;   /* (count) sqrt((|A v - s u|^2 + |A^T u - s v|^2) / 2), unit u and v, by one more product each: some
+                            singular value of A is at most this far from s (the symmetric eigenvalue problem of (0 A; A^T 0)) */
+    double *left;        /* (count, rows) u */
+    double *right;       /* (count, columns) v */
+    double *nodes;   /* (steps) descending: the mean over all singular values of f(sigma) is about sum weights f(nodes), with */
+    double *weights; /* (steps) >= 0, sum 1: Gauss quadrature of the start vector's spectral measure, one Hutchinson probe,
+                            whose standard error is of the order sqrt(2 / min(rows, columns)) (Ubaru, Chen and Saad 2017) */
+} ds_lanczos;
+
+/* Golub-Kahan-Lanczos bidiagonalisation with full reorthogonalisation (twice); an invariant subspace is left by a new random
+ * vector, so that repeated values are found as often as they occur, and after min(rows, columns) steps all are there. Stops
+ * when `count` values have converged. */
+ds_status ds_lanczos_run(ds_lanczos *out, const ds_linear_map *map, const ds_lanczos_options *options) DS_MUST_CHECK;
+void ds_lanczos_release(ds_lanczos *result);
+
 /* ---- proved enclosures ---------------------------------------------------------------------------------------------
  *
  * Ball arithmetic (Arb): every statement below is a theorem about the numbers given, taken as exact binary numbers. A ds_certifier
