@@ -1,11 +1,14 @@
 /* spectrum: eigenvalues of the frozen shortcut operators, one at a time and accumulated over depth. */
-#include <math.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "spectrum.h"
+#include "alignment.h"
+#include "study.h"
 
 typedef struct spectrum_options {
-    const char *positions;
+    const char *positions, *depths, *window, *null;
+    bool certify;
     ds_count samples;
     double regime_tol;
 } spectrum_options;
@@ -13,88 +16,76 @@ typedef struct spectrum_options {
 static const ds_option options[] = {
     {"positions", "LIST", "tokens whose depth product is analysed: all, last, or S:P,S:P,... (last)", DS_OPTION_TEXT,
      offsetof(spectrum_options, positions), 0},
+    {"depths", "every|last", "with --positions all: every prefix depth, or the whole product only (every)", DS_OPTION_CHOICE,
+     offsetof(spectrum_options, depths), 0},
+    {"window", "A:B", "the product of sublayers A to B instead of all", DS_OPTION_TEXT, offsetof(spectrum_options, window), 0},
+    {"certify", NULL, "prove a radius for every eigenvalue and singular value, and verdicts, by ball arithmetic",
+     DS_OPTION_FLAG, offsetof(spectrum_options, certify), 0},
+    {"null", DS_NULL_WORDS, "the same statistics for a null model, beside the learned ones", DS_OPTION_CHOICE,
+     offsetof(spectrum_options, null), 0},
     {"samples", "N", "single operators solved densely and held against theory (16)", DS_OPTION_COUNT,
      offsetof(spectrum_options, samples), 1},
     {"regime-tol", "X", "how near 0, 1 and 2 a gate counts as identity, projection, reflection (0.1)", DS_OPTION_REAL,
      offsetof(spectrum_options, regime_tol), 0},
 };
-static const spectrum_options defaults = {.positions = "last", .samples = {16, false}, .regime_tol = 0.1};
+static const spectrum_options defaults = {.positions = "last", .depths = "every", .samples = {16, false}, .regime_tol = 0.1};
 
 typedef struct spectrum_result {
+    size_t first, last; /* sublayers first .. last-1 */
     ds_position_list positions;
-    ds_directions directions;
+    ds_study_options study_options;
+    ds_study learned, null;
     ds_operator_check operators;
-    ds_accumulated *accumulated; /* (positions) */
-    ds_direction_overlap overlap;
+    ds_alignment alignment;
     json_t *sweep;
-    double determinant_error, norm_excess; /* largest over the tokens, in units of their tolerances */
 } spectrum_result;
 
 static void release(spectrum_result *result) {
-    ds_accumulated_release(result->accumulated, result->positions.count);
-    ds_direction_overlap_release(&result->overlap);
-    ds_directions_release(&result->directions);
+    ds_study_release(&result->learned);
+    ds_study_release(&result->null);
+    ds_alignment_release(&result->alignment);
     ds_position_list_release(&result->positions);
     json_decref(result->sweep);
 }
 
-/* error / tolerance; 0 where nothing was compared; NaN stays. */
-static double relative_to(double error, double tolerance) { return tolerance == 0 && error == 0 ? 0 : error / tolerance; }
-
-/* The identities that hold for every product: a breach is a fault of arithmetic, not a property of the checkpoint. */
-static ds_status check_products(spectrum_result *result) {
-    for (size_t i = 0; i < result->positions.count; i++) {
-        const ds_product_summary *summary = &result->accumulated[i].summary;
-        double determinant = relative_to(summary->determinant_error, summary->determinant_tolerance);
-        double norm = relative_to(summary->norm_excess, summary->norm_tolerance);
-        if (!(determinant <= 1) || !(norm <= 1))
-            return ds_fail(DS_ERR_SYSTEM,
-                           "the accumulated operator of window %zu, position %zu breaks an identity: log|det| is off by %g "
-                           "(at most %g expected), its norm exceeds 1 by %g (at most %g expected)",
-                           result->positions.at[i].sequence, result->positions.at[i].position, summary->determinant_error,
-                           summary->determinant_tolerance, summary->norm_excess, summary->norm_tolerance);
-        result->determinant_error = fmax(result->determinant_error, determinant);
-        result->norm_excess = fmax(result->norm_excess, norm);
-    }
+/* A:B, 0 <= A <= B < S. */
+static ds_status parse_window(spectrum_result *result, const char *text, size_t sublayers) {
+    result->first = 0;
+    result->last = sublayers;
+    if (text == NULL) return DS_OK;
+    char *end;
+    errno = 0;
+    unsigned long long a = strtoull(text, &end, 10), b = 0;
+    bool fits = text[0] >= '0' && text[0] <= '9' && *end == ':' && end[1] >= '0' && end[1] <= '9';
+    if (fits) b = strtoull(end + 1, &end, 10);
+    if (!fits || *end != '\0' || errno != 0 || a > b || b >= sublayers)
+        return ds_fail(DS_ERR_USAGE, "--window takes A:B with 0 <= A <= B <= %zu, not \"%s\"", sublayers - 1, DS_SHOW(text));
+    result->first = a;
+    result->last = b + 1;
     return DS_OK;
 }
 
 static ds_status measure(spectrum_result *result, ds_session *session, const spectrum_options *own) {
     ds_status status = DS_OK;
-    const ds_spec *spec = &session->spec;
-    DS_TRY(ds_directions_gather(&result->directions, session, &result->positions));
-    DS_TRY(ds_operator_check_run(&result->operators, &result->directions, own->samples.value,
-                                 session->invocation->common.seed.value));
-    DS_TRY(ds_sweep_json(&result->sweep, result->directions.k, spec->residual_mult, spec->hidden, own->regime_tol));
-    DS_NEW(result->accumulated, result->positions.count);
-    DS_TRY(ds_accumulated_run(result->accumulated, &result->directions));
-    DS_TRY(check_products(result));
-    DS_TRY(ds_direction_overlap_run(&result->overlap, &result->directions));
+    uint64_t seed = session->invocation->common.seed.value;
+    ds_null kind = ds_null_of(own->null);
+    ds_direction_source learned = {0}, null = {0};
+    result->study_options = (ds_study_options){&result->positions, strcmp(own->depths, "every") == 0, own->certify, seed};
+    DS_TRY(parse_window(result, own->window, ds_spec_sublayers(&session->spec)));
+    DS_TRY(ds_position_list_parse(&result->positions, own->positions, session->sequences, session->length));
+    DS_TRY(ds_direction_source_init(&learned, session, result->first, result->last, DS_NULL_NONE, seed));
+    DS_TRY(ds_study_run(&result->learned, &learned, &result->study_options));
+    const ds_directions *sample = &result->learned.sample;
+    DS_TRY(ds_operator_check_run(&result->operators, sample, own->samples.value, seed));
+    DS_TRY(ds_sweep_json(&result->sweep, sample->k, session->spec.residual_mult, session->spec.hidden, own->regime_tol));
+    DS_TRY(ds_alignment_run(&result->alignment, sample, session->model, result->first, seed));
+    if (kind == DS_NULL_NONE) goto done;
+    DS_TRY(ds_direction_source_init(&null, session, result->first, result->last, kind, seed));
+    DS_TRY(ds_study_run(&result->null, &null, &result->study_options));
 done:
+    ds_direction_source_release(&learned);
+    ds_direction_source_release(&null);
     return status;
-}
-
-static void put_complexes(ds_json_builder *b, const char *key, const ds_complex *values, size_t count) {
-    ds_json_begin_array(b, key);
-    for (size_t i = 0; i < count; i++) ds_json_put_reals(b, NULL, (const double[]){values[i].re, values[i].im}, 2);
-    ds_json_end(b);
-}
-
-static void put_accumulated(ds_json_builder *b, ds_position at, const ds_accumulated *item) {
-    const ds_product_summary *summary = &item->summary;
-    ds_json_begin_object(b, NULL);
-    ds_json_put_count(b, "sequence", at.sequence);
-    ds_json_put_count(b, "position", at.position);
-    put_complexes(b, "eigenvalues", item->eigenvalues, item->order);
-    ds_json_put_reals(b, "eigenvalue_bounds", item->bounds, item->order);
-    ds_json_put_reals(b, "singular_values", item->singular_values, item->order);
-    ds_json_put_real(b, "singular_value_bound", item->singular_bound);
-    ds_json_put_real(b, "norm2", summary->norm2);
-    ds_json_put_real(b, "spectral_radius", summary->spectral_radius);
-    ds_json_put_real(b, "frobenius_defect", summary->frobenius_defect);
-    ds_json_put_real(b, "log_abs_det", summary->log_abs_det);
-    ds_json_put_real(b, "departure_from_normality", summary->departure_from_normality);
-    ds_json_end(b);
 }
 
 static void put_operator(ds_json_builder *b, const ds_operator_check *check) {
@@ -107,57 +98,27 @@ static void put_operator(ds_json_builder *b, const ds_operator_check *check) {
     ds_json_end(b);
 }
 
-static ds_status make_results(json_t **results, spectrum_result *result) {
+static ds_status make_results(json_t **results, spectrum_result *result, const spectrum_options *own) {
+    ds_status status = DS_OK;
     ds_json_builder b = {0};
-    size_t sublayers = result->overlap.sublayers;
     ds_json_begin_object(&b, NULL);
+    ds_json_put_counts(&b, "window", (const uint64_t[]){result->first, result->last - 1}, 2);
     put_operator(&b, &result->operators);
     ds_json_put(&b, "sweep", json_incref(result->sweep));
-    ds_json_begin_array(&b, "accumulated");
-    for (size_t i = 0; i < result->positions.count; i++) put_accumulated(&b, result->positions.at[i], &result->accumulated[i]);
+    DS_TRY(ds_study_put(&b, &result->learned));
+    ds_alignment_put(&b, &result->alignment);
     ds_json_end(&b);
-    ds_json_begin_object(&b, "checks");
-    ds_json_put_real(&b, "determinant_error_over_tolerance", result->determinant_error);
-    ds_json_put_real(&b, "norm_excess_over_tolerance", result->norm_excess);
-    ds_json_end(&b);
-    ds_json_begin_object(&b, "directions");
-    ds_json_begin_array(&b, "coherence");
-    for (size_t a = 0; a < sublayers; a++) ds_json_put_reals(&b, NULL, result->overlap.coherence + a * sublayers, sublayers);
-    ds_json_end(&b);
-    ds_json_put_real(&b, "effective_rank", result->overlap.effective_rank);
-    ds_json_end(&b);
-    ds_json_end(&b);
-    return ds_json_finish(results, &b);
-}
-
-static const ds_column columns[] = {
-    {"sequence", "window", NULL, DS_COLUMN_INTEGER, 0},
-    {"position", NULL, NULL, DS_COLUMN_INTEGER, 0},
-    {"spectral_radius", "|λ| max", NULL, DS_COLUMN_FIXED, 6},
-    {"smallest", "σ min", NULL, DS_COLUMN_FIXED, 6},
-    {"norm2", "σ max", NULL, DS_COLUMN_FIXED, 6},
-    {"log_abs_det", "log|det|", NULL, DS_COLUMN_FIXED, 4},
-    {"frobenius_defect", "‖P-I‖F", NULL, DS_COLUMN_FIXED, 4},
-    {"largest_bound", "± (est.)", NULL, DS_COLUMN_REAL, 2},
-};
-
-static ds_status make_table(ds_table **table, const spectrum_result *result) {
-    ds_status status = DS_OK;
-    DS_TRY(ds_table_new(table, "Shortcut accumulated over depth", columns, sizeof columns / sizeof columns[0]));
-    for (size_t i = 0; i < result->positions.count; i++) {
-        const ds_accumulated *item = &result->accumulated[i];
-        double bound = item->singular_bound;
-        for (size_t j = 0; j < item->order; j++) bound = fmax(bound, item->bounds[j]);
-        ds_table_integer(*table, (int64_t)result->positions.at[i].sequence);
-        ds_table_integer(*table, (int64_t)result->positions.at[i].position);
-        ds_table_real(*table, item->summary.spectral_radius);
-        ds_table_real(*table, item->summary.smallest);
-        ds_table_real(*table, item->summary.norm2);
-        ds_table_real(*table, item->summary.log_abs_det);
-        ds_table_real(*table, item->summary.frobenius_defect);
-        ds_table_real(*table, bound);
+    if (own->null != NULL) {
+        ds_json_begin_object(&b, "null");
+        ds_json_put_text(&b, "kind", own->null);
+        DS_TRY(ds_study_put(&b, &result->null));
+        ds_json_end(&b);
+        ds_json_end(&b);
     }
+    ds_json_end(&b);
+    DS_TRY(ds_json_finish(results, &b));
 done:
+    ds_json_discard(&b);
     return status;
 }
 
@@ -165,6 +126,10 @@ static ds_status make_options(json_t **chosen, const ds_session *session, const 
     ds_json_builder b = {0};
     ds_json_begin_object(&b, NULL);
     ds_json_put_text(&b, "positions", own->positions);
+    ds_json_put_text(&b, "depths", own->depths);
+    ds_json_put_text(&b, "window", own->window);
+    ds_json_put_bool(&b, "certify", own->certify);
+    ds_json_put_text(&b, "null", own->null);
     ds_json_put_count(&b, "samples", own->samples.value);
     ds_json_put_real(&b, "regime_tol", own->regime_tol);
     ds_json_put_count(&b, "seed", session->invocation->common.seed.value);
@@ -175,24 +140,30 @@ static ds_status make_options(json_t **chosen, const ds_session *session, const 
 static ds_status publish(const ds_session *session, spectrum_result *result, const spectrum_options *own) {
     ds_status status = DS_OK;
     json_t *results = NULL, *chosen = NULL, *envelope = NULL;
-    ds_table *table = NULL;
-    DS_TRY(make_table(&table, result));
+    ds_table *tables[3] = {NULL};
+    size_t count = 0;
+    DS_TRY(ds_study_table(&tables[count++], &result->learned));
+    DS_TRY(ds_study_directions_table(&tables[count++], &result->learned));
+    if (own->null != NULL) DS_TRY(ds_study_table(&tables[count++], &result->null));
     DS_TRY(make_options(&chosen, session, own));
-    DS_TRY(make_results(&results, result));
+    DS_TRY(make_results(&results, result, own));
     status = ds_session_envelope(&envelope, session, chosen, results);
     chosen = results = NULL; /* taken over, also on failure */
     if (status != DS_OK) goto done;
-    DS_TRY(ds_session_write(session, envelope, &table, 1));
+    DS_TRY(ds_session_write(session, envelope, tables, count));
     if (session->invocation->common.quiet) goto done;
     (void)printf("%zu operators against theory: eigenvalues within %.2g, determinants %.2g, orthogonality %.2g\n",
                  result->operators.samples, result->operators.max_eigenvalue_error, result->operators.max_determinant_error,
                  result->operators.max_orthogonality_error);
-    DS_TRY(ds_table_print(stdout, table));
+    for (size_t i = 0; i < count; i++) {
+        (void)printf(i == 2 ? "\nNull model: %s\n" : "\n", own->null);
+        DS_TRY(ds_table_print(stdout, tables[i]));
+    }
 done:
     json_decref(chosen);
     json_decref(results);
     json_decref(envelope);
-    ds_table_free(&table);
+    for (size_t i = 0; i < count; i++) ds_table_free(&tables[i]);
     return status;
 }
 
@@ -207,7 +178,6 @@ static ds_status run(const ds_invocation *invocation) {
                          "an additive checkpoint has no shortcut operator but the identity: there is no spectrum to show");
         goto done;
     }
-    DS_TRY(ds_position_list_parse(&result.positions, own->positions, session.sequences, session.length));
     DS_TRY(measure(&result, &session, own));
     DS_TRY(publish(&session, &result, own));
 done:
@@ -223,12 +193,15 @@ const ds_command ds_command_spectrum = {
     .most_operands = 1,
     .summary = "Eigenvalues of the shortcut operators, single and over depth",
     .description =
-        "Frozen operators A = I - m beta k k^T of sampled tokens, built densely and solved by LAPACK, against theory; "
-        "the moved eigenvalue over beta in [0, 2] along a learned direction; and, for chosen tokens, the operator "
-        "accumulated over depth P = A_{S-1} ... A_0: the eigenvalues and singular values that can differ from 1, with "
-        "an estimate of each one's error.",
+        "Frozen operators A = I - m beta k k^T of sampled tokens, built densely and solved by LAPACK, against theory; the moved "
+        "eigenvalue over beta in [0, 2] along a learned direction; and the operator accumulated over depth P = A_{S-1} ... A_0: "
+        "for chosen tokens the eigenvalues and singular values that can differ from 1, each with an estimate of its error or, "
+        "with --certify, a proved radius; for all tokens their distributions at every prefix depth.\n"
+        "Directions: coherence beside that of random ones, effective rank, what is left of a write at the end, later edits of "
+        "the same direction, alignment with the strongest directions of the weights.",
     .examples = "  deltascope spectrum --tokens val.bin checkpoint/\n"
-                "  deltascope spectrum --tokens val.bin --positions 0:0,3:32 --json spectrum.json checkpoint/\n",
+                "  deltascope spectrum --tokens val.bin --positions 0:0,3:32 --certify checkpoint/\n"
+                "  deltascope spectrum --tokens val.bin --positions all --null shuffled-gates --json s.json checkpoint/\n",
     .takes = DS_TAKES_MODEL,
     .options = options,
     .option_count = sizeof options / sizeof options[0],

@@ -36,13 +36,4 @@ typedef struct ds_accumulated {
 ds_status ds_accumulated_run(ds_accumulated *out, const ds_directions *directions) DS_MUST_CHECK;
 void ds_accumulated_release(ds_accumulated *results, size_t count);
 
-/* How directions at different depths relate, over the gathered tokens. */
-typedef struct ds_direction_overlap {
-    size_t sublayers;
-    double *coherence;     /* (S,S): mean |k_a . k_b| over tokens, k normalised to length 1 */
-    double effective_rank; /* mean over tokens of exp(entropy of sigma_i / sum sigma) of a token's S unit directions */
-} ds_direction_overlap;
-ds_status ds_direction_overlap_run(ds_direction_overlap *out, const ds_directions *directions) DS_MUST_CHECK;
-void ds_direction_overlap_release(ds_direction_overlap *overlap);
-
 #endif

@@ -1,0 +1,39 @@
+/* Everything `spectrum` measures of directions and gates from one source, learned or null. */
+#ifndef DELTASCOPE_ANALYSIS_STUDY_H
+#define DELTASCOPE_ANALYSIS_STUDY_H
+
+#include "certificates.h"
+#include "distribution.h"
+#include "gains.h"
+#include "overlap.h"
+#include "spectrum.h"
+
+typedef struct ds_study_options {
+    const ds_position_list *positions;
+    bool every_depth; /* of all tokens: every prefix depth, or the whole product only */
+    bool certify;
+    uint64_t seed;
+} ds_study_options;
+
+typedef struct ds_study {
+    const ds_study_options *options;
+    size_t first;                          /* sublayer of index 0 */
+    ds_directions sample;                  /* the listed tokens; of all, DS_RANK_TOKENS evenly spaced */
+    ds_accumulated *accumulated;           /* (sample.tokens); NULL when all tokens are studied */
+    ds_certified *certified;               /* (sample.tokens); NULL without `certify` or when all tokens are studied */
+    ds_distribution distribution;          /* of all tokens */
+    ds_verdict_tally tally;                /* of all tokens, with `certify` */
+    double determinant_error, norm_excess; /* largest, in units of their tolerances */
+    ds_overlap overlap;
+    double *rank, *participation; /* (S): of each sublayer's directions over the sample */
+    ds_gain_survey gains;
+} ds_study;
+
+ds_status ds_study_run(ds_study *out, ds_direction_source *source, const ds_study_options *options) DS_MUST_CHECK;
+void ds_study_release(ds_study *study);
+/* Appends the study's keys to an open object, "directions" left open for more. */
+ds_status ds_study_put(ds_json_builder *b, ds_study *study) DS_MUST_CHECK;
+ds_status ds_study_table(ds_table **table, ds_study *study) DS_MUST_CHECK;
+ds_status ds_study_directions_table(ds_table **table, ds_study *study) DS_MUST_CHECK;
+
+#endif
