@@ -183,7 +183,7 @@ void REAL_NAME(ds_tile_shape_heads)(REAL *x, const ds_pass *pass, ds_tile tile, 
         REAL_NAME(ds_rope_forward)(x, cosine, sine, tile.rows, heads, head_dim, r);
     }
     if (norm == NULL) return;
-    REAL_NAME(ds_rmsnorm_forward)(x, NULL, x, VALUES(norm), tile.rows * heads, head_dim, spec->norm_eps);
+    REAL_NAME(ds_rmsnorm_forward)(x, NULL, x, VALUES(norm), tile.rows * heads, head_dim, spec->head_norm_eps);
 }
 
 static void finish_query(const ds_pass *pass, ds_tile tile) {
