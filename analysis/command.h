@@ -70,6 +70,8 @@ struct ds_command {
     size_t option_count;
     const void *defaults; /* `own_size` bytes: the command's own options when none is given */
     size_t own_size;
+    /* NULL, or a flag of the command's own that needs neither operand nor data ("list"). */
+    const char *alone;
     /* The exit status; the sentence of a failure is stored. */
     ds_status (*run)(const ds_invocation *invocation);
 };
@@ -78,7 +80,7 @@ extern const ds_command *const ds_commands[];
 extern const size_t ds_command_count;
 
 extern const ds_command ds_command_ablate, ds_command_bench, ds_command_completion, ds_command_gates, ds_command_inspect,
-    ds_command_man, ds_command_spectrum, ds_command_tokenize;
+    ds_command_man, ds_command_spectrum, ds_command_tokenize, ds_command_verify;
 
 const ds_command *ds_command_find(const char *name); /* NULL when there is none */
 

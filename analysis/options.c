@@ -133,7 +133,17 @@ static ds_status store(void *structure, const ds_option *option, const char *val
     return ds_fail(DS_ERR_USAGE, "--%s has no known kind", option->name);
 }
 
+/* Whether the flag that stands alone was given. */
+static bool stands_alone(const ds_command *command, const void *own) {
+    for (size_t i = 0; command->alone != NULL && i < command->option_count; i++) {
+        const ds_option *option = &command->options[i];
+        if (strcmp(option->name, command->alone) == 0) return *(const bool *)((const char *)own + option->offset);
+    }
+    return false;
+}
+
 static ds_status check_invocation(const ds_command *command, const ds_invocation *invocation) {
+    if (stands_alone(command, invocation->own)) return DS_OK;
     if (invocation->operand_count < command->least_operands)
         return ds_fail(DS_ERR_USAGE, "%s needs %s; see \"deltascope %s --help\"", command->name, command->operands,
                        command->name);

@@ -101,6 +101,8 @@ const ds_parameter *ds_model_parameter(const ds_model *model, size_t index);
 uint64_t ds_model_parameter_count(const ds_model *model); /* learned numbers in all, a tied head counted once */
 /* Call after changing parameter values in place, so that folded weights follow (finite differences, null models). */
 void ds_model_refresh(ds_model *model);
+/* From now on k = h / sqrt(|h|^2 + eps^2) with this eps >= 0 (MODEL.md: fused kernels have ddl_k_eps * sqrt(d)). */
+void ds_model_set_direction_eps(ds_model *model, double eps);
 
 /* ---- survey: what `inspect` reports ------------------------------------------------------------------------------- */
 

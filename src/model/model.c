@@ -110,6 +110,8 @@ void ds_model_refresh(ds_model *model) {
     }
 }
 
+void ds_model_set_direction_eps(ds_model *model, double eps) { model->spec.k_eps = eps; }
+
 /* ---- making ----------------------------------------------------------------------------------------------------------------
  */
 

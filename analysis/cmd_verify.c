@@ -1,0 +1,208 @@
+/* verify: the paper's statements, and our own arithmetic, as checks with measured errors. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "deltascope/verify.h"
+#include "session.h"
+
+typedef struct verify_options {
+    bool list;
+    const char *only, *skip;
+} verify_options;
+
+static const ds_option options[] = {
+    {"list", NULL, "print the checks, their claims and sources, and stop", DS_OPTION_FLAG, offsetof(verify_options, list), 0},
+    {"only", "ID,ID", "these checks alone; \"update\" stands for every update.*", DS_OPTION_TEXT,
+     offsetof(verify_options, only), 0},
+    {"skip", "ID,ID", "all but these", DS_OPTION_TEXT, offsetof(verify_options, skip), 0},
+};
+static const verify_options defaults = {0};
+
+/* ---- which checks -------------------------------------------------------------------------------------------------------- */
+
+/* Whether the word names the check or the group before its dot. */
+static bool names(const char *word, size_t length, const char *id) {
+    return strncmp(word, id, length) == 0 && (id[length] == '\0' || id[length] == '.');
+}
+
+static bool listed(const char *list, const char *id) {
+    for (const char *at = list; at != NULL; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (names(at, strcspn(at, ","), id)) return true;
+    }
+    return false;
+}
+
+/* Every word of a list names some check. */
+static ds_status check_list(const char *option, const char *list) {
+    for (const char *at = list; at != NULL; at = strchr(at, ',')) {
+        at += *at == ',';
+        size_t length = strcspn(at, ","), i = 0;
+        while (i < ds_check_count() && !names(at, length, ds_check_id(i))) i++;
+        if (length == 0 || i == ds_check_count())
+            return ds_fail(DS_ERR_USAGE, "--%s: there is no check \"%s\"; verify --list prints them", option,
+                           ds_escape(at, length).text);
+    }
+    return DS_OK;
+}
+
+static bool chosen(const verify_options *own, size_t check) {
+    const char *id = ds_check_id(check);
+    return (own->only == NULL || listed(own->only, id)) && !listed(own->skip, id);
+}
+
+static ds_status print_list(void) {
+    for (size_t i = 0; i < ds_check_count(); i++)
+        (void)printf("%s\n    %s\n    source: %s\n", ds_check_id(i), ds_check_claim(i), ds_check_source(i));
+    return DS_OK;
+}
+
+/* ---- results ------------------------------------------------------------------------------------------------------------- */
+
+static const ds_column columns[] = {
+    {"status", NULL, NULL, DS_COLUMN_TEXT, 0},   {"check", NULL, NULL, DS_COLUMN_TEXT, 0},
+    {"measured", NULL, NULL, DS_COLUMN_REAL, 3}, {"tolerance", NULL, NULL, DS_COLUMN_REAL, 3},
+    {"claim", NULL, NULL, DS_COLUMN_TEXT, 0},    {"detail", NULL, NULL, DS_COLUMN_TEXT, 0},
+};
+
+typedef struct outcome {
+    ds_json_builder json;
+    ds_table *table;
+    size_t count[3]; /* by ds_check_status */
+} outcome;
+
+/* Two lines: the verdict with its numbers, and the claim or what there is to know beside it. */
+static void print_result(const char *id, const char *claim, const ds_check_result *result) {
+    if (result->status == DS_CHECK_SKIP) {
+        (void)printf("skip  %s\n      %s\n", id, result->detail);
+        return;
+    }
+    (void)printf("%s  %-34s %9.2e %s %.2e\n      %s\n", ds_check_status_name(result->status), id, result->measured,
+                 result->status == DS_CHECK_PASS ? "<=" : "> ", result->tolerance, claim);
+    if (result->detail[0] != '\0') (void)printf("      (%s)\n", result->detail);
+}
+
+static void add_result(outcome *all, const char *id, const char *claim, const char *source, const ds_check_result *result,
+                       bool quiet) {
+    const char *status = ds_check_status_name(result->status);
+    all->count[result->status]++;
+    ds_json_begin_object(&all->json, NULL);
+    ds_json_put_text(&all->json, "id", id);
+    ds_json_put_text(&all->json, "claim", claim);
+    ds_json_put_text(&all->json, "source", source);
+    ds_json_put_real(&all->json, "measured", result->measured);
+    ds_json_put_real(&all->json, "tolerance", result->tolerance);
+    ds_json_put_text(&all->json, "status", status);
+    ds_json_put_text(&all->json, result->status == DS_CHECK_SKIP ? "reason" : "detail", result->detail);
+    ds_json_end(&all->json);
+    ds_table_text(all->table, status);
+    ds_table_text(all->table, id);
+    ds_table_real(all->table, result->measured);
+    ds_table_real(all->table, result->tolerance);
+    ds_table_text(all->table, claim);
+    ds_table_text(all->table, result->detail);
+    if (!quiet) print_result(id, claim, result);
+}
+
+static ds_status run_checks(outcome *all, ds_verify *verify, const verify_options *own, bool quiet) {
+    ds_status status = DS_OK;
+    ds_progress progress = ds_progress_start("verify", (double)ds_check_count(), quiet);
+    for (size_t i = 0; i < ds_check_count(); i++) {
+        ds_check_result result;
+        if (!chosen(own, i)) continue;
+        DS_TRY(ds_verify_check(&result, verify, i));
+        add_result(all, ds_check_id(i), ds_check_claim(i), ds_check_source(i), &result, quiet);
+        ds_progress_update(&progress, (double)i + 1);
+    }
+done:
+    ds_progress_finish(&progress);
+    return status;
+}
+
+static ds_status publish(const ds_session *session, outcome *all, const verify_options *own) {
+    ds_status status = DS_OK;
+    json_t *results = NULL, *picked = NULL, *envelope = NULL;
+    ds_json_builder b = {0};
+    ds_json_end(&all->json);
+    ds_json_end(&all->json);
+    DS_TRY(ds_json_finish(&results, &all->json));
+    ds_json_begin_object(&b, NULL);
+    if (own->only != NULL) ds_json_put_text(&b, "only", own->only);
+    if (own->skip != NULL) ds_json_put_text(&b, "skip", own->skip);
+    ds_json_end(&b);
+    DS_TRY(ds_json_finish(&picked, &b));
+    status = ds_session_envelope(&envelope, session, picked, results);
+    results = picked = NULL; /* taken over, also on failure */
+    if (status != DS_OK) goto done;
+    DS_TRY(ds_session_write(session, envelope, &all->table, 1));
+    if (!session->invocation->common.quiet) {
+        (void)printf("%zu passed, %zu failed, %zu skipped\n", all->count[DS_CHECK_PASS], all->count[DS_CHECK_FAIL],
+                     all->count[DS_CHECK_SKIP]);
+    }
+done:
+    json_decref(results);
+    json_decref(picked);
+    json_decref(envelope);
+    return status;
+}
+
+/* The same weights in double: the session's own model when the run is in double. */
+static ds_status open_verify(ds_verify **verify, ds_model **loaded, ds_session *session) {
+    ds_status status = DS_OK;
+    ds_batch batch;
+    ds_model *exact = session->model;
+    if (ds_model_precision(session->model) != DS_F64) {
+        DS_TRY(ds_model_load(loaded, session->checkpoint, DS_F64));
+        exact = *loaded;
+    }
+    DS_TRY(ds_session_batch(session, 0, &batch));
+    DS_TRY(ds_verify_new(verify, session->model, exact, &batch, session->invocation->common.seed.value));
+done:
+    return status;
+}
+
+static ds_status run(const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    const verify_options *own = invocation->own;
+    ds_session session = {0};
+    ds_model *loaded = NULL;
+    ds_verify *verify = NULL;
+    outcome all = {0};
+    if (own->list) return print_list();
+    DS_TRY(check_list("only", own->only));
+    DS_TRY(check_list("skip", own->skip));
+    DS_TRY(ds_session_open(&session, invocation));
+    DS_TRY(open_verify(&verify, &loaded, &session));
+    DS_TRY(ds_table_new(&all.table, "Checks", columns, sizeof columns / sizeof columns[0]));
+    ds_json_begin_object(&all.json, NULL);
+    ds_json_begin_array(&all.json, "checks");
+    DS_TRY(run_checks(&all, verify, own, invocation->common.quiet));
+    DS_TRY(publish(&session, &all, own));
+    if (all.count[DS_CHECK_FAIL] > 0) status = DS_CHECK_FAILED;
+done:
+    ds_table_free(&all.table);
+    ds_verify_free(&verify);
+    ds_model_free(&loaded);
+    ds_session_close(&session);
+    return status;
+}
+
+const ds_command ds_command_verify = {
+    .name = "verify",
+    .operands = "CHECKPOINT",
+    .least_operands = 1,
+    .most_operands = 1,
+    .summary = "The paper's statements and our arithmetic as checks",
+    .description = "Every check states a claim and its source, measures an error and compares it with a tolerance derived from "
+                   "the arithmetic. Exit status 1 when any fails. The first two windows are used, cut where a model is large "
+                   "so that the whole takes minutes; checks run in the precision of the run and in double.",
+    .examples = "  deltascope verify --tokens val.bin checkpoint/\n"
+                "  deltascope verify --tokens val.bin --only update,pass.causality --json verify.json checkpoint/\n",
+    .takes = DS_TAKES_MODEL,
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .defaults = &defaults,
+    .own_size = sizeof defaults,
+    .alone = "list",
+    .run = run,
+};

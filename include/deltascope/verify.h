@@ -1,0 +1,44 @@
+/* verify: the paper's statements, and our own arithmetic, as checks on a checkpoint and a piece of data.
+ *
+ * Every check states a claim and its source, measures an error and compares it with a tolerance derived from the arithmetic: a
+ * constant that follows from counting roundings, times the unit roundoff of the precision at work, times the size of the
+ * numbers involved. Where the error depends on how a trained model amplifies small changes, that amplification is measured on
+ * the same data and takes the place of the size. A check passes when measured <= tolerance; a NaN fails.
+ *
+ * Identities of the update and invariances are checked in the precision of the run and again in double; derivatives and the
+ * second computation of the whole model in double. */
+#ifndef DELTASCOPE_VERIFY_H
+#define DELTASCOPE_VERIFY_H
+
+#include "deltascope/base.h"
+#include "deltascope/io.h"
+#include "deltascope/model.h"
+
+typedef enum ds_check_status { DS_CHECK_PASS, DS_CHECK_FAIL, DS_CHECK_SKIP } ds_check_status;
+const char *ds_check_status_name(ds_check_status status); /* "pass", "fail", "skip" */
+
+/* The table of checks; an index counts from 0. */
+size_t ds_check_count(void);
+const char *ds_check_id(size_t index);     /* "update.contraction" */
+const char *ds_check_claim(size_t index);  /* one sentence without a full stop */
+const char *ds_check_source(size_t index); /* the statement in the paper, or the heading in the model's definition */
+
+typedef struct ds_check_result {
+    ds_check_status status;
+    double measured, tolerance; /* where measured / tolerance was largest; NaN for a skip */
+    char detail[256];           /* of a skip the reason; otherwise what else was measured, or "" */
+} ds_check_result;
+
+/* What is verified. `model` is what a run computes with; `exact` has the same weights in double (it may be the same model).
+ * Checks change weights and put them back, bit for bit; so the models are not const. */
+typedef struct ds_verify ds_verify;
+
+/* Borrows the models; copies of the batch. Of the batch only the first two windows are used, and of those so many tokens that
+ * one pass takes at most 5e10 floating-point operations, the plain second computation 1e10, all differences of the gradient
+ * checks 4e12, but at least 4 tokens: small models are verified on whole windows, the reported sizes within minutes. With one
+ * window a second is made of it, read backwards. */
+ds_status ds_verify_new(ds_verify **out, ds_model *model, ds_model *exact, const ds_batch *batch, uint64_t seed) DS_MUST_CHECK;
+void ds_verify_free(ds_verify **verify); /* sets NULL; NULL is fine */
+ds_status ds_verify_check(ds_check_result *result, ds_verify *verify, size_t index) DS_MUST_CHECK;
+
+#endif

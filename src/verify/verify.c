@@ -1,0 +1,168 @@
+/* The table of checks, and what a verification holds. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+
+static const struct {
+    const char *id, *claim, *source;
+    bool delta; /* a statement about the delta update: an additive model has none */
+    ds_status (*run)(ds_check_result *result, ds_verify *v);
+} checks[] = {
+    {"operator.spectrum", "the frozen shortcut A has the eigenvalue 1 - b once and 1 otherwise (LAPACK)",
+     "paper, Proposition 2.1; model, Delta update", true, ds_check_spectrum},
+    {"operator.determinant", "det A = 1 - b (LU factorisation)", "paper, Proposition 2.1", true, ds_check_determinant},
+    {"operator.lift", "on the state of d dv numbers A has determinant (1 - b)^dv (LU factorisation)",
+     "paper, Proposition 2.1, lifted; model, Delta update", true, ds_check_lift},
+    {"operator.orthogonality", "||A^T A - I||_2 = |(1 - b)^2 - 1|: A is orthogonal only at b = 0 and 2",
+     "paper, Proposition 2.1; model, differences", true, ds_check_orthogonality},
+    {"product.determinant", "over depth the singular values multiply to the product of |1 - b_s|",
+     "paper, Proposition 2.1, multiplied", true, ds_check_product_determinant},
+    {"product.norm", "over depth ||A_S-1 ... A_0||_2 is at most the product of max(1, |1 - b_s|)",
+     "paper, Proposition 2.1, multiplied", true, ds_check_product_norm},
+    {"update.overwrite", "with beta = 1/m what is read along k becomes v up to 1 - |k|^2", "paper, Eq. 2.3", true,
+     ds_check_overwrite},
+    {"update.contraction", "k^T X - v shrinks by 1 - m beta |k|^2, every token", "paper, Eq. 2.4", true, ds_check_contraction},
+    {"update.rank", "the edit of the expanded state has rank 1", "model, Delta update", true, ds_check_rank},
+    {"update.complement", "nothing orthogonal to k is touched", "paper, Proposition 2.1", true, ds_check_complement},
+    {"update.direction", "|k|^2 is what is reported, and at most 1", "model, Delta update", true, ds_check_direction},
+    {"update.gate", "every gate is in (0,2), up to the rounding of the sigmoid", "model, Delta update", true,
+     ds_check_gate_range},
+    {"update.closed", "a closed gate leaves the state as it is, bit for bit", "paper, Proposition 2.1 at beta = 0", false,
+     ds_check_closed},
+    {"pass.causality", "changing a later token changes no earlier state, bit for bit", "model, Attention", false,
+     ds_check_causality},
+    {"pass.batch", "a window gives the same bits alone as beside another", "our arithmetic", false, ds_check_batch},
+    {"pass.threads", "1 thread and 3 give the same bits", "our arithmetic", false, ds_check_threads},
+    {"pass.precision", "the float pass agrees with the double pass", "our arithmetic", false, ds_check_precision},
+    {"head.probabilities", "exp(-loss) makes every token's probabilities sum to 1", "model, Forward pass", false,
+     ds_check_probabilities},
+    {"second.embedding", "X_0 agrees with a second computation by plain loops", "model, Forward pass, Compressors EC", false,
+     ds_check_embedding},
+    {"second.sublayers", "every sublayer agrees with a second computation by plain loops",
+     "model, Delta update, Attention, Compressors", false, ds_check_sublayers},
+    {"second.readout", "readout and final norm agree with a second computation", "model, Forward pass", false,
+     ds_check_readout},
+    {"second.logits", "logits and loss agree with a second computation", "model, Forward pass", false, ds_check_logits},
+    {"form.value", "v comes from x_in through a sigmoid, as in the code, not linearly from the context, as in the paper",
+     "model, differences", true, ds_check_value_form},
+    {"form.epsilon", "fused kernels' ddl_k_eps sqrt(d) turns |k|^2 = q into q / (q + d (1 - q))", "model, differences", true,
+     ds_check_fused_epsilon},
+};
+
+size_t ds_check_count(void) { return sizeof checks / sizeof checks[0]; }
+const char *ds_check_id(size_t index) { return checks[index].id; }
+const char *ds_check_claim(size_t index) { return checks[index].claim; }
+const char *ds_check_source(size_t index) { return checks[index].source; }
+
+const char *ds_check_status_name(ds_check_status status) {
+    static const char *const names[] = {"pass", "fail", "skip"};
+    return names[status];
+}
+
+/* ---- results ----------------------------------------------------------------------------------------------------------- */
+
+/* A NaN compares false and gets an infinite ratio. */
+void ds_worst_add(ds_worst *worst, double measured, double tolerance) {
+    double ratio = INFINITY;
+    if (measured <= tolerance) ratio = measured == 0 ? 0 : measured / tolerance;
+    if (measured > tolerance && tolerance > 0) ratio = measured / tolerance;
+    if (worst->count++ == 0 || ratio > worst->ratio)
+        *worst = (ds_worst){.measured = measured, .tolerance = tolerance, .ratio = ratio, .count = worst->count};
+}
+
+void ds_worst_report(ds_check_result *result, const ds_worst *worst) {
+    if (worst->count == 0) {
+        ds_check_skip(result, "there was nothing to compare");
+        return;
+    }
+    result->measured = worst->measured;
+    result->tolerance = worst->tolerance;
+    result->status = worst->measured <= worst->tolerance ? DS_CHECK_PASS : DS_CHECK_FAIL;
+}
+
+void ds_check_skip(ds_check_result *result, const char *reason) {
+    *result = (ds_check_result){.status = DS_CHECK_SKIP, .measured = NAN, .tolerance = NAN};
+    (void)snprintf(result->detail, sizeof result->detail, "%s", reason);
+}
+
+ds_status ds_verify_check(ds_check_result *result, ds_verify *verify, size_t index) {
+    *result = (ds_check_result){.status = DS_CHECK_FAIL, .measured = NAN, .tolerance = NAN};
+    if (checks[index].delta && !verify->spec->delta) {
+        ds_check_skip(result, "the additive baseline has no delta update");
+        return DS_OK;
+    }
+    return checks[index].run(result, verify);
+}
+
+/* ---- the data ---------------------------------------------------------------------------------------------------------- */
+
+/* Tokens a window may have so that a pass over two costs at most `operations`. */
+static size_t affordable(const ds_spec *spec, size_t length, double operations) {
+    const size_t least = 4;
+    double tokens = operations / (2 * ds_spec_forward_flops_per_token(spec, length));
+    if (!(tokens < (double)length)) return length;
+    return ds_min_size(length, ds_max_size((size_t)tokens, least));
+}
+
+static ds_status cut(ds_cut *out, const ds_batch *batch, size_t length) {
+    ds_status status = DS_OK;
+    const size_t windows = 2;
+    DS_NEW(out->tokens, windows * length);
+    DS_NEW(out->targets, windows * length);
+    memcpy(out->tokens, batch->tokens, length * sizeof *out->tokens);
+    memcpy(out->targets, batch->targets, length * sizeof *out->targets);
+    for (size_t t = 0; t < length; t++) {
+        bool second = batch->sequences > 1;
+        out->tokens[length + t] = second ? batch->tokens[batch->length + t] : batch->targets[length - 1 - t];
+        out->targets[length + t] = second ? batch->targets[batch->length + t] : batch->tokens[length - 1 - t];
+    }
+    out->batch = (ds_batch){out->tokens, out->targets, windows, length};
+done:
+    return status;
+}
+
+static void release_cut(ds_cut *cut) {
+    free(cut->tokens);
+    free(cut->targets);
+}
+
+ds_status ds_verify_new(ds_verify **out, ds_model *model, ds_model *exact, const ds_batch *batch, uint64_t seed) {
+    ds_status status = DS_OK;
+    ds_verify *v = NULL;
+    const ds_spec *spec = ds_model_spec(model);
+    double differences = 6 * (double)(ds_model_parameters(model) + ds_spec_sublayers(spec) + 1); /* passes */
+    *out = NULL;
+    if (ds_model_precision(exact) != DS_F64)
+        return ds_fail(DS_ERR_USAGE, "the second model of a verification has to be in double");
+    DS_NEW(v, 1);
+    v->spec = spec;
+    v->seed = seed;
+    v->hidden_gain = v->nll_gain = -1;
+    v->side_count = model == exact ? 1 : 2;
+    DS_TRY(cut(&v->wide, batch, affordable(spec, batch->length, 5e10)));
+    DS_TRY(cut(&v->narrow, batch, affordable(spec, batch->length, 1e10)));
+    DS_TRY(cut(&v->brief, batch, affordable(spec, batch->length, 4e12 / differences)));
+    for (size_t i = 0; i < v->side_count; i++) {
+        ds_precision precision = i == 0 ? ds_model_precision(model) : DS_F64;
+        v->sides[i] = (ds_side){i == 0 ? model : exact, NULL, precision, ds_unit_roundoff(precision)};
+        DS_TRY(ds_workspace_new(&v->sides[i].workspace, v->sides[i].model, 2, v->wide.batch.length));
+    }
+    *out = v;
+    v = NULL;
+done:
+    ds_verify_free(&v);
+    return status;
+}
+
+void ds_verify_free(ds_verify **verify) {
+    ds_verify *v = *verify;
+    if (v == NULL) return;
+    for (size_t i = 0; i < v->side_count; i++) ds_workspace_free(&v->sides[i].workspace);
+    release_cut(&v->wide);
+    release_cut(&v->narrow);
+    release_cut(&v->brief);
+    free(v);
+    *verify = NULL;
+}
