@@ -27,6 +27,9 @@ ds_status ds_case_list_parse(ds_case_list *list, const ds_spec *spec, const char
 /* means (S): each sublayer's mean gate over the data. */
 void ds_case_list_set_means(ds_case_list *list, const double *means);
 void ds_case_list_release(ds_case_list *list);
+/* gates (S) <- the gates that case names like "closed:3.mlp" or "closed-from:4,open:attn" (comma separated, later ones win) force;
+ * learned elsewhere. mean-gate is not among them: a mean needs data. Unknown names are DS_ERR_USAGE naming `option`. */
+ds_status ds_gates_parse(ds_gate *gates, const ds_spec *spec, const char *words, const char *option) DS_MUST_CHECK;
 
 typedef struct ds_ablation ds_ablation;
 /* Buffers for batches of up to `sequences` windows of `length` tokens. */

@@ -164,3 +164,30 @@ void ds_case_list_release(ds_case_list *list) {
     free(list->cases);
     *list = (ds_case_list){0};
 }
+
+ds_status ds_gates_parse(ds_gate *gates, const ds_spec *spec, const char *words, const char *option) {
+    ds_status status = DS_OK;
+    ds_case_list list = {0};
+    const char *word;
+    size_t length;
+    for (size_t s = 0; s < ds_spec_sublayers(spec); s++) gates[s] = (ds_gate){DS_GATE_LEARNED, 0};
+    DS_TRY(ds_case_list_parse(&list, spec, spec->delta ? "closed,open,reflect,write-only,erase-only" : "closed",
+                              "each,attn,mlp,all,from,upto"));
+    while (next_word(&words, &word, &length)) {
+        size_t c = 0;
+        while (c < list.count && !is_word(list.cases[c].name, word, length)) c++;
+        if (c == list.count) {
+            status = ds_fail(DS_ERR_USAGE,
+                             "--%s: there is no forced gate \"%s\"; they are named like closed:3.mlp, open:attn, "
+                             "closed-from:4",
+                             option, ds_escape(word, length).text);
+            goto done;
+        }
+        for (size_t s = 0; s < list.sublayers; s++) {
+            if (list.cases[c].forced[s]) gates[s] = list.cases[c].gates[s];
+        }
+    }
+done:
+    ds_case_list_release(&list);
+    return status;
+}
