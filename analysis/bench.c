@@ -7,8 +7,9 @@
 
 #include "ablation.h"
 #include "deltascope/delta.h"
+#include "deltascope/gradient.h"
 
-enum { FORWARD_RUNS = 5, SPECTRUM_TOKENS = 256 };
+enum { FORWARD_RUNS = 5, BACKWARD_RUNS = 3, SPECTRUM_TOKENS = 256 };
 
 static int ascending(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
@@ -50,6 +51,35 @@ ds_status ds_bench_forward_run(ds_bench_forward *out, const ds_model *model, siz
                               tokens * ds_spec_forward_flops_per_token(ds_model_spec(model), length)};
 done:
     ds_workspace_free(&workspace);
+    free(nll);
+    free(ids);
+    return status;
+}
+
+ds_status ds_bench_backward_run(ds_bench_forward *out, const ds_model *model, size_t length) {
+    ds_status status = DS_OK;
+    ds_gradient *gradient = NULL;
+    double *nll = NULL, seconds[BACKWARD_RUNS];
+    uint32_t *ids = NULL;
+    ds_batch batch;
+    const ds_gradient_options options = {.parameters = true};
+    size_t windows =
+        ds_min_size(2, ds_batch_sequences(model, length)); /* what they leave for the backward pass fits in memory */
+    double tokens = (double)(windows * length);
+    DS_TRY(random_batch(&batch, &ids, model, windows, length));
+    DS_TRY(ds_gradient_new(&gradient, model, windows, length, &options));
+    DS_NEW(nll, windows * length);
+    DS_TRY(ds_backward(gradient, &batch, NULL, 1 / tokens, NULL, nll));
+    for (size_t run = 0; run < BACKWARD_RUNS; run++) {
+        double start = ds_seconds();
+        DS_TRY(ds_backward(gradient, &batch, NULL, 1 / tokens, NULL, nll));
+        seconds[run] = ds_seconds() - start;
+    }
+    qsort(seconds, BACKWARD_RUNS, sizeof *seconds, ascending);
+    *out = (ds_bench_forward){seconds[BACKWARD_RUNS / 2], windows * length,
+                              3 * tokens * ds_spec_forward_flops_per_token(ds_model_spec(model), length)};
+done:
+    ds_gradient_free(&gradient);
     free(nll);
     free(ids);
     return status;

@@ -13,6 +13,10 @@ typedef struct ds_bench_forward {
 /* Times whole forward passes with loss over batches of `length` tokens: the median of several. */
 ds_status ds_bench_forward_run(ds_bench_forward *out, const ds_model *model, size_t length) DS_MUST_CHECK;
 
+/* The same with the backward pass: gradients of every parameter, path split off. Counts 3 x forward operations, whatever is
+ * computed again. */
+ds_status ds_bench_backward_run(ds_bench_forward *out, const ds_model *model, size_t length) DS_MUST_CHECK;
+
 typedef struct ds_bench_sweep {
     size_t cases;               /* S: every sublayer closed alone */
     double forward_equivalents; /* the sweep's time over that of one intact pass with loss, same windows */

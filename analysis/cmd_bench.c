@@ -22,7 +22,7 @@ typedef struct bench_result {
     ds_spec spec;
     size_t length;
     double gemm; /* operations a second */
-    ds_bench_forward forward;
+    ds_bench_forward forward, backward;
     ds_bench_sweep sweep;
     ds_bench_spectrum spectrum;
     ds_bench_load load;
@@ -38,6 +38,7 @@ static ds_status measure(bench_result *result, const ds_invocation *invocation) 
     DS_TRY(ds_gemm_rate(&result->gemm, gemm_order));
     DS_TRY(ds_model_random(&model, &result->spec, DS_F32, invocation->common.seed.value));
     DS_TRY(ds_bench_forward_run(&result->forward, model, result->length));
+    DS_TRY(ds_bench_backward_run(&result->backward, model, result->length));
     DS_TRY(ds_bench_sweep_run(&result->sweep, model, result->length, result->forward.seconds / (double)result->forward.tokens));
     DS_TRY(ds_bench_load_run(&result->load, model));
     if (result->spec.delta) DS_TRY(ds_bench_spectrum_run(&result->spectrum, &result->spec, invocation->common.seed.value));
@@ -46,18 +47,23 @@ done:
     return status;
 }
 
-static double forward_rate(const bench_result *result) { return result->forward.operations / result->forward.seconds; }
+static double rate_of(const ds_bench_forward *pass) { return pass->operations / pass->seconds; }
+
+static void put_pass(ds_json_builder *b, const char *key, const ds_bench_forward *pass, double gemm) {
+    ds_json_begin_object(b, key);
+    ds_json_put_real(b, "tokens_per_second", (double)pass->tokens / pass->seconds);
+    ds_json_put_real(b, "gflops", rate_of(pass) * 1e-9);
+    ds_json_put_real(b, "fraction_of_gemm", rate_of(pass) / gemm);
+    ds_json_end(b);
+}
 
 static ds_status make_results(json_t **results, const bench_result *result) {
     ds_json_builder b = {0};
     ds_json_begin_object(&b, NULL);
     ds_json_put_text(&b, "blas", ds_blas_name());
     ds_json_put_real(&b, "gemm_gflops", result->gemm * 1e-9);
-    ds_json_begin_object(&b, "forward");
-    ds_json_put_real(&b, "tokens_per_second", (double)result->forward.tokens / result->forward.seconds);
-    ds_json_put_real(&b, "gflops", forward_rate(result) * 1e-9);
-    ds_json_put_real(&b, "fraction_of_gemm", forward_rate(result) / result->gemm);
-    ds_json_end(&b);
+    put_pass(&b, "forward", &result->forward, result->gemm);
+    put_pass(&b, "forward_backward", &result->backward, result->gemm);
     ds_json_begin_object(&b, "ablation_sweep");
     ds_json_put_count(&b, "cases", result->sweep.cases);
     ds_json_put_real(&b, "forward_equivalents", result->sweep.forward_equivalents);
@@ -99,7 +105,9 @@ static ds_status print(const bench_result *result) {
     DS_TRY(ds_table_new(&table, "Benchmark", columns, sizeof columns / sizeof columns[0]));
     add_row(table, "large cblas_sgemm", result->gemm * 1e-9, "GFLOP/s");
     add_row(table, "forward", (double)result->forward.tokens / result->forward.seconds, "tokens/s");
-    add_row(table, "forward, share of sgemm", forward_rate(result) / result->gemm, "of the sgemm rate");
+    add_row(table, "forward, share of sgemm", rate_of(&result->forward) / result->gemm, "of the sgemm rate");
+    add_row(table, "forward and backward", (double)result->backward.tokens / result->backward.seconds, "tokens/s");
+    add_row(table, "the same, share of sgemm", rate_of(&result->backward) / result->gemm, "of the sgemm rate");
     add_row(table, "single-sublayer sweep", result->sweep.forward_equivalents / (double)result->sweep.cases,
             "forward passes a case");
     add_row(table, "the same, done naively", result->sweep.naive_equivalents / (double)result->sweep.cases,

@@ -87,7 +87,8 @@ static void put_parameters(ds_json_builder *b, const ds_gradflow *flow, const ds
         const ds_parameter *parameter = ds_model_parameter(model, p);
         groups[parameter->group] += flow->parameter_norms[p] * flow->parameter_norms[p];
         ds_json_begin_object(b, NULL);
-        ds_json_put_text(b, "name", parameter->name);
+        ds_json_put_text(b, "name", parameter->older_name); /* so that checkpoints of both generations compare */
+        ds_json_put_text(b, "tensor", parameter->name);
         ds_json_put_real(b, "grad_norm", flow->parameter_norms[p]);
         ds_json_end(b);
     }

@@ -79,8 +79,16 @@ struct ds_command {
 extern const ds_command *const ds_commands[];
 extern const size_t ds_command_count;
 
-extern const ds_command ds_command_ablate, ds_command_bench, ds_command_completion, ds_command_gates, ds_command_inspect,
-    ds_command_man, ds_command_spectrum, ds_command_tokenize, ds_command_verify;
+extern const ds_command ds_command_ablate;
+extern const ds_command ds_command_bench;
+extern const ds_command ds_command_completion;
+extern const ds_command ds_command_gates;
+extern const ds_command ds_command_gradflow;
+extern const ds_command ds_command_inspect;
+extern const ds_command ds_command_man;
+extern const ds_command ds_command_spectrum;
+extern const ds_command ds_command_tokenize;
+extern const ds_command ds_command_verify;
 
 const ds_command *ds_command_find(const char *name); /* NULL when there is none */
 

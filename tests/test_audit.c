@@ -195,6 +195,73 @@ static void test_ablate_in_double(void **state) {
     for (size_t m = 0; m < MODELS; m++) expect_ablations(models[m], "double", 1e-9);
 }
 
+/* The "name" of an entry decides, not its place. */
+static const json_t *find_named(const json_t *entries, const char *name) {
+    size_t i;
+    json_t *item;
+    json_array_foreach(entries, i, item) {
+        if (strcmp(json_string_value(json_object_get(item, "name")), name) == 0) return item;
+    }
+    fail_msg("no entry named \"%s\"", name);
+    return NULL;
+}
+
+static void expect_flow(const json_t *results, const json_t *golden) {
+    const json_t *flow = json_object_get(golden, "gradflow");
+    const char *name;
+    json_t *item;
+    size_t i;
+    json_array_foreach(json_object_get(flow, "states"), i, item) {
+        const json_t *found = json_array_get(json_object_get(results, "states"), i);
+        expect_near(real(found, "grad_norm"), json_number_value(item), 1e-8, 0, "states");
+    }
+    json_object_foreach(json_object_get(flow, "parameters"), name, item) {
+        const json_t *found = find_named(json_object_get(results, "parameters"), name);
+        expect_near(real(found, "grad_norm"), json_number_value(item), 1e-8, 0, name);
+    }
+    json_array_foreach(json_object_get(flow, "paths"), i, item) {
+        const json_t *found = json_array_get(json_object_get(results, "sublayers"), i);
+        const char *const keys[] = {"shortcut_norm", "direction_norm", "gate_norm",
+                                    "value_norm",    "total_norm",     "cosine_shortcut_total"};
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+            expect_near(real(found, keys[k]), real(item, keys[k]), 1e-8, 0, keys[k]);
+        expect_near(real(found, "sum_error"), 0, 1, 64 * ds_unit_roundoff(DS_F64),
+                    "sum_error"); /* a few roundings of five parts */
+    }
+}
+
+static void expect_jacobians(const json_t *results, const json_t *golden) {
+    json_t *item;
+    size_t i;
+    json_array_foreach(json_object_get(golden, "block_jacobians"), i, item) {
+        const json_t *found =
+            find_named(json_object_get(results, "jacobians"), json_string_value(json_object_get(item, "name")));
+        const char *const keys[] = {"norm2", "smallest", "frobenius", "spectral_radius", "log_abs_det", "trace"};
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+            expect_near(real(found, keys[k]), real(item, keys[k]), 1e-6, 0, keys[k]);
+    }
+}
+
+static void test_gradflow_in_double(void **state) {
+    (void)state;
+    for (size_t m = 0; m < MODELS; m++) {
+        json_t *golden = golden_of(models[m]), *envelope;
+        const json_t *blocks = json_object_get(golden, "block_jacobians"), *first = json_array_get(blocks, 0);
+        char options[256] = "--precision double";
+        if (first != NULL) /* all blocks of a model are at one token */
+            (void)snprintf(options, sizeof options, "--precision double --jacobian %d:%d --jacobian-sublayers %s,%s",
+                           (int)real(first, "sequence"), (int)real(first, "position"),
+                           json_string_value(json_object_get(first, "name")),
+                           json_string_value(json_object_get(json_array_get(blocks, 1), "name")));
+        const json_t *results = run(&envelope, "gradflow", models[m], golden, options);
+        expect_near(real(results, "loss"), real(golden, "loss"), 1e-9, 0, "loss");
+        expect_flow(results, golden);
+        expect_jacobians(results, golden);
+        json_decref(envelope);
+        json_decref(golden);
+    }
+}
+
 /* What float allows: a loss is a difference of log-sum-exp and logit, each a sum of d products of numbers that went through S
  * sublayers of about 10 roundings: errors of size u sqrt(d) per product and u sqrt(10 S) along the depth, relative to the logits'
  * size (below 16 here); c = 16 covers their adding up in one direction for the worst token, means being better. */
@@ -218,9 +285,8 @@ static void test_float_agrees_with_double(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gates_in_double),
-        cmocka_unit_test(test_spectrum_in_double),
-        cmocka_unit_test(test_ablate_in_double),
+        cmocka_unit_test(test_gates_in_double),          cmocka_unit_test(test_spectrum_in_double),
+        cmocka_unit_test(test_ablate_in_double),         cmocka_unit_test(test_gradflow_in_double),
         cmocka_unit_test(test_float_agrees_with_double),
     };
     return cmocka_run_group_tests_name("audit", tests, NULL, NULL);

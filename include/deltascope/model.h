@@ -69,8 +69,9 @@ const char *ds_group_name(ds_group group); /* CONTRACT names: "embedding", "atte
 /* One learned tensor the model uses, in a fixed order: embedding, input convolution, layers front to back, readout, final norm.
  * The output head is the embedding. */
 typedef struct ds_parameter {
-    const char *name; /* as the checkpoint spells it after prefix stripping */
-    const char *role; /* a phrase for people: "token embedding", "query projection of layer 3", ... */
+    const char *name;       /* as the checkpoint spells it after prefix stripping */
+    const char *older_name; /* as the older generation spells it: one name for it, whatever the checkpoint */
+    const char *role;       /* a phrase for people: "token embedding", "query projection of layer 3", ... */
     ds_group group;
     size_t rank;
     size_t shape[DS_MAX_RANK]; /* as stored */

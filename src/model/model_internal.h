@@ -41,7 +41,7 @@ typedef struct ds_layer_weights {
 } ds_layer_weights;
 
 typedef struct ds_label {
-    char name[64], role[64];
+    char name[64], older_name[64], role[64];
 } ds_label;
 
 struct ds_model {

@@ -284,6 +284,7 @@ static ds_status walk_rows(const table_place *at, const table_row *rows, size_t 
         const table_row *row = &rows[i];
         if (!holds(at->spec, row->condition)) continue;
         table_entry expected = {.group = row->group, .layer = at->layer, .slot = at->base + row->slot};
+        (void)snprintf(expected.label.older_name, sizeof expected.label.older_name, "%s%s", at->prefix, row->older.name);
         (void)snprintf(expected.label.role, sizeof expected.label.role, "%s%s", row->role, at->suffix);
         /* A checkpoint is of one generation; single tensors spelled as in the other are still recognised. */
         if (at->checkpoint != NULL && row->newer.name != NULL) {
@@ -388,6 +389,7 @@ static ds_status place_one(void *context, const table_entry *expected) {
     ds_parameter *parameter = &model->parameters[index];
     model->labels[index] = expected->label;
     *parameter = (ds_parameter){.name = model->labels[index].name,
+                                .older_name = model->labels[index].older_name,
                                 .role = model->labels[index].role,
                                 .group = expected->group,
                                 .rank = expected->rank,
