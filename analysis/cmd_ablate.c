@@ -20,6 +20,7 @@ static const ablate_options defaults = {.modes = "closed", .scopes = "each,attn,
 /* Everything per case and window, and what follows from it. */
 typedef struct ablation_result {
     ds_case_list list;
+    ds_journal *journal; /* NULL without --out */
     size_t sequences;
     double *baseline;  /* (sequences) */
     double *loss, *kl; /* (cases, sequences) */
@@ -28,6 +29,7 @@ typedef struct ablation_result {
 } ablation_result;
 
 static void release(ablation_result *result) {
+    ds_journal_close(&result->journal);
     ds_case_list_release(&result->list);
     free(result->baseline);
     free(result->loss);
@@ -47,23 +49,26 @@ static ds_status add_gates(void *context, const ds_observation *seen) {
     return DS_OK;
 }
 
-static ds_status find_means(ds_session *session, ds_case_list *list) {
+static ds_status find_means(ds_session *session, ds_case_list *list, ds_journal *journal) {
     ds_status status = DS_OK;
     mean_gates means = {NULL};
+    bool known = false;
     double *nll = NULL, *values = NULL;
     ds_observer observer = {DS_OBSERVE_GATES, add_gates, &means};
     ds_progress progress = ds_progress_start("mean gates", (double)session->sequences, session->invocation->common.quiet);
     DS_NEW(means.sums, list->sublayers);
     DS_NEW(values, list->sublayers);
     DS_NEW(nll, session->group * session->length);
-    for (size_t first = 0; first < session->sequences; first += session->group) {
+    DS_TRY(ds_journal_find_reals(&known, values, list->sublayers, journal, "means", 0));
+    for (size_t first = 0; first < session->sequences && !known; first += session->group) {
         ds_batch batch;
         DS_TRY(ds_session_batch(session, first, &batch));
         DS_TRY(ds_forward(session->workspace, session->model, &batch, NULL, &observer, nll));
         ds_progress_update(&progress, (double)(first + batch.sequences));
     }
-    for (size_t s = 0; s < list->sublayers; s++)
+    for (size_t s = 0; s < list->sublayers && !known; s++)
         values[s] = ds_sum_value(&means.sums[s]) / ((double)session->sequences * (double)session->length);
+    if (!known) DS_TRY(ds_journal_append(journal, "means", 0, values, list->sublayers * sizeof *values));
     ds_case_list_set_means(list, values);
 done:
     ds_progress_finish(&progress);
@@ -83,38 +88,85 @@ static void tick(void *context, double share) {
     ds_progress_update(&time->progress, time->before + share * time->batch);
 }
 
+/* What the journal keeps of a window: its intact loss, then the loss and the KL of each case. */
+static size_t record_length(const ablation_result *result) { return 1 + 2 * result->list.count; }
+
+static void take_record(ablation_result *result, size_t window, const double *record) {
+    size_t cases = result->list.count;
+    result->baseline[window] = record[0];
+    for (size_t c = 0; c < cases; c++) {
+        result->loss[c * result->sequences + window] = record[1 + c];
+        result->kl[c * result->sequences + window] = record[1 + cases + c];
+    }
+}
+
+/* *first <- the first window that no earlier run has finished. */
+static ds_status take_finished(ablation_result *result, size_t *first, double *record) {
+    ds_status status = DS_OK;
+    bool found = true;
+    for (*first = 0; *first < result->sequences; ++*first) {
+        DS_TRY(ds_journal_find_reals(&found, record, record_length(result), result->journal, "window", *first));
+        if (!found) break;
+        take_record(result, *first, record);
+    }
+done:
+    return status;
+}
+
+/* One batch's arrays, as ds_ablation_run fills them. */
+typedef struct batch_losses {
+    double *baseline;  /* (B) */
+    double *loss, *kl; /* (cases, B) */
+    double *record;    /* (1 + 2 cases) */
+} batch_losses;
+
+static ds_status keep_batch(ablation_result *result, const batch_losses *all, size_t first, size_t windows) {
+    ds_status status = DS_OK;
+    size_t cases = result->list.count;
+    for (size_t b = 0; b < windows; b++) {
+        all->record[0] = all->baseline[b];
+        for (size_t c = 0; c < cases; c++) {
+            all->record[1 + c] = all->loss[c * windows + b];
+            all->record[1 + cases + c] = all->kl[c * windows + b];
+        }
+        take_record(result, first + b, all->record);
+        DS_TRY(
+            ds_journal_append(result->journal, "window", first + b, all->record, record_length(result) * sizeof *all->record));
+    }
+    DS_TRY(ds_journal_sync(result->journal));
+done:
+    return status;
+}
+
 static ds_status run_cases(ds_session *session, ablation_result *result) {
     ds_status status = DS_OK;
     ds_ablation *ablation = NULL;
-    double *baseline = NULL, *loss = NULL, *kl = NULL;
-    size_t cases = result->list.count,
+    batch_losses all = {.baseline = NULL};
+    size_t cases = result->list.count, first,
            group = ds_min_size(session->group, ds_ablation_sequences(session->model, &result->list, session->length));
     clock time = {.progress = ds_progress_start("ablate", (double)session->sequences, session->invocation->common.quiet)};
     session->group = group;
-    DS_NEW(baseline, group);
-    DS_NEW(loss, cases * group);
-    DS_NEW(kl, cases * group);
+    DS_NEW(all.baseline, group);
+    DS_NEW(all.loss, cases * group);
+    DS_NEW(all.kl, cases * group);
+    DS_NEW(all.record, record_length(result));
+    DS_TRY(take_finished(result, &first, all.record));
     DS_TRY(ds_ablation_new(&ablation, session->model, &result->list, group, session->length));
-    for (size_t first = 0; first < session->sequences; first += group) {
+    for (; first < session->sequences; first += group) {
         ds_batch batch;
         DS_TRY(ds_session_batch(session, first, &batch));
         time.before = (double)first;
         time.batch = (double)batch.sequences;
-        DS_TRY(ds_ablation_run(ablation, session->workspace, &batch, baseline, loss, kl, tick, &time));
-        for (size_t b = 0; b < batch.sequences; b++) {
-            result->baseline[first + b] = baseline[b];
-            for (size_t c = 0; c < cases; c++) {
-                result->loss[c * result->sequences + first + b] = loss[c * batch.sequences + b];
-                result->kl[c * result->sequences + first + b] = kl[c * batch.sequences + b];
-            }
-        }
+        DS_TRY(ds_ablation_run(ablation, session->workspace, &batch, all.baseline, all.loss, all.kl, tick, &time));
+        DS_TRY(keep_batch(result, &all, first, batch.sequences));
     }
 done:
     ds_progress_finish(&time.progress);
     ds_ablation_free(&ablation);
-    free(baseline);
-    free(loss);
-    free(kl);
+    free(all.baseline);
+    free(all.loss);
+    free(all.kl);
+    free(all.record);
     return status;
 }
 
@@ -199,25 +251,24 @@ done:
     return status;
 }
 
-static ds_status publish(const ds_session *session, const ablation_result *result, const ablate_options *own) {
-    ds_status status = DS_OK;
-    json_t *results = NULL, *chosen = NULL, *envelope = NULL;
-    ds_table *table = NULL;
+static ds_status make_options(json_t **chosen, const ds_session *session, const ablate_options *own) {
     ds_json_builder b = {0};
-    DS_TRY(make_table(&table, result));
-    DS_TRY(make_results(&results, result));
     ds_json_begin_object(&b, NULL);
     ds_json_put_text(&b, "modes", own->modes);
     ds_json_put_text(&b, "scopes", own->scopes);
     ds_json_put_count(&b, "seed", session->invocation->common.seed.value);
     ds_json_put_count(&b, "resamples", DS_BOOTSTRAP_RESAMPLES);
     ds_json_end(&b);
-    status = ds_json_finish(&chosen, &b);
-    if (status != DS_OK) {
-        json_decref(results);
-        goto done;
-    }
-    DS_TRY(ds_session_envelope(&envelope, session, chosen, results));
+    return ds_json_finish(chosen, &b);
+}
+
+static ds_status publish(const ds_session *session, const ablation_result *result, const json_t *chosen) {
+    ds_status status = DS_OK;
+    json_t *results = NULL, *envelope = NULL;
+    ds_table *table = NULL;
+    DS_TRY(make_table(&table, result));
+    DS_TRY(make_results(&results, result));
+    DS_TRY(ds_session_envelope(&envelope, session, json_deep_copy(chosen), results));
     DS_TRY(ds_session_write(session, envelope, &table, 1));
     if (session->invocation->common.quiet) goto done;
     (void)printf("intact loss %.6f nats over %zu windows of %zu tokens\n", ds_mean(result->baseline, result->sequences),
@@ -234,6 +285,7 @@ static ds_status run(const ds_invocation *invocation) {
     const ablate_options *own = invocation->own;
     ds_session session;
     ablation_result result = {0};
+    json_t *chosen = NULL;
     DS_TRY(ds_session_open(&session, invocation));
     DS_TRY(ds_case_list_parse(&result.list, &session.spec, own->modes, own->scopes));
     result.sequences = session.sequences;
@@ -242,12 +294,15 @@ static ds_status run(const ds_invocation *invocation) {
     DS_NEW(result.kl, result.list.count * result.sequences);
     DS_NEW(result.paired, result.list.count);
     DS_NEW(result.holm, result.list.count);
-    if (result.list.needs_means) DS_TRY(find_means(&session, &result.list));
+    DS_TRY(make_options(&chosen, &session, own));
+    DS_TRY(ds_session_journal(&result.journal, &session, chosen));
+    if (result.list.needs_means) DS_TRY(find_means(&session, &result.list, result.journal));
     DS_TRY(run_cases(&session, &result));
     DS_TRY(find_intervals(&result, invocation->common.seed.value));
-    DS_TRY(publish(&session, &result, own));
+    DS_TRY(publish(&session, &result, chosen));
 done:
     release(&result);
+    json_decref(chosen);
     ds_session_close(&session);
     return status;
 }
@@ -264,10 +319,13 @@ const ds_command ds_command_ablate = {
         "KL(intact || ablated).\n"
         "Modes: closed (beta = 0), open (1), reflect (2), mean-gate (that sublayer's mean over the data), write-only "
         "(the edit without the erase), erase-only (without the write). Scopes: each sublayer alone, all attn, all "
-        "mlp, all, from s on, up to s. An additive checkpoint has only closed, which drops the sublayer.",
+        "mlp, all, from s on, up to s. An additive checkpoint has only closed, which drops the sublayer.\n"
+        "With --out, finished windows are kept in DIR/ablate.journal: an interrupted run goes on with --resume and "
+        "ends with the bytes it would have had.",
     .examples = "  deltascope ablate --tokens val.bin checkpoint/\n"
-                "  deltascope ablate --tokens val.bin --modes open,reflect --scopes all checkpoint/\n",
-    .takes = DS_TAKES_MODEL,
+                "  deltascope ablate --tokens val.bin --modes open,reflect --scopes all checkpoint/\n"
+                "  deltascope ablate --tokens val.bin --out audit/ --resume checkpoint/\n",
+    .takes = DS_TAKES_MODEL | DS_TAKES_RESUME,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

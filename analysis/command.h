@@ -35,7 +35,7 @@ typedef struct ds_option {
 typedef struct ds_common {
     const char *config, *tokens, *text, *tokenizer, *precision, *json, *out;
     ds_count seq_len, sequences, offset, threads, seed;
-    bool quiet;
+    bool quiet, resume;
 } ds_common;
 
 /* Which groups of common options a command takes. */
@@ -44,6 +44,7 @@ enum {
     DS_TAKES_DATA = 2,       /* --tokens, --text, --tokenizer, --sequences, --offset: data are required */
     DS_TAKES_LENGTH = 4,     /* --seq-len */
     DS_TAKES_RUN = 8,        /* --threads, --seed, --json, --out, --quiet */
+    DS_TAKES_RESUME = 16,    /* --resume: the command keeps a journal under --out */
     DS_TAKES_MODEL = DS_TAKES_CHECKPOINT | DS_TAKES_DATA | DS_TAKES_LENGTH | DS_TAKES_RUN,
 };
 

@@ -36,6 +36,9 @@ static const ds_option run_options[] = {
     {"out", "DIR", "a folder for result, tables and figures", DS_OPTION_TEXT, COMMON(out), 0},
     {"quiet", NULL, "no progress and no table", DS_OPTION_FLAG, COMMON(quiet), 0},
 };
+static const ds_option resume_options[] = {
+    {"resume", NULL, "go on where an interrupted run with the same --out stopped", DS_OPTION_FLAG, COMMON(resume), 0},
+};
 
 static const struct {
     unsigned group;
@@ -46,6 +49,7 @@ static const struct {
     {DS_TAKES_DATA, data_options, LENGTH_OF(data_options)},
     {DS_TAKES_LENGTH, length_options, LENGTH_OF(length_options)},
     {DS_TAKES_RUN, run_options, LENGTH_OF(run_options)},
+    {DS_TAKES_RESUME, resume_options, LENGTH_OF(resume_options)},
 };
 
 ds_status ds_command_each_option(const ds_command *command, ds_option_visit visit, void *context) {
@@ -151,6 +155,8 @@ static ds_status check_invocation(const ds_command *command, const ds_invocation
         return ds_fail(DS_ERR_USAGE, "\"%s\" is one argument too many for %s",
                        DS_SHOW(invocation->operands[command->most_operands]), command->name);
     const ds_common *common = &invocation->common;
+    if (common->resume && common->out == NULL)
+        return ds_fail(DS_ERR_USAGE, "--resume needs --out DIR, the folder of the run to go on with");
     if (!(command->takes & DS_TAKES_DATA)) return DS_OK;
     if ((common->tokens == NULL) == (common->text == NULL))
         return ds_fail(DS_ERR_USAGE, "%s needs either --tokens FILE or --text FILE with --tokenizer PATH", command->name);

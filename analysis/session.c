@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deltascope/num.h"
+
 /* Window s reads ids [o+sT, o+sT+T] (the last one only as a target), so n windows need o + nT + 1 ids. */
 static ds_status cut_windows(ds_session *session) {
     const ds_common *common = &session->invocation->common;
@@ -139,6 +141,67 @@ ds_status ds_session_envelope(json_t **envelope, const ds_session *session, json
     return status;
 }
 
+/* A tokenizer is not part of the text's digest: the ids it made speak for it. */
+static ds_status sum_ids(uint32_t *crc, const ds_session *session) {
+    ds_status status = DS_OK;
+    size_t count = session->length + 1;
+    *crc = 0;
+    for (size_t w = 0; w < session->sequences; w++) {
+        DS_TRY(ds_tokens_read(session->tokens, session->ids, session->offset + (uint64_t)w * session->length, count));
+        *crc = ds_crc32(*crc, session->ids, count * sizeof *session->ids);
+    }
+done:
+    return status;
+}
+
+/* What decides the bytes of a result. */
+static ds_status make_key(json_t **key, const ds_session *session, const json_t *options) {
+    uint32_t crc = 0;
+    ds_status status = session->tokens == NULL ? DS_OK : sum_ids(&crc, session);
+    if (status != DS_OK) return status;
+    ds_json_builder b = {0};
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_text(&b, "command", session->invocation->command->name);
+    ds_json_put_text(&b, "version", DS_VERSION);
+    ds_json_put_text(&b, "blas", ds_blas_name());
+    ds_json_put_text(&b, "precision", session->invocation->common.precision);
+    ds_json_begin_object(&b, "checkpoint");
+    ds_json_put_text(&b, "sha256", ds_checkpoint_sha256(session->checkpoint));
+    ds_json_put(&b, "config", json_deep_copy(ds_checkpoint_config(session->checkpoint)));
+    ds_json_end(&b);
+    if (session->tokens != NULL) {
+        ds_json_begin_object(&b, "data");
+        ds_json_put_text(&b, "sha256", ds_tokens_sha256(session->tokens));
+        ds_json_put_count(&b, "seq_len", session->length);
+        ds_json_put_count(&b, "sequences", session->sequences);
+        ds_json_put_count(&b, "offset", session->offset);
+        ds_json_put_count(&b, "tokens_crc32", crc);
+        ds_json_end(&b);
+    }
+    ds_json_put(&b, "options", json_deep_copy(options));
+    ds_json_end(&b);
+    return ds_json_finish(key, &b);
+}
+
+ds_status ds_session_journal(ds_journal **journal, const ds_session *session, const json_t *options) {
+    ds_status status = DS_OK;
+    const ds_common *common = &session->invocation->common;
+    ds_text path = {0};
+    json_t *key = NULL;
+    *journal = NULL;
+    if (common->out == NULL) return DS_OK;
+    DS_TRY(make_key(&key, session, options));
+    DS_TRY(ds_make_folder(common->out));
+    DS_TRY(ds_text_printf(&path, "%s/%s.journal", common->out, session->invocation->command->name));
+    DS_TRY(ds_journal_open(journal, path.bytes, key, common->resume));
+    if (common->resume && !common->quiet)
+        (void)fprintf(stderr, "%s: %zu finished pieces of an earlier run\n", DS_SHOW(path.bytes), ds_journal_count(*journal));
+done:
+    ds_text_release(&path);
+    json_decref(key);
+    return status;
+}
+
 static ds_status write_tables(const char *folder, const char *command, ds_table *const *tables, size_t count) {
     ds_status status = DS_OK;
     ds_text path = {0};
@@ -182,14 +245,21 @@ ds_status ds_session_write(const ds_session *session, const json_t *envelope, ds
     const ds_common *common = &session->invocation->common;
     const char *command = session->invocation->command->name;
     ds_text path = {0};
+    json_t *kept = NULL;
     if (common->json != NULL) DS_TRY(ds_json_write(common->json, envelope, DS_JSON_READABLE));
     if (common->out == NULL) return DS_OK;
     DS_TRY(ds_make_folder(common->out));
     DS_TRY(ds_text_printf(&path, "%s/%s.json", common->out, command));
-    DS_TRY(ds_json_write(path.bytes, envelope, DS_JSON_READABLE));
+    kept = json_copy((json_t *)(uintptr_t)envelope); /* jansson counts references in what it copies from */
+    if (json_object_set_new(kept, "threads", json_null()) != 0 || json_object_set_new(kept, "seconds", json_null()) != 0) {
+        status = ds_fail(DS_ERR_SYSTEM, "%s: out of memory for the result", path.bytes);
+        goto done;
+    }
+    DS_TRY(ds_json_write(path.bytes, kept, DS_JSON_READABLE));
     DS_TRY(write_tables(common->out, command, tables, count));
     DS_TRY(write_figures(session, common->out, envelope));
 done:
+    json_decref(kept);
     ds_text_release(&path);
     return status;
 }

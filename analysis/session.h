@@ -9,6 +9,7 @@
 #include "deltascope/io.h"
 #include "deltascope/model.h"
 #include "deltascope/report.h"
+#include "journal.h"
 #include "progress.h"
 
 typedef struct ds_session {
@@ -34,10 +35,17 @@ void ds_session_close(ds_session *session);
 /* The windows first .. first + batch->sequences - 1, at most `group` of them; valid until the next call. */
 ds_status ds_session_batch(ds_session *session, size_t first, ds_batch *batch) DS_MUST_CHECK;
 
+/* Opens OUT/COMMAND.journal (OUT is made if missing) for a run of this checkpoint and its configuration, these data, `options`
+ * (borrowed: the envelope's) and precision, with --resume taking up an earlier run's records. Not part of the key: threads and
+ * paths. *journal is NULL without --out. */
+ds_status ds_session_journal(ds_journal **journal, const ds_session *session, const json_t *options) DS_MUST_CHECK;
+
 /* Wraps `results` and `options` (both stolen, also on failure) in the envelope of CONTRACT. *envelope is a new reference. */
 ds_status ds_session_envelope(json_t **envelope, const ds_session *session, json_t *options, json_t *results) DS_MUST_CHECK;
 /* Writes what the options ask for: the envelope to --json; under --out (made if missing) the envelope as COMMAND.json, the
- * `tables` as tables/COMMAND.csv, tables/COMMAND-2.csv ..., and every figure the results allow under figures/. */
+ * `tables` as tables/COMMAND.csv, tables/COMMAND-2.csv ..., and every figure the results allow under figures/. The result under
+ * --out depends on the inputs alone, byte for byte: how the run went, "threads" and "seconds", is null there and told only by
+ * --json. */
 ds_status ds_session_write(const ds_session *session, const json_t *envelope, ds_table *const *tables,
                            size_t count) DS_MUST_CHECK;
 

@@ -1,0 +1,14 @@
+/* kill -9 at 50 random moments of a resumable ablation loses nothing and changes no byte. */
+#include "resume.h"
+#include "support.h"
+
+static void ablation_survives_fifty_kills(void **state) {
+    (void)state;
+    const char *const options[] = {"--sequences", "200", "--modes", "closed,mean-gate", NULL};
+    kill_and_resume("ablate", options, 50, (uint64_t)(ds_seconds() * 1e9)); /* another seed each time, printed */
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(ablation_survives_fifty_kills)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

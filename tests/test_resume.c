@@ -1,0 +1,14 @@
+/* Interrupted runs end with the bytes of undisturbed ones: a short version of long_resume. */
+#include "resume.h"
+#include "support.h"
+
+static void ablation_survives_kills(void **state) {
+    (void)state;
+    const char *const options[] = {"--sequences", "48", "--modes", "closed,mean-gate", NULL};
+    kill_and_resume("ablate", options, 6, 20260601);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(ablation_survives_kills)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
