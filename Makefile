@@ -37,7 +37,7 @@ COMMANDS = $(filter-out analysis/main.c,$(wildcard analysis/*.c))
 COMMAND_OBJECTS = $(COMMANDS:%.c=$(BUILD)/%.o)
 TESTS   = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 LONG_TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/long_*.c))
-HELPER_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard tests/test_*.c tests/long_*.c tests/fuzz_*.c),$(wildcard tests/*.c)))
+HELPER_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard tests/test_*.c tests/long_*.c tests/fuzz_*.c tests/interpose_*.c),$(wildcard tests/*.c)))
 
 all: $(BUILD)/deltascope $(BUILD)/libdeltascope.a
 
@@ -66,6 +66,14 @@ $(BUILD)/deltascope: $(BUILD)/analysis/main.o $(COMMAND_OBJECTS) $(BUILD)/libdel
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPER_OBJECTS) $(COMMAND_OBJECTS) $(BUILD)/libdeltascope.a
 	$(Q)$(if $(V),,echo '  LD $@';) $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libdeltascope.a $(LIBS) -lcmocka
+
+# The program with an allocator that fails when told. Sanitizers bring their own: then only the program's own calls can fail.
+FAULT_NAMES = malloc calloc realloc aligned_alloc
+FAULT_FLAGS = $(if $(SANITIZE),$(FAULT_NAMES:%=-Wl,--wrap=%))
+$(BUILD)/tests/interpose_malloc.o: CPPFLAGS += $(if $(SANITIZE),-DFAULT_WRAP)
+$(BUILD)/deltascope-faults: $(BUILD)/analysis/main.o $(COMMAND_OBJECTS) $(BUILD)/tests/interpose_malloc.o $(BUILD)/libdeltascope.a
+	$(Q)$(if $(V),,echo '  LD $@';) $(CC) $(LDFLAGS) $(FAULT_FLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libdeltascope.a $(LIBS)
+$(BUILD)/tests/test_faults $(BUILD)/tests/long_faults: | $(BUILD)/deltascope-faults
 
 # The fuzz targets: each with an engine for `make fuzz`, and all together, their entry point renamed, in one regression test.
 FUZZ = $(patsubst tests/fuzz_%.c,%,$(wildcard tests/fuzz_*.c))

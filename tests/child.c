@@ -91,16 +91,17 @@ void child_run_program(child *result, const char *program, const char *const *ar
     result->out[0] = result->err[0] = '\0';
     double start = ds_seconds();
     if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) die("pipe");
+    if (limits.closed_out) (void)close(out[0]);
     (void)fflush(NULL);
     pid_t pid = fork();
     if (pid < 0) die("fork");
     if (pid == 0) become(program, argv, limits, out, err);
     (void)close(out[1]);
     (void)close(err[1]);
-    follow(result, pid, limits, out[0], err[0], start);
+    follow(result, pid, limits, limits.closed_out ? -1 : out[0], err[0], start);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
-    (void)close(out[0]);
+    if (!limits.closed_out) (void)close(out[0]);
     (void)close(err[0]);
     result->seconds = ds_seconds() - start;
     result->status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;

@@ -11,6 +11,7 @@ typedef struct child_limits {
     uint64_t file_size;     /* bytes of a written file; 0: none */
     unsigned seconds;       /* of real time, after which it is killed; 0: 60 */
     const char *out;        /* where standard output goes; NULL: kept */
+    bool closed_out;        /* standard output is a pipe nobody reads */
     const char *preset[2];  /* one environment variable and its value, or NULL */
     int kill_with;          /* a signal sent after `kill_after` microseconds; 0: none */
     unsigned kill_after;

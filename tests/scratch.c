@@ -34,6 +34,11 @@ const char *scratch_path(const char *name) {
     char *path = malloc(sizeof folder + strlen(name) + 1);
     if (path == NULL || path_count == sizeof paths / sizeof paths[0]) die("too many scratch files");
     (void)sprintf(path, "%s/%s", folder, name);
+    for (size_t i = 0; i < path_count; i++) {
+        if (strcmp(paths[i], path) != 0) continue;
+        free(path);
+        return paths[i];
+    }
     return paths[path_count++] = path;
 }
 
