@@ -1,8 +1,10 @@
 /* Files written whole or not at all: a temporary in the same folder, fsync, rename. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,8 +18,8 @@ struct ds_outfile {
     size_t slot;
 };
 
-/* What a signal handler may still have to remove. A slot is filled after the file exists and emptied before it is renamed
- * or removed, so that the handler never removes a finished file. */
+/* What a signal handler may still have to remove: a slot is filled before the file exists and emptied after it has been renamed
+ * or removed. */
 static char *volatile temporaries[MAX_OPEN];
 
 static ds_status system_failure(const char *path, const char *what) {
@@ -48,10 +50,23 @@ static char *resolve(const char *path) {
     return target != NULL ? target : ds_strdup(path);
 }
 
+/* Beside the target, with 64 random bits in its name. */
+static ds_status name_temporary(ds_outfile *file) {
+    uint64_t random = 0;
+    ds_text name = {0};
+    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random) return system_failure(file->path, "no random name");
+    ds_status status = ds_text_printf(&name, "%s.tmp.%016" PRIx64, file->path, random);
+    if (status == DS_OK)
+        file->temporary = name.bytes;
+    else
+        ds_text_release(&name);
+    return status;
+}
+
 ds_status ds_outfile_open(ds_outfile **out, const char *path) {
     ds_status status = DS_OK;
-    ds_text name = {0};
     ds_outfile *file = NULL;
+    int descriptor;
     *out = NULL;
     DS_NEW(file, 1);
     file->slot = MAX_OPEN;
@@ -65,23 +80,19 @@ ds_status ds_outfile_open(ds_outfile **out, const char *path) {
         if (file->stream == NULL) status = system_failure(path, "cannot be opened for writing");
         goto done;
     }
-    DS_TRY(ds_text_printf(&name, "%s.tmp.XXXXXX", file->path));
-    int descriptor = mkstemp(name.bytes);
+    DS_TRY(name_temporary(file));
+    DS_TRY(claim_slot(file)); /* before the file exists, so that no signal finds it unclaimed */
+    descriptor = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (descriptor < 0) {
         status = system_failure(path, "cannot be written");
         goto done;
     }
-    file->temporary = name.bytes;
-    name = (ds_text){0};
-    status = claim_slot(file);
-    mode_t mask = umask(0);
-    (void)umask(mask);
-    if (status == DS_OK && fchmod(descriptor, 0666 & ~mask) != 0) status = system_failure(path, "permissions cannot be set");
-    if (status == DS_OK) file->stream = fdopen(descriptor, "w");
-    if (status == DS_OK && file->stream == NULL) status = system_failure(path, "cannot be opened");
-    if (status != DS_OK) (void)close(descriptor);
+    file->stream = fdopen(descriptor, "w");
+    if (file->stream == NULL) {
+        status = system_failure(path, "cannot be opened");
+        (void)close(descriptor);
+    }
 done:
-    ds_text_release(&name);
     if (status != DS_OK) ds_outfile_discard(&file);
     *out = file;
     return status;
