@@ -101,4 +101,10 @@ ds_status ds_check_logits(ds_check_result *result, ds_verify *v);
 ds_status ds_check_value_form(ds_check_result *result, ds_verify *v);
 ds_status ds_check_fused_epsilon(ds_check_result *result, ds_verify *v);
 
+ds_status ds_check_parameter_gradients(ds_check_result *result, ds_verify *v);
+ds_status ds_check_state_gradients(ds_check_result *result, ds_verify *v);
+ds_status ds_check_adjoint(ds_check_result *result, ds_verify *v);
+ds_status ds_check_paths(ds_check_result *result, ds_verify *v);
+ds_status ds_check_gradient_threads(ds_check_result *result, ds_verify *v);
+
 #endif
