@@ -140,12 +140,12 @@ static ds_status make_results(json_t **results, const ds_session *session, const
 
 static const ds_column columns[] = {
     {"sublayer", NULL, NULL, DS_COLUMN_TEXT, 0},
-    {"total_norm", "|dL/dX|", NULL, DS_COLUMN_REAL, 4},
-    {"shortcut_norm", "shortcut", NULL, DS_COLUMN_REAL, 4},
-    {"direction_norm", "direction", NULL, DS_COLUMN_REAL, 4},
-    {"gate_norm", "gate", NULL, DS_COLUMN_REAL, 4},
-    {"value_norm", "value", NULL, DS_COLUMN_REAL, 4},
-    {"frozen_norm", "|P'g|", NULL, DS_COLUMN_REAL, 4},
+    {"total_norm", "|dL/dX|", NULL, DS_COLUMN_REAL, 3},
+    {"shortcut_norm", "shortcut", NULL, DS_COLUMN_REAL, 3},
+    {"direction_norm", "direct.", NULL, DS_COLUMN_REAL, 3},
+    {"gate_norm", "gate", NULL, DS_COLUMN_REAL, 3},
+    {"value_norm", "value", NULL, DS_COLUMN_REAL, 3},
+    {"frozen_norm", "|P'g|", NULL, DS_COLUMN_REAL, 3},
     {"estimated_delta_loss", "est. Δ", "nats", DS_COLUMN_FIXED, 4},
     {"measured_delta_loss", "closed Δ", "nats", DS_COLUMN_FIXED, 4},
 };
