@@ -120,18 +120,55 @@ void ds_certified_put(ds_json_builder *b, const ds_certified *certified) {
     ds_json_end(b);
 }
 
-ds_status ds_verdict_tally_add(ds_verdict_tally *tally, const ds_directions *directions, ds_certifying *certifying) {
+/* Tokens certified between two rounds of counting and keeping; a record is a token's verdicts, then its largest radius. */
+enum { TALLY_CHUNK = 64, RECORD = DS_CLAIMS + 1 };
+
+typedef struct tally_chunk {
+    task job;
+    const ds_verdict_tally *tally;
+    size_t first, from; /* number of the set's first token; token of the set the chunk begins with */
+    double records[TALLY_CHUNK][RECORD];
+    bool known[TALLY_CHUNK];
+} tally_chunk;
+
+static bool is_verdict(double value) { return value == 0 || value == 1 || value == 2; }
+
+static ds_status tally_one(void *context, size_t index, size_t worker) {
     ds_status status = DS_OK;
-    task job = {NULL, directions, certifying, true};
-    DS_NEW(job.out, directions->tokens);
-    DS_TRY(ds_parallel_for(directions->tokens, certify_one, &job));
-    for (size_t t = 0; t < directions->tokens; t++) {
-        for (size_t i = 0; i < DS_CLAIMS; i++) tally->counts[i][ds_claim_verdict(&job.out[t].certificate, i)]++;
-        tally->widest = fmax(tally->widest, job.out[t].widest);
-        tally->tokens++;
+    tally_chunk *chunk = context;
+    double *record = chunk->records[index];
+    size_t token = chunk->from + index;
+    DS_TRY(ds_journal_find_reals(&chunk->known[index], record, RECORD, chunk->tally->journal, chunk->tally->kind,
+                                 chunk->first + token));
+    for (size_t i = 0; i < DS_CLAIMS && chunk->known[index]; i++) chunk->known[index] = is_verdict(record[i]);
+    if (chunk->known[index]) goto done;
+    DS_TRY(certify_one(&chunk->job, token, worker));
+    for (size_t i = 0; i < DS_CLAIMS; i++) record[i] = (double)ds_claim_verdict(&chunk->job.out[token].certificate, i);
+    record[DS_CLAIMS] = chunk->job.out[token].widest;
+done:
+    return status;
+}
+
+ds_status ds_verdict_tally_add(ds_verdict_tally *tally, const ds_directions *directions, size_t first,
+                               ds_certifying *certifying) {
+    ds_status status = DS_OK;
+    tally_chunk chunk = {.job = {NULL, directions, certifying, true}, .tally = tally, .first = first};
+    DS_NEW(chunk.job.out, directions->tokens);
+    for (; chunk.from < directions->tokens; chunk.from += TALLY_CHUNK) {
+        size_t count = ds_min_size(TALLY_CHUNK, directions->tokens - chunk.from);
+        DS_TRY(ds_parallel_for(count, tally_one, &chunk));
+        for (size_t t = 0; t < count; t++) {
+            const double *record = chunk.records[t];
+            if (!chunk.known[t])
+                DS_TRY(ds_journal_append(tally->journal, tally->kind, first + chunk.from + t, record, sizeof chunk.records[t]));
+            for (size_t i = 0; i < DS_CLAIMS; i++) tally->counts[i][(size_t)record[i]]++;
+            tally->widest = fmax(tally->widest, record[DS_CLAIMS]);
+            tally->tokens++;
+        }
+        DS_TRY(ds_journal_sync(tally->journal));
     }
 done:
-    free(job.out);
+    free(chunk.job.out);
     return status;
 }
 

@@ -32,11 +32,14 @@ void ds_certified_put(ds_json_builder *b, const ds_certified *certified); /* the
 enum { DS_VERDICTS = 3, DS_CLAIMS = 4 };
 typedef struct ds_verdict_tally {
     uint64_t tokens, counts[DS_CLAIMS][DS_VERDICTS];
-    double widest; /* largest radius of any value */
+    double widest;       /* largest radius of any value */
+    ds_journal *journal; /* NULL without one; set before adding, to keep tokens as records `kind` and find them again */
+    const char *kind;
 } ds_verdict_tally;
 extern const char *const ds_claim_names[DS_CLAIMS];
 ds_verdict ds_claim_verdict(const ds_certificate *certificate, size_t claim);
-ds_status ds_verdict_tally_add(ds_verdict_tally *tally, const ds_directions *directions,
+/* `first` numbers the first token. */
+ds_status ds_verdict_tally_add(ds_verdict_tally *tally, const ds_directions *directions, size_t first,
                                ds_certifying *certifying) DS_MUST_CHECK;
 void ds_verdict_tally_put(ds_json_builder *b, const ds_verdict_tally *tally); /* the key "certified" of an open object */
 

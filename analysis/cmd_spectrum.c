@@ -34,6 +34,8 @@ typedef struct spectrum_result {
     size_t first, last; /* sublayers first .. last-1 */
     ds_position_list positions;
     ds_study_options study_options;
+    ds_journal *journal; /* with --positions all and --out */
+    json_t *chosen;      /* the options */
     ds_study learned, null;
     ds_operator_check operators;
     ds_alignment alignment;
@@ -46,6 +48,8 @@ static void release(spectrum_result *result) {
     ds_alignment_release(&result->alignment);
     ds_position_list_release(&result->positions);
     json_decref(result->sweep);
+    json_decref(result->chosen);
+    ds_journal_close(&result->journal);
 }
 
 /* A:B, 0 <= A <= B < S. */
@@ -65,14 +69,32 @@ static ds_status parse_window(spectrum_result *result, const char *text, size_t 
     return DS_OK;
 }
 
+static ds_status make_options(json_t **chosen, const ds_session *session, const spectrum_options *own) {
+    ds_json_builder b = {0};
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_text(&b, "positions", own->positions);
+    ds_json_put_text(&b, "depths", own->depths);
+    ds_json_put_text(&b, "window", own->window);
+    ds_json_put_bool(&b, "certify", own->certify);
+    ds_json_put_text(&b, "null", own->null);
+    ds_json_put_count(&b, "samples", own->samples.value);
+    ds_json_put_real(&b, "regime_tol", own->regime_tol);
+    ds_json_put_count(&b, "seed", session->invocation->common.seed.value);
+    ds_json_end(&b);
+    return ds_json_finish(chosen, &b);
+}
+
 static ds_status measure(spectrum_result *result, ds_session *session, const spectrum_options *own) {
     ds_status status = DS_OK;
     uint64_t seed = session->invocation->common.seed.value;
     ds_null kind = ds_null_of(own->null);
     ds_direction_source learned = {0}, null = {0};
-    result->study_options = (ds_study_options){&result->positions, strcmp(own->depths, "every") == 0, own->certify, seed};
     DS_TRY(parse_window(result, own->window, ds_spec_sublayers(&session->spec)));
     DS_TRY(ds_position_list_parse(&result->positions, own->positions, session->sequences, session->length));
+    DS_TRY(make_options(&result->chosen, session, own));
+    if (result->positions.all) DS_TRY(ds_session_journal(&result->journal, session, result->chosen));
+    result->study_options =
+        (ds_study_options){&result->positions, strcmp(own->depths, "every") == 0, own->certify, seed, result->journal};
     DS_TRY(ds_direction_source_init(&learned, session, result->first, result->last, DS_NULL_NONE, seed));
     DS_TRY(ds_study_run(&result->learned, &learned, &result->study_options));
     const ds_directions *sample = &result->learned.sample;
@@ -122,33 +144,17 @@ done:
     return status;
 }
 
-static ds_status make_options(json_t **chosen, const ds_session *session, const spectrum_options *own) {
-    ds_json_builder b = {0};
-    ds_json_begin_object(&b, NULL);
-    ds_json_put_text(&b, "positions", own->positions);
-    ds_json_put_text(&b, "depths", own->depths);
-    ds_json_put_text(&b, "window", own->window);
-    ds_json_put_bool(&b, "certify", own->certify);
-    ds_json_put_text(&b, "null", own->null);
-    ds_json_put_count(&b, "samples", own->samples.value);
-    ds_json_put_real(&b, "regime_tol", own->regime_tol);
-    ds_json_put_count(&b, "seed", session->invocation->common.seed.value);
-    ds_json_end(&b);
-    return ds_json_finish(chosen, &b);
-}
-
 static ds_status publish(const ds_session *session, spectrum_result *result, const spectrum_options *own) {
     ds_status status = DS_OK;
-    json_t *results = NULL, *chosen = NULL, *envelope = NULL;
+    json_t *results = NULL, *envelope = NULL;
     ds_table *tables[3] = {NULL};
     size_t count = 0;
     DS_TRY(ds_study_table(&tables[count++], &result->learned));
     DS_TRY(ds_study_directions_table(&tables[count++], &result->learned));
     if (own->null != NULL) DS_TRY(ds_study_table(&tables[count++], &result->null));
-    DS_TRY(make_options(&chosen, session, own));
     DS_TRY(make_results(&results, result, own));
-    status = ds_session_envelope(&envelope, session, chosen, results);
-    chosen = results = NULL; /* taken over, also on failure */
+    status = ds_session_envelope(&envelope, session, json_incref(result->chosen), results);
+    results = NULL; /* taken over, also on failure */
     if (status != DS_OK) goto done;
     DS_TRY(ds_session_write(session, envelope, tables, count));
     if (session->invocation->common.quiet) goto done;
@@ -160,7 +166,6 @@ static ds_status publish(const ds_session *session, spectrum_result *result, con
         DS_TRY(ds_table_print(stdout, tables[i]));
     }
 done:
-    json_decref(chosen);
     json_decref(results);
     json_decref(envelope);
     for (size_t i = 0; i < count; i++) ds_table_free(&tables[i]);
@@ -193,16 +198,20 @@ const ds_command ds_command_spectrum = {
     .most_operands = 1,
     .summary = "Eigenvalues of the shortcut operators, single and over depth",
     .description =
-        "Frozen operators A = I - m beta k k^T of sampled tokens, built densely and solved by LAPACK, against theory; the moved "
-        "eigenvalue over beta in [0, 2] along a learned direction; and the operator accumulated over depth P = A_{S-1} ... A_0: "
+        "Frozen operators A = I - m beta k k^T of sampled tokens, built densely and solved by LAPACK, against theory; the "
+        "moved "
+        "eigenvalue over beta in [0, 2] along a learned direction; and the operator accumulated over depth P = A_{S-1} ... "
+        "A_0: "
         "for chosen tokens the eigenvalues and singular values that can differ from 1, each with an estimate of its error or, "
         "with --certify, a proved radius; for all tokens their distributions at every prefix depth.\n"
         "Directions: coherence beside that of random ones, effective rank, what is left of a write at the end, later edits of "
-        "the same direction, alignment with the strongest directions of the weights.",
+        "the same direction, alignment with the strongest directions of the weights.\n"
+        "With --positions all and --out, solved tokens are kept in DIR/spectrum.journal: an interrupted run goes on with "
+        "--resume and ends with the bytes it would have had.",
     .examples = "  deltascope spectrum --tokens val.bin checkpoint/\n"
                 "  deltascope spectrum --tokens val.bin --positions 0:0,3:32 --certify checkpoint/\n"
                 "  deltascope spectrum --tokens val.bin --positions all --null shuffled-gates --json s.json checkpoint/\n",
-    .takes = DS_TAKES_MODEL,
+    .takes = DS_TAKES_MODEL | DS_TAKES_RESUME,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Tokens solved between two rounds of adding up; results do not depend on it. */
 enum { CHUNK = 1024 };
@@ -69,6 +70,8 @@ void ds_distribution_release(ds_distribution *d) {
     free(d->rows);
     free(d->row_exponents);
     free(d->column);
+    free(d->records);
+    free(d->known);
     *d = (ds_distribution){0};
 }
 
@@ -115,6 +118,56 @@ static void fill_row(ds_depth_row *row, const ds_product_summary *summary, const
     };
 }
 
+/* ---- the journal ---- */
+
+/* A token's rows (of the last depth only without every_depth), then its exponents. */
+static size_t record_length(const ds_distribution *d) {
+    return (d->every_depth ? d->sublayers : 1) * (sizeof(ds_depth_row) / sizeof(double)) + d->order;
+}
+
+ds_status ds_distribution_keep(ds_distribution *d, ds_journal *journal, const char *kind) {
+    ds_status status = DS_OK;
+    if (journal == NULL) return DS_OK;
+    d->journal = journal;
+    d->kind = kind;
+    DS_NEW(d->known, CHUNK);
+    DS_NEW_ARRAY(d->records, CHUNK * record_length(d));
+done:
+    return status;
+}
+
+static ds_depth_row *first_row(const ds_distribution *d, size_t index) {
+    return d->rows + index * d->sublayers + (d->every_depth ? 0 : d->sublayers - 1);
+}
+
+static void pack_record(ds_distribution *d, size_t index) {
+    size_t length = record_length(d), rows = length - d->order;
+    double *record = d->records + index * length;
+    memcpy(record, first_row(d, index), rows * sizeof *record);
+    memcpy(record + rows, d->row_exponents + index * d->order, d->order * sizeof *record);
+}
+
+static void unpack_record(ds_distribution *d, size_t index) {
+    size_t length = record_length(d), rows = length - d->order;
+    const double *record = d->records + index * length;
+    memcpy(first_row(d, index), record, rows * sizeof *record);
+    memcpy(d->row_exponents + index * d->order, record + rows, d->order * sizeof *record);
+}
+
+static ds_status keep_chunk(ds_distribution *d, size_t token, size_t count) {
+    ds_status status = DS_OK;
+    if (d->journal == NULL) return DS_OK;
+    for (size_t i = 0; i < count; i++) {
+        if (d->known[i]) continue;
+        pack_record(d, i);
+        DS_TRY(ds_journal_append(d->journal, d->kind, token + i, d->records + i * record_length(d),
+                                 record_length(d) * sizeof *d->records));
+    }
+    DS_TRY(ds_journal_sync(d->journal));
+done:
+    return status;
+}
+
 static ds_status solve_token(void *context, size_t index, size_t worker) {
     ds_status status = DS_OK;
     const chunk *task = context;
@@ -122,6 +175,14 @@ static ds_status solve_token(void *context, size_t index, size_t worker) {
     ds_product *product = out->products[worker];
     double *singular = out->singular + worker * out->order;
     size_t sublayers = out->sublayers, token = task->from + index;
+    if (out->journal != NULL) {
+        DS_TRY(ds_journal_find_reals(&out->known[index], out->records + index * record_length(out), record_length(out),
+                                     out->journal, out->kind, task->first + token));
+        if (out->known[index]) {
+            unpack_record(out, index);
+            goto done;
+        }
+    }
     ds_product_restart(product);
     for (size_t s = 0; s < sublayers; s++) {
         ds_product_summary summary;
@@ -166,6 +227,7 @@ ds_status ds_distribution_add(ds_distribution *out, const ds_directions *directi
         size_t count = ds_min_size(CHUNK, directions->tokens - from);
         chunk task = {out, directions, from, first};
         DS_TRY(ds_parallel_for(count, solve_token, &task));
+        DS_TRY(keep_chunk(out, first + from, count));
         for (size_t s = out->every_depth ? 0 : out->sublayers - 1; s < out->sublayers; s++) DS_TRY(add_depth(out, s, count));
         for (size_t i = 0; i < out->order; i++) {
             for (size_t t = 0; t < count; t++) out->column[t] = out->row_exponents[t * out->order + i];

@@ -23,7 +23,7 @@ static ds_status study_batch(void *context, const ds_directions *batch, size_t f
     ds_study *study = task->study;
     DS_TRY(ds_distribution_add(&study->distribution, batch, first));
     DS_TRY(ds_overlap_add(&study->overlap, batch));
-    if (task->certifying != NULL) DS_TRY(ds_verdict_tally_add(&study->tally, batch, task->certifying));
+    if (task->certifying != NULL) DS_TRY(ds_verdict_tally_add(&study->tally, batch, first, task->certifying));
     take_samples(&study->sample, batch, first, task->tokens);
 done:
     return status;
@@ -35,6 +35,10 @@ static ds_status study_all(ds_study *out, ds_direction_source *source, ds_certif
     size_t sublayers = source->last - source->first, hidden = session->spec.hidden;
     streaming task = {out, certifying, session->sequences * session->length};
     DS_TRY(ds_distribution_init(&out->distribution, sublayers, hidden, out->options->every_depth));
+    bool learned = source->null == DS_NULL_NONE;
+    DS_TRY(ds_distribution_keep(&out->distribution, out->options->journal, learned ? "token" : "null token"));
+    out->tally.journal = out->options->journal;
+    out->tally.kind = learned ? "verdicts" : "null verdicts";
     DS_TRY(ds_directions_init(&out->sample, ds_min_size(task.tokens, DS_RANK_TOKENS), sublayers, hidden));
     DS_TRY(ds_directions_stream(source, study_batch, &task));
     out->determinant_error = out->distribution.determinant_error;

@@ -13,6 +13,7 @@ typedef struct ds_study_options {
     bool every_depth; /* of all tokens: every prefix depth, or the whole product only */
     bool certify;
     uint64_t seed;
+    ds_journal *journal; /* of solved tokens when all are studied; NULL without one */
 } ds_study_options;
 
 typedef struct ds_study {

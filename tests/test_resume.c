@@ -8,7 +8,13 @@ static void ablation_survives_kills(void **state) {
     kill_and_resume("ablate", options, 6, 20260601);
 }
 
+static void spectra_survive_kills(void **state) {
+    (void)state;
+    const char *const options[] = {"--sequences", "8", "--positions", "all", "--null", "shuffled-gates", "--certify", NULL};
+    kill_and_resume("spectrum", options, 4, 20260602);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(ablation_survives_kills)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(ablation_survives_kills), cmocka_unit_test(spectra_survive_kills)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
