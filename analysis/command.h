@@ -89,6 +89,7 @@ extern const ds_command ds_command_inspect;
 extern const ds_command ds_command_man;
 extern const ds_command ds_command_spectrum;
 extern const ds_command ds_command_tokenize;
+extern const ds_command ds_command_trace;
 extern const ds_command ds_command_verify;
 
 const ds_command *ds_command_find(const char *name); /* NULL when there is none */

@@ -143,6 +143,9 @@ const char *ds_tokenizer_piece(const ds_tokenizer *tokenizer, uint32_t id, size_
  * but there may be none. */
 ds_status ds_tokens_from_text(ds_tokens **out, const char *text_path, const ds_tokenizer *tokenizer,
                               uint64_t vocab) DS_MUST_CHECK;
+/* The same of a text in memory, which is not kept; `where` stands for its path. */
+ds_status ds_tokens_from_string(ds_tokens **out, const char *text, size_t length, const char *where,
+                                const ds_tokenizer *tokenizer, uint64_t vocab) DS_MUST_CHECK;
 
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_io_libraries(ds_text *text) DS_MUST_CHECK;

@@ -123,6 +123,29 @@ ds_status ds_table_format_text(ds_text *text, const ds_table *table, ds_table_fo
 ds_status ds_table_print(FILE *stream, const ds_table *table) DS_MUST_CHECK; /* DS_TABLE_TERMINAL as ds_terminal_of says */
 ds_status ds_table_write(const char *path, const ds_table *table, ds_table_format format) DS_MUST_CHECK;
 
+/* ---- heat maps --------------------------------------------------------------------------------------------------- */
+
+/* Values of rows x columns laid out as text is: the columns' words from left to right, a cell per row below each, wrapped into
+ * as many bands as the width needs. */
+typedef struct ds_heat {
+    const char *title; /* what a cell shows */
+    const char *unit;  /* NULL for none */
+    size_t rows, columns;
+    const char *const *row_names;    /* (rows) */
+    const char *const *column_names; /* (columns): UTF-8 without control characters; empty is fine */
+    const double *values;            /* (rows, columns), row-major; NaN: no value, no cell */
+    double low,
+        high; /* ends of the scale, not equal, in either order; what lies beyond is drawn as the end, as the legend says */
+    bool diverging; /* the middle of the scale is neutral, `low` blue and `high` orange; otherwise `low` is neutral */
+} ds_heat;
+
+/* Each appends. On a terminal without colour: numbers where words leave room for them, else digits: 0 (low) to 9 (high), diverging 1 to 9. */
+ds_status ds_heat_terminal(ds_text *text, const ds_heat *heat, const ds_terminal *terminal) DS_MUST_CHECK;
+/* A picture for a page of 17 cm; the values of a column show as its tooltip. */
+ds_status ds_heat_svg(ds_text *text, const ds_heat *heat) DS_MUST_CHECK;
+/* A page that needs nothing beside itself, light or dark as the reader's system is. `caption` is plain text. */
+ds_status ds_heat_html(ds_text *text, const ds_heat *heat, const char *caption) DS_MUST_CHECK;
+
 /* ---- npz archives ------------------------------------------------------------------------------------------------ */
 
 /* numpy.load's archive of named arrays, stored, zip64 where needed, equal contents giving equal bytes. Rows are appended to any

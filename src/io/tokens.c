@@ -208,28 +208,38 @@ done:
     return status;
 }
 
-ds_status ds_tokens_from_text(ds_tokens **out, const char *text_path, const ds_tokenizer *tokenizer, uint64_t vocab) {
+ds_status ds_tokens_from_string(ds_tokens **out, const char *text, size_t length, const char *where,
+                                const ds_tokenizer *tokenizer, uint64_t vocab) {
     ds_status status = DS_OK;
     ds_tokens *tokens = NULL;
     ds_digest digest = {0};
-    char *text = NULL;
-    size_t length = 0, count = 0;
+    size_t count = 0;
     *out = NULL;
-    DS_TRY(new_tokens(&tokens, text_path, vocab));
-    DS_TRY(ds_read_file(&text, &length, text_path, MAX_TEXT));
+    DS_TRY(new_tokens(&tokens, where, vocab));
     DS_TRY(ds_digest_init(&digest));
     DS_TRY(ds_digest_update(&digest, text, length));
     DS_TRY(ds_digest_final(&digest, tokens->sha256));
-    DS_TRY(ds_tokenizer_encode(tokenizer, &tokens->ids, &count, text, length, text_path));
+    DS_TRY(ds_tokenizer_encode(tokenizer, &tokens->ids, &count, text, length, where));
     tokens->layout.count = count;
     for (size_t i = 0; i < count && status == DS_OK; i++) {
         if (tokens->ids[i] >= tokens->vocab) status = outside_vocabulary(tokens, tokens->ids[i], i);
     }
 done:
     ds_digest_release(&digest);
-    free(text);
     if (status != DS_OK) ds_tokens_close(&tokens);
     *out = tokens;
+    return status;
+}
+
+ds_status ds_tokens_from_text(ds_tokens **out, const char *text_path, const ds_tokenizer *tokenizer, uint64_t vocab) {
+    ds_status status = DS_OK;
+    char *text = NULL;
+    size_t length = 0;
+    *out = NULL;
+    DS_TRY(ds_read_file(&text, &length, text_path, MAX_TEXT));
+    DS_TRY(ds_tokens_from_string(out, text, length, text_path, tokenizer, vocab));
+done:
+    free(text);
     return status;
 }
 
