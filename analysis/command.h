@@ -71,7 +71,7 @@ struct ds_command {
     size_t option_count;
     const void *defaults; /* `own_size` bytes: the command's own options when none is given */
     size_t own_size;
-    /* NULL, or a flag of the command's own that needs neither operand nor data ("list"). */
+    /* NULL, or flags of the command's own with which neither operand nor data are needed, separated by | ("list|recipe"). */
     const char *alone;
     /* The exit status; the sentence of a failure is stored. */
     ds_status (*run)(const ds_invocation *invocation);

@@ -137,11 +137,16 @@ static ds_status store(void *structure, const ds_option *option, const char *val
     return ds_fail(DS_ERR_USAGE, "--%s has no known kind", option->name);
 }
 
-/* Whether the flag that stands alone was given. */
+/* Whether one of the flags that stand alone was given. */
 static bool stands_alone(const ds_command *command, const void *own) {
     for (size_t i = 0; command->alone != NULL && i < command->option_count; i++) {
         const ds_option *option = &command->options[i];
-        if (strcmp(option->name, command->alone) == 0) return *(const bool *)((const char *)own + option->offset);
+        if (option->kind != DS_OPTION_FLAG || !*(const bool *)((const char *)own + option->offset)) continue;
+        for (const char *word = command->alone; word != NULL; word = strchr(word, '|')) {
+            word += *word == '|';
+            if (strcspn(word, "|") == strlen(option->name) && strncmp(word, option->name, strlen(option->name)) == 0)
+                return true;
+        }
     }
     return false;
 }

@@ -41,4 +41,30 @@ ds_status ds_verify_new(ds_verify **out, ds_model *model, ds_model *exact, const
 void ds_verify_free(ds_verify **verify); /* sets NULL; NULL is fine */
 ds_status ds_verify_check(ds_check_result *result, ds_verify *verify, size_t index) DS_MUST_CHECK;
 
+/* ---- what another framework computed ----------------------------------------------------------------------------------
+ *
+ * A safetensors file with any of
+ *   logits          (B,T,V)
+ *   loss            () or (1): mean cross entropy over the B T targets
+ *   states.N        (B,T,d,dv), or (B,T,d) where the state is scalar: X_N, N = 0 ... S
+ *   grad.PARAMETER  the parameter's shape: derivative of loss
+ * for the first B windows of T tokens of the run's data. */
+
+typedef struct ds_reference ds_reference;
+/* Opens and compares names and shapes with the model: DS_ERR_INPUT naming the tensor, found and expected. `config_path` is the
+ * checkpoint's own configuration. */
+ds_status ds_reference_open(ds_reference **out, const char *path, const char *config_path, const ds_model *model) DS_MUST_CHECK;
+void ds_reference_close(ds_reference **reference);                          /* sets NULL; NULL is fine */
+size_t ds_reference_count(const ds_reference *reference);                   /* tensors to compare */
+const char *ds_reference_name(const ds_reference *reference, size_t index); /* "states.3" */
+/* B and T; 0, 0 when only loss or gradients are given, which may be of any batch. */
+void ds_reference_windows(const ds_reference *reference, size_t *sequences, size_t *length);
+
+/* results (count). Both models have the checkpoint's weights in double; those of `moved` are multiplied by 1 +- e, e tiny, signs at
+ * random: how far that moves a tensor, divided by e, is how far one rounding may. The tolerance is that number, plus the
+ * tensor's largest, times the roundoff of the element type stored, times the roundings of a chain through the model, forward and
+ * backward. detail names the worst element. */
+ds_status ds_reference_compare(ds_check_result *results, ds_reference *reference, const ds_model *model, ds_model *moved,
+                               const ds_batch *batch, uint64_t seed) DS_MUST_CHECK;
+
 #endif
