@@ -229,6 +229,28 @@ static void parameters_agree_with_differences(void **state) {
     }
 }
 
+/* What reaches across the edge of a tile of 512 tokens: shifts, the taps of TC and of the input convolution, keys and values. */
+static void tiles_join(void **state) {
+    (void)state;
+    static const char *const names[] = {"scalar-kvshift", "tc-ec-sharded"};
+    static const char *const crossing[] = {"0.attn.c_k", "0.attn.c_v.linear", "0.compress.", "input_embed", "0.ln_1"};
+    ds_random random = ds_random_init(34);
+    print_message("seed 34\n");
+    for (size_t i = 0; i < 2; i++) {
+        forward_case c = forward_case_open(names[i], DS_F64, 1, 530);
+        ds_gradient *gradient = open_gradient(&c, false, 0);
+        (void)mean_loss(gradient, &c, NULL, NULL);
+        for (size_t p = 0; p < ds_model_parameters(c.model); p++) {
+            const ds_parameter *parameter = ds_model_parameter(c.model, p);
+            for (size_t k = 0; k < sizeof crossing / sizeof crossing[0]; k++)
+                if (strstr(parameter->name, crossing[k]) != NULL)
+                    expect_parameter_slopes(&c, NULL, parameter, ds_gradient_parameter(gradient, p), &random);
+        }
+        ds_gradient_free(&gradient);
+        forward_case_close(&c);
+    }
+}
+
 /* A window of one token is not shifted and attends to itself. */
 static void one_token_agrees_with_differences(void **state) {
     (void)state;
@@ -328,6 +350,23 @@ static void *copy_parameters(const ds_gradient *gradient, const forward_case *c,
         at += size;
     }
     return all;
+}
+
+/* The losses are those of the forward pass, bit for bit. */
+static void losses_are_the_forward_pass(void **state) {
+    (void)state;
+    for (size_t i = 0; i < forward_model_count; i++) {
+        for (size_t precision = 0; precision < 2; precision++) {
+            forward_case c = forward_case_open(forward_models[i], precision == 0 ? DS_F32 : DS_F64, 2, 13);
+            ds_gradient *gradient = open_gradient(&c, false, 0);
+            double found[2 * 13], expected[2 * 13];
+            expect_ok(ds_backward(gradient, &c.batch, NULL, 1, NULL, found));
+            expect_ok(ds_forward(c.workspace, c.model, &c.batch, NULL, NULL, expected));
+            assert_memory_equal(found, expected, sizeof found);
+            ds_gradient_free(&gradient);
+            forward_case_close(&c);
+        }
+    }
 }
 
 /* Threads, and how much of the tape is kept, change no bit. */
@@ -516,9 +555,11 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_gradients),
         cmocka_unit_test(parameters_agree_with_differences),
+        cmocka_unit_test(tiles_join),
         cmocka_unit_test(one_token_agrees_with_differences),
         cmocka_unit_test(forced_gates_agree_with_differences),
         cmocka_unit_test(states_agree_with_differences),
+        cmocka_unit_test(losses_are_the_forward_pass),
         cmocka_unit_test(threads_and_memory_change_nothing),
         cmocka_unit_test(float_follows_double),
         cmocka_unit_test(batches_accumulate),

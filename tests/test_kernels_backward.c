@@ -1,0 +1,188 @@
+/* Every backward kernel against central differences of its forward kernel, and float against double. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "deltascope/num.h"
+
+#include "support.h"
+
+/* ROWS tokens of CHANNELS planes of WIDTH features; HEADS heads; KERNEL taps. */
+enum { ROWS = 6, WIDTH = 40, HEADS = 5, CHANNELS = 3, KERNEL = 4, FIXED = 1024 };
+enum kernel {
+    SILU,
+    RELU,
+    ELU1,
+    SWIGLU,
+    RMSNORM,
+    ROPE,
+    SHIFT,
+    SOFTMAX,
+    EMBED,
+    COMPRESS_CC,
+    COMPRESS_TC,
+    DIRECTION,
+    KERNELS,
+};
+typedef struct kernel_case {
+    const char *name;
+    enum kernel kernel;
+    size_t inputs, outputs;
+} kernel_case;
+
+static const kernel_case cases[] = {
+    {"silu", SILU, 200, 200},
+    {"relu", RELU, 200, 200},
+    {"elu1", ELU1, 200, 200},
+    {"swiglu", SWIGLU, 400, 200},
+    {"rmsnorm", RMSNORM, ROWS *WIDTH, ROWS *WIDTH},
+    {"rope", ROPE, ROWS *WIDTH, ROWS *WIDTH},
+    {"shift", SHIFT, ROWS *(WIDTH + HEADS), ROWS *WIDTH},
+    {"softmax", SOFTMAX, ROWS *ROWS, ROWS *ROWS},
+    {"embed", EMBED, ROWS *WIDTH, ROWS *CHANNELS *WIDTH},
+    {"compress_cc", COMPRESS_CC, ROWS *CHANNELS *WIDTH, ROWS *WIDTH},
+    {"compress_tc", COMPRESS_TC, ROWS *CHANNELS *WIDTH, ROWS *WIDTH},
+    {"direction", DIRECTION, WIDTH, WIDTH},
+};
+
+static ds_random source;
+static double fixed[FIXED]; /* weights, taps, cosines: whatever a kernel reads besides its input */
+
+/* Numbers that are floats, so that both precisions see the same; none nearer to a relu's kink than the steps below. */
+static double *noise(size_t count) {
+    double *x = malloc(count * sizeof *x);
+    assert_non_null(x);
+    for (size_t i = 0; i < count; i++) {
+        do x[i] = (double)(float)ds_random_normal(&source);
+        while (fabs(x[i]) < 0.01);
+    }
+    return x;
+}
+
+#define REAL float
+#define REAL_NAME(name) name##_f32
+#define UNIT 0x1p-24
+#include "kernels_backward.inc"
+#undef REAL
+#undef REAL_NAME
+#undef UNIT
+
+#define REAL double
+#define REAL_NAME(name) name##_f64
+#define UNIT 0x1p-53
+#include "kernels_backward.inc"
+
+static void run_forward(double *y, const kernel_case *c, const double *x) {
+    double scratch[ROWS];
+    switch (c->kernel) {
+    case SILU:
+        ds_silu_forward_f64(y, x, c->inputs);
+        break;
+    case RELU:
+        ds_relu_forward_f64(y, x, c->inputs);
+        break;
+    case ELU1:
+        ds_elu1_forward_f64(y, x, c->inputs);
+        break;
+    case SWIGLU:
+        ds_swiglu_forward_f64(y, x, x + c->outputs, c->outputs);
+        break;
+    case RMSNORM:
+        ds_rmsnorm_forward_f64(y, NULL, x, fixed, ROWS, WIDTH, 1e-5);
+        break;
+    case ROPE:
+        memcpy(y, x, c->inputs * sizeof *y);
+        ds_rope_forward_f64(y, fixed, fixed + FIXED / 2, ROWS, HEADS, WIDTH / HEADS, 4);
+        break;
+    case SHIFT:
+        memcpy(y, x, c->outputs * sizeof *y);
+        ds_shift_forward_f64(y, NULL, x + c->outputs, ROWS, HEADS, WIDTH / HEADS);
+        break;
+    case SOFTMAX:
+        memcpy(y, x, c->inputs * sizeof *y);
+        ds_softmax_causal_forward_f64(y, scratch, ROWS, ROWS, ROWS, 0, 0.7);
+        ds_scale_rows_f64(y, ROWS, scratch, ROWS, ROWS);
+        break;
+    case EMBED: {
+        const uint32_t tokens[ROWS] = {0, 1, 2, 3, 4, 5}; /* x is the table, each row used once */
+        ds_embed_forward_f64(y, x, fixed, tokens, 0, ROWS, WIDTH, CHANNELS, KERNEL);
+        break;
+    }
+    case COMPRESS_CC:
+        ds_compress_cc_forward_f64(y, x, fixed, ROWS, WIDTH, CHANNELS);
+        break;
+    case COMPRESS_TC:
+        ds_compress_tc_forward_f64(y, x, fixed, fixed + FIXED / 2, 0, ROWS, WIDTH, CHANNELS, KERNEL);
+        break;
+    case DIRECTION:
+        (void)ds_direction_forward_f64(y, x, WIDTH, 0.5);
+        break;
+    case KERNELS:
+        break;
+    }
+}
+
+static double dot(const double *x, const double *y, size_t count) {
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) sum += x[i] * y[i];
+    return sum;
+}
+
+/* <dy, f'(x) v> by Richardson's extrapolated differences equals <backward(dy), v>. Truncation h^4, cancellation 2^-52 / h. */
+static void backward_is_the_adjoint_of_the_derivative(void **state) {
+    (void)state;
+    const double h = 1e-3, tolerance = 1e-9;
+    const double steps[] = {h / 2, -h / 2, h, -h}, factors[] = {4 / (3 * h), -4 / (3 * h), -1 / (6 * h), 1 / (6 * h)};
+    for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
+        const kernel_case *c = &cases[k];
+        double *x = noise(c->inputs), *v = noise(c->inputs), *dy = noise(c->outputs), *moved = malloc(c->inputs * sizeof *x);
+        double *y = malloc(c->outputs * sizeof *y), *dx = malloc(c->inputs * sizeof *dx), left = 0;
+        assert_true(moved != NULL && y != NULL && dx != NULL);
+        for (size_t s = 0; s < 4; s++) {
+            for (size_t i = 0; i < c->inputs; i++) moved[i] = x[i] + steps[s] * v[i];
+            run_forward(y, c, moved);
+            left += factors[s] * dot(dy, y, c->outputs);
+        }
+        run_backward_f64(dx, c, x, dy);
+        double right = dot(dx, v, c->inputs), scale = sqrt(dot(dx, dx, c->inputs) * dot(v, v, c->inputs));
+        if (!(fabs(left - right) <= tolerance * scale)) print_error("%s:\n", c->name);
+        expect_close(left, right, tolerance * scale);
+        free(x), free(v), free(dy), free(moved), free(y), free(dx);
+    }
+}
+
+static void float_follows_double(void **state) {
+    (void)state;
+    for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
+        const kernel_case *c = &cases[k];
+        double *x = noise(c->inputs), *dy = noise(c->outputs), *narrow = malloc(c->inputs * sizeof *x), error = 0;
+        double *wide = malloc(c->inputs * sizeof *wide);
+        assert_true(narrow != NULL && wide != NULL);
+        run_backward_f32(narrow, c, x, dy);
+        run_backward_f64(wide, c, x, dy);
+        for (size_t i = 0; i < c->inputs; i++) error += (narrow[i] - wide[i]) * (narrow[i] - wide[i]);
+        /* a dozen roundings of terms no larger than a few times the result, by norm */
+        if (!(sqrt(error) <= 32 * 0x1p-24 * sqrt(dot(wide, wide, c->inputs)))) print_error("%s:\n", c->name);
+        expect_close(sqrt(error), 0, 32 * 0x1p-24 * sqrt(dot(wide, wide, c->inputs)));
+        free(x), free(dy), free(narrow), free(wide);
+    }
+}
+
+static int seed_source(void **state) {
+    (void)state;
+    const uint64_t seed = 20260118;
+    source = ds_random_init(seed);
+    for (size_t i = 0; i < FIXED; i++) fixed[i] = (double)(float)ds_random_normal(&source);
+    print_message("seed %llu\n", (unsigned long long)seed);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(backward_is_the_adjoint_of_the_derivative),
+        cmocka_unit_test(float_follows_double),
+        cmocka_unit_test(accumulating_products_f32),
+        cmocka_unit_test(accumulating_products_f64),
+    };
+    return cmocka_run_group_tests(tests, seed_source, NULL);
+}
