@@ -1,4 +1,4 @@
-/* stats: sums, summaries, quantiles, histograms, correlation, paired bootstrap. The only room that uses GSL.
+/* stats: sums, summaries, quantiles, histograms, correlation, power-law tails, paired bootstrap. The only room that uses GSL.
  *
  * Everything here is deterministic: the same values in the same order give the same bits, whatever the number of threads. */
 #ifndef DELTASCOPE_STATS_H
@@ -129,6 +129,26 @@ typedef struct ds_correlation {
 ds_status ds_pearson(ds_correlation *out, const double *x, const double *y, size_t n) DS_MUST_CHECK;
 /* Of midranks; standard error of z sqrt((1 + r^2/2) / (n - 3)) (Bonett and Wright 2000). */
 ds_status ds_spearman(ds_correlation *out, const double *x, const double *y, size_t n) DS_MUST_CHECK;
+
+/* ---- power-law tails ------------------------------------------------------------------------------------------------ */
+
+/* The density x^-alpha for x >= xmin, fitted to the upper tail of some positive values (Clauset, Shalizi and Newman 2009). All
+ * NaN and tail 0 when there are too few values. */
+typedef struct ds_power_law {
+    double alpha, alpha_stderr; /* maximum likelihood: 1 + n / sum ln(x_i / xmin); (alpha - 1) / sqrt(n) */
+    double xmin;                /* the value whose tail has the smallest distance */
+    double ks;                  /* Kolmogorov-Smirnov distance between the tail and the fit */
+    size_t tail;                /* n: values >= xmin */
+} ds_power_law;
+
+/* Of values[count], unchanged; those not above 0 are left out. Only tails of at least `least` (> 1) values are considered. NaN
+ * or infinity is DS_ERR_INPUT naming its index. O(count^2). */
+ds_status ds_power_law_fit(ds_power_law *out, const double *values, size_t count, size_t least) DS_MUST_CHECK;
+/* Whether the tail's distance is larger than chance makes it at the 5% level: ln(x/xmin) is exponential with an estimated mean,
+ * (D - 0.2/n)(sqrt n + 0.26 + 0.5/sqrt n) > critical, 1.094 (Stephens 1974). As xmin was searched for, this rejects too rarely.
+ * True when nothing was fitted. */
+#define DS_POWER_LAW_CRITICAL 1.094
+bool ds_power_law_rejected(const ds_power_law *fit, double critical);
 
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_stats_libraries(ds_text *text) DS_MUST_CHECK;

@@ -1,0 +1,132 @@
+/* Power-law fits: exponents recovered within their stated error, against a direct search, and refusals. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "deltascope/stats.h"
+#include "support.h"
+
+enum { N = 1500 };
+
+/* P(X > x) = x^(1 - alpha) for x >= 1. */
+static void draw(double *x, size_t n, double alpha, ds_random *random) {
+    for (size_t i = 0; i < n; i++) x[i] = pow(1 - ds_random_uniform(random), -1 / (alpha - 1));
+}
+
+static void test_quantiles_of_a_power_law(void **state) {
+    (void)state;
+    static const double alphas[] = {1.6, 2.5, 3.7, 6};
+    double x[N];
+    for (size_t a = 0; a < 4; a++) {
+        ds_power_law fit;
+        for (size_t i = 0; i < N; i++) x[i] = 3.5 * pow(((double)i + 0.5) / N, -1 / (alphas[a] - 1));
+        expect_ok(ds_power_law_fit(&fit, x, N, 10));
+        expect_close(fit.alpha, alphas[a], fit.alpha_stderr);
+        expect_close(fit.alpha_stderr, (fit.alpha - 1) / sqrt((double)fit.tail), 0);
+        assert_true(fit.ks < 0.05 && fit.tail > N / 10);
+        assert_false(ds_power_law_rejected(&fit, DS_POWER_LAW_CRITICAL));
+    }
+}
+
+/* Over many samples the error is distributed as the standard error says; the search for xmin adds some spread. */
+static void test_the_standard_error_is_honest(void **state) {
+    (void)state;
+    ds_random random = ds_random_init(31);
+    const int trials = 100;
+    int within = 0;
+    for (int t = 0; t < trials; t++) {
+        double x[N];
+        ds_power_law fit;
+        draw(x, N, 2.8, &random);
+        expect_ok(ds_power_law_fit(&fit, x, N, 10));
+        double z = fabs(fit.alpha - 2.8) / fit.alpha_stderr;
+        assert_true(z < 6);
+        within += z < 1;
+    }
+    if (!(within >= 40 && within <= 90)) fail_msg("%d of %d within one standard error", within, trials);
+}
+
+static void test_against_a_direct_search(void **state) {
+    (void)state;
+    ds_random random = ds_random_init(32);
+    for (int trial = 0; trial < 40; trial++) {
+        enum { n = 60, least = 5 };
+        double x[n], best = INFINITY, alpha = 0, xmin = 0;
+        ds_power_law fit;
+        for (size_t i = 0; i < n; i++) x[i] = exp(ds_random_normal(&random));
+        for (size_t candidate = 0; candidate < n; candidate++) {
+            double sum = 0, count = 0, ks = 0;
+            for (size_t i = 0; i < n; i++) {
+                if (x[i] < x[candidate]) continue;
+                sum += log(x[i] / x[candidate]);
+                count++;
+            }
+            if (count < least) continue;
+            double power = 1 + count / sum;
+            for (size_t i = 0; i < n; i++) { /* both sides of the step at x_i */
+                if (x[i] < x[candidate]) continue;
+                double below = 0, upto = 0, model = 1 - pow(x[i] / x[candidate], 1 - power);
+                for (size_t j = 0; j < n; j++) {
+                    below += x[j] >= x[candidate] && x[j] < x[i];
+                    upto += x[j] >= x[candidate] && x[j] <= x[i];
+                }
+                ks = fmax(ks, fmax(fabs(model - below / count), fabs(upto / count - model)));
+            }
+            if (ks >= best) continue;
+            best = ks;
+            alpha = power;
+            xmin = x[candidate];
+        }
+        expect_ok(ds_power_law_fit(&fit, x, n, least));
+        expect_close(fit.ks, best, 256 * 0x1p-53);
+        expect_close(fit.alpha, alpha, 256 * n * 0x1p-53 * alpha);
+        expect_close(fit.xmin, xmin, 8 * 0x1p-53 * xmin);
+    }
+}
+
+/* With the whole sample as the tail, an exponential law is no power law and a power law is one. */
+static void test_rejection(void **state) {
+    (void)state;
+    ds_random random = ds_random_init(33);
+    int rejected = 0;
+    const int trials = 200;
+    double x[N];
+    ds_power_law fit;
+    for (size_t i = 0; i < N; i++) x[i] = 1 - log(1 - ds_random_uniform(&random));
+    expect_ok(ds_power_law_fit(&fit, x, N, N));
+    assert_int_equal(fit.tail, N);
+    assert_true(ds_power_law_rejected(&fit, DS_POWER_LAW_CRITICAL));
+    for (int t = 0; t < trials; t++) {
+        draw(x, N, 2.2, &random);
+        expect_ok(ds_power_law_fit(&fit, x, N, N));
+        rejected += ds_power_law_rejected(&fit, DS_POWER_LAW_CRITICAL);
+    }
+    if (!(rejected >= 1 && rejected <= 24)) fail_msg("%d of %d rejected at the 5%% level", rejected, trials);
+}
+
+static void test_corners(void **state) {
+    (void)state;
+    ds_power_law fit;
+    const double few[3] = {1, 2, 4}, equal[12] = {3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3}, negative[4] = {-1, 0, 2, 3};
+    expect_ok(ds_power_law_fit(&fit, NULL, 0, 10));
+    assert_true(isnan(fit.alpha) && fit.tail == 0 && ds_power_law_rejected(&fit, DS_POWER_LAW_CRITICAL));
+    expect_ok(ds_power_law_fit(&fit, few, 3, 10));
+    assert_true(isnan(fit.ks) && isnan(fit.xmin));
+    expect_ok(ds_power_law_fit(&fit, equal, 12, 10));
+    assert_int_equal(fit.tail, 0);
+    expect_ok(ds_power_law_fit(&fit, negative, 4, 2)); /* 2 and 3 are left */
+    assert_int_equal(fit.tail, 2);
+    expect_close(fit.alpha, 1 + 2 / log(1.5), 64 * 0x1p-53);
+    expect_failure(ds_power_law_fit(&fit, (const double[]){1, NAN}, 2, 2), DS_ERR_INPUT, "value 1");
+    expect_failure(ds_power_law_fit(&fit, (const double[]){INFINITY}, 1, 2), DS_ERR_INPUT, "value 0");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quantiles_of_a_power_law),
+        cmocka_unit_test(test_the_standard_error_is_honest),
+        cmocka_unit_test(test_against_a_direct_search),
+        cmocka_unit_test(test_rejection),
+        cmocka_unit_test(test_corners),
+    };
+    return cmocka_run_group_tests_name("tail", tests, NULL, NULL);
+}
