@@ -1,0 +1,101 @@
+/* Singular values of the full Jacobian across depth against the dense matrix, on every variant. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../analysis/end_to_end.h"
+#include "support.h"
+#include "toy.h"
+
+enum { LENGTH = 3, COUNT = 6 };
+
+typedef struct window {
+    ds_model *model;
+    ds_gradient *gradient;
+    ds_workspace *workspace;
+    uint32_t tokens[LENGTH], targets[LENGTH];
+    ds_batch batch;
+    size_t size, sublayers;
+} window;
+
+static void open_window(window *w, const char *variant) {
+    ds_spec spec = toy_spec(variant);
+    expect_ok(ds_model_random(&w->model, &spec, DS_F64, 77));
+    expect_ok(ds_gradient_new(&w->gradient, w->model, 1, LENGTH, &(ds_gradient_options){.memory = 0}));
+    expect_ok(ds_workspace_new(&w->workspace, w->model, 1, LENGTH));
+    for (uint32_t t = 0; t < LENGTH; t++) {
+        w->tokens[t] = (3 * t + 1) % 11;
+        w->targets[t] = (3 * t + 4) % 11;
+    }
+    w->batch = (ds_batch){w->tokens, w->targets, 1, LENGTH};
+    w->size = LENGTH * spec.value_channels * spec.hidden;
+    w->sublayers = ds_spec_sublayers(&spec);
+}
+
+static void close_window(window *w) {
+    ds_workspace_free(&w->workspace);
+    ds_gradient_free(&w->gradient);
+    ds_model_free(&w->model);
+}
+
+/* values (size) ascending: of the matrix whose columns are J e_i. */
+static void solve_densely(double *values, window *w, size_t last) {
+    size_t n = w->size;
+    double *matrix = ds_calloc(n * n, sizeof *matrix), *column = ds_calloc(n, sizeof *column);
+    ds_svd *svd = NULL;
+    assert_true(matrix != NULL && column != NULL);
+    expect_ok(ds_svd_new(&svd, n, n));
+    expect_ok(ds_embed(w->workspace, w->model, &w->batch, column));
+    expect_ok(ds_linearise(w->gradient, &w->batch, column, 0, last, NULL));
+    for (size_t i = 0; i < n; i++) {
+        memset(column, 0, n * sizeof *column);
+        column[i] = 1;
+        expect_ok(ds_tangent(w->gradient, column));
+        for (size_t row = 0; row < n; row++) matrix[row * n + i] = column[row];
+    }
+    expect_ok(ds_singular_values_approx(values, matrix, n, n, svd));
+    ds_svd_free(&svd);
+    free(matrix);
+    free(column);
+}
+
+static void compare(window *w, size_t last) {
+    double exact[LENGTH * 3 * 10], weights = 0;
+    ds_lanczos found;
+    assert_true(w->size <= sizeof exact / sizeof exact[0]);
+    solve_densely(exact, w, last);
+    double largest = exact[w->size - 1];
+    /* sublayers of about 10 roundings each, over a vector of `size` elements */
+    double tolerance = 64 * sqrt(10.0 * (double)last) * (double)w->size * 0x1p-53 * largest;
+    expect_ok(ds_jacobian_singular_values(&found, w->gradient, w->workspace, w->model, &w->batch, last,
+                                          &(ds_lanczos_options){w->size, w->size, 0, 3}));
+    assert_int_equal(found.count, w->size);
+    for (size_t i = 0; i < w->size; i++) {
+        expect_close(found.values[i], exact[w->size - 1 - i], tolerance);
+        expect_close(found.residuals[i], 0, tolerance);
+        weights += found.weights[i];
+    }
+    expect_close(weights, 1, 64 * (double)w->size * 0x1p-53);
+    ds_lanczos_release(&found);
+    expect_ok(ds_jacobian_singular_values(&found, w->gradient, w->workspace, w->model, &w->batch, last,
+                                          &(ds_lanczos_options){COUNT, 64, 0x1p-30, 3}));
+    assert_int_equal(found.converged, COUNT);
+    for (size_t i = 0; i < COUNT; i++) expect_close(found.values[i], exact[w->size - 1 - i], found.residuals[i] + tolerance);
+    ds_lanczos_release(&found);
+}
+
+static void test_against_the_dense_decomposition(void **state) {
+    (void)state;
+    static const char *const variants[] = {"additive", "ddl-scalar", "ddl-tc", "ddl-tc-ec", "ddl-cc", "ddl-cc-ec"};
+    for (size_t v = 0; v < sizeof variants / sizeof variants[0]; v++) {
+        window w = {0};
+        open_window(&w, variants[v]);
+        for (size_t last = 1; last <= w.sublayers; last += w.sublayers - 1) compare(&w, last);
+        close_window(&w);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_the_dense_decomposition)};
+    return cmocka_run_group_tests_name("end_to_end", tests, NULL, NULL);
+}
