@@ -4,12 +4,14 @@
 #include <string.h>
 
 #include "alignment.h"
+#include "end_to_end.h"
 #include "study.h"
+#include "weights.h"
 
 typedef struct spectrum_options {
     const char *positions, *depths, *window, *null;
-    bool certify;
-    ds_count samples;
+    bool certify, weights, by_depth;
+    ds_count end_to_end, count, steps, samples;
     double regime_tol;
 } spectrum_options;
 
@@ -23,12 +25,25 @@ static const ds_option options[] = {
      DS_OPTION_FLAG, offsetof(spectrum_options, certify), 0},
     {"null", DS_NULL_WORDS, "the same statistics for a null model, beside the learned ones", DS_OPTION_CHOICE,
      offsetof(spectrum_options, null), 0},
+    {"weights", NULL, "singular values, power-law tails and Marchenko-Pastur edges of every weight matrix", DS_OPTION_FLAG,
+     offsetof(spectrum_options, weights), 0},
+    {"end-to-end", "S", "largest singular values of the full Jacobian dX_S/dX_0 over the whole window S", DS_OPTION_COUNT,
+     offsetof(spectrum_options, end_to_end), 0},
+    {"count", "N", "how many of them (8)", DS_OPTION_COUNT, offsetof(spectrum_options, count), 1},
+    {"steps", "N", "most steps of the iteration that finds them (64)", DS_OPTION_COUNT, offsetof(spectrum_options, steps), 1},
+    {"by-depth", NULL, "with --end-to-end: the largest one at every prefix depth, full beside frozen", DS_OPTION_FLAG,
+     offsetof(spectrum_options, by_depth), 0},
     {"samples", "N", "single operators solved densely and held against theory (16)", DS_OPTION_COUNT,
      offsetof(spectrum_options, samples), 1},
     {"regime-tol", "X", "how near 0, 1 and 2 a gate counts as identity, projection, reflection (0.1)", DS_OPTION_REAL,
      offsetof(spectrum_options, regime_tol), 0},
 };
-static const spectrum_options defaults = {.positions = "last", .depths = "every", .samples = {16, false}, .regime_tol = 0.1};
+static const spectrum_options defaults = {.positions = "last",
+                                          .depths = "every",
+                                          .count = {8, false},
+                                          .steps = {64, false},
+                                          .samples = {16, false},
+                                          .regime_tol = 0.1};
 
 typedef struct spectrum_result {
     size_t first, last; /* sublayers first .. last-1 */
@@ -37,9 +52,12 @@ typedef struct spectrum_result {
     ds_journal *journal; /* with --positions all and --out */
     json_t *chosen;      /* the options */
     ds_study learned, null;
-    ds_operator_check operators;
+    ds_operator_check check;
     ds_alignment alignment;
     json_t *sweep;
+    bool operators; /* there are operators and data to take them from: all of the above was measured */
+    ds_weight_survey weights;
+    ds_end_to_end end_to_end;
 } spectrum_result;
 
 static void release(spectrum_result *result) {
@@ -47,6 +65,8 @@ static void release(spectrum_result *result) {
     ds_study_release(&result->null);
     ds_alignment_release(&result->alignment);
     ds_position_list_release(&result->positions);
+    ds_weight_survey_release(&result->weights);
+    ds_end_to_end_release(&result->end_to_end);
     json_decref(result->sweep);
     json_decref(result->chosen);
     ds_journal_close(&result->journal);
@@ -77,6 +97,10 @@ static ds_status make_options(json_t **chosen, const ds_session *session, const 
     ds_json_put_text(&b, "window", own->window);
     ds_json_put_bool(&b, "certify", own->certify);
     ds_json_put_text(&b, "null", own->null);
+    ds_json_put_bool(&b, "weights", own->weights);
+    if (own->end_to_end.given) ds_json_put_count(&b, "end_to_end", own->end_to_end.value);
+    ds_json_put_count(&b, "count", own->count.value);
+    ds_json_put_count(&b, "steps", own->steps.value);
     ds_json_put_count(&b, "samples", own->samples.value);
     ds_json_put_real(&b, "regime_tol", own->regime_tol);
     ds_json_put_count(&b, "seed", session->invocation->common.seed.value);
@@ -84,21 +108,20 @@ static ds_status make_options(json_t **chosen, const ds_session *session, const 
     return ds_json_finish(chosen, &b);
 }
 
-static ds_status measure(spectrum_result *result, ds_session *session, const spectrum_options *own) {
+static ds_status measure_operators(spectrum_result *result, ds_session *session, const spectrum_options *own) {
     ds_status status = DS_OK;
     uint64_t seed = session->invocation->common.seed.value;
     ds_null kind = ds_null_of(own->null);
     ds_direction_source learned = {0}, null = {0};
     DS_TRY(parse_window(result, own->window, ds_spec_sublayers(&session->spec)));
     DS_TRY(ds_position_list_parse(&result->positions, own->positions, session->sequences, session->length));
-    DS_TRY(make_options(&result->chosen, session, own));
     if (result->positions.all) DS_TRY(ds_session_journal(&result->journal, session, result->chosen));
     result->study_options =
         (ds_study_options){&result->positions, strcmp(own->depths, "every") == 0, own->certify, seed, result->journal};
     DS_TRY(ds_direction_source_init(&learned, session, result->first, result->last, DS_NULL_NONE, seed));
     DS_TRY(ds_study_run(&result->learned, &learned, &result->study_options));
     const ds_directions *sample = &result->learned.sample;
-    DS_TRY(ds_operator_check_run(&result->operators, sample, own->samples.value, seed));
+    DS_TRY(ds_operator_check_run(&result->check, sample, own->samples.value, seed));
     DS_TRY(ds_sweep_json(&result->sweep, sample->k, session->spec.residual_mult, session->spec.hidden, own->regime_tol));
     DS_TRY(ds_alignment_run(&result->alignment, sample, session->model, result->first, seed));
     if (kind == DS_NULL_NONE) goto done;
@@ -110,33 +133,47 @@ done:
     return status;
 }
 
-static void put_operator(ds_json_builder *b, const ds_operator_check *check) {
-    ds_json_begin_object(b, "operator");
-    ds_json_put_count(b, "samples", check->samples);
-    ds_json_put_real(b, "max_eigenvalue_error", check->max_eigenvalue_error);
-    ds_json_put_real(b, "max_determinant_error", check->max_determinant_error);
-    ds_json_put_real(b, "max_orthogonality_error", check->max_orthogonality_error);
-    ds_json_put_real(b, "tolerance", check->tolerance);
+static ds_status measure(spectrum_result *result, ds_session *session, const spectrum_options *own) {
+    ds_status status = DS_OK;
+    uint64_t seed = session->invocation->common.seed.value;
+    if (result->operators) DS_TRY(measure_operators(result, session, own));
+    if (own->weights) DS_TRY(ds_weight_survey_run(&result->weights, session->model, seed));
+    if (own->end_to_end.given)
+        DS_TRY(ds_end_to_end_run(&result->end_to_end, session,
+                                 &(ds_end_to_end_options){.sequence = own->end_to_end.value,
+                                                          .count = own->count.value,
+                                                          .steps = own->steps.value,
+                                                          .by_depth = own->by_depth,
+                                                          .seed = seed}));
+done:
+    return status;
+}
+
+static ds_status put_operators(ds_json_builder *b, spectrum_result *result, const spectrum_options *own) {
+    ds_status status = DS_OK;
+    ds_json_put_counts(b, "window", (const uint64_t[]){result->first, result->last - 1}, 2);
+    ds_operator_check_put(b, &result->check);
+    ds_json_put(b, "sweep", json_incref(result->sweep));
+    DS_TRY(ds_study_put(b, &result->learned));
+    ds_alignment_put(b, &result->alignment);
     ds_json_end(b);
+    if (own->null == NULL) goto done;
+    ds_json_begin_object(b, "null");
+    ds_json_put_text(b, "kind", own->null);
+    DS_TRY(ds_study_put(b, &result->null));
+    ds_json_end(b);
+    ds_json_end(b);
+done:
+    return status;
 }
 
 static ds_status make_results(json_t **results, spectrum_result *result, const spectrum_options *own) {
     ds_status status = DS_OK;
     ds_json_builder b = {0};
     ds_json_begin_object(&b, NULL);
-    ds_json_put_counts(&b, "window", (const uint64_t[]){result->first, result->last - 1}, 2);
-    put_operator(&b, &result->operators);
-    ds_json_put(&b, "sweep", json_incref(result->sweep));
-    DS_TRY(ds_study_put(&b, &result->learned));
-    ds_alignment_put(&b, &result->alignment);
-    ds_json_end(&b);
-    if (own->null != NULL) {
-        ds_json_begin_object(&b, "null");
-        ds_json_put_text(&b, "kind", own->null);
-        DS_TRY(ds_study_put(&b, &result->null));
-        ds_json_end(&b);
-        ds_json_end(&b);
-    }
+    if (result->operators) DS_TRY(put_operators(&b, result, own));
+    if (own->weights) ds_weight_survey_put(&b, &result->weights);
+    if (own->end_to_end.given) ds_end_to_end_put(&b, &result->end_to_end);
     ds_json_end(&b);
     DS_TRY(ds_json_finish(results, &b));
 done:
@@ -144,32 +181,61 @@ done:
     return status;
 }
 
+enum { MOST_TABLES = 6 };
+
+static ds_status make_tables(ds_table **tables, size_t *count, spectrum_result *result, const spectrum_options *own) {
+    ds_status status = DS_OK;
+    if (result->operators) {
+        DS_TRY(ds_study_table(&tables[(*count)++], &result->learned, NULL));
+        DS_TRY(ds_study_directions_table(&tables[(*count)++], &result->learned));
+        if (own->null != NULL) DS_TRY(ds_study_table(&tables[(*count)++], &result->null, own->null));
+    }
+    if (own->weights) DS_TRY(ds_weight_survey_table(&tables[(*count)++], &result->weights));
+    if (own->end_to_end.given) DS_TRY(ds_end_to_end_table(&tables[(*count)++], &result->end_to_end));
+    if (result->end_to_end.depths > 0) DS_TRY(ds_depth_norm_table(&tables[(*count)++], &result->end_to_end));
+done:
+    return status;
+}
+
 static ds_status publish(const ds_session *session, spectrum_result *result, const spectrum_options *own) {
     ds_status status = DS_OK;
     json_t *results = NULL, *envelope = NULL;
-    ds_table *tables[3] = {NULL};
+    ds_table *tables[MOST_TABLES] = {NULL};
     size_t count = 0;
-    DS_TRY(ds_study_table(&tables[count++], &result->learned));
-    DS_TRY(ds_study_directions_table(&tables[count++], &result->learned));
-    if (own->null != NULL) DS_TRY(ds_study_table(&tables[count++], &result->null));
+    DS_TRY(make_tables(tables, &count, result, own));
     DS_TRY(make_results(&results, result, own));
     status = ds_session_envelope(&envelope, session, json_incref(result->chosen), results);
     results = NULL; /* taken over, also on failure */
     if (status != DS_OK) goto done;
     DS_TRY(ds_session_write(session, envelope, tables, count));
     if (session->invocation->common.quiet) goto done;
-    (void)printf("%zu operators against theory: eigenvalues within %.2g, determinants %.2g, orthogonality %.2g\n",
-                 result->operators.samples, result->operators.max_eigenvalue_error, result->operators.max_determinant_error,
-                 result->operators.max_orthogonality_error);
+    if (result->operators)
+        (void)printf("%zu operators against theory: eigenvalues within %.2g, determinants %.2g, orthogonality %.2g\n",
+                     result->check.samples, result->check.max_eigenvalue_error, result->check.max_determinant_error,
+                     result->check.max_orthogonality_error);
     for (size_t i = 0; i < count; i++) {
-        (void)printf(i == 2 ? "\nNull model: %s\n" : "\n", own->null);
+        (void)printf("\n");
         DS_TRY(ds_table_print(stdout, tables[i]));
     }
 done:
     json_decref(results);
     json_decref(envelope);
-    for (size_t i = 0; i < count; i++) ds_table_free(&tables[i]);
+    for (size_t i = 0; i < MOST_TABLES; i++) ds_table_free(&tables[i]);
     return status;
+}
+
+/* What can be measured of this checkpoint, with or without data. */
+static ds_status plan(spectrum_result *result, const ds_session *session, const spectrum_options *own) {
+    bool data = session->tokens != NULL;
+    result->operators = data && session->spec.delta;
+    if (!data && (own->end_to_end.given || !own->weights))
+        return ds_fail(DS_ERR_USAGE, "spectrum needs either --tokens FILE or --text FILE with --tokenizer PATH; without data "
+                                     "there is --weights alone");
+    if (!session->spec.delta && !own->weights && !own->end_to_end.given)
+        return ds_fail(DS_ERR_USAGE, "an additive checkpoint has no shortcut operator but the identity: --weights and "
+                                     "--end-to-end S are what there is to show");
+    if (own->by_depth && !own->end_to_end.given) return ds_fail(DS_ERR_USAGE, "--by-depth goes with --end-to-end S");
+    return DS_OK;
 }
 
 static ds_status run(const ds_invocation *invocation) {
@@ -178,11 +244,8 @@ static ds_status run(const ds_invocation *invocation) {
     ds_session session;
     spectrum_result result = {0};
     DS_TRY(ds_session_open(&session, invocation));
-    if (!session.spec.delta) {
-        status = ds_fail(DS_ERR_USAGE,
-                         "an additive checkpoint has no shortcut operator but the identity: there is no spectrum to show");
-        goto done;
-    }
+    DS_TRY(plan(&result, &session, own));
+    DS_TRY(make_options(&result.chosen, &session, own));
     DS_TRY(measure(&result, &session, own));
     DS_TRY(publish(&session, &result, own));
 done:
@@ -206,12 +269,16 @@ const ds_command ds_command_spectrum = {
         "with --certify, a proved radius; for all tokens their distributions at every prefix depth.\n"
         "Directions: coherence beside that of random ones, effective rank, what is left of a write at the end, later edits of "
         "the same direction, alignment with the strongest directions of the weights.\n"
+        "--weights looks at the weight matrices themselves and needs no data; --end-to-end at the full Jacobian across depth. "
+        "An additive checkpoint has these two only.\n"
         "With --positions all and --out, solved tokens are kept in DIR/spectrum.journal: an interrupted run goes on with "
         "--resume and ends with the bytes it would have had.",
     .examples = "  deltascope spectrum --tokens val.bin checkpoint/\n"
                 "  deltascope spectrum --tokens val.bin --positions 0:0,3:32 --certify checkpoint/\n"
+                "  deltascope spectrum --weights checkpoint/\n"
+                "  deltascope spectrum --tokens val.bin --end-to-end 0 --count 4 checkpoint/\n"
                 "  deltascope spectrum --tokens val.bin --positions all --null shuffled-gates --json s.json checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_RESUME,
+    .takes = DS_TAKES_MODEL | DS_TAKES_RESUME | DS_DATA_OPTIONAL,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

@@ -45,6 +45,7 @@ enum {
     DS_TAKES_LENGTH = 4,     /* --seq-len */
     DS_TAKES_RUN = 8,        /* --threads, --seed, --json, --out, --quiet */
     DS_TAKES_RESUME = 16,    /* --resume: the command keeps a journal under --out */
+    DS_DATA_OPTIONAL = 32,   /* beside DS_TAKES_DATA: some of the command's work needs no data */
     DS_TAKES_MODEL = DS_TAKES_CHECKPOINT | DS_TAKES_DATA | DS_TAKES_LENGTH | DS_TAKES_RUN,
 };
 

@@ -277,12 +277,11 @@ static double mean_of(ds_distribution *d, size_t s, ds_depth_quantity q) {
     return ds_summary_statistics(&d->depths[s * DS_DEPTH_QUANTITIES + q]).mean;
 }
 
-ds_status ds_distribution_table(ds_table **table, ds_distribution *d) {
+ds_status ds_distribution_table(ds_table **table, ds_distribution *d, const char *title) {
     ds_status status = DS_OK;
-    char title[96];
-    (void)snprintf(title, sizeof title, "Shortcut accumulated over depth, %llu tokens: means on the span of the directions",
-                   (unsigned long long)d->tokens);
-    DS_TRY(ds_table_new(table, title, columns, sizeof columns / sizeof columns[0]));
+    char whole[160];
+    (void)snprintf(whole, sizeof whole, "%s, %llu tokens: means on the span", title, (unsigned long long)d->tokens);
+    DS_TRY(ds_table_new(table, whole, columns, sizeof columns / sizeof columns[0]));
     for (size_t s = d->every_depth ? 0 : d->sublayers - 1; s < d->sublayers; s++) {
         ds_table_integer(*table, (int64_t)(s + 1));
         ds_table_real(*table, mean_of(d, s, DS_DEPTH_LOG_ABS_DET));

@@ -163,6 +163,8 @@ static ds_status check_invocation(const ds_command *command, const ds_invocation
     if (common->resume && common->out == NULL)
         return ds_fail(DS_ERR_USAGE, "--resume needs --out DIR, the folder of the run to go on with");
     if (!(command->takes & DS_TAKES_DATA)) return DS_OK;
+    bool none = common->tokens == NULL && common->text == NULL && common->tokenizer == NULL;
+    if (none && (command->takes & DS_DATA_OPTIONAL)) return DS_OK;
     if ((common->tokens == NULL) == (common->text == NULL))
         return ds_fail(DS_ERR_USAGE, "%s needs either --tokens FILE or --text FILE with --tokenizer PATH", command->name);
     if ((common->text == NULL) != (common->tokenizer == NULL))

@@ -57,14 +57,14 @@ done:
 ds_status ds_session_open(ds_session *session, const ds_invocation *invocation) {
     ds_status status = DS_OK;
     const ds_common *common = &invocation->common;
-    unsigned takes = invocation->command->takes;
+    bool data = (invocation->command->takes & DS_TAKES_DATA) && (common->tokens != NULL || common->text != NULL);
     *session = (ds_session){.invocation = invocation, .started = ds_seconds()};
     DS_TRY(ds_checkpoint_open(&session->checkpoint, invocation->operands[0], common->config));
     DS_TRY(ds_spec_detect(&session->spec, session->checkpoint));
     session->length = common->seq_len.given ? common->seq_len.value : session->spec.block_size;
-    if (takes & DS_TAKES_DATA) DS_TRY(open_data(session));
+    if (data) DS_TRY(open_data(session));
     DS_TRY(ds_model_load(&session->model, session->checkpoint, strcmp(common->precision, "double") == 0 ? DS_F64 : DS_F32));
-    if (takes & DS_TAKES_DATA) DS_TRY(make_buffers(session));
+    if (data) DS_TRY(make_buffers(session));
 done:
     if (status != DS_OK) ds_session_close(session);
     return status;

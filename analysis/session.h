@@ -16,7 +16,7 @@ typedef struct ds_session {
     const ds_invocation *invocation;
     ds_checkpoint *checkpoint;
     ds_model *model;
-    ds_tokens *tokens; /* NULL when the command takes no data */
+    ds_tokens *tokens; /* NULL when the command takes no data, or was given none */
     ds_tokenizer *tokenizer;
     ds_workspace *workspace;
     ds_spec spec;

@@ -59,6 +59,16 @@ done:
     return status;
 }
 
+void ds_operator_check_put(ds_json_builder *b, const ds_operator_check *check) {
+    ds_json_begin_object(b, "operator");
+    ds_json_put_count(b, "samples", check->samples);
+    ds_json_put_real(b, "max_eigenvalue_error", check->max_eigenvalue_error);
+    ds_json_put_real(b, "max_determinant_error", check->max_determinant_error);
+    ds_json_put_real(b, "max_orthogonality_error", check->max_orthogonality_error);
+    ds_json_put_real(b, "tolerance", check->tolerance);
+    ds_json_end(b);
+}
+
 typedef struct sweep_task {
     const double *k;
     double residual_mult;

@@ -15,6 +15,7 @@ typedef struct ds_operator_check {
 } ds_operator_check;
 ds_status ds_operator_check_run(ds_operator_check *out, const ds_directions *directions, size_t samples,
                                 uint64_t seed) DS_MUST_CHECK;
+void ds_operator_check_put(ds_json_builder *b, const ds_operator_check *check); /* the key "operator" of an open object */
 /* LAPACK's symmetric eigenvalues of an operator of norm at most 1 (b in [0,2]) err by at most p(d) u, p(d) modest (Anderson et
  * al., LAPACK Users' Guide, 4.7, where p(d) = d is already generous); building A and forming A^T A adds d u each. */
 double ds_operator_tolerance(size_t hidden);

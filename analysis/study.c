@@ -170,11 +170,14 @@ static const ds_column columns[] = {
     {"invertible", NULL, NULL, DS_COLUMN_TEXT, 0},
 };
 
-ds_status ds_study_table(ds_table **table, ds_study *study) {
+ds_status ds_study_table(ds_table **table, ds_study *study, const char *null) {
     ds_status status = DS_OK;
-    if (study->options->positions->all) return ds_distribution_table(table, &study->distribution);
+    char title[96];
+    (void)snprintf(title, sizeof title, "Shortcut accumulated over depth%s%s",
+                   null == NULL ? "" : ", null model: ", null == NULL ? "" : null);
+    if (study->options->positions->all) return ds_distribution_table(table, &study->distribution, title);
     size_t count = sizeof columns / sizeof columns[0];
-    DS_TRY(ds_table_new(table, "Shortcut accumulated over depth", columns, study->certified == NULL ? count - 3 : count));
+    DS_TRY(ds_table_new(table, title, columns, study->certified == NULL ? count - 3 : count));
     for (size_t i = 0; i < study->sample.tokens; i++) {
         const ds_accumulated *item = &study->accumulated[i];
         double bound = item->singular_bound;

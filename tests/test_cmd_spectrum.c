@@ -195,9 +195,60 @@ static void test_certificates(void **state) {
     }
 }
 
-static void test_an_additive_checkpoint_has_no_operators(void **state) {
+static int refuse(const char *model, const char *options) { return execute(model, options, scratch_path("none.json")); }
+
+static void test_an_additive_checkpoint_has_weights_and_a_jacobian_only(void **state) {
     (void)state;
-    assert_int_equal(execute("additive-small", "", scratch_path("none.json")), 2);
+    assert_int_equal(refuse("additive-small", ""), 2);
+    json_t *results = run("additive-small", "--weights --end-to-end 1 --count 3");
+    assert_int_equal(json_array_size(json_object_get(json_object_get(results, "end_to_end"), "singular_values")), 3);
+    assert_true(json_array_size(json_object_get(results, "weights")) > 10);
+    assert_null(json_object_get(results, "accumulated"));
+    json_decref(results);
+}
+
+/* Identities of every matrix, and verdicts that name themselves. */
+static void test_weights(void **state) {
+    (void)state;
+    for (size_t m = 0; m < MODELS; m++) {
+        json_t *results = run(models[m], "--weights");
+        const json_t *weights = json_object_get(results, "weights");
+        size_t i;
+        json_t *w;
+        json_array_foreach(weights, i, w) {
+            double rows = real(w, "rows"), columns = real(w, "columns"), norm = real(w, "spectral_norm");
+            double ratio = real(w, "frobenius") / norm, least = fmin(rows, columns), u = ds_unit_roundoff(DS_F64);
+            expect_close(real(w, "stable_rank"), ratio * ratio, 64 * rows * columns * u * ratio * ratio);
+            assert_true(real(w, "effective_rank") >= 1 && real(w, "effective_rank") <= least * (1 + 64 * u));
+            expect_close(real(w, "mp_edge"), real(w, "frobenius") * (1 / sqrt(rows) + 1 / sqrt(columns)),
+                         64 * u * real(w, "mp_edge"));
+            expect_close(real(json_object_get(w, "singular_values"), "max"), norm, 0);
+            assert_true(json_is_string(json_object_get(w, "verdict")) && json_is_string(json_object_get(w, "tensor")));
+        }
+        json_decref(results);
+    }
+}
+
+/* By depth the last value is that of the whole; frozen shortcuts with gates below 2 never exceed 1. */
+static void test_end_to_end(void **state) {
+    (void)state;
+    for (size_t m = 0; m < MODELS; m++) {
+        json_t *results = run(models[m], "--precision double --end-to-end 1 --count 2 --by-depth");
+        const json_t *found = json_object_get(results, "end_to_end"), *depths = json_object_get(found, "by_depth");
+        const json_t *largest = json_array_get(json_object_get(found, "singular_values"), 0);
+        const json_t *last = json_array_get(depths, json_array_size(depths) - 1);
+        expect_close(real(last, "norm2"), real(largest, "value"), real(last, "residual") + real(largest, "residual"));
+        assert_int_equal((int)real(found, "converged"), 2);
+        size_t s;
+        json_t *depth;
+        json_array_foreach(depths, s, depth) {
+            expect_close(real(depth, "frozen_norm2"), 1, 1e3 * ds_unit_roundoff(DS_F64));
+            assert_true(real(depth, "norm2") > 0);
+        }
+        json_decref(results);
+    }
+    assert_int_equal(refuse("ddl-cc-ec", "--end-to-end 2"), 2); /* there are windows 0 and 1 */
+    assert_int_equal(refuse("ddl-cc-ec", "--by-depth"), 2);
 }
 
 int main(void) {
@@ -207,7 +258,9 @@ int main(void) {
         cmocka_unit_test(test_null_models),
         cmocka_unit_test(test_windows),
         cmocka_unit_test(test_certificates),
-        cmocka_unit_test(test_an_additive_checkpoint_has_no_operators),
+        cmocka_unit_test(test_an_additive_checkpoint_has_weights_and_a_jacobian_only),
+        cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_end_to_end),
     };
     return cmocka_run_group_tests_name("cmd_spectrum", tests, NULL, NULL);
 }
