@@ -6,11 +6,33 @@
 #include "support.h"
 
 const char *const forward_models[] = {
-    "additive-small",    "scalar-safetensors", "scalar-ckpt",   "scalar-kvshift", "scalar-two-layer-gate",
-    "tc-output-gate",    "tc-newer-names",     "tc-ec-sharded", "cc-bf16",        "cc-dv3-noqknorm",
-    "cc-ec-activations", "cc-ec-vlinear",      "ddl-cc-ec",
+    "additive-small",
+    "scalar-safetensors",
+    "scalar-ckpt",
+    "scalar-kvshift",
+    "scalar-two-layer-gate",
+    "tc-output-gate",
+    "tc-newer-names",
+    "tc-ec-sharded",
+    "cc-bf16",
+    "cc-dv3-noqknorm",
+    "cc-ec-activations",
+    "cc-ec-vlinear",
+    "ddl-cc-ec",
+    "option-additive-eps",
+    "option-cc-causal",
+    "option-cc-ec-causal",
+    "option-cc-ec-one-token",
+    "option-cc-even-kernel",
+    "option-cc-one-tap",
+    "option-scalar-completep",
+    "option-scalar-constant",
+    "option-tc-ec-constant",
+    "option-tc-ec-mixed-names",
+    "option-tc-long-kernel",
+    "option-tc-one-tap",
 };
-const size_t forward_model_count = sizeof forward_models / sizeof forward_models[0];
+const size_t forward_model_count = sizeof forward_models / sizeof forward_models[0], forward_mild_count = 13;
 
 double golden_number(const json_t *object, const char *key) {
     const json_t *value = json_object_get(object, key);

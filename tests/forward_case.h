@@ -17,9 +17,11 @@ typedef struct forward_case {
     json_t *golden; /* fixtures/golden/NAME.json */
 } forward_case;
 
-/* The small models, every variant and option once, and the trained ddl-cc-ec last. */
+/* The small models, the trained ddl-cc-ec, then those that together move every option away from its default. */
 extern const char *const forward_models[];
 extern const size_t forward_model_count;
+extern const size_t
+    forward_mild_count; /* up to the trained one: no kink or curvature that a difference of losses would step over */
 
 /* The golden windows, when length is 0: they start at the first validation token. Otherwise `sequences` windows of `length`. */
 forward_case forward_case_open(const char *name, ds_precision precision, size_t sequences, size_t length);

@@ -222,7 +222,7 @@ static void expect_all_parameter_slopes(const forward_case *c, const ds_gate *ga
 static void parameters_agree_with_differences(void **state) {
     (void)state;
     print_message("seed 31\n");
-    for (size_t i = 0; i + 1 < forward_model_count; i++) { /* the trained model is large; the small ones cover every option */
+    for (size_t i = 0; i + 1 < forward_mild_count; i++) { /* the trained model is large; the small ones cover every option */
         forward_case c = forward_case_open(forward_models[i], DS_F64, 2, 5);
         expect_all_parameter_slopes(&c, NULL);
         forward_case_close(&c);
@@ -306,7 +306,7 @@ static void states_agree_with_differences(void **state) {
     (void)state;
     ds_random random = ds_random_init(32);
     print_message("seed 32\n");
-    for (size_t m = 0; m < forward_model_count; m++) {
+    for (size_t m = 0; m < forward_mild_count; m++) {
         forward_case c = forward_case_open(forward_models[m], DS_F64, 2, 6);
         ds_gradient *gradient = open_gradient(&c, false, 0);
         kept_states kept = keep_states(&c);
@@ -407,7 +407,7 @@ static void threads_and_memory_change_nothing(void **state) {
  * Jacobians whose norms are of order one; sums over rows of a few hundred terms add their square root. */
 static void float_follows_double(void **state) {
     (void)state;
-    for (size_t i = 0; i < forward_model_count; i++) {
+    for (size_t i = 0; i < forward_mild_count; i++) {
         forward_case narrow = forward_case_open(forward_models[i], DS_F32, 2, 16);
         forward_case wide = forward_case_open(forward_models[i], DS_F64, 2, 16);
         ds_gradient *g32 = open_gradient(&narrow, false, 0), *g64 = open_gradient(&wide, false, 0);

@@ -169,7 +169,7 @@ static void expect_dense(ds_gradient *gradient, const forward_case *c, const dou
 
 static void token_jacobians_equal_tangents_and_adjoints(void **unused) {
     (void)unused;
-    for (size_t i = 0; i + 1 < forward_model_count; i++) {
+    for (size_t i = 0; i + 1 < forward_mild_count; i++) {
         for (size_t half = 0; half < 2; half++) {
             forward_case c = forward_case_open(forward_models[i], DS_F64, 2, 5);
             size_t size = c.spec->hidden * c.spec->value_channels, sublayer = half;
@@ -205,7 +205,8 @@ static void golden_jacobians(void **unused) {
         ds_complex *values = malloc(size * sizeof *values);
         ds_svd *svd;
         ds_eigen *eigen;
-        assert_true(jacobian != NULL && singular != NULL && values != NULL && (blocks != NULL || !c.spec->delta));
+        bool promised = c.spec->delta && strncmp(c.name, "option-", 7) != 0; /* those carry gradients, no singular values */
+        assert_true(jacobian != NULL && singular != NULL && values != NULL && (blocks != NULL || !promised));
         expect_ok(ds_svd_new(&svd, size, size));
         expect_ok(ds_eigen_new(&eigen, size));
         ds_gradient *gradient = open_gradient(&c, 0);
