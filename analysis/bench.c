@@ -9,7 +9,7 @@
 #include "deltascope/delta.h"
 #include "deltascope/gradient.h"
 
-enum { FORWARD_RUNS = 5, BACKWARD_RUNS = 3, SPECTRUM_TOKENS = 256 };
+enum { FORWARD_RUNS = 5, BACKWARD_RUNS = 3 };
 
 static int ascending(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
@@ -118,129 +118,6 @@ done:
     free(loss);
     free(kl);
     free(ids);
-    return status;
-}
-
-/* ---- accumulated spectra ---- */
-
-typedef struct spectra {
-    size_t hidden, sublayers, order;
-    const double *k, *c; /* (S,d), (S): the same directions, rotated through the sublayers from token to token */
-    ds_product **products;
-    ds_product_solver **solvers;
-    ds_complex *eigenvalues; /* (threads, S) */
-    double *singular_values; /* (threads, S) */
-} spectra;
-
-static ds_status solve_token(void *context, size_t index, size_t worker) {
-    spectra *task = context;
-    ds_status status = DS_OK;
-    ds_product *product = task->products[worker];
-    ds_product_summary summary;
-    ds_product_restart(product);
-    for (size_t s = 0; s < task->sublayers; s++) {
-        size_t from = (s + index) % task->sublayers;
-        DS_TRY(ds_product_push(product, task->k + from * task->hidden, task->c[from]));
-    }
-    DS_TRY(ds_product_spectrum_estimate(task->eigenvalues + worker * task->sublayers, NULL,
-                                        task->singular_values + worker * task->sublayers, NULL, &summary, product,
-                                        task->solvers[worker]));
-done:
-    return status;
-}
-
-/* The d x d way: P built, then dgees and dgesdd. values get the S farthest from 1, in the order of the small problem. */
-static ds_status solve_dense(double *seconds, double *difference, const spectra *task) {
-    ds_status status = DS_OK;
-    size_t d = task->hidden;
-    double *matrix = NULL, *sigma = NULL;
-    ds_complex *lambda = NULL;
-    ds_eigen *eigen = NULL;
-    ds_svd *svd = NULL;
-    DS_NEW_ARRAY(matrix, d * d);
-    DS_NEW(sigma, d);
-    DS_NEW(lambda, d);
-    DS_TRY(ds_eigen_new(&eigen, d));
-    DS_TRY(ds_svd_new(&svd, d, d));
-    double start = ds_seconds();
-    ds_product_matrix(matrix, task->products[0]);
-    DS_TRY(ds_eigenvalues_approx(lambda, NULL, matrix, d, eigen));
-    DS_TRY(ds_singular_values_approx(sigma, matrix, d, d, svd));
-    *seconds = ds_seconds() - start;
-    *difference = 0;
-    for (size_t i = 0; i < task->order; i++) { /* each small value is found among the d */
-        double nearest_sigma = INFINITY, nearest_lambda = INFINITY;
-        for (size_t j = 0; j < d; j++) {
-            nearest_sigma = fmin(nearest_sigma, fabs(sigma[j] - task->singular_values[i]));
-            nearest_lambda =
-                fmin(nearest_lambda, hypot(lambda[j].re - task->eigenvalues[i].re, lambda[j].im - task->eigenvalues[i].im));
-        }
-        *difference = fmax(*difference, fmax(nearest_sigma, nearest_lambda));
-    }
-done:
-    ds_eigen_free(&eigen);
-    ds_svd_free(&svd);
-    free(matrix);
-    free(sigma);
-    free(lambda);
-    return status;
-}
-
-static ds_status random_directions(double **k, double **c, const ds_spec *spec, uint64_t seed) {
-    ds_status status = DS_OK;
-    size_t sublayers = ds_spec_sublayers(spec), d = spec->hidden;
-    ds_random random = ds_random_init(seed);
-    DS_NEW_ARRAY(*k, sublayers * d);
-    DS_NEW(*c, sublayers);
-    for (size_t s = 0; s < sublayers; s++) {
-        double norm2 = 0;
-        for (size_t i = 0; i < d; i++) {
-            double x = ds_random_normal(&random);
-            (*k)[s * d + i] = x;
-            norm2 += x * x;
-        }
-        for (size_t i = 0; i < d; i++) (*k)[s * d + i] /= sqrt(norm2);
-        (*c)[s] = 2 * ds_random_uniform(&random);
-    }
-done:
-    return status;
-}
-
-ds_status ds_bench_spectrum_run(ds_bench_spectrum *out, const ds_spec *spec, uint64_t seed) {
-    ds_status status = DS_OK;
-    size_t threads = ds_threads(), sublayers = ds_spec_sublayers(spec);
-    double *k = NULL, *c = NULL;
-    spectra task = {.hidden = spec->hidden, .sublayers = sublayers, .order = ds_min_size(sublayers, spec->hidden)};
-    DS_TRY(random_directions(&k, &c, spec, seed));
-    task.k = k;
-    task.c = c;
-    DS_NEW(task.products, threads);
-    DS_NEW(task.solvers, threads);
-    DS_NEW(task.eigenvalues, threads * sublayers);
-    DS_NEW(task.singular_values, threads * sublayers);
-    for (size_t i = 0; i < threads; i++) {
-        DS_TRY(ds_product_new(&task.products[i], spec->hidden, sublayers));
-        DS_TRY(ds_product_solver_new(&task.solvers[i], spec->hidden, sublayers));
-    }
-    double start = ds_seconds();
-    DS_TRY(ds_parallel_for(SPECTRUM_TOKENS, solve_token, &task));
-    double seconds = ds_seconds() - start, dense = 0, difference = 0, one = ds_seconds();
-    for (size_t i = 0; i <= SPECTRUM_TOKENS / threads; i++) DS_TRY(solve_token(&task, i % sublayers, 0));
-    one = (ds_seconds() - one) / (double)(SPECTRUM_TOKENS / threads + 1);
-    DS_TRY(solve_token(&task, 0, 0));
-    DS_TRY(solve_dense(&dense, &difference, &task));
-    *out = (ds_bench_spectrum){SPECTRUM_TOKENS / seconds, dense / one, difference};
-done:
-    for (size_t i = 0; i < threads; i++) {
-        if (task.products != NULL) ds_product_free(&task.products[i]);
-        if (task.solvers != NULL) ds_product_solver_free(&task.solvers[i]);
-    }
-    free(task.products);
-    free(task.solvers);
-    free(task.eigenvalues);
-    free(task.singular_values);
-    free(k);
-    free(c);
     return status;
 }
 

@@ -25,10 +25,12 @@ typedef struct ds_bench_sweep {
 ds_status ds_bench_sweep_run(ds_bench_sweep *out, const ds_model *model, size_t length,
                              double forward_seconds_per_token) DS_MUST_CHECK;
 
-typedef struct ds_bench_spectrum {
-    double tokens_per_second;  /* accumulated eigenvalues, singular values and scalars, all threads */
-    double speedup_over_dense; /* against building P and solving it d x d by LAPACK, per token, one thread each */
-    double max_difference;     /* largest difference of a singular value or eigenvalue between the two */
+typedef struct ds_bench_spectrum {      /* beyond the forward pass, all threads */
+    double tokens_per_second;           /* statistics of the whole product: values, scalars, gains */
+    double prefix_tokens_per_second;    /* the same at every prefix depth */
+    double certified_tokens_per_second; /* proved enclosures of the whole product */
+    double speedup_over_dense;          /* values, against building P and solving it d x d by LAPACK, one token, one thread */
+    double max_difference;              /* largest difference of a singular value or eigenvalue between the two */
 } ds_bench_spectrum;
 ds_status ds_bench_spectrum_run(ds_bench_spectrum *out, const ds_spec *spec, uint64_t seed) DS_MUST_CHECK;
 

@@ -72,6 +72,8 @@ static ds_status make_results(json_t **results, const bench_result *result) {
     if (result->spec.delta) {
         ds_json_begin_object(&b, "spectrum");
         ds_json_put_real(&b, "tokens_per_second", result->spectrum.tokens_per_second);
+        ds_json_put_real(&b, "prefix_tokens_per_second", result->spectrum.prefix_tokens_per_second);
+        ds_json_put_real(&b, "certified_tokens_per_second", result->spectrum.certified_tokens_per_second);
         ds_json_put_real(&b, "speedup_over_dense", result->spectrum.speedup_over_dense);
         ds_json_put_real(&b, "max_difference", result->spectrum.max_difference);
         ds_json_end(&b);
@@ -114,6 +116,8 @@ static ds_status print(const bench_result *result) {
             "forward passes a case");
     if (result->spec.delta) {
         add_row(table, "accumulated spectrum", result->spectrum.tokens_per_second, "tokens/s");
+        add_row(table, "at every prefix depth", result->spectrum.prefix_tokens_per_second, "tokens/s");
+        add_row(table, "with proved radii", result->spectrum.certified_tokens_per_second, "tokens/s");
         add_row(table, "over dense LAPACK", result->spectrum.speedup_over_dense, "times faster a token");
         add_row(table, "largest difference", result->spectrum.max_difference, "of any value");
     }

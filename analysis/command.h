@@ -83,6 +83,7 @@ extern const size_t ds_command_count;
 
 extern const ds_command ds_command_ablate;
 extern const ds_command ds_command_bench;
+extern const ds_command ds_command_compare;
 extern const ds_command ds_command_completion;
 extern const ds_command ds_command_gates;
 extern const ds_command ds_command_gradflow;

@@ -1,0 +1,292 @@
+#include "comparison.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- labels ---------------------------------------------------------------------------------------------------------------- */
+
+static char *copy(const char *bytes, size_t length) {
+    char *out = ds_calloc(length + 1, 1);
+    if (out != NULL) memcpy(out, bytes, length);
+    return out;
+}
+
+/* "runs/a/ckpt.pt/" -> "ckpt.pt" */
+static char *last_part(const char *path) {
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') end--;
+    size_t start = end;
+    while (start > 0 && path[start - 1] != '/') start--;
+    return copy(path + start, end - start);
+}
+
+static ds_status take_labels(ds_comparison *comparison, const char *labels) {
+    size_t index = 0;
+    for (const char *at = labels; at != NULL; index++) {
+        size_t length = strcspn(at, ",");
+        if (index < comparison->count && (comparison->entries[index].label = copy(at, length)) == NULL) return DS_ERR_SYSTEM;
+        at = at[length] == ',' ? at + length + 1 : NULL;
+    }
+    if (index != comparison->count)
+        return ds_fail(DS_ERR_USAGE, "--labels: %zu labels for %zu checkpoints", index, comparison->count);
+    return DS_OK;
+}
+
+static bool is_unique(const ds_comparison *comparison, size_t index, char *const *names) {
+    for (size_t i = 0; i < comparison->count; i++) {
+        if (i != index && strcmp(names[i], names[index]) == 0) return false;
+    }
+    return true;
+}
+
+static ds_status make_labels(ds_comparison *comparison) {
+    ds_status status = DS_OK;
+    char **names = NULL;
+    DS_NEW(names, comparison->count);
+    for (size_t i = 0; i < comparison->count; i++) {
+        names[i] = last_part(comparison->entries[i].path);
+        if (names[i] == NULL) status = DS_ERR_SYSTEM;
+    }
+    for (size_t i = 0; i < comparison->count && status == DS_OK; i++) {
+        comparison->entries[i].label = ds_strdup(is_unique(comparison, i, names) ? names[i] : comparison->entries[i].path);
+        if (comparison->entries[i].label == NULL) status = DS_ERR_SYSTEM;
+    }
+done:
+    for (size_t i = 0; names != NULL && i < comparison->count; i++) free(names[i]);
+    free(names);
+    return status;
+}
+
+/* The last run of digits: the step in "ckpt-001000.pt". False when there is none. */
+static bool last_number(double *number, const char *label) {
+    size_t end = strlen(label);
+    while (end > 0 && (label[end - 1] < '0' || label[end - 1] > '9')) end--;
+    size_t start = end;
+    while (start > 0 && label[start - 1] >= '0' && label[start - 1] <= '9') start--;
+    *number = strtod(label + start, NULL);
+    return end != 0;
+}
+
+static void place(ds_comparison *comparison) {
+    comparison->numbered = true;
+    for (size_t i = 0; i < comparison->count; i++) {
+        bool found = last_number(&comparison->x[i], comparison->entries[i].label);
+        comparison->numbered = comparison->numbered && found && (i == 0 || comparison->x[i] > comparison->x[i - 1]);
+    }
+    for (size_t i = 0; i < comparison->count && !comparison->numbered; i++) comparison->x[i] = (double)i;
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------------------ */
+
+/* Structure and configuration only: cheap, so that what cannot be compared is told before anything is computed. */
+static ds_status look(ds_compared *entry, const char *path, const char *config) {
+    ds_status status = DS_OK;
+    ds_checkpoint *checkpoint = NULL;
+    DS_TRY(ds_checkpoint_open(&checkpoint, path, config));
+    DS_TRY(ds_spec_detect(&entry->spec, checkpoint));
+    entry->path = ds_strdup(path);
+    entry->sublayers = ds_spec_sublayers(&entry->spec);
+    if (entry->path == NULL) status = DS_ERR_SYSTEM;
+done:
+    ds_checkpoint_close(&checkpoint);
+    return status;
+}
+
+ds_status ds_comparison_init(ds_comparison *comparison, const char *const *paths, size_t count, const char *config,
+                             const char *labels, bool shut) {
+    ds_status status = DS_OK;
+    *comparison = (ds_comparison){.count = count, .shut = shut};
+    DS_NEW(comparison->entries, count);
+    DS_NEW(comparison->x, count);
+    for (size_t i = 0; i < count; i++) {
+        DS_TRY(look(&comparison->entries[i], paths[i], config));
+        if (comparison->entries[i].spec.vocab == comparison->entries[0].spec.vocab) continue;
+        status =
+            ds_fail(DS_ERR_INPUT, "%s: a vocabulary of %zu, but that of %s is %zu: their losses cannot be compared",
+                    DS_SHOW(paths[i]), comparison->entries[i].spec.vocab, DS_SHOW(paths[0]), comparison->entries[0].spec.vocab);
+        goto done;
+    }
+    if (labels != NULL)
+        DS_TRY(take_labels(comparison, labels));
+    else
+        DS_TRY(make_labels(comparison));
+    place(comparison);
+done:
+    if (status != DS_OK) ds_comparison_release(comparison);
+    return status;
+}
+
+void ds_comparison_release(ds_comparison *comparison) {
+    for (size_t i = 0; comparison->entries != NULL && i < comparison->count; i++) {
+        ds_compared *entry = &comparison->entries[i];
+        ds_gate_census_release(&entry->census);
+        ds_case_list_release(&entry->cases);
+        free(entry->label);
+        free(entry->path);
+        free(entry->loss);
+        free(entry->closed);
+        free(entry->cost);
+        free(entry->cost_difference);
+        free(entry->cost_holm);
+    }
+    free(comparison->entries);
+    free(comparison->x);
+    *comparison = (ds_comparison){0};
+}
+
+/* ---- measuring ------------------------------------------------------------------------------------------------------------- */
+
+static ds_status observe(void *context, const ds_observation *observation) { return ds_gate_census_add(context, observation); }
+
+typedef struct pass {
+    ds_compared *entry;
+    ds_session *session;
+    ds_ablation *ablation;                /* NULL when no gate is shut */
+    double *nll, *baseline, *losses, *kl; /* of one batch: (B,T), (B), (S,B), (S,B) */
+} pass;
+
+static ds_status prepare(pass *run) {
+    ds_status status = DS_OK;
+    ds_session *session = run->session;
+    const ds_case_list *list = &run->entry->cases;
+    if (list->count != 0) {
+        session->group = ds_min_size(session->group, ds_ablation_sequences(session->model, list, session->length));
+        DS_TRY(ds_ablation_new(&run->ablation, session->model, list, session->group, session->length));
+    }
+    DS_NEW(run->nll, session->group * session->length);
+    DS_NEW(run->baseline, session->group);
+    DS_NEW(run->losses, list->count * session->group);
+    DS_NEW(run->kl, list->count * session->group);
+done:
+    return status;
+}
+
+static ds_status measure_batch(pass *run, const ds_batch *batch, size_t first) {
+    ds_status status = DS_OK;
+    ds_session *session = run->session;
+    ds_compared *entry = run->entry;
+    const ds_observer observer = {DS_OBSERVE_GATES, observe, &entry->census};
+    DS_TRY(ds_forward(session->workspace, session->model, batch, NULL, session->spec.delta ? &observer : NULL, run->nll));
+    for (size_t b = 0; b < batch->sequences; b++) entry->loss[first + b] = ds_mean(run->nll + b * batch->length, batch->length);
+    if (run->ablation == NULL) goto done;
+    DS_TRY(ds_ablation_run(run->ablation, session->workspace, batch, run->baseline, run->losses, run->kl, NULL, NULL));
+    for (size_t c = 0; c < entry->cases.count; c++) {
+        for (size_t b = 0; b < batch->sequences; b++)
+            entry->closed[c * session->sequences + first + b] = run->losses[c * batch->sequences + b];
+    }
+done:
+    return status;
+}
+
+ds_status ds_comparison_measure(ds_comparison *comparison, size_t index, ds_session *session, double regime_tol) {
+    ds_status status = DS_OK;
+    ds_compared *entry = &comparison->entries[index];
+    pass run = {.entry = entry, .session = session};
+    ds_progress progress = ds_progress_start(entry->label, (double)session->sequences, session->invocation->common.quiet);
+    comparison->windows = session->sequences;
+    entry->spec = session->spec;
+    entry->parameters = ds_model_parameter_count(session->model);
+    (void)snprintf(entry->sha256, sizeof entry->sha256, "%s", ds_checkpoint_sha256(session->checkpoint));
+    DS_TRY(ds_gate_census_init(&entry->census, &session->spec, regime_tol));
+    if (comparison->shut) DS_TRY(ds_case_list_parse(&entry->cases, &session->spec, "closed", "each"));
+    DS_NEW(entry->loss, session->sequences);
+    DS_NEW(entry->closed, entry->cases.count * session->sequences);
+    DS_TRY(prepare(&run));
+    for (size_t first = 0; first < session->sequences; first += session->group) {
+        ds_batch batch;
+        DS_TRY(ds_session_batch(session, first, &batch));
+        DS_TRY(measure_batch(&run, &batch, first));
+        ds_progress_update(&progress, (double)(first + batch.sequences));
+    }
+done:
+    ds_progress_finish(&progress);
+    ds_ablation_free(&run.ablation);
+    free(run.nll);
+    free(run.baseline);
+    free(run.losses);
+    free(run.kl);
+    return status;
+}
+
+/* ---- differences ----------------------------------------------------------------------------------------------------------- */
+
+static const ds_paired nothing = {NAN, NAN, NAN, NAN};
+
+static ds_status loss_differences(ds_comparison *comparison, uint64_t seed) {
+    ds_status status = DS_OK;
+    size_t n = comparison->windows, others = comparison->count - 1;
+    double *rows = NULL, *holm = NULL;
+    ds_paired *paired = NULL;
+    DS_NEW(rows, others * n);
+    DS_NEW(holm, others);
+    DS_NEW(paired, others);
+    for (size_t i = 0; i < others; i++) {
+        for (size_t w = 0; w < n; w++) rows[i * n + w] = comparison->entries[i + 1].loss[w] - comparison->entries[0].loss[w];
+    }
+    DS_TRY(ds_paired_bootstrap(paired, rows, others, n, 0, seed));
+    for (size_t i = 0; i < others; i++) holm[i] = paired[i].p_value;
+    DS_TRY(ds_holm_adjust(holm, holm, others));
+    comparison->entries[0].difference = nothing;
+    comparison->entries[0].holm = NAN;
+    for (size_t i = 0; i < others; i++) {
+        comparison->entries[i + 1].difference = paired[i];
+        comparison->entries[i + 1].holm = holm[i];
+    }
+done:
+    free(rows);
+    free(holm);
+    free(paired);
+    return status;
+}
+
+/* The cost of each shut gate, and its difference from the first checkpoint's where sublayers correspond one to one. */
+static ds_status cost_differences(ds_compared *entry, const ds_compared *first, size_t n, uint64_t seed) {
+    ds_status status = DS_OK;
+    size_t count = entry->cases.count;
+    bool pairs = entry != first && count == first->cases.count;
+    double *rows = NULL;
+    DS_NEW(rows, count * n);
+    DS_NEW(entry->cost, count);
+    DS_NEW(entry->cost_difference, count);
+    DS_NEW(entry->cost_holm, count);
+    for (size_t i = 0; i < count * n; i++) rows[i] = entry->closed[i] - entry->loss[i % n];
+    DS_TRY(ds_paired_bootstrap(entry->cost, rows, count, n, 0, seed));
+    for (size_t c = 0; c < count; c++) entry->cost_difference[c] = nothing;
+    for (size_t i = 0; pairs && i < count * n; i++) rows[i] -= first->closed[i] - first->loss[i % n];
+    if (pairs) DS_TRY(ds_paired_bootstrap(entry->cost_difference, rows, count, n, 0, seed));
+done:
+    free(rows);
+    return status;
+}
+
+static ds_status adjust_costs(ds_comparison *comparison) {
+    ds_status status = DS_OK;
+    double *holm = NULL;
+    size_t total = 0, at = 0;
+    for (size_t i = 0; i < comparison->count; i++) total += comparison->entries[i].cases.count;
+    DS_NEW(holm, total);
+    for (size_t i = 0; i < comparison->count; i++) {
+        const ds_compared *entry = &comparison->entries[i];
+        for (size_t c = 0; c < entry->cases.count; c++) holm[at++] = entry->cost_difference[c].p_value;
+    }
+    DS_TRY(ds_holm_adjust(holm, holm, total));
+    at = 0;
+    for (size_t i = 0; i < comparison->count; i++) {
+        ds_compared *entry = &comparison->entries[i];
+        for (size_t c = 0; c < entry->cases.count; c++) entry->cost_holm[c] = holm[at++];
+    }
+done:
+    free(holm);
+    return status;
+}
+
+ds_status ds_comparison_differences(ds_comparison *comparison, uint64_t seed) {
+    ds_status status = DS_OK;
+    DS_TRY(loss_differences(comparison, seed));
+    for (size_t i = 0; i < comparison->count; i++)
+        DS_TRY(cost_differences(&comparison->entries[i], &comparison->entries[0], comparison->windows, seed));
+    DS_TRY(adjust_costs(comparison));
+done:
+    return status;
+}

@@ -1,0 +1,259 @@
+/* compare from the command line: what it says of each checkpoint is what gates and ablate say of it alone, and its differences are
+ * those of their losses. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "deltascope/io.h"
+#include "deltascope/stats.h"
+#include "scratch.h"
+#include "support.h"
+#include "tiny_model.h"
+
+static const char *const models[] = {
+    "ddl-cc-ec",     "additive-small", "cc-bf16",        "cc-dv3-noqknorm",    "cc-ec-activations",
+    "cc-ec-vlinear", "scalar-ckpt",    "scalar-kvshift", "scalar-safetensors", "scalar-two-layer-gate",
+    "tc-ec-sharded", "tc-newer-names", "tc-output-gate",
+};
+enum { MODELS = sizeof models / sizeof models[0], WINDOWS = 6 };
+#define DATA "--tokens fixtures/data/val.bin --seq-len 24 --sequences 6 "
+
+static int run(const char *arguments) {
+    const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope";
+    char line[4096];
+    (void)snprintf(line, sizeof line, "%s %s >%s 2>%s", program, arguments, scratch_path("out"), scratch_path("err"));
+    int status = system(line);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static char *content(const char *name) {
+    char *bytes;
+    size_t length;
+    expect_ok(ds_read_file(&bytes, &length, scratch_path(name), 1 << 24));
+    return bytes;
+}
+
+static void expect_refusal(const char *arguments, int status, const char *words) {
+    assert_int_equal(run(arguments), status);
+    char *said = content("err");
+    if (strstr(said, words) == NULL) fail_msg("complains \"%s\", not \"%s\"", said, words);
+    free(said);
+}
+
+/* The results of a command; the caller owns *envelope. */
+static const json_t *results(json_t **envelope, const char *arguments) {
+    char all[4096];
+    json_error_t error;
+    (void)snprintf(all, sizeof all, "%s --quiet --json %s", arguments, scratch_path("r.json"));
+    if (run(all) != 0) fail_msg("%s: %s", arguments, content("err"));
+    *envelope = json_load_file(scratch_path("r.json"), 0, &error);
+    assert_non_null(*envelope);
+    return json_object_get(*envelope, "results");
+}
+
+static double number(const json_t *object, const char *key) {
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_number(value)) fail_msg("\"%s\" is not a number", key);
+    return json_number_value(value);
+}
+
+static double element(const json_t *object, const char *key, size_t index) {
+    const json_t *value = json_array_get(json_object_get(object, key), index);
+    if (!json_is_number(value)) fail_msg("\"%s\"[%zu] is not a number", key, index);
+    return json_number_value(value);
+}
+
+static const json_t *checkpoint(const json_t *found, size_t index) {
+    return json_array_get(json_object_get(found, "checkpoints"), index);
+}
+
+/* Equal to the last bit: results do not depend on what else is run. Losses of ablate's cases differ from compare's baseline only in
+ * the order of a sum over 24 tokens of losses below 16. */
+static const double rounding = 24 * 16 * 0x1p-53;
+
+static void expect_like_alone(const json_t *entry, const char *model) {
+    char arguments[512];
+    json_t *gates, *ablate;
+    (void)snprintf(arguments, sizeof arguments, "gates " DATA "fixtures/models/%s", model);
+    const json_t *alone = results(&gates, arguments);
+    assert_true(json_equal(json_object_get(entry, "sublayers"), json_object_get(alone, "sublayers")));
+    assert_true(json_equal(json_object_get(entry, "sequence_loss"), json_object_get(alone, "sequence_loss")));
+    assert_true(number(entry, "loss") == number(alone, "loss"));
+    (void)snprintf(arguments, sizeof arguments, "ablate --scopes each " DATA "fixtures/models/%s", model);
+    alone = results(&ablate, arguments);
+    const json_t *mine = json_object_get(entry, "cases"), *cases = json_object_get(alone, "cases");
+    assert_int_equal(json_array_size(mine), json_array_size(cases));
+    for (size_t c = 0; c < json_array_size(mine); c++) {
+        const json_t *a = json_array_get(mine, c), *b = json_array_get(cases, c);
+        assert_string_equal(json_string_value(json_object_get(a, "name")), json_string_value(json_object_get(b, "name")));
+        expect_close(number(a, "loss"), number(b, "loss"), rounding);
+        expect_close(number(a, "delta_loss"), number(b, "delta_loss"), 2 * rounding);
+    }
+    json_decref(gates);
+    json_decref(ablate);
+}
+
+static void test_each_as_alone(void **state) {
+    (void)state;
+    ds_text arguments = {0};
+    json_t *envelope;
+    expect_ok(ds_text_printf(&arguments, "compare " DATA));
+    for (size_t m = 0; m < MODELS; m++) expect_ok(ds_text_printf(&arguments, " fixtures/models/%s", models[m]));
+    const json_t *found = results(&envelope, arguments.bytes);
+    assert_int_equal(json_array_size(json_object_get(found, "checkpoints")), MODELS);
+    for (size_t m = 0; m < MODELS; m++) {
+        assert_string_equal(json_string_value(json_object_get(checkpoint(found, m), "label")), models[m]);
+        expect_like_alone(checkpoint(found, m), models[m]);
+    }
+    json_decref(envelope);
+    ds_text_release(&arguments);
+}
+
+/* The paired statistics once more, from the losses that gates and ablate report. */
+static void test_differences(void **state) {
+    (void)state;
+    json_t *envelope, *first, *second;
+    const json_t *found = results(&envelope, "compare " DATA "fixtures/models/cc-bf16 fixtures/models/scalar-ckpt");
+    const json_t *a = results(&first, "ablate --scopes each " DATA "fixtures/models/cc-bf16");
+    const json_t *b = results(&second, "ablate --scopes each " DATA "fixtures/models/scalar-ckpt");
+    const json_t *base_a = json_object_get(a, "baseline"), *base_b = json_object_get(b, "baseline"),
+                 *entry = checkpoint(found, 1);
+    double differences[WINDOWS];
+    ds_paired expected;
+    for (size_t w = 0; w < WINDOWS; w++)
+        differences[w] = element(base_b, "sequence_loss", w) - element(base_a, "sequence_loss", w);
+    expect_ok(ds_paired_bootstrap(&expected, differences, 1, WINDOWS, 0, 0));
+    expect_close(number(entry, "difference"), expected.mean, 2 * rounding);
+    expect_close(element(entry, "difference_ci95", 0), expected.low, 2 * rounding);
+    expect_close(element(entry, "difference_ci95", 1), expected.high, 2 * rounding);
+    expect_close(number(entry, "p_value_holm"), expected.p_value, 0);
+    for (size_t c = 0; c < 4; c++) {
+        const json_t *in_a = json_array_get(json_object_get(a, "cases"), c),
+                     *in_b = json_array_get(json_object_get(b, "cases"), c);
+        const json_t *mine = json_array_get(json_object_get(entry, "cases"), c);
+        for (size_t w = 0; w < WINDOWS; w++)
+            differences[w] = element(in_b, "sequence_loss", w) - element(base_b, "sequence_loss", w) -
+                             (element(in_a, "sequence_loss", w) - element(base_a, "sequence_loss", w));
+        expect_ok(ds_paired_bootstrap(&expected, differences, 1, WINDOWS, 0, 0));
+        expect_close(number(mine, "difference"), expected.mean, 4 * rounding);
+        expect_close(element(mine, "difference_ci95", 0), expected.low, 4 * rounding);
+        expect_close(element(mine, "difference_ci95", 1), expected.high, 4 * rounding);
+        assert_true(number(mine, "p_value_holm") >= number(mine, "p_value"));
+    }
+    assert_true(json_is_null(json_object_get(checkpoint(found, 0), "difference")));
+    assert_true(json_is_null(json_object_get(json_array_get(json_object_get(checkpoint(found, 0), "cases"), 0), "difference")));
+    json_decref(envelope);
+    json_decref(first);
+    json_decref(second);
+}
+
+static void test_with_itself(void **state) {
+    (void)state;
+    json_t *envelope;
+    const json_t *found = results(&envelope, "compare " DATA "fixtures/models/cc-bf16 fixtures/models/../models/cc-bf16");
+    const json_t *entry = checkpoint(found, 1);
+    assert_string_equal(json_string_value(json_object_get(entry, "label")), "fixtures/models/../models/cc-bf16");
+    assert_true(number(entry, "difference") == 0 && element(entry, "difference_ci95", 0) == 0 &&
+                element(entry, "difference_ci95", 1) == 0);
+    assert_true(number(entry, "p_value") == 1);
+    for (size_t c = 0; c < 4; c++) assert_true(number(json_array_get(json_object_get(entry, "cases"), c), "difference") == 0);
+    json_decref(envelope);
+}
+
+/* Models of different depths have nothing to pair sublayer by sublayer; their losses have. */
+static void test_different_depths(void **state) {
+    (void)state;
+    json_t *envelope;
+    const json_t *found = results(&envelope, "compare " DATA "fixtures/models/ddl-cc-ec fixtures/models/additive-small");
+    const json_t *entry = checkpoint(found, 1);
+    assert_true(number(entry, "difference") > 0);
+    for (size_t c = 0; c < 4; c++) {
+        const json_t *item = json_array_get(json_object_get(entry, "cases"), c);
+        assert_true(json_is_null(json_object_get(item, "difference")));
+        assert_true(json_is_number(json_object_get(item, "delta_loss")));
+    }
+    json_decref(envelope);
+}
+
+static void expect_x(const char *labels, double first, double second, const char *kind) {
+    char arguments[512];
+    json_t *envelope;
+    (void)snprintf(arguments, sizeof arguments,
+                   "compare --shut none --trajectory --labels %s " DATA "fixtures/models/cc-bf16 fixtures/models/scalar-ckpt",
+                   labels);
+    const json_t *found = results(&envelope, arguments);
+    assert_true(number(checkpoint(found, 0), "x") == first && number(checkpoint(found, 1), "x") == second);
+    assert_string_equal(json_string_value(json_object_get(found, "x")), kind);
+    assert_int_equal(json_array_size(json_object_get(checkpoint(found, 0), "cases")), 0);
+    json_decref(envelope);
+}
+
+static void test_steps_from_labels(void **state) {
+    (void)state;
+    expect_x("step-100,step-2000", 100, 2000, "number");
+    expect_x("v2-000100.pt,v2-002000.pt", 100, 2000, "number");
+    expect_x("s2000,s100", 0, 1, "order");
+    expect_x("before,after", 0, 1, "order");
+    expect_x("1,last", 0, 1, "order");
+}
+
+static void expect_lines_fit(void) {
+    char *printed = content("out");
+    assert_null(strchr(printed, '\033'));
+    for (char *line = strtok(printed, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        size_t width = 0;
+        for (const char *at = line; *at != '\0'; at++) width += ((unsigned char)*at & 0xC0) != 0x80;
+        if (width > 80) fail_msg("%zu columns: %s", width, line);
+    }
+    free(printed);
+}
+
+static void test_tables_and_files(void **state) {
+    (void)state;
+    ds_text arguments = {0};
+    expect_ok(ds_text_printf(&arguments, "compare --trajectory --out %s " DATA, scratch_path("compared")));
+    for (size_t m = 0; m < MODELS; m++) expect_ok(ds_text_printf(&arguments, " fixtures/models/%s", models[m]));
+    assert_int_equal(run(arguments.bytes), 0);
+    expect_lines_fit();
+    assert_int_equal(run("compare " DATA "fixtures/models/cc-bf16 fixtures/models/scalar-ckpt"), 0);
+    expect_lines_fit();
+    char *table = content("compared/tables/compare-3.csv");
+    size_t lines = 0;
+    for (const char *at = table; *at != '\0'; at++) lines += *at == '\n';
+    assert_int_equal(lines, 1 + 8 + 4 * (MODELS - 1)); /* ddl-cc-ec has 4 layers, the others 2 */
+    free(table);
+    free(content("compared/compare.json"));
+    ds_text_release(&arguments);
+}
+
+static void test_refusals(void **state) {
+    (void)state;
+    expect_refusal("compare " DATA "fixtures/models/cc-bf16", 2, "needs CHECKPOINT CHECKPOINT");
+    expect_refusal("compare " DATA "--labels a fixtures/models/cc-bf16 fixtures/models/scalar-ckpt", 2,
+                   "1 labels for 2 checkpoints");
+    expect_refusal("compare " DATA "--labels a,b,c fixtures/models/cc-bf16 fixtures/models/scalar-ckpt", 2, "3 labels for 2");
+    expect_refusal("compare " DATA "fixtures/models/cc-bf16 fixtures/models/absent", 3, "fixtures/models/absent: ");
+    /* another vocabulary */
+    const char *config = tiny_config("ddl-cc");
+    char arguments[512];
+    (void)scratch_write("tiny/config.json", config, strlen(config));
+    expect_ok(tiny_write(scratch_path("tiny/model.safetensors"), "ddl-cc"));
+    (void)snprintf(arguments, sizeof arguments, "compare " DATA "fixtures/models/cc-bf16 %s", scratch_path("tiny"));
+    expect_refusal(arguments, 3, "a vocabulary of 16, but that of fixtures/models/cc-bf16 is 65");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_as_alone),     cmocka_unit_test(test_differences),
+        cmocka_unit_test(test_with_itself),       cmocka_unit_test(test_different_depths),
+        cmocka_unit_test(test_steps_from_labels), cmocka_unit_test(test_tables_and_files),
+        cmocka_unit_test(test_refusals),
+    };
+    return cmocka_run_group_tests_name("cmd_compare", tests, NULL, NULL);
+}
