@@ -95,13 +95,14 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz_%.o $(HELPER_OBJECTS) $(BUILD)/libdeltascop
 ## make check         build and run the tests
 ## make check-san     the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-clang   build everything with clang, warnings as errors
-## make check-long    the long property tests
+## make check-long    the long property tests, and check-mutation
+## make check-mutation  plant one error at a time in kernels and model: verify has to fail each time
 ## make fuzz          run every fuzz target for SECONDS (60) with libFuzzer; FUZZ="zip torch" chooses some
 ## make layers        check that every room includes only lower rooms
 ## make bench         speed of every stage beside the machine's own matrix product
 ## make install       into PREFIX (/usr/local)
 ## make format        clang-format everything
-.PHONY: all help deps deps-check demo check tests check-san check-clang check-long fuzz layers headers bench install uninstall format clean
+.PHONY: all help deps deps-check demo check tests check-san check-clang check-long check-mutation fuzz layers headers bench install uninstall format clean
 
 define install_packages
 	@missing=; for p in $(1); do \
@@ -135,6 +136,10 @@ check-clang: deps-check
 check-long: deps
 	@$(MAKE) --no-print-directory all $(LONG_TESTS)
 	@for t in $(LONG_TESTS); do echo "== $$(basename $$t)"; DELTASCOPE=$(BUILD)/deltascope $$t || exit 1; done
+	@$(MAKE) --no-print-directory check-mutation
+
+check-mutation: deps
+	@tests/mutation.sh build-mutation
 
 SECONDS ?= 60
 FUZZ_BUILD = BUILD=build-fuzz CC=clang OPT="-O1 -g -fno-omit-frame-pointer" HARDEN=-fPIE \

@@ -2,8 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "deltascope/verify.h"
-#include "session.h"
+#include "reference.h"
 
 typedef struct verify_options {
     bool list, recipe;
@@ -59,29 +58,6 @@ static bool chosen(const verify_options *own, size_t check) {
 static ds_status print_list(void) {
     for (size_t i = 0; i < ds_check_count(); i++)
         (void)printf("%s\n    %s\n    source: %s\n", ds_check_id(i), ds_check_claim(i), ds_check_source(i));
-    return DS_OK;
-}
-
-/* States are what each DDL block leaves; hooks on the residual updates see them in the published layout (B,T,d,dv). */
-static ds_status print_recipe(void) {
-    (void)fputs("# Dumps what `deltascope verify --reference ref.safetensors` compares: the first B windows of T tokens.\n"
-                "import numpy, torch\n"
-                "from safetensors.torch import save_file\n"
-                "def dump(model, bin_path, B, T, path, states=()):\n"
-                "    # states: modules, in order, whose output (or its first item) is the residual state X_1, X_2, ...\n"
-                "    ids = torch.from_numpy(numpy.fromfile(bin_path, numpy.uint16, B * T + 1).astype(numpy.int64))\n"
-                "    x, y = ids[:-1].view(B, T), ids[1:].view(B, T)\n"
-                "    out, model = {}, model.double().eval()\n"
-                "    for n, module in enumerate(states, 1):\n"
-                "        module.register_forward_hook(lambda m, i, o, n=n: out.__setitem__(\n"
-                "            f'states.{n}', (o[0] if isinstance(o, tuple) else o).detach().clone()))\n"
-                "    logits = model(x, y)[0]  # all positions: the first result of a DDL or nanoGPT model called with targets\n"
-                "    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten())\n"
-                "    loss.backward()\n"
-                "    out.update(logits=logits.detach(), loss=loss.detach())\n"
-                "    out.update({f'grad.{n}': p.grad for n, p in model.named_parameters() if p.grad is not None})\n"
-                "    save_file({n: t.contiguous() for n, t in out.items()}, path)\n",
-                stdout);
     return DS_OK;
 }
 
@@ -150,43 +126,11 @@ done:
 
 /* ---- another framework's tensors ----------------------------------------------------------------------------------------- */
 
-/* The first `sequences` windows in one batch of their own; *ids holds inputs, then targets. */
-static ds_status gather(ds_batch *out, uint32_t **ids, ds_session *session, size_t sequences) {
-    ds_status status = DS_OK;
-    size_t length = session->length, count = sequences * length;
-    DS_NEW(*ids, 2 * count);
-    for (size_t first = 0; first < sequences; first += session->group) {
-        ds_batch part;
-        DS_TRY(ds_session_batch(session, first, &part));
-        size_t windows = ds_min_size(part.sequences, sequences - first);
-        memcpy(*ids + first * length, part.tokens, windows * length * sizeof **ids);
-        memcpy(*ids + count + first * length, part.targets, windows * length * sizeof **ids);
-    }
-    *out = (ds_batch){*ids, *ids + count, sequences, length};
-done:
-    return status;
-}
-
-static ds_status compare_reference(outcome *all, ds_session *session, const ds_model *exact, const char *path) {
+static ds_status run_reference(outcome *all, ds_session *session, const ds_model *exact, const char *path) {
     ds_status status = DS_OK;
     ds_reference *reference = NULL;
-    ds_model *moved = NULL;
     ds_check_result *results = NULL;
-    uint32_t *ids = NULL;
-    ds_batch batch;
-    size_t sequences, length;
-    DS_TRY(ds_reference_open(&reference, path, ds_checkpoint_config_path(session->checkpoint), exact));
-    ds_reference_windows(reference, &sequences, &length);
-    if (length != 0 && (length != session->length || sequences > session->sequences)) {
-        status = ds_fail(DS_ERR_INPUT,
-                         "%s: found %zu windows of %zu tokens, expected at most %zu of %zu: see --sequences, --seq-len", path,
-                         sequences, length, session->sequences, session->length);
-        goto done;
-    }
-    DS_TRY(gather(&batch, &ids, session, length == 0 ? session->sequences : sequences));
-    DS_TRY(ds_model_load(&moved, session->checkpoint, DS_F64));
-    DS_NEW(results, ds_reference_count(reference));
-    DS_TRY(ds_reference_compare(results, reference, exact, moved, &batch, session->invocation->common.seed.value));
+    DS_TRY(ds_reference_run(&reference, &results, session, exact, path));
     for (size_t i = 0; i < ds_reference_count(reference); i++) {
         char id[DS_NAME_CAPACITY + sizeof "reference."];
         (void)snprintf(id, sizeof id, "reference.%s", DS_SHOW(ds_reference_name(reference, i)));
@@ -195,9 +139,7 @@ static ds_status compare_reference(outcome *all, ds_session *session, const ds_m
     }
 done:
     ds_reference_close(&reference);
-    ds_model_free(&moved);
     free(results);
-    free(ids);
     return status;
 }
 
@@ -252,7 +194,8 @@ static ds_status run(const ds_invocation *invocation) {
     ds_verify *verify = NULL;
     outcome all = {0};
     if (own->list) return print_list();
-    if (own->recipe) return print_recipe();
+    if (own->recipe)
+        return fputs(ds_reference_recipe, stdout) == EOF ? ds_fail(DS_ERR_SYSTEM, "standard output failed") : DS_OK;
     DS_TRY(check_list("only", own->only));
     DS_TRY(check_list("skip", own->skip));
     DS_TRY(ds_session_open(&session, invocation));
@@ -261,8 +204,7 @@ static ds_status run(const ds_invocation *invocation) {
     ds_json_begin_object(&all.json, NULL);
     ds_json_begin_array(&all.json, "checks");
     DS_TRY(run_checks(&all, verify, own, invocation->common.quiet));
-    if (own->reference != NULL)
-        DS_TRY(compare_reference(&all, &session, loaded != NULL ? loaded : session.model, own->reference));
+    if (own->reference != NULL) DS_TRY(run_reference(&all, &session, loaded != NULL ? loaded : session.model, own->reference));
     DS_TRY(publish(&session, &all, own));
     if (all.count[DS_CHECK_FAIL] > 0) status = DS_CHECK_FAILED;
 done:

@@ -1,0 +1,151 @@
+#!/bin/sh
+# Does verify notice? One error at a time is planted in a copy of the sources, the copy is built, and verify has to end with exit
+# status 1 on a model that uses the code. A planted error that verify misses fails the test, and so does one whose place the
+# sources no longer have: then it has to be planted anew.
+#
+# usage: tests/mutation.sh [FOLDER]   (default build-mutation; an argument after it picks the errors whose line matches)
+set -u
+cd "$(dirname "$0")/.." || exit 1
+folder=${1:-build-mutation}
+only=${2:-}
+tree=$folder/tree
+program=$tree/build/deltascope
+failed=0 planted=0
+
+# The copy: files that differ are written anew, so that make sees them; files that are gone go.
+parts='src include analysis plots Makefile'
+mkdir -p "$tree/tests" || exit 1
+for file in $(find $parts -type f); do
+    cmp -s "$file" "$tree/$file" && continue
+    mkdir -p "$tree/$(dirname "$file")" && cp "$file" "$tree/$file" || exit 1
+done
+for file in $(cd "$tree" && find $parts -type f); do
+    [ -f "$file" ] || rm "$tree/$file"
+done
+
+# A planted error may leave a variable unused: no warnings.
+build() { make -s -j2 -C "$tree" OPT=-O1 WARNINGS=-w build/deltascope >"$folder/build.log" 2>&1; }
+
+# Prints the ids of the checks that failed; the exit status is verify's.
+verify() {
+    "$program" verify --tokens fixtures/data/val.bin --seq-len 24 --sequences 2 "fixtures/models/$1" >"$folder/verify.log" 2>&1
+    status=$?
+    sed -n 's/^fail  \([^ ]*\).*/\1/p' "$folder/verify.log" | tr '\n' ' '
+    return $status
+}
+
+complain() {
+    echo "FAILED  $*"
+    failed=$((failed + 1))
+}
+
+# plant MODEL FILE FUNCTION OLD NEW: in FILE, the first line that has OLD at or after the one that defines FUNCTION. A
+# definition's line has "(FUNCTION)(" or "FUNCTION(" and does not end in a semicolon.
+plant() {
+    model=$1 file=$2 function=$3
+    case "$file $function $model" in *"$only"*) ;; *) return ;; esac
+    planted=$((planted + 1))
+    cp "$tree/$file" "$folder/original" || exit 1
+    if ! FUNCTION=$function OLD=$4 NEW=$5 awk '
+        BEGIN { f = ENVIRON["FUNCTION"]; old = ENVIRON["OLD"]; new = ENVIRON["NEW"] }
+        !inside && (index($0, "(" f ")(") || index($0, " " f "(")) && $0 !~ /^ / && $0 !~ /;$/ { inside = 1 }
+        inside && !done && (at = index($0, old)) {
+            $0 = substr($0, 1, at - 1) new substr($0, at + length(old))
+            done = 1
+        }
+        inside && /^}/ { inside = 0; if (!done) exit 1 }
+        { print }
+        END { exit !done }' "$folder/original" >"$folder/mutant"; then
+        complain "$file: $function no longer has \"$4\": plant this error anew"
+        return
+    fi
+    cat "$folder/mutant" >"$tree/$file"
+    if ! build; then
+        complain "$file: $function with \"$5\" does not compile: $(tail -1 "$folder/build.log")"
+    else
+        found=$(verify "$model")
+        status=$?
+        if [ $status -eq 1 ]; then
+            printf 'caught  %-28s %-24s %s\n' "$function" "$model" "$found"
+        else
+            complain "$file: $function: \"$4\" -> \"$5\": verify ended with $status on $model"
+        fi
+    fi
+    cat "$folder/original" >"$tree/$file"
+}
+
+if ! build; then
+    tail -5 "$folder/build.log"
+    exit 1
+fi
+for model in additive-small cc-bf16 cc-ec-activations cc-ec-vlinear scalar-kvshift scalar-two-layer-gate tc-ec-sharded tc-output-gate; do
+    found=$(verify $model) || complain "$model: verify ended with $? on sound sources: $found"
+done
+
+sound=$failed
+# The test itself: a place that is gone, and a change that changes nothing, are complaints.
+plant additive-small src/num/state.real.c ds_direction_forward 'no such text' '' >/dev/null
+plant additive-small src/num/state.real.c ds_direction_forward 'norm2 + eps * eps' 'norm2 + eps * eps' >/dev/null
+if [ -z "$only" ]; then
+    [ $failed -eq $((2 + sound)) ] || complain "the test does not notice its own failures"
+    failed=$sound planted=0
+fi
+
+# The model: k's normalisation, rotary positions, the causal mask, and what else makes a forward pass.
+num=src/num
+plant scalar-two-layer-gate $num/state.real.c ds_direction_forward 'norm2 + eps * eps' 'norm2 + eps'
+plant cc-bf16 $num/state.real.c ds_direction_forward '1 / sqrt(padded)' '1 / sqrt(padded) + 0x1p-20'
+plant additive-small $num/attention.real.c ds_rope_forward 'a * sine[i] + b' 'a * sine[i] - b'
+plant tc-ec-sharded $num/attention.real.c ds_rope_forward 'REAL a = x[i], b = x[i + half]' 'REAL a = x[i + half], b = x[i]'
+plant additive-small $num/attention.real.c ds_softmax_causal_forward 'first + r + 1' 'ds_min_size(first + r + 2, columns)'
+plant scalar-kvshift $num/attention.real.c ds_softmax_causal_forward 'first + r + 1' 'first + r + (r == 0)'
+plant scalar-kvshift $num/attention.real.c ds_shift_forward 'a * then[i] + (1 - a)' '(1 - a) * then[i] + a'
+plant cc-ec-vlinear $num/attention.real.c ds_rmsnorm_forward '/ (double)width + eps' '/ (double)width + 2 * eps'
+plant tc-output-gate $num/state.real.c ds_compress_tc_forward 'kernel - 1 - s' 's'
+plant cc-bf16 $num/state.real.c ds_rank_one_update 'k[i + l] * factor' 'k[i + l] * factor * (REAL)(1 + 0x1p-18)'
+plant cc-ec-activations $num/elementary.real.c ds_elu1_forward 'x[i] + 1 : e' 'x[i] : e'
+
+# The backward pass of every kernel.
+plant cc-ec-activations $num/elementary.real.c ds_silu_backward '(1 + x[i]' '(1 - x[i]'
+plant cc-ec-activations $num/elementary.real.c ds_relu_backward 'dy[i] : 0' 'dy[i] : dy[i]'
+plant cc-ec-activations $num/elementary.real.c ds_elu1_backward 'dy[i] * slope' 'dy[i] * (slope + REAL_C(0.01))'
+plant additive-small $num/elementary.real.c ds_swiglu_backward '(1 + a[i]' '(1 - a[i]'
+plant additive-small $num/elementary.real.c ds_swiglu_backward '(a[i] * sigma)' 'sigma'
+plant additive-small $num/elementary.real.c ds_swiglu_tangent '(a[i] * sigma)' 'sigma'
+plant additive-small $num/attention.real.c ds_rmsnorm_backward 'factor * (dx[i] - back * x[i])' 'factor * dx[i]'
+plant additive-small $num/attention.real.c ds_rmsnorm_backward '(x[i] * factor)' 'x[i]'
+plant additive-small $num/attention.real.c ds_rmsnorm_tangent '- back * x[i]' '+ back * x[i]'
+plant additive-small $num/attention.real.c ds_rope_backward '- a * sine[i]' '+ a * sine[i]'
+plant scalar-kvshift $num/attention.real.c ds_shift_backward 'next * dy' 'now * dy'
+plant scalar-kvshift $num/attention.real.c ds_shift_backward 'slope = -' 'slope = '
+plant scalar-kvshift $num/attention.real.c ds_shift_tangent '- *dmix * x[i]' '+ *dmix * x[i]'
+plant additive-small $num/attention.real.c ds_softmax_causal_backward 'dp[i] - mean' 'dp[i]'
+plant additive-small $num/attention.real.c ds_cross_entropy_backward 'logits[i] - shift' 'logits[i] - shift + REAL_C(0.001)'
+plant cc-bf16 $num/attention.real.c ds_affine_backward 'factor * row[i]' 'row[i]'
+plant cc-bf16 $num/attention.real.c ds_affine_backward 'slope * (double)x[i]' '(double)x[i]'
+plant cc-bf16 $num/attention.real.c ds_affine_backward 'dbias[o] += slope' 'dbias[o] -= slope'
+plant tc-output-gate $num/state.real.c ds_embed_backward 'dstate[j * hidden + i]' 'dstate[i]'
+plant tc-ec-sharded $num/state.real.c ds_embed_backward 'kernel - 1 - s' 's'
+plant tc-ec-sharded $num/state.real.c ds_embed_taps_backward 'kernel - 1 - s' 's'
+plant cc-bf16 $num/state.real.c ds_compress_cc_backward 'taps + v * hidden' 'taps'
+plant cc-bf16 $num/state.real.c ds_compress_cc_taps_backward 'dtaps + v * hidden' 'dtaps'
+plant tc-ec-sharded $num/state.real.c ds_compress_tc_backward 'kernel - 1 - s' 's'
+plant tc-ec-sharded $num/state.real.c ds_compress_tc_taps_backward 'kernel - 1 - s' 's'
+plant scalar-two-layer-gate $num/state.real.c ds_direction_backward 'dk[i] - along * h[i]' 'dk[i]'
+plant cc-bf16 $num/state.real.c ds_rank_one_backward '+ read * state[i]' '- read * state[i]'
+plant additive-small $num/gemm.real.c ds_gemm_tn_add 'ds_min_size(k - p, PANEL_DEPTH)' 'ds_min_size(k - p, PANEL_DEPTH) - (k - p > 1)'
+
+# What joins the kernels.
+pass=src/model
+plant cc-bf16 $pass/backward_sublayer.real.c edit_backward '(1 - beta / 2)' '(1 - beta)'
+plant cc-bf16 $pass/backward_sublayer.real.c edit_backward 'v * (1 - v / spec->value_scale)' 'v * (1 - v)'
+plant scalar-two-layer-gate $pass/backward_sublayer.real.c gate_backward '1 - hidden[i] * hidden[i]' '1 - hidden[i]'
+plant cc-bf16 $pass/backward_ends.real.c unfold_channels '(double)read[a] * dtaps' 'dtaps'
+plant tc-output-gate $pass/backward_attention.real.c finish_heads_backward 'dheads, dheads, ROWS(b->tape->gate' \
+    'dheads, dheads, ROWS(b->tape->heads'
+
+if [ $failed -gt 0 ]; then
+    echo "$failed of $planted planted errors: see above"
+    exit 1
+fi
+echo "verify caught all $planted planted errors"
