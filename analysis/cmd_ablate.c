@@ -4,6 +4,7 @@
 
 #include "ablation.h"
 #include "session.h"
+#include "shadow.h"
 
 typedef struct ablate_options {
     const char *modes, *scopes;
@@ -26,10 +27,12 @@ typedef struct ablation_result {
     double *loss, *kl; /* (cases, sequences) */
     ds_paired *paired; /* (cases) */
     double *holm;      /* (cases): adjusted p-values */
+    ds_shadow shadow;
 } ablation_result;
 
 static void release(ablation_result *result) {
     ds_journal_close(&result->journal);
+    ds_shadow_release(&result->shadow);
     ds_case_list_release(&result->list);
     free(result->baseline);
     free(result->loss);
@@ -220,6 +223,7 @@ static ds_status make_results(json_t **results, const ablation_result *result) {
     ds_json_begin_array(&b, "cases");
     for (size_t c = 0; c < result->list.count; c++) put_case(&b, result, c);
     ds_json_end(&b);
+    ds_shadow_put(&b, &result->shadow);
     ds_json_end(&b);
     return ds_json_finish(results, &b);
 }
@@ -274,6 +278,7 @@ static ds_status publish(const ds_session *session, const ablation_result *resul
     (void)printf("intact loss %.6f nats over %zu windows of %zu tokens\n", ds_mean(result->baseline, result->sequences),
                  result->sequences, session->length);
     DS_TRY(ds_table_print(stdout, table));
+    ds_shadow_print(stdout, &result->shadow);
 done:
     json_decref(envelope);
     ds_table_free(&table);
@@ -299,6 +304,8 @@ static ds_status run(const ds_invocation *invocation) {
     if (result.list.needs_means) DS_TRY(find_means(&session, &result.list, result.journal));
     DS_TRY(run_cases(&session, &result));
     DS_TRY(find_intervals(&result, invocation->common.seed.value));
+    DS_TRY(ds_shadow_run(&result.shadow, &session));
+    DS_TRY(ds_shadow_cases(&result.shadow, &session, &result.list, result.baseline, result.loss, result.kl));
     DS_TRY(publish(&session, &result, chosen));
 done:
     release(&result);
@@ -325,7 +332,7 @@ const ds_command ds_command_ablate = {
     .examples = "  deltascope ablate --tokens val.bin checkpoint/\n"
                 "  deltascope ablate --tokens val.bin --modes open,reflect --scopes all checkpoint/\n"
                 "  deltascope ablate --tokens val.bin --out audit/ --resume checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_RESUME,
+    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RESUME,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

@@ -4,6 +4,7 @@
 #include "gates.h"
 #include "per_token.h"
 #include "session.h"
+#include "shadow.h"
 
 typedef struct gates_options {
     double regime_tol;
@@ -21,6 +22,8 @@ static const gates_options defaults = {.regime_tol = 0.1};
 /* One run: what is collected while the windows pass. */
 typedef struct collection {
     ds_gate_census census;
+    ds_limits limits;
+    ds_shadow shadow;
     ds_per_token *per_token;
     double *sequence_loss; /* (sequences) */
     double *nll;           /* (group, length) */
@@ -29,6 +32,8 @@ typedef struct collection {
 static ds_status observe(void *context, const ds_observation *observation) {
     collection *all = context;
     ds_status status = DS_OK;
+    ds_limits_add(&all->limits, observation);
+    if (all->census.sublayers == 0) goto done; /* an additive checkpoint has no gates */
     DS_TRY(ds_gate_census_add(&all->census, observation));
     if (all->per_token != NULL) DS_TRY(ds_per_token_add(all->per_token, observation));
 done:
@@ -38,11 +43,11 @@ done:
 static ds_status collect(ds_session *session, collection *all) {
     ds_status status = DS_OK;
     ds_progress progress = ds_progress_start("gates", (double)session->sequences, session->invocation->common.quiet);
-    ds_observer observer = {DS_OBSERVE_GATES, observe, all};
+    ds_observer observer = {DS_LIMITS_WANT, observe, all};
     for (size_t first = 0; first < session->sequences; first += session->group) {
         ds_batch batch;
         DS_TRY(ds_session_batch(session, first, &batch));
-        DS_TRY(ds_forward(session->workspace, session->model, &batch, NULL, session->spec.delta ? &observer : NULL, all->nll));
+        DS_TRY(ds_forward(session->workspace, session->model, &batch, NULL, &observer, all->nll));
         for (size_t b = 0; b < batch.sequences; b++)
             all->sequence_loss[first + b] = ds_mean(all->nll + b * batch.length, batch.length);
         ds_progress_update(&progress, (double)(first + batch.sequences));
@@ -61,6 +66,8 @@ static ds_status make_results(json_t **results, const ds_session *session, colle
     ds_json_put_real(&b, "loss", ds_mean(all->sequence_loss, session->sequences));
     ds_json_put_reals(&b, "sequence_loss", all->sequence_loss, session->sequences);
     ds_json_put(&b, "sublayers", sublayers);
+    ds_limits_put(&b, &all->limits);
+    ds_shadow_put(&b, &all->shadow);
     ds_json_end(&b);
     DS_TRY(ds_json_finish(results, &b));
 done:
@@ -113,6 +120,8 @@ static ds_status publish(const ds_session *session, collection *all, const gates
         (void)printf("loss %.6f nats over %zu windows of %zu tokens\n", ds_mean(all->sequence_loss, session->sequences),
                      session->sequences, session->length);
     if (!session->invocation->common.quiet && session->spec.delta) DS_TRY(ds_table_print(stdout, table));
+    if (!session->invocation->common.quiet) ds_limits_print(stdout, &all->limits);
+    if (!session->invocation->common.quiet) ds_shadow_print(stdout, &all->shadow);
 done:
     json_decref(chosen);
     json_decref(results);
@@ -132,15 +141,19 @@ static ds_status run(const ds_invocation *invocation) {
         goto done;
     }
     DS_TRY(ds_gate_census_init(&all.census, &session.spec, own->regime_tol));
+    DS_TRY(ds_limits_init(&all.limits, &session.spec));
     DS_NEW(all.sequence_loss, session.sequences);
     DS_NEW(all.nll, session.group * session.length);
     if (own->per_token != NULL)
         DS_TRY(ds_per_token_open(&all.per_token, own->per_token, &session.spec, session.group, session.length));
     DS_TRY(collect(&session, &all));
+    DS_TRY(ds_shadow_run(&all.shadow, &session));
     DS_TRY(publish(&session, &all, own));
 done:
     ds_per_token_discard(&all.per_token);
     ds_gate_census_release(&all.census);
+    ds_limits_release(&all.limits);
+    ds_shadow_release(&all.shadow);
     free(all.sequence_loss);
     free(all.nll);
     ds_session_close(&session);
@@ -159,7 +172,7 @@ const ds_command ds_command_gates = {
                    "Memory does not grow with the data.",
     .examples = "  deltascope gates --tokens val.bin --json gates.json checkpoint/\n"
                 "  deltascope gates --text essay.txt --tokenizer gpt2/ --seq-len 256 checkpoint/\n",
-    .takes = DS_TAKES_MODEL,
+    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

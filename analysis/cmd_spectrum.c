@@ -5,6 +5,7 @@
 
 #include "alignment.h"
 #include "end_to_end.h"
+#include "shadow.h"
 #include "study.h"
 #include "weights.h"
 
@@ -58,6 +59,7 @@ typedef struct spectrum_result {
     bool operators; /* there are operators and data to take them from: all of the above was measured */
     ds_weight_survey weights;
     ds_end_to_end end_to_end;
+    ds_shadow shadow;
 } spectrum_result;
 
 static void release(spectrum_result *result) {
@@ -70,6 +72,7 @@ static void release(spectrum_result *result) {
     json_decref(result->sweep);
     json_decref(result->chosen);
     ds_journal_close(&result->journal);
+    ds_shadow_release(&result->shadow);
 }
 
 /* A:B, 0 <= A <= B < S. */
@@ -137,6 +140,7 @@ static ds_status measure(spectrum_result *result, ds_session *session, const spe
     ds_status status = DS_OK;
     uint64_t seed = session->invocation->common.seed.value;
     if (result->operators) DS_TRY(measure_operators(result, session, own));
+    DS_TRY(ds_shadow_run(&result->shadow, session));
     if (own->weights) DS_TRY(ds_weight_survey_run(&result->weights, session->model, seed));
     if (own->end_to_end.given)
         DS_TRY(ds_end_to_end_run(&result->end_to_end, session,
@@ -174,6 +178,7 @@ static ds_status make_results(json_t **results, spectrum_result *result, const s
     if (result->operators) DS_TRY(put_operators(&b, result, own));
     if (own->weights) ds_weight_survey_put(&b, &result->weights);
     if (own->end_to_end.given) ds_end_to_end_put(&b, &result->end_to_end);
+    ds_shadow_put(&b, &result->shadow);
     ds_json_end(&b);
     DS_TRY(ds_json_finish(results, &b));
 done:
@@ -217,6 +222,7 @@ static ds_status publish(const ds_session *session, spectrum_result *result, con
         (void)printf("\n");
         DS_TRY(ds_table_print(stdout, tables[i]));
     }
+    ds_shadow_print(stdout, &result->shadow);
 done:
     json_decref(results);
     json_decref(envelope);
@@ -278,7 +284,7 @@ const ds_command ds_command_spectrum = {
                 "  deltascope spectrum --weights checkpoint/\n"
                 "  deltascope spectrum --tokens val.bin --end-to-end 0 --count 4 checkpoint/\n"
                 "  deltascope spectrum --tokens val.bin --positions all --null shuffled-gates --json s.json checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_RESUME | DS_DATA_OPTIONAL,
+    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RESUME | DS_DATA_OPTIONAL,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

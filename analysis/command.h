@@ -34,7 +34,7 @@ typedef struct ds_option {
 /* Options every model command takes (CONTRACT). */
 typedef struct ds_common {
     const char *config, *tokens, *text, *tokenizer, *precision, *json, *out;
-    ds_count seq_len, sequences, offset, threads, seed;
+    ds_count seq_len, sequences, offset, threads, seed, shadow;
     bool quiet, resume;
 } ds_common;
 
@@ -46,6 +46,7 @@ enum {
     DS_TAKES_RUN = 8,        /* --threads, --seed, --json, --out, --quiet */
     DS_TAKES_RESUME = 16,    /* --resume: the command keeps a journal under --out */
     DS_DATA_OPTIONAL = 32,   /* beside DS_TAKES_DATA: some of the command's work needs no data */
+    DS_TAKES_SHADOW = 64,    /* --shadow */
     DS_TAKES_MODEL = DS_TAKES_CHECKPOINT | DS_TAKES_DATA | DS_TAKES_LENGTH | DS_TAKES_RUN,
 };
 

@@ -40,6 +40,10 @@ static const ds_option resume_options[] = {
     {"resume", NULL, "go on where an interrupted run with the same --out stopped", DS_OPTION_FLAG, COMMON(resume), 0},
 };
 
+static const ds_option shadow_options[] = {
+    {"shadow", "N", "repeat N windows in double and report the float run's errors", DS_OPTION_COUNT, COMMON(shadow), 1},
+};
+
 static const struct {
     unsigned group;
     const ds_option *options;
@@ -49,6 +53,7 @@ static const struct {
     {DS_TAKES_DATA, data_options, LENGTH_OF(data_options)},
     {DS_TAKES_LENGTH, length_options, LENGTH_OF(length_options)},
     {DS_TAKES_RUN, run_options, LENGTH_OF(run_options)},
+    {DS_TAKES_SHADOW, shadow_options, LENGTH_OF(shadow_options)},
     {DS_TAKES_RESUME, resume_options, LENGTH_OF(resume_options)},
 };
 
@@ -160,11 +165,13 @@ static ds_status check_invocation(const ds_command *command, const ds_invocation
         return ds_fail(DS_ERR_USAGE, "\"%s\" is one argument too many for %s",
                        DS_SHOW(invocation->operands[command->most_operands]), command->name);
     const ds_common *common = &invocation->common;
+    if (common->shadow.given && strcmp(common->precision, "double") == 0)
+        return ds_fail(DS_ERR_USAGE, "--shadow estimates the errors of a float run: leave out --precision double");
     if (common->resume && common->out == NULL)
         return ds_fail(DS_ERR_USAGE, "--resume needs --out DIR, the folder of the run to go on with");
     if (!(command->takes & DS_TAKES_DATA)) return DS_OK;
     bool none = common->tokens == NULL && common->text == NULL && common->tokenizer == NULL;
-    if (none && (command->takes & DS_DATA_OPTIONAL)) return DS_OK;
+    if (none && (command->takes & DS_DATA_OPTIONAL) && !common->shadow.given) return DS_OK;
     if ((common->tokens == NULL) == (common->text == NULL))
         return ds_fail(DS_ERR_USAGE, "%s needs either --tokens FILE or --text FILE with --tokenizer PATH", command->name);
     if ((common->text == NULL) != (common->tokenizer == NULL))

@@ -158,6 +158,7 @@ enum {
     DS_OBSERVE_GATES = 1,      /* the double arrays */
     DS_OBSERVE_DIRECTIONS = 2, /* k */
     DS_OBSERVE_STATES = 4,     /* before, after */
+    DS_OBSERVE_ATTENTION = 8,  /* zero_weights */
 };
 typedef struct ds_observation {
     size_t sublayer, sequences, length, hidden, value_channels;
@@ -171,6 +172,7 @@ typedef struct ds_observation {
     const double *edit_norm;     /* (B,T)    Frobenius norm of X after - X before */
     const void *k;               /* (B,T,d)  direction */
     const void *before, *after;  /* (B,T,dv,d) */
+    const double *zero_weights; /* (B,T)    attention weights, over heads and keys seen, that underflow to 0; NULL for an MLP */
 } ds_observation;
 typedef struct ds_observer {
     unsigned wants;                                                          /* DS_OBSERVE_* */

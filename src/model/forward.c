@@ -87,6 +87,7 @@ static ds_status deliver(const ds_pass *pass, size_t sublayer, const ds_observer
         seen.before = w->before;
         seen.after = pass->state;
     }
+    if (sublayer % 2 == 0 && (observer->wants & DS_OBSERVE_ATTENTION) != 0) seen.zero_weights = w->zero_weights;
     return observer->sublayer(observer->context, &seen);
 }
 

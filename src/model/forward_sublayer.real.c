@@ -282,6 +282,15 @@ ds_status REAL_NAME(ds_tile_shift)(void *context, size_t task, size_t worker) {
     return DS_OK;
 }
 
+/* Adds to each row's count the weights of the `first + row + 1` keys it sees that are 0. */
+static void count_zeros(double *zeros, const REAL *weights, size_t ld, size_t rows, size_t first) {
+    for (size_t r = 0; r < rows; r++, weights += ld) {
+        uint32_t count = 0;
+        for (size_t i = 0; i <= first + r; i++) count += weights[i] == 0;
+        zeros[r] += count;
+    }
+}
+
 /* heads (rows,H*h) = causal softmax(q k^T / sqrt(h)) v, one head and one block of query rows at a time. */
 static void attention_forward(REAL *heads, const ds_pass *pass, ds_tile tile, ds_scratch *scratch) {
     const ds_spec *spec = &pass->model->spec;
@@ -289,6 +298,8 @@ static void attention_forward(REAL *heads, const ds_pass *pass, ds_tile tile, ds
     size_t width = spec->heads * spec->head_dim, h = spec->head_dim, window = tile.sequence * pass->batch->length;
     double scale = 1 / sqrt((double)h);
     REAL *scores = scratch->scores, *inverse = scratch->inverse;
+    double *zeros = (pass->wants & DS_OBSERVE_ATTENTION) != 0 ? w->zero_weights + tile.token : NULL;
+    for (size_t row = 0; zeros != NULL && row < tile.rows; row++) zeros[row] = 0;
     for (size_t row = 0; row < tile.rows; row += DS_QUERY_ROWS) {
         size_t rows = ds_min_size(DS_QUERY_ROWS, tile.rows - row), first = tile.first + row, columns = first + rows;
         for (size_t head = 0; head < spec->heads; head++) {
@@ -298,6 +309,7 @@ static void attention_forward(REAL *heads, const ds_pass *pass, ds_tile tile, ds
             REAL *out = heads + row * width + head * h;
             REAL_NAME(ds_gemm_nt)(scores, columns, query, width, key, width, rows, columns, h);
             REAL_NAME(ds_softmax_causal_forward)(scores, inverse, columns, rows, columns, first, scale);
+            if (zeros != NULL) count_zeros(zeros + row, scores, columns, rows, first);
             REAL_NAME(ds_gemm_nn)(out, width, scores, columns, value, width, rows, h, columns);
             REAL_NAME(ds_scale_rows)(out, width, inverse, rows, h);
         }

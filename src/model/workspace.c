@@ -153,6 +153,7 @@ ds_status ds_workspace_observe(ds_workspace *workspace, unsigned wants) {
         DS_TRY(allocate(&workspace->directions, tokens, spec->hidden, 1, size));
     if ((wants & DS_OBSERVE_STATES) != 0 && workspace->before == NULL)
         DS_TRY(allocate(&workspace->before, tokens, spec->value_channels, spec->hidden, size));
+    if ((wants & DS_OBSERVE_ATTENTION) != 0 && workspace->zero_weights == NULL) DS_NEW(workspace->zero_weights, tokens);
 done:
     return status;
 }
@@ -160,10 +161,10 @@ done:
 void ds_workspace_free(ds_workspace **workspace) {
     ds_workspace *w = *workspace;
     if (w == NULL) return;
-    void *owned[] = {w->state,      w->hidden,        w->x_in,       w->query,      w->key,       w->value,
-                     w->gate,       w->key_mix,       w->value_mix,  w->cosine,     w->sine,      w->key_edge,
-                     w->value_edge, w->beta,          w->k_norm2,    w->state_norm, w->edit_norm, w->target,
-                     w->readout,    w->readout_after, w->not_finite, w->online,     w->before,    w->directions};
+    void *owned[] = {w->state,   w->hidden,     w->x_in,       w->query,       w->key,      w->value,         w->gate,
+                     w->key_mix, w->value_mix,  w->cosine,     w->sine,        w->key_edge, w->value_edge,    w->beta,
+                     w->k_norm2, w->state_norm, w->edit_norm,  w->target,      w->readout,  w->readout_after, w->not_finite,
+                     w->online,  w->before,     w->directions, w->zero_weights};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
     for (size_t i = 0; w->scratch != NULL && i < w->workers; i++) free(w->scratch[i].memory);
     free(w->scratch);

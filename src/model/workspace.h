@@ -47,6 +47,7 @@ struct ds_workspace {
     ds_online *online;                               /* (B,T) */
     void *directions;                                /* (B,T,d): made when an observer first asks */
     void *before;                                    /* (B,T,dv,d): likewise */
+    double *zero_weights;                            /* (B,T): likewise */
     ds_scratch *scratch;                             /* (workers) */
 };
 
