@@ -10,6 +10,7 @@ OPT    ?= -O3 -g
 PACKAGES = gcc make pkg-config libopenblas-dev liblapacke-dev libgsl-dev libflint-dev libflint-arb-dev libjansson-dev \
            libssl-dev zlib1g-dev libzip-dev libpcre2-dev libcmocka-dev gnuplot-nox
 CHECK_PACKAGES = clang libclang-rt-14-dev
+TIDY_PACKAGES = clang clang-tidy clang-tools cppcheck
 
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wvla -Wundef -Wformat=2 -Wcast-qual -Wwrite-strings -Wstrict-prototypes \
            -Wmissing-prototypes -Wconversion -Werror
@@ -22,6 +23,7 @@ Q = $(if $(V),,@)
 FLOATING = -ffp-contract=off -fno-math-errno -fno-trapping-math
 HARDEN   = -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 SANITIZE ?=
+, := ,
 CPPFLAGS = -Iinclude -D_GNU_SOURCE
 CFLAGS   = -std=c11 $(OPT) -march=$(MARCH) $(FLOATING) $(HARDEN) $(WARNINGS) $(SANITIZE) -pthread
 LDFLAGS  = -pie -Wl,-z,relro,-z,now $(SANITIZE) -pthread
@@ -37,7 +39,7 @@ COMMANDS = $(filter-out analysis/main.c,$(wildcard analysis/*.c))
 COMMAND_OBJECTS = $(COMMANDS:%.c=$(BUILD)/%.o)
 TESTS   = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 LONG_TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/long_*.c))
-HELPER_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard tests/test_*.c tests/long_*.c tests/fuzz_*.c tests/interpose_*.c),$(wildcard tests/*.c)))
+HELPER_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard tests/test_*.c tests/long_*.c tests/fuzz_*.c tests/interpose_*.c tests/msan_*.c),$(wildcard tests/*.c)))
 
 all: $(BUILD)/deltascope $(BUILD)/libdeltascope.a
 
@@ -97,12 +99,14 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz_%.o $(HELPER_OBJECTS) $(BUILD)/libdeltascop
 ## make check-clang   build everything with clang, warnings as errors
 ## make check-long    the long property tests, and check-mutation
 ## make check-mutation  plant one error at a time in kernels and model: verify has to fail each time
+## make check-msan    the readers over all hostile and fuzz inputs under MemorySanitizer
+## make tidy          clang-tidy, cppcheck and scan-build over src and analysis
 ## make fuzz          run every fuzz target for SECONDS (60) with libFuzzer; FUZZ="zip torch" chooses some
 ## make layers        check that every room includes only lower rooms
 ## make bench         speed of every stage beside the machine's own matrix product
 ## make install       into PREFIX (/usr/local)
 ## make format        clang-format everything
-.PHONY: all help deps deps-check demo check tests check-san check-clang check-long check-mutation fuzz layers headers bench install uninstall format clean
+.PHONY: all help deps deps-check deps-tidy demo check tests check-san check-clang check-long check-mutation check-msan tidy fuzz layers headers bench install uninstall format clean
 
 define install_packages
 	@missing=; for p in $(1); do \
@@ -117,6 +121,8 @@ deps:
 	$(call install_packages,$(PACKAGES))
 deps-check: deps
 	$(call install_packages,$(CHECK_PACKAGES))
+deps-tidy: deps
+	$(call install_packages,$(TIDY_PACKAGES))
 
 # The compiler itself may be among the missing packages, so each promise installs first and builds in a second make.
 check: deps
@@ -140,6 +146,28 @@ check-long: deps
 
 check-mutation: deps
 	@tests/mutation.sh build-mutation
+
+# MemorySanitizer over the readers alone: numerical libraries are not built with it, and do not take part.
+MSAN_WRAPPED = malloc free realloc aligned_alloc json_loadb json_dumps json_object_set_new SHA256_Final pcre2_compile_8 pcre2_match_8
+MSAN_OBJECTS = $(foreach room,base io,$(patsubst %.c,$(BUILD)/%.o,$(wildcard src/$(room)/*.c))) \
+               $(addprefix $(BUILD)/tests/,msan_boundary.o msan_readers.o relations.o)
+$(BUILD)/msan-readers: $(MSAN_OBJECTS)
+	$(Q)$(CC) $(LDFLAGS) $(addprefix -Wl$(,)--wrap=,$(MSAN_WRAPPED)) -o $@ $^ \
+	    -ljansson -lcrypto -lz -lpcre2-8
+check-msan: deps-check
+	@$(MAKE) --no-print-directory BUILD=build-msan CC=clang OPT="-O1 -g -fno-omit-frame-pointer" HARDEN=-fPIE \
+	    SANITIZE="-fsanitize=memory -fsanitize-memory-track-origins" build-msan/msan-readers
+	MSAN_OPTIONS=poison_in_malloc=0:poison_in_free=0 build-msan/msan-readers
+
+# What clang-tidy is asked, and what not and why: .clang-tidy. A file is seen with its double half.
+TIDY_FLAGS = -std=c11 $(CPPFLAGS) -DDS_REAL_BITS=64
+TIDY_SOURCES = $(SOURCES) $(wildcard analysis/*.c)
+tidy: deps-tidy
+	@clang-tidy --quiet $(TIDY_SOURCES) -- $(TIDY_FLAGS)
+	@cppcheck --std=c11 --language=c --enable=warning,performance,portability --inline-suppr --suppress=missingIncludeSystem \
+	    --error-exitcode=1 -q -DDS_REAL_BITS=64 -D_GNU_SOURCE -Iinclude -Isrc src analysis
+	@scan-build --use-cc=clang --status-bugs -o build-scan/reports \
+	    $(MAKE) --no-print-directory BUILD=build-scan OPT=-O1 CC=clang all
 
 SECONDS ?= 60
 FUZZ_BUILD = BUILD=build-fuzz CC=clang OPT="-O1 -g -fno-omit-frame-pointer" HARDEN=-fPIE \

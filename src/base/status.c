@@ -8,7 +8,7 @@
 
 static _Thread_local char error_text[ERROR_CAPACITY];
 
-ds_status ds_fail(ds_status code, const char *format, ...) {
+ds_status(ds_fail)(ds_status code, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     char sentence[ERROR_CAPACITY]; /* the arguments may point into error_text */
@@ -18,7 +18,7 @@ ds_status ds_fail(ds_status code, const char *format, ...) {
     return code;
 }
 
-ds_status ds_fail_prefix(ds_status code, const char *format, ...) {
+ds_status(ds_fail_prefix)(ds_status code, const char *format, ...) {
     char sentence[ERROR_CAPACITY];
     va_list arguments;
     va_start(arguments, format);
