@@ -12,7 +12,8 @@ void *ds_calloc(size_t count, size_t size) {
     size_t bytes;
     if (!ds_mul_size(count, size, &bytes)) return out_of_memory(count, size);
     void *memory = calloc(1, bytes == 0 ? 1 : bytes);
-    return memory != NULL ? memory : out_of_memory(count, size);
+    if (memory == NULL) return out_of_memory(count, size);
+    return memory;
 }
 
 void *ds_alloc_array(size_t count, size_t size) {
@@ -21,7 +22,8 @@ void *ds_alloc_array(size_t count, size_t size) {
     if (!ds_mul_size(count, size, &bytes) || !ds_add_size(bytes, alignment - 1, &bytes)) return out_of_memory(count, size);
     bytes = ds_max_size(bytes & ~(alignment - 1), alignment);
     void *memory = aligned_alloc(alignment, bytes);
-    return memory != NULL ? memory : out_of_memory(count, size);
+    if (memory == NULL) return out_of_memory(count, size);
+    return memory;
 }
 
 ds_status ds_grow(void **array, size_t *capacity, size_t needed, size_t size) {
