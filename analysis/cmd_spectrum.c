@@ -1,5 +1,4 @@
 /* spectrum: eigenvalues of the frozen shortcut operators, one at a time and accumulated over depth. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,23 +74,6 @@ static void release(spectrum_result *result) {
     ds_shadow_release(&result->shadow);
 }
 
-/* A:B, 0 <= A <= B < S. */
-static ds_status parse_window(spectrum_result *result, const char *text, size_t sublayers) {
-    result->first = 0;
-    result->last = sublayers;
-    if (text == NULL) return DS_OK;
-    char *end;
-    errno = 0;
-    unsigned long long a = strtoull(text, &end, 10), b = 0;
-    bool fits = text[0] >= '0' && text[0] <= '9' && *end == ':' && end[1] >= '0' && end[1] <= '9';
-    if (fits) b = strtoull(end + 1, &end, 10);
-    if (!fits || *end != '\0' || errno != 0 || a > b || b >= sublayers)
-        return ds_fail(DS_ERR_USAGE, "--window takes A:B with 0 <= A <= B <= %zu, not \"%s\"", sublayers - 1, DS_SHOW(text));
-    result->first = a;
-    result->last = b + 1;
-    return DS_OK;
-}
-
 static ds_status make_options(json_t **chosen, const ds_session *session, const spectrum_options *own) {
     ds_json_builder b = {0};
     ds_json_begin_object(&b, NULL);
@@ -116,7 +98,7 @@ static ds_status measure_operators(spectrum_result *result, ds_session *session,
     uint64_t seed = session->invocation->common.seed.value;
     ds_null kind = ds_null_of(own->null);
     ds_direction_source learned = {0}, null = {0};
-    DS_TRY(parse_window(result, own->window, ds_spec_sublayers(&session->spec)));
+    DS_TRY(ds_window_parse(&result->first, &result->last, own->window, ds_spec_sublayers(&session->spec)));
     DS_TRY(ds_position_list_parse(&result->positions, own->positions, session->sequences, session->length));
     if (result->positions.all) DS_TRY(ds_session_journal(&result->journal, session, result->chosen));
     result->study_options =
@@ -192,7 +174,7 @@ static ds_status make_tables(ds_table **tables, size_t *count, spectrum_result *
     ds_status status = DS_OK;
     if (result->operators) {
         DS_TRY(ds_study_table(&tables[(*count)++], &result->learned, NULL));
-        DS_TRY(ds_study_directions_table(&tables[(*count)++], &result->learned));
+        DS_TRY(ds_study_directions_table(&tables[(*count)++], &result->learned, &result->alignment));
         if (own->null != NULL) DS_TRY(ds_study_table(&tables[(*count)++], &result->null, own->null));
     }
     if (own->weights) DS_TRY(ds_weight_survey_table(&tables[(*count)++], &result->weights));
@@ -214,10 +196,12 @@ static ds_status publish(const ds_session *session, spectrum_result *result, con
     if (status != DS_OK) goto done;
     DS_TRY(ds_session_write(session, envelope, tables, count));
     if (session->invocation->common.quiet) goto done;
-    if (result->operators)
+    if (result->operators) {
         (void)printf("%zu operators against theory: eigenvalues within %.2g, determinants %.2g, orthogonality %.2g\n",
                      result->check.samples, result->check.max_eigenvalue_error, result->check.max_determinant_error,
                      result->check.max_orthogonality_error);
+        ds_study_print(stdout, &result->learned);
+    }
     for (size_t i = 0; i < count; i++) {
         (void)printf("\n");
         DS_TRY(ds_table_print(stdout, tables[i]));

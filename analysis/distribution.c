@@ -264,13 +264,12 @@ static const ds_column columns[] = {
     {"depth", NULL, NULL, DS_COLUMN_INTEGER, 0},
     {"log_abs_det", "log|det|", NULL, DS_COLUMN_FIXED, 3},
     {"smallest", "σ min", NULL, DS_COLUMN_FIXED, 4},
-    {"smallest_05", "5%", NULL, DS_COLUMN_FIXED, 4},
     {"span_norm2", "σ max", NULL, DS_COLUMN_FIXED, 4},
     {"span_radius", "|λ| max", NULL, DS_COLUMN_FIXED, 4},
     {"mean_squared_singular_value", "mean σ²", NULL, DS_COLUMN_FIXED, 4},
     {"departure_from_normality", "non-norm.", NULL, DS_COLUMN_FIXED, 3},
     {"complex_share", "complex", NULL, DS_COLUMN_PERCENT, 0},
-    {"singular_value_bound", "σ ± (est.)", NULL, DS_COLUMN_REAL, 2},
+    {"singular_value_bound", "σ ±", NULL, DS_COLUMN_REAL, 2},
 };
 
 static double mean_of(ds_distribution *d, size_t s, ds_depth_quantity q) {
@@ -286,7 +285,6 @@ ds_status ds_distribution_table(ds_table **table, ds_distribution *d, const char
         ds_table_integer(*table, (int64_t)(s + 1));
         ds_table_real(*table, mean_of(d, s, DS_DEPTH_LOG_ABS_DET));
         ds_table_real(*table, mean_of(d, s, DS_DEPTH_SMALLEST));
-        ds_table_real(*table, ds_summary_quantile(&d->depths[s * DS_DEPTH_QUANTITIES + DS_DEPTH_SMALLEST], 0.05));
         ds_table_real(*table, mean_of(d, s, DS_DEPTH_SPAN_NORM2));
         ds_table_real(*table, mean_of(d, s, DS_DEPTH_SPAN_RADIUS));
         ds_table_real(*table, mean_of(d, s, DS_DEPTH_MEAN_SQUARE));

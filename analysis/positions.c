@@ -49,6 +49,19 @@ done:
     return status;
 }
 
+ds_status ds_window_parse(size_t *first, size_t *last, const char *text, size_t sublayers) {
+    const char *at = text;
+    size_t a, b;
+    *first = 0;
+    *last = sublayers;
+    if (text == NULL) return DS_OK;
+    if (!take_number(&at, sublayers, &a) || *at++ != ':' || !take_number(&at, sublayers, &b) || *at != '\0' || a > b)
+        return ds_fail(DS_ERR_USAGE, "--window takes A:B with 0 <= A <= B <= %zu, not \"%s\"", sublayers - 1, DS_SHOW(text));
+    *first = a;
+    *last = b + 1;
+    return DS_OK;
+}
+
 void ds_position_list_release(ds_position_list *list) {
     free(list->at);
     *list = (ds_position_list){0};

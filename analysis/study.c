@@ -200,16 +200,23 @@ done:
 }
 
 static const ds_column direction_columns[] = {
-    {"sublayer", NULL, NULL, DS_COLUMN_TEXT, 0},     {"survival", "survives", NULL, DS_COLUMN_FIXED, 3},
-    {"survival_05", "5%", NULL, DS_COLUMN_FIXED, 3}, {"edited_again", "edited again", NULL, DS_COLUMN_FIXED, 3},
-    {"undone", NULL, NULL, DS_COLUMN_FIXED, 3},      {"effective_rank", "eff. rank over data", NULL, DS_COLUMN_FIXED, 1},
+    {"sublayer", NULL, NULL, DS_COLUMN_TEXT, 0},
+    {"survival", "survives", NULL, DS_COLUMN_FIXED, 3},
+    {"survival_05", "5%", NULL, DS_COLUMN_FIXED, 3},
+    {"edited_again", "edited again", NULL, DS_COLUMN_FIXED, 3},
+    {"undone", NULL, NULL, DS_COLUMN_FIXED, 3},
+    {"effective_rank", "rank", NULL, DS_COLUMN_FIXED, 1},
+    {"output_head", "in head's", NULL, DS_COLUMN_FIXED, 3},
+    {"output_projection", "in W_o's", NULL, DS_COLUMN_FIXED, 3},
 };
 
-ds_status ds_study_directions_table(ds_table **table, ds_study *study) {
+ds_status ds_study_directions_table(ds_table **table, ds_study *study, const ds_alignment *alignment) {
     ds_status status = DS_OK;
     double tokens = (double)study->overlap.tokens;
-    DS_TRY(ds_table_new(table, "Directions: what is left of a write at the end, and later edits of the same direction",
-                        direction_columns, sizeof direction_columns / sizeof direction_columns[0]));
+    char title[192];
+    (void)snprintf(title, sizeof title, "Directions: survival, later edits, rank, share in top %zu of weights (random %.3f)",
+                   alignment->count, (double)alignment->count / (double)study->sample.hidden);
+    DS_TRY(ds_table_new(table, title, direction_columns, sizeof direction_columns / sizeof direction_columns[0]));
     for (size_t s = 0; s < study->overlap.sublayers; s++) {
         char name[32];
         ds_statistics survival = ds_summary_statistics(&study->overlap.survival[s]);
@@ -219,7 +226,35 @@ ds_status ds_study_directions_table(ds_table **table, ds_study *study) {
         ds_table_real(*table, (double)study->overlap.edited_again[s] / tokens);
         ds_table_real(*table, (double)study->overlap.undone[s] / tokens);
         ds_table_real(*table, study->rank[s]);
+        ds_table_real(*table, alignment->head[s]);
+        ds_table_real(*table, alignment->branch[s]);
     }
 done:
     return status;
+}
+
+static double mean_gain(const ds_study *study, ds_gain gain) {
+    return ds_mean(study->gains.values + (size_t)gain * study->gains.tokens, study->gains.tokens);
+}
+
+void ds_study_print(FILE *stream, const ds_study *study) {
+    const ds_overlap *overlap = &study->overlap;
+    size_t sublayers = overlap->sublayers;
+    double sum = 0, tokens = (double)overlap->tokens, pairs = (double)(sublayers * (sublayers - 1));
+    for (size_t i = 0; i < sublayers * sublayers; i++) {
+        if (i % (sublayers + 1) != 0) sum += ds_sum_value(&overlap->coherence[i]) / tokens;
+    }
+    if (pairs > 0)
+        (void)fprintf(
+            stream,
+            "coherence of a token's directions %.4f (random ones: %.4f); effective rank %.2f, participation ratio %.2f "
+            "of %zu\n",
+            sum / pairs, ds_random_coherence(overlap->hidden), ds_sum_value(&overlap->effective_rank) / tokens,
+            ds_sum_value(&overlap->participation_ratio) / tokens, sublayers);
+    (void)fprintf(
+        stream,
+        "largest absolute row sum %.3f, column sum %.3f, 2-norm %.4f; exact reflections along the same directions, an "
+        "isometry: %.3f, %.3f, 1; one random reflection: %.3f\n",
+        mean_gain(study, DS_GAIN_ABSOLUTE_ROW), mean_gain(study, DS_GAIN_ABSOLUTE_COLUMN), mean_gain(study, DS_GAIN_NORM2),
+        mean_gain(study, DS_GAIN_ISOMETRY_ROW), mean_gain(study, DS_GAIN_ISOMETRY_COLUMN), study->gains.one_reflection);
 }

@@ -2,6 +2,7 @@
 #ifndef DELTASCOPE_ANALYSIS_STUDY_H
 #define DELTASCOPE_ANALYSIS_STUDY_H
 
+#include "alignment.h"
 #include "certificates.h"
 #include "distribution.h"
 #include "gains.h"
@@ -36,6 +37,8 @@ void ds_study_release(ds_study *study);
 ds_status ds_study_put(ds_json_builder *b, ds_study *study) DS_MUST_CHECK;
 /* `null`: the name of the null model the title says it is of, or NULL. */
 ds_status ds_study_table(ds_table **table, ds_study *study, const char *null) DS_MUST_CHECK;
-ds_status ds_study_directions_table(ds_table **table, ds_study *study) DS_MUST_CHECK;
+ds_status ds_study_directions_table(ds_table **table, ds_study *study, const ds_alignment *alignment) DS_MUST_CHECK;
+/* Two lines for people: coherence and ranks beside those of random directions, gains beside those of an isometry. */
+void ds_study_print(FILE *stream, const ds_study *study);
 
 #endif
