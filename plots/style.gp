@@ -10,6 +10,13 @@ blue   = dark ? '#56B4E9' : '#0072B2'
 orange = dark ? '#F0A04B' : '#D55E00'
 # Sizes are those of print: 8 pt text at the width asked for.
 px = 96/2.54
+green  = dark ? '#4CC9A0' : '#007A5A'
+sky    = dark ? '#2C6E9B' : '#9CCBE8'
+deep   = dark ? '#8CCBF2' : '#1F5F93'
+pale   = dark ? '#3A4048' : '#D5D8DB'
+amber  = dark ? '#F2C14E' : '#F2C35B'
+rust   = dark ? '#E07B39' : '#8C2D04'
+translucent = dark ? '#5056B4E9' : '#600072B2' # alpha first
 if (format eq 'svg') {
     set terminal svg size width_cm*px,height_cm*px fixed font 'Helvetica,10.5' linewidth 1.2 background rgb paper
 }
@@ -20,6 +27,12 @@ if (format eq 'png') {
 if (format eq 'pdf') {
     set terminal pdfcairo size width_cm cm,height_cm cm font 'Helvetica,8' fontscale 0.75 linewidth 1 pointscale 0.75 background rgb paper
 }
+tex = format eq 'tex'
+if (tex) {
+    eval sprintf('set terminal tikz size %gcm,%gcm fontscale 0.8 nopicenvironment', width_cm, height_cm)
+}
+percent = tex ? '\%' : '%'
+power   = tex ? '$10^{%T}$' : '10^{%T}'
 if (strlen(target) > 0) set output target
 set border 3 lc rgb ink lw 0.6
 set tics nomirror out scale 0.5 tc rgb ink

@@ -165,16 +165,18 @@ void ds_npz_discard(ds_npz **npz);                   /* leaves what was there be
 /* ---- figures ----------------------------------------------------------------------------------------------------- */
 
 /* A figure is drawn from saved results alone: FOLDER/ID.tsv holds what is drawn, FOLDER/ID.gp is a gnuplot script that stands
- * by itself (gnuplot -e "format='pdf'" ID.gp redraws it), FOLDER/ID.{svg,png,pdf} are the pictures. The same results give the
+ * by itself (gnuplot -e "format='pdf'" ID.gp redraws it), FOLDER/ID.{svg,png,pdf,tex} are the pictures; tex is TikZ. The same results give the
  * same bytes in the data file, whether they come from the run or from a file read back. */
-enum { DS_FIGURE_SVG = 1, DS_FIGURE_PNG = 2, DS_FIGURE_PDF = 4 };
+enum { DS_FIGURE_SVG = 1, DS_FIGURE_PNG = 2, DS_FIGURE_PDF = 4, DS_FIGURE_TEX = 8 };
 
 typedef struct ds_figure ds_figure; /* an entry of a constant table */
 size_t ds_figure_count(void);
 const ds_figure *ds_figure_at(size_t index);
-const ds_figure *ds_figure_find(const char *id); /* NULL when there is none */
+const ds_figure *ds_figure_find(const char *id); /* by id or preset; NULL when there is none */
 const char *ds_figure_id(const ds_figure *figure);
 const char *ds_figure_title(const ds_figure *figure);
+/* The name under which it redraws a published figure; NULL for none. The caption says which, and in what definitions differ. */
+const char *ds_figure_preset(const ds_figure *figure);
 
 /* The results figures are drawn from: those of one envelope, as {"COMMAND": results}; of a `report` envelope, whose results
  * already have that form, all of them. *out is a new object reference. Several may be combined with json_object_update. */

@@ -3,13 +3,48 @@
 
 #include "figure.h"
 
+#define FUNCTIONS(name) ds_##name##_applies, ds_##name##_draw, ds_##name##_describe
+
 static const struct ds_figure figures[] = {
-    {"gate-distribution", "Gate distribution by depth", 0.95, ds_plot_gate_distribution, ds_gate_distribution_applies,
-     ds_gate_distribution_draw, ds_gate_distribution_describe},
-    {"eigenvalue-beta", "Eigenvalue against gate", 0.95, ds_plot_eigenvalue_beta, ds_eigenvalue_beta_applies,
-     ds_eigenvalue_beta_draw, ds_eigenvalue_beta_describe},
-    {"closed-gate-loss", "Loss with one gate forced shut", 0.7, ds_plot_closed_gate_loss, ds_closed_gate_loss_applies,
-     ds_closed_gate_loss_draw, ds_closed_gate_loss_describe},
+    {"gate-distribution", "Gate distribution by depth", NULL, NULL, 0.95, ds_plot_gate_distribution,
+     FUNCTIONS(gate_distribution)},
+    {"regime-shares", "Regime shares by depth", NULL, NULL, 0.95, ds_plot_regime_shares, FUNCTIONS(regime_shares)},
+    {"eigenvalue-beta", "Eigenvalue against gate", "ddl-spectrum",
+     "After the spectral analysis of Deep Delta Learning (arXiv:2601.00417), which takes k to be of unit length; here the "
+     "trained k with |k| < 1 enters, so that the eigenvalue is 1 − mβ‖k‖², not 1 − β.",
+     0.95, ds_plot_eigenvalue_beta, FUNCTIONS(eigenvalue_beta)},
+    {"discrepancy", "Discrepancy before and after the edit", NULL, NULL, 0.95, ds_plot_discrepancy, FUNCTIONS(discrepancy)},
+    {"edit-sizes", "Readout, target and edit by depth", NULL, NULL, 0.95, ds_plot_edit_sizes, FUNCTIONS(edit_sizes)},
+    {"closed-gate-loss", "Loss with one gate forced shut", "lesion",
+     "After the lesion study of Veit, Wilber and Belongie (arXiv:1605.06431), which removes a residual block and counts "
+     "classification errors; here the gate is shut, the block still runs, and the loss is compared.",
+     0.7, ds_plot_closed_gate_loss, FUNCTIONS(closed_gate_loss)},
+    {"closed-gate-cumulative", "Loss with gates forced shut from either end", NULL, NULL, 0.7, ds_plot_closed_gate_cumulative,
+     FUNCTIONS(closed_gate_cumulative)},
+    {"controls", "Ways of forcing the gates", NULL, NULL, 0.7, ds_plot_controls, FUNCTIONS(controls)},
+    {"accumulated-eigenvalues", "Eigenvalues accumulated over depth", NULL, NULL, 1.0, ds_plot_accumulated_eigenvalues,
+     FUNCTIONS(accumulated_eigenvalues)},
+    {"singular-values", "Singular values accumulated over depth", NULL, NULL, 0.7, ds_plot_singular_values,
+     FUNCTIONS(singular_values)},
+    {"depth-spectrum", "Singular values by depth", "isometry",
+     "After the singular values of Jacobians studied for dynamical isometry (Pennington, Schoenholz and Ganguli, "
+     "arXiv:1711.04735); here those of the frozen shortcut alone, not of the whole Jacobian.",
+     0.8, ds_plot_depth_spectrum, FUNCTIONS(depth_spectrum)},
+    {"depth-gain", "Gain by depth", "mhc-gain",
+     "After the gain magnitude of mHC (arXiv:2512.24880), which takes the composite of its learned n × n residual maps and "
+     "averages over the tokens of one sequence; here it is the d × d composite of frozen delta operators, over all tokens of "
+     "the run.",
+     0.7, ds_plot_depth_gain, FUNCTIONS(depth_gain)},
+    {"coherence", "Coherence of directions", NULL, NULL, 0.95, ds_plot_coherence, FUNCTIONS(coherence)},
+    {"gradient-paths", "Gradient by depth, split by path", "gradient-norms",
+     "After the back-propagated gradients by layer of Glorot and Bengio (AISTATS 2010), who show histograms; here norms over "
+     "the batch, and their split by path.",
+     0.85, ds_plot_gradient_paths, FUNCTIONS(gradient_paths)},
+    {"frozen-full", "Frozen against full Jacobian", NULL, NULL, 0.8, ds_plot_frozen_full, FUNCTIONS(frozen_full)},
+    {"weight-spectra", "Weight spectra", "htsr-alpha",
+     "After the layer-wise power-law exponents of Martin and Mahoney (arXiv:1810.01075); how the tail starts and is fitted may "
+     "differ from their program in single matrices.",
+     1.0, ds_plot_weight_spectra, FUNCTIONS(weight_spectra)},
 };
 
 static const double single_column_cm = 8.5;
@@ -20,7 +55,8 @@ const ds_figure *ds_figure_at(size_t index) { return &figures[index]; }
 
 const ds_figure *ds_figure_find(const char *id) {
     for (size_t i = 0; i < ds_figure_count(); i++) {
-        if (strcmp(figures[i].id, id) == 0) return &figures[i];
+        bool preset = figures[i].preset != NULL && strcmp(figures[i].preset, id) == 0;
+        if (preset || strcmp(figures[i].id, id) == 0) return &figures[i];
     }
     return NULL;
 }
@@ -28,6 +64,8 @@ const ds_figure *ds_figure_find(const char *id) {
 const char *ds_figure_id(const ds_figure *figure) { return figure->id; }
 
 const char *ds_figure_title(const ds_figure *figure) { return figure->title; }
+
+const char *ds_figure_preset(const ds_figure *figure) { return figure->preset; }
 
 ds_status ds_figure_results(json_t **out, const json_t *envelope) {
     const char *command = json_string_value(json_object_get(envelope, "command"));
@@ -60,8 +98,12 @@ done:
 }
 
 ds_status ds_figure_caption(ds_text *caption, const ds_figure *figure, const json_t *results, const json_t *envelope) {
-    ds_status status = figure->describe(caption, results);
-    return status == DS_OK && envelope != NULL ? describe_data(caption, envelope) : status;
+    ds_status status = DS_OK;
+    DS_TRY(figure->describe(caption, results));
+    if (figure->source != NULL) DS_TRY(ds_text_printf(caption, " %s", figure->source));
+    if (envelope != NULL) DS_TRY(describe_data(caption, envelope));
+done:
+    return status;
 }
 
 /* The script stands by itself: settings, the shared style, the template. */
@@ -71,7 +113,7 @@ static ds_status write_script(const char *path, const ds_figure *figure, const d
     ds_text script = {0};
     double width = options->width_cm > 0 ? options->width_cm : single_column_cm;
     DS_TRY(ds_text_printf(&script,
-                          "# %s\n# Redraw with: gnuplot -e \"format='pdf'\" %s.gp   (svg, png or pdf; writes %s.pdf)\n\n"
+                          "# %s\n# Redraw with: gnuplot -e \"format='pdf'\" %s.gp   (svg, png, pdf or tex; writes %s.pdf)\n\n"
                           "id = '%s'\ndata = '%s.tsv'\nwidth_cm = %g\naspect = %g\ndark = %d\n%s\n",
                           figure->title, figure->id, figure->id, figure->id, figure->id, width, figure->aspect, options->dark,
                           settings));
@@ -87,7 +129,7 @@ ds_status ds_figure_write(bool *drawn, const char *folder, const ds_figure *figu
     static const struct {
         unsigned flag;
         const char *name;
-    } formats[] = {{DS_FIGURE_SVG, "svg"}, {DS_FIGURE_PNG, "png"}, {DS_FIGURE_PDF, "pdf"}};
+    } formats[] = {{DS_FIGURE_SVG, "svg"}, {DS_FIGURE_PNG, "png"}, {DS_FIGURE_PDF, "pdf"}, {DS_FIGURE_TEX, "tex"}};
     ds_status status = DS_OK;
     ds_drawing drawing = {0};
     ds_text path = {0};

@@ -13,7 +13,9 @@ typedef struct ds_drawing {
 
 struct ds_figure {
     const char *id, *title;
-    double aspect; /* height / width */
+    const char *preset; /* named after the paper whose figure it redraws; NULL for none */
+    const char *source; /* that paper, and in what the definitions differ: whole sentences for the caption; NULL for none */
+    double aspect;      /* height / width */
     const char *template;
     bool (*applies)(const json_t *results);
     ds_status (*draw)(ds_drawing *drawing, const json_t *results);
@@ -22,7 +24,11 @@ struct ds_figure {
 
 /* ---- templates, compiled in ------------------------------------------------------------------------------------------------------- */
 
-extern const char ds_plot_style[], ds_plot_gate_distribution[], ds_plot_eigenvalue_beta[], ds_plot_closed_gate_loss[];
+extern const char ds_plot_style[], ds_plot_gate_distribution[], ds_plot_regime_shares[], ds_plot_discrepancy[],
+    ds_plot_edit_sizes[], ds_plot_eigenvalue_beta[], ds_plot_accumulated_eigenvalues[], ds_plot_singular_values[],
+    ds_plot_depth_spectrum[], ds_plot_depth_gain[], ds_plot_coherence[], ds_plot_closed_gate_loss[],
+    ds_plot_closed_gate_cumulative[], ds_plot_controls[], ds_plot_gradient_paths[], ds_plot_frozen_full[],
+    ds_plot_weight_spectra[];
 
 /* ---- reading results -------------------------------------------------------------------------------------------------------------- */
 
@@ -34,6 +40,10 @@ ds_status ds_result_text(const char **out, const json_t *object, const char *key
 ds_status ds_result_number(double *out, const json_t *object, const char *key, const char *where) DS_MUST_CHECK;
 /* An element of an array of numbers; NaN when it is null, absent or no number. */
 double ds_result_element(const json_t *array, size_t index);
+/* What a path like "beta/quantiles/0.05" or "delta_loss_ci95/0" leads to, keys and indices separated by slashes; NULL for nothing. */
+const json_t *ds_result_at(const json_t *value, const char *path);
+/* The number there; null is NaN, anything else DS_ERR_INPUT. */
+ds_status ds_result_number_at(double *out, const json_t *value, const char *path, const char *where) DS_MUST_CHECK;
 /* "3.attn" -> layer 3, mlp false. */
 ds_status ds_result_sublayer(size_t *layer, bool *mlp, const char *name) DS_MUST_CHECK;
 
@@ -41,6 +51,15 @@ ds_status ds_result_sublayer(size_t *layer, bool *mlp, const char *name) DS_MUST
 
 /* Appends numbers, tab-separated and in full precision, ended by a line break. */
 ds_status ds_data_row(ds_text *data, const double *values, size_t count) DS_MUST_CHECK;
+/* Begins a block: its name and its columns under #, two blank lines after the block before. */
+ds_status ds_data_block(ds_text *data, const char *name, const char *columns) DS_MUST_CHECK;
+/* Block 0 the attention and block 1 the MLP sublayers of `rows`, objects with a "name": layer and the numbers at `paths`. Sets
+ * `layers`. */
+ds_status ds_data_by_kind(ds_drawing *drawing, const json_t *rows, const char *where, const char *const *paths,
+                          size_t count) DS_MUST_CHECK;
+/* One block: the numbers at `paths` of every object of `rows`. */
+ds_status ds_data_rows(ds_text *data, const char *name, const json_t *rows, const char *where, const char *const *paths,
+                       size_t count) DS_MUST_CHECK;
 
 /* ---- drawing ---------------------------------------------------------------------------------------------------------------------- */
 
@@ -50,14 +69,26 @@ ds_status ds_gnuplot_run(bool *missing, const char *folder, const char *id, cons
 
 /* ---- the figures ------------------------------------------------------------------------------------------------------------------ */
 
-bool ds_gate_distribution_applies(const json_t *results);
-ds_status ds_gate_distribution_draw(ds_drawing *drawing, const json_t *results) DS_MUST_CHECK;
-ds_status ds_gate_distribution_describe(ds_text *caption, const json_t *results) DS_MUST_CHECK;
-bool ds_eigenvalue_beta_applies(const json_t *results);
-ds_status ds_eigenvalue_beta_draw(ds_drawing *drawing, const json_t *results) DS_MUST_CHECK;
-ds_status ds_eigenvalue_beta_describe(ds_text *caption, const json_t *results) DS_MUST_CHECK;
-bool ds_closed_gate_loss_applies(const json_t *results);
-ds_status ds_closed_gate_loss_draw(ds_drawing *drawing, const json_t *results) DS_MUST_CHECK;
-ds_status ds_closed_gate_loss_describe(ds_text *caption, const json_t *results) DS_MUST_CHECK;
+#define DS_FIGURE(name)                                                                                                        \
+    bool ds_##name##_applies(const json_t *results);                                                                           \
+    ds_status ds_##name##_draw(ds_drawing *drawing, const json_t *results) DS_MUST_CHECK;                                      \
+    ds_status ds_##name##_describe(ds_text *caption, const json_t *results) DS_MUST_CHECK
+
+DS_FIGURE(gate_distribution);
+DS_FIGURE(regime_shares);
+DS_FIGURE(discrepancy);
+DS_FIGURE(edit_sizes);
+DS_FIGURE(eigenvalue_beta);
+DS_FIGURE(accumulated_eigenvalues);
+DS_FIGURE(singular_values);
+DS_FIGURE(depth_spectrum);
+DS_FIGURE(depth_gain);
+DS_FIGURE(coherence);
+DS_FIGURE(closed_gate_loss);
+DS_FIGURE(closed_gate_cumulative);
+DS_FIGURE(controls);
+DS_FIGURE(gradient_paths);
+DS_FIGURE(frozen_full);
+DS_FIGURE(weight_spectra);
 
 #endif

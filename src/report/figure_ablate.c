@@ -1,5 +1,6 @@
 /* Figures from `ablate`. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "figure.h"
@@ -69,4 +70,138 @@ ds_status ds_closed_gate_loss_describe(ds_text *caption, const json_t *results) 
                        loss, count_single(results));
 done:
     return status;
+}
+
+/* ---- cumulative, from either end ---------------------------------------------------------------------------------------------------- */
+
+/* The sublayer index of "closed-from:4" under the prefix "closed-from:"; false for other cases. */
+static bool is_cumulative(size_t *index, const json_t *forced, const char *prefix) {
+    const char *name = json_string_value(json_object_get(forced, "name"));
+    char *end;
+    if (name == NULL || strncmp(name, prefix, strlen(prefix)) != 0) return false;
+    *index = strtoul(name + strlen(prefix), &end, 10);
+    return *end == '\0' && end != name + strlen(prefix);
+}
+
+static size_t count_cumulative(const json_t *results, const char *prefix) {
+    size_t count = 0, index;
+    for (size_t i = 0; i < json_array_size(cases_of(results)); i++)
+        count += is_cumulative(&index, json_array_get(cases_of(results), i), prefix);
+    return count;
+}
+
+static const char *const ends[] = {"closed-from:", "closed-upto:"};
+
+bool ds_closed_gate_cumulative_applies(const json_t *results) {
+    return count_cumulative(results, ends[0]) + count_cumulative(results, ends[1]) != 0;
+}
+
+static ds_status read_change(double row[3], const json_t *forced) {
+    ds_status status = DS_OK;
+    DS_TRY(ds_result_number_at(&row[0], forced, "delta_loss", "ablate.cases"));
+    DS_TRY(ds_result_number_at(&row[1], forced, "delta_loss_ci95/0", "ablate.cases"));
+    DS_TRY(ds_result_number_at(&row[2], forced, "delta_loss_ci95/1", "ablate.cases"));
+done:
+    return status;
+}
+
+ds_status ds_closed_gate_cumulative_draw(ds_drawing *drawing, const json_t *results) {
+    ds_status status = DS_OK;
+    const json_t *cases = cases_of(results);
+    size_t sublayers = 0, index;
+    for (int end = 0; end < 2; end++) {
+        DS_TRY(ds_data_block(&drawing->data, end == 0 ? "closed from this sublayer on" : "closed up to this sublayer",
+                             "sublayer\tdelta_loss\tlow\thigh"));
+        for (size_t i = 0; i < json_array_size(cases); i++) {
+            double row[4];
+            if (!is_cumulative(&index, json_array_get(cases, i), ends[end])) continue;
+            row[0] = (double)index;
+            DS_TRY(read_change(&row[1], json_array_get(cases, i)));
+            DS_TRY(ds_data_row(&drawing->data, row, 4));
+            sublayers = ds_max_size(sublayers, index + 1);
+        }
+    }
+    status = ds_text_printf(&drawing->settings, "sublayers = %zu\n", sublayers);
+done:
+    return status;
+}
+
+ds_status ds_closed_gate_cumulative_describe(ds_text *caption, const json_t *results) {
+    return ds_text_printf(
+        caption,
+        "Increase of the loss when the gates of all sublayers from one on (%zu cases), or up to and including "
+        "one (%zu cases), are forced shut. Even sublayers are attention, odd ones MLP. Bars: 95%% intervals of "
+        "the mean paired difference, bootstrapped over sequences.",
+        count_cumulative(results, ends[0]), count_cumulative(results, ends[1]));
+}
+
+/* ---- the ways of forcing a gate side by side ----------------------------------------------------------------------------------------- */
+
+static const char *const modes[] = {"closed", "mean-gate", "open", "reflect", "write-only", "erase-only"};
+static const char *const mode_labels[] = {"closed", "mean", "open", "reflect", "write\\nonly", "erase\\nonly"};
+static const char *const scopes[] = {"attn", "mlp", "all"};
+enum { MODES = sizeof modes / sizeof *modes, SCOPES = sizeof scopes / sizeof *scopes };
+
+/* A report keeps the controls, which are a family of hypotheses of their own, apart from the closed gates. */
+static const json_t *find_control(const json_t *results, size_t mode, size_t scope) {
+    const json_t *const lists[] = {ds_result_at(results, "controls/cases"), cases_of(results)};
+    char wanted[32];
+    (void)snprintf(wanted, sizeof wanted, "%s:%s", modes[mode], scopes[scope]);
+    for (size_t list = 0; list < 2; list++) {
+        for (size_t i = 0; i < json_array_size(lists[list]); i++) {
+            const char *name = json_string_value(json_object_get(json_array_get(lists[list], i), "name"));
+            if (name != NULL && strcmp(name, wanted) == 0) return json_array_get(lists[list], i);
+        }
+    }
+    return NULL;
+}
+
+static bool has_mode(const json_t *results, size_t mode) {
+    for (size_t scope = 0; scope < SCOPES; scope++) {
+        if (find_control(results, mode, scope) != NULL) return true;
+    }
+    return false;
+}
+
+static size_t count_modes(const json_t *results) {
+    size_t count = 0;
+    for (size_t mode = 0; mode < MODES; mode++) count += has_mode(results, mode);
+    return count;
+}
+
+bool ds_controls_applies(const json_t *results) { return count_modes(results) > 1; } /* one alone has nothing beside it */
+
+ds_status ds_controls_draw(ds_drawing *drawing, const json_t *results) {
+    ds_status status = DS_OK;
+    for (size_t scope = 0; scope < SCOPES; scope++) {
+        size_t place = 0;
+        DS_TRY(ds_data_block(&drawing->data, scopes[scope], "mode\tdelta_loss\tlow\thigh"));
+        for (size_t mode = 0; mode < MODES; mode++) {
+            const json_t *forced = find_control(results, mode, scope);
+            double row[4] = {(double)place, NAN, NAN, NAN};
+            if (!has_mode(results, mode)) continue;
+            if (forced != NULL) DS_TRY(read_change(&row[1], forced));
+            DS_TRY(ds_data_row(&drawing->data, row, 4));
+            place++;
+        }
+    }
+    DS_TRY(ds_text_printf(&drawing->settings, "modes = %zu\nset xtics (", count_modes(results)));
+    for (size_t mode = 0, place = 0; mode < MODES; mode++) {
+        if (!has_mode(results, mode)) continue;
+        DS_TRY(ds_text_printf(&drawing->settings, "%s\"%s\" %zu", place == 0 ? "" : ", ", mode_labels[mode], place));
+        place++;
+    }
+    status = ds_text_printf(&drawing->settings, ")\n");
+done:
+    return status;
+}
+
+ds_status ds_controls_describe(ds_text *caption, const json_t *results) {
+    return ds_text_printf(
+        caption,
+        "Increase of the loss under %zu ways of forcing the gates of all attention sublayers, all MLP sublayers, "
+        "or all: closed (β = 0), mean (each sublayer's mean gate), open (β = 1), reflect (β = 2), the write "
+        "without the erase, the erase without the write. Bars: 95%% intervals of the mean paired difference, "
+        "bootstrapped over sequences.",
+        count_modes(results));
 }

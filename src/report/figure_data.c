@@ -36,6 +36,27 @@ double ds_result_element(const json_t *array, size_t index) {
     return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
+const json_t *ds_result_at(const json_t *value, const char *path) {
+    char key[64];
+    while (value != NULL && *path != '\0') {
+        size_t length = strcspn(path, "/");
+        if (length >= sizeof key) return NULL;
+        memcpy(key, path, length);
+        key[length] = '\0';
+        value = json_is_array(value) ? json_array_get(value, strtoul(key, NULL, 10)) : json_object_get(value, key);
+        path += length + (path[length] == '/');
+    }
+    return value;
+}
+
+ds_status ds_result_number_at(double *out, const json_t *value, const char *path, const char *where) {
+    const json_t *found = ds_result_at(value, path);
+    *out = json_is_number(found) ? json_number_value(found) : NAN;
+    if (json_is_number(found) || json_is_null(found)) return DS_OK;
+    return ds_fail(DS_ERR_INPUT, "results: %s: \"%s\" holds %s, expected a number or null", where, path,
+                   found == NULL ? "nothing" : "something else");
+}
+
 ds_status ds_result_sublayer(size_t *layer, bool *mlp, const char *name) {
     char *end = NULL;
     unsigned long number = strtoul(name, &end, 10);
@@ -52,6 +73,67 @@ ds_status ds_data_row(ds_text *data, const double *values, size_t count) {
     for (size_t i = 0; i < count; i++)
         DS_TRY(ds_text_printf(data, "%s%s", i == 0 ? "" : "\t", ds_format_real(number, values[i])));
     status = ds_text_append(data, "\n", 1);
+done:
+    return status;
+}
+
+ds_status ds_data_block(ds_text *data, const char *name, const char *columns) {
+    return ds_text_printf(data, "%s# %s\n# %s\n", data->length == 0 ? "" : "\n\n", name, columns);
+}
+
+enum { MOST_PATHS = 32 };
+
+static ds_status begin_paths(ds_text *data, const char *name, const char *first, const char *const *paths, size_t count) {
+    ds_status status = DS_OK;
+    ds_text columns = {0};
+    DS_TRY(ds_text_printf(&columns, "%s", first));
+    for (size_t i = 0; i < count; i++) DS_TRY(ds_text_printf(&columns, "%s%s", columns.length == 0 ? "" : "\t", paths[i]));
+    status = ds_data_block(data, name, columns.bytes);
+done:
+    ds_text_release(&columns);
+    return status;
+}
+
+static ds_status append_kind(ds_drawing *drawing, size_t *layers, bool wants_mlp, const json_t *rows, const char *where,
+                             const char *const *paths, size_t count) {
+    ds_status status = DS_OK;
+    DS_TRY(begin_paths(&drawing->data, wants_mlp ? "MLP" : "attention", "layer", paths, count));
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+        const char *name;
+        double values[MOST_PATHS + 1];
+        size_t layer;
+        bool mlp;
+        DS_TRY(ds_result_text(&name, row, "name", where));
+        DS_TRY(ds_result_sublayer(&layer, &mlp, name));
+        if (mlp != wants_mlp) continue;
+        values[0] = (double)layer;
+        for (size_t p = 0; p < count; p++) DS_TRY(ds_result_number_at(&values[p + 1], row, paths[p], where));
+        DS_TRY(ds_data_row(&drawing->data, values, count + 1));
+        *layers = ds_max_size(*layers, layer + 1);
+    }
+done:
+    return status;
+}
+
+ds_status ds_data_by_kind(ds_drawing *drawing, const json_t *rows, const char *where, const char *const *paths, size_t count) {
+    ds_status status = DS_OK;
+    size_t layers = 0;
+    for (int mlp = 0; mlp < 2; mlp++) DS_TRY(append_kind(drawing, &layers, mlp, rows, where, paths, count));
+    status = ds_text_printf(&drawing->settings, "layers = %zu\n", layers);
+done:
+    return status;
+}
+
+ds_status ds_data_rows(ds_text *data, const char *name, const json_t *rows, const char *where, const char *const *paths,
+                       size_t count) {
+    ds_status status = DS_OK;
+    DS_TRY(begin_paths(data, name, "", paths, count));
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        double values[MOST_PATHS];
+        for (size_t p = 0; p < count; p++) DS_TRY(ds_result_number_at(&values[p], json_array_get(rows, i), paths[p], where));
+        DS_TRY(ds_data_row(data, values, count));
+    }
 done:
     return status;
 }

@@ -93,3 +93,56 @@ ds_status ds_gate_distribution_describe(ds_text *caption, const json_t *results)
                           "and 95th percentile.",
                           json_array_size(sublayers_of(results)));
 }
+
+/* ---- regimes, discrepancy, sizes ---------------------------------------------------------------------------------------------------- */
+
+/* Of numbers, not null: a single token has no spread, but it has these. */
+static bool has_numbers(const json_t *results, const char *path) {
+    return json_is_number(ds_result_at(json_array_get(sublayers_of(results), 0), path));
+}
+
+bool ds_regime_shares_applies(const json_t *results) { return has_numbers(results, "regimes/identity"); }
+
+ds_status ds_regime_shares_draw(ds_drawing *drawing, const json_t *results) {
+    static const char *const paths[] = {"regimes/identity", "regimes/damped", "regimes/projection", "regimes/over_relaxed",
+                                        "regimes/reflection"};
+    return ds_data_by_kind(drawing, sublayers_of(results), "gates.sublayers", paths, sizeof paths / sizeof *paths);
+}
+
+ds_status ds_regime_shares_describe(ds_text *caption, const json_t *results) {
+    return ds_text_printf(caption,
+                          "Share of tokens in each regime of b = mβ‖k‖², in %zu sublayers: identity (b near 0), damped, "
+                          "projection (b near 1), over-relaxed, reflection (b near 2); near: within the tolerance of the run, "
+                          "0.1 unless chosen otherwise. Shares of all tokens, not estimates: no interval.",
+                          json_array_size(sublayers_of(results)));
+}
+
+bool ds_discrepancy_applies(const json_t *results) { return has_numbers(results, "discrepancy/pre_rms"); }
+
+ds_status ds_discrepancy_draw(ds_drawing *drawing, const json_t *results) {
+    static const char *const paths[] = {"discrepancy/pre_rms", "discrepancy/post_rms"};
+    return ds_data_by_kind(drawing, sublayers_of(results), "gates.sublayers", paths, 2);
+}
+
+ds_status ds_discrepancy_describe(ds_text *caption, const json_t *results) {
+    return ds_text_printf(
+        caption,
+        "Discrepancy kᵀX − vᵀ between what a sublayer reads along its direction and the value it writes, before "
+        "(open) and after (filled) the edit, in %zu sublayers: root mean square over all tokens and channels, "
+        "in units of the state. An exact delta update multiplies it by 1 − mβ‖k‖².",
+        json_array_size(sublayers_of(results)));
+}
+
+bool ds_edit_sizes_applies(const json_t *results) { return has_numbers(results, "edit_norm"); }
+
+ds_status ds_edit_sizes_draw(ds_drawing *drawing, const json_t *results) {
+    static const char *const paths[] = {"readout_rms", "target_rms", "edit_norm", "relative_edit"};
+    return ds_data_by_kind(drawing, sublayers_of(results), "gates.sublayers", paths, sizeof paths / sizeof *paths);
+}
+
+ds_status ds_edit_sizes_describe(ds_text *caption, const json_t *results) {
+    return ds_text_printf(caption,
+                          "Sizes by depth in %zu sublayers, in units of the state: readout kᵀX and target v (root mean square "
+                          "over tokens and channels), and the edit (mean over tokens of its Frobenius norm).",
+                          json_array_size(sublayers_of(results)));
+}

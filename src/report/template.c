@@ -7,5 +7,18 @@
 
 TEMPLATE(ds_plot_style, "style.gp");
 TEMPLATE(ds_plot_gate_distribution, "gate-distribution.gp");
+TEMPLATE(ds_plot_regime_shares, "regime-shares.gp");
+TEMPLATE(ds_plot_discrepancy, "discrepancy.gp");
+TEMPLATE(ds_plot_edit_sizes, "edit-sizes.gp");
 TEMPLATE(ds_plot_eigenvalue_beta, "eigenvalue-beta.gp");
+TEMPLATE(ds_plot_accumulated_eigenvalues, "accumulated-eigenvalues.gp");
+TEMPLATE(ds_plot_singular_values, "singular-values.gp");
+TEMPLATE(ds_plot_depth_spectrum, "depth-spectrum.gp");
+TEMPLATE(ds_plot_depth_gain, "depth-gain.gp");
+TEMPLATE(ds_plot_coherence, "coherence.gp");
 TEMPLATE(ds_plot_closed_gate_loss, "closed-gate-loss.gp");
+TEMPLATE(ds_plot_closed_gate_cumulative, "closed-gate-cumulative.gp");
+TEMPLATE(ds_plot_controls, "controls.gp");
+TEMPLATE(ds_plot_gradient_paths, "gradient-paths.gp");
+TEMPLATE(ds_plot_frozen_full, "frozen-full.gp");
+TEMPLATE(ds_plot_weight_spectra, "weight-spectra.gp");

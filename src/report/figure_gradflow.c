@@ -1,0 +1,77 @@
+/* Figures from `gradflow`. */
+#include <math.h>
+#include <string.h>
+
+#include "figure.h"
+
+static const json_t *states_of(const json_t *results) { return ds_result_at(results, "gradflow/states"); }
+static const json_t *sublayers_of(const json_t *results) { return ds_result_at(results, "gradflow/sublayers"); }
+static const json_t *jacobians_of(const json_t *results) { return ds_result_at(results, "gradflow/jacobians"); }
+
+bool ds_gradient_paths_applies(const json_t *results) {
+    return json_array_size(states_of(results)) != 0 && json_array_size(sublayers_of(results)) != 0;
+}
+
+ds_status ds_gradient_paths_draw(ds_drawing *drawing, const json_t *results) {
+    static const char *const state_paths[] = {"index", "grad_norm"};
+    static const char *const split[] = {"index", "shortcut_norm", "direction_norm", "gate_norm", "value_norm"};
+    ds_status status = DS_OK;
+    DS_TRY(ds_data_rows(&drawing->data, "states", states_of(results), "gradflow.states", state_paths, 2));
+    DS_TRY(ds_data_rows(&drawing->data, "paths", sublayers_of(results), "gradflow.sublayers", split, 5));
+    status = ds_text_printf(&drawing->settings, "sublayers = %zu\n", json_array_size(sublayers_of(results)));
+done:
+    return status;
+}
+
+ds_status ds_gradient_paths_describe(ds_text *caption, const json_t *results) {
+    return ds_text_printf(
+        caption,
+        "Gradient of the mean loss reaching each of %zu states (Frobenius norm over the whole batch, in nats per "
+        "unit of the state), split by the path it took through the sublayer after that state: the shortcut (k, β, v "
+        "held), the direction k, the gate β, the value v. The parts are vectors: their norms need not add up. Exact "
+        "derivatives: no interval.",
+        json_array_size(states_of(results)));
+}
+
+bool ds_frozen_full_applies(const json_t *results) { return json_array_size(jacobians_of(results)) != 0; }
+
+/* The frozen operator's moved eigenvalue in this sublayer: its quantiles over tokens, when the gates were measured too. */
+static void frozen_eigenvalue(double quantiles[3], const json_t *results, double index) {
+    static const char *const paths[] = {"eigenvalue/quantiles/0.05", "eigenvalue/quantiles/0.5", "eigenvalue/quantiles/0.95"};
+    const json_t *sublayer = json_array_get(ds_result_at(results, "gates/sublayers"), index >= 0 ? (size_t)index : 0);
+    for (size_t i = 0; i < 3; i++) {
+        const json_t *value = ds_result_at(sublayer, paths[i]);
+        quantiles[i] = json_is_number(value) ? json_number_value(value) : NAN;
+    }
+}
+
+ds_status ds_frozen_full_draw(ds_drawing *drawing, const json_t *results) {
+    static const char *const paths[] = {"index", "norm2", "smallest", "spectral_radius"};
+    ds_status status = DS_OK;
+    size_t sublayers = json_array_size(sublayers_of(results));
+    bool frozen = false;
+    DS_TRY(ds_data_rows(&drawing->data, "full", jacobians_of(results), "gradflow.jacobians", paths, 4));
+    DS_TRY(ds_data_block(&drawing->data, "frozen", "index\teigenvalue_q05\teigenvalue_q50\teigenvalue_q95"));
+    for (size_t i = 0; i < json_array_size(jacobians_of(results)); i++) {
+        double row[4];
+        DS_TRY(ds_result_number_at(&row[0], json_array_get(jacobians_of(results), i), "index", "gradflow.jacobians"));
+        frozen_eigenvalue(&row[1], results, row[0]);
+        frozen = frozen || !isnan(row[2]);
+        DS_TRY(ds_data_row(&drawing->data, row, 4));
+        if (row[0] >= 0 && row[0] < 100000) sublayers = ds_max_size(sublayers, (size_t)row[0] + 1);
+    }
+    status = ds_text_printf(&drawing->settings, "sublayers = %zu\nfrozen = %d\n", sublayers, frozen);
+done:
+    return status;
+}
+
+ds_status ds_frozen_full_describe(ds_text *caption, const json_t *results) {
+    const json_t *size = ds_result_at(json_array_get(jacobians_of(results), 0), "size");
+    return ds_text_printf(
+        caption,
+        "The full non-linear sublayer at %zu chosen tokens: largest and smallest singular value of its own "
+        "Jacobian block (%lld × %lld). Bars: the frozen shortcut's smallest singular value |1 − mβ‖k‖²|, 5th to 95th "
+        "percentile and median over all tokens, where the gates were measured too; its largest is 1 whenever "
+        "mβ‖k‖² is at most 2.",
+        json_array_size(jacobians_of(results)), (long long)json_integer_value(size), (long long)json_integer_value(size));
+}
