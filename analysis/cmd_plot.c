@@ -17,7 +17,7 @@ static const ds_option options[] = {
     {"figure", "ID", "which figure (every one the results allow)", DS_OPTION_TEXT, offsetof(plot_options, figure), 0},
     {"preset", "NAME", "the figure that redraws a published one: ddl-spectrum, mhc-gain, ...", DS_OPTION_TEXT,
      offsetof(plot_options, preset), 0},
-    {"format", "svg|pdf|png|tex", "kind of picture; tex is TikZ for \\usepackage{gnuplot-lua-tikz} (svg)", DS_OPTION_CHOICE,
+    {"format", "svg|pdf|png|tex", "kind of picture; tex is TikZ for the LaTeX package gnuplot-lua-tikz (svg)", DS_OPTION_CHOICE,
      offsetof(plot_options, format), 0},
     {"width", "CM", "width in centimetres (8.5, a single column)", DS_OPTION_REAL, offsetof(plot_options, width), 0},
     {"theme", "light|dark", "background (light)", DS_OPTION_CHOICE, offsetof(plot_options, theme), 0},
