@@ -232,6 +232,7 @@ static const ds_column columns[] = {
     {"case", NULL, NULL, DS_COLUMN_TEXT, 0},
     {"loss", NULL, "nats", DS_COLUMN_FIXED, 4},
     {"delta_loss", "Δ loss", "nats", DS_COLUMN_FIXED, 4},
+    {"bar", "", NULL, DS_COLUMN_BAR, 0},
     {"low", "95% low", NULL, DS_COLUMN_FIXED, 4},
     {"high", "95% high", NULL, DS_COLUMN_FIXED, 4},
     {"p_value_holm", "p (Holm)", NULL, DS_COLUMN_REAL, 2},
@@ -245,6 +246,7 @@ static ds_status make_table(ds_table **table, const ablation_result *result) {
         size_t row = c * result->sequences;
         ds_table_text(*table, result->list.cases[c].name);
         ds_table_real(*table, ds_mean(result->loss + row, result->sequences));
+        ds_table_real(*table, result->paired[c].mean);
         ds_table_real(*table, result->paired[c].mean);
         ds_table_real(*table, result->paired[c].low);
         ds_table_real(*table, result->paired[c].high);
@@ -275,7 +277,7 @@ static ds_status publish(const ds_session *session, const ablation_result *resul
     DS_TRY(ds_session_envelope(&envelope, session, json_deep_copy(chosen), results));
     DS_TRY(ds_session_write(session, envelope, &table, 1));
     if (session->invocation->common.quiet) goto done;
-    (void)printf("intact loss %.6f nats over %zu windows of %zu tokens\n", ds_mean(result->baseline, result->sequences),
+    (void)printf("intact loss %.6f nats over %zu windows of %zu tokens\n\n", ds_mean(result->baseline, result->sequences),
                  result->sequences, session->length);
     DS_TRY(ds_table_print(stdout, table));
     ds_shadow_print(stdout, &result->shadow);

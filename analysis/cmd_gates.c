@@ -75,11 +75,17 @@ done:
 }
 
 static const ds_column columns[] = {
-    {"sublayer", NULL, NULL, DS_COLUMN_TEXT, 0},        {"beta_mean", "β mean", NULL, DS_COLUMN_FIXED, 3},
-    {"beta_05", "5%", NULL, DS_COLUMN_FIXED, 3},        {"beta_95", "95%", NULL, DS_COLUMN_FIXED, 3},
-    {"identity", "ident", NULL, DS_COLUMN_PERCENT, 1},  {"damped", "damp", NULL, DS_COLUMN_PERCENT, 1},
-    {"projection", "proj", NULL, DS_COLUMN_PERCENT, 1}, {"over_relaxed", "over", NULL, DS_COLUMN_PERCENT, 1},
-    {"reflection", "refl", NULL, DS_COLUMN_PERCENT, 1}, {"relative_edit", "edit/|X|", NULL, DS_COLUMN_FIXED, 3},
+    {"sublayer", NULL, NULL, DS_COLUMN_TEXT, 0},
+    {"beta_mean", "β mean", NULL, DS_COLUMN_FIXED, 3},
+    {"bar", "", NULL, DS_COLUMN_BAR, 0},
+    {"beta_05", "5%", NULL, DS_COLUMN_FIXED, 3},
+    {"beta_95", "95%", NULL, DS_COLUMN_FIXED, 3},
+    {"identity", "ident", NULL, DS_COLUMN_PERCENT, 1},
+    {"damped", "damp", NULL, DS_COLUMN_PERCENT, 1},
+    {"projection", "proj", NULL, DS_COLUMN_PERCENT, 1},
+    {"over_relaxed", "over", NULL, DS_COLUMN_PERCENT, 1},
+    {"reflection", "refl", NULL, DS_COLUMN_PERCENT, 1},
+    {"relative_edit", "edit/|X|", NULL, DS_COLUMN_FIXED, 3},
 };
 
 static ds_status make_table(ds_table **table, ds_gate_census *census) {
@@ -90,6 +96,7 @@ static ds_status make_table(ds_table **table, ds_gate_census *census) {
         ds_statistics beta = ds_summary_statistics(&usage->beta);
         char name[32];
         ds_table_text(*table, ds_sublayer_name(name, s));
+        ds_table_real(*table, beta.mean);
         ds_table_real(*table, beta.mean);
         ds_table_real(*table, beta.quantiles[1]);
         ds_table_real(*table, beta.quantiles[5]);
@@ -117,7 +124,7 @@ static ds_status publish(const ds_session *session, collection *all, const gates
     if (all->per_token != NULL) DS_TRY(ds_per_token_commit(&all->per_token));
     DS_TRY(ds_session_write(session, envelope, &table, 1));
     if (!session->invocation->common.quiet)
-        (void)printf("loss %.6f nats over %zu windows of %zu tokens\n", ds_mean(all->sequence_loss, session->sequences),
+        (void)printf("loss %.6f nats over %zu windows of %zu tokens\n\n", ds_mean(all->sequence_loss, session->sequences),
                      session->sequences, session->length);
     if (!session->invocation->common.quiet && session->spec.delta) DS_TRY(ds_table_print(stdout, table));
     if (!session->invocation->common.quiet) ds_limits_print(stdout, &all->limits);

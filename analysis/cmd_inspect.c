@@ -4,6 +4,7 @@
 
 #include "inspection.h"
 #include "session.h"
+#include "wrap.h"
 
 /* "65x32"; a single number for a vector. */
 static const char *shape_text(char text[DS_MAX_RANK * 22], const ds_tensor *tensor) {
@@ -99,14 +100,8 @@ done:
 
 /* "topic: text" in lines of at most 79 columns. */
 static void print_note(const ds_note *note) {
-    size_t column = (size_t)printf("%s:", note->topic);
-    for (const char *word = note->text; *word != '\0';) {
-        size_t length = strcspn(word, " ");
-        if (column + 1 + length > 79) column = (size_t)printf("\n   ") - 1;
-        column += (size_t)printf(" %.*s", (int)length, word);
-        word += length + strspn(word + length, " ");
-    }
-    (void)printf("\n");
+    size_t column = (size_t)printf("%s: ", note->topic);
+    ds_print_wrapped(note->text, 4, column);
 }
 
 static ds_status print(const ds_session *session, const ds_survey *survey, const ds_notes *notes, const ds_table *groups) {
@@ -118,7 +113,7 @@ static ds_status print(const ds_session *session, const ds_survey *survey, const
     (void)printf("\n");
     DS_TRY(ds_table_print(stdout, groups));
     (void)printf(
-        "\n%s from %s: %zu layers, hidden %zu, %zu heads of %zu, value channels %zu,\nvocabulary %zu, output head %s\n",
+        "\n%s from %s: %zu layers, hidden %zu,\n%zu heads of %zu, value channels %zu, vocabulary %zu, output head %s\n",
         ds_spec_variant(spec), ds_checkpoint_format(session->checkpoint), spec->layers, spec->hidden, spec->heads,
         spec->head_dim, spec->value_channels, spec->vocab, ds_head_tie_name(survey->head));
     (void)printf("sha256 %s\n", ds_checkpoint_sha256(session->checkpoint));

@@ -197,7 +197,7 @@ static ds_status publish(const ds_session *session, spectrum_result *result, con
     DS_TRY(ds_session_write(session, envelope, tables, count));
     if (session->invocation->common.quiet) goto done;
     if (result->operators) {
-        (void)printf("%zu operators against theory: eigenvalues within %.2g, determinants %.2g, orthogonality %.2g\n",
+        (void)printf("%zu operators against theory: eigenvalues within %.2g,\ndeterminants %.2g, orthogonality %.2g\n",
                      result->check.samples, result->check.max_eigenvalue_error, result->check.max_determinant_error,
                      result->check.max_orthogonality_error);
         ds_study_print(stdout, &result->learned);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "reference.h"
+#include "wrap.h"
 
 typedef struct verify_options {
     bool list, recipe;
@@ -56,8 +57,12 @@ static bool chosen(const verify_options *own, size_t check) {
 }
 
 static ds_status print_list(void) {
-    for (size_t i = 0; i < ds_check_count(); i++)
-        (void)printf("%s\n    %s\n    source: %s\n", ds_check_id(i), ds_check_claim(i), ds_check_source(i));
+    for (size_t i = 0; i < ds_check_count(); i++) {
+        (void)printf("%s\n    ", ds_check_id(i));
+        ds_print_wrapped(ds_check_claim(i), 4, 4);
+        (void)printf("    source: ");
+        ds_print_wrapped(ds_check_source(i), 12, 12);
+    }
     return DS_OK;
 }
 
@@ -75,15 +80,19 @@ typedef struct outcome {
     size_t count[3]; /* by ds_check_status */
 } outcome;
 
-/* Two lines: the verdict with its numbers, and the claim or what there is to know beside it. */
+/* The verdict with its numbers; below it the claim, and what there is to know beside it. */
 static void print_result(const char *id, const char *claim, const ds_check_result *result) {
     if (result->status == DS_CHECK_SKIP) {
-        (void)printf("skip  %s\n      %s\n", id, result->detail);
+        (void)printf("skip  %s\n      ", id);
+        ds_print_wrapped(result->detail, 6, 6);
         return;
     }
-    (void)printf("%s  %-34s %9.2e %s %.2e\n      %s\n", ds_check_status_name(result->status), id, result->measured,
-                 result->status == DS_CHECK_PASS ? "<=" : "> ", result->tolerance, claim);
-    if (result->detail[0] != '\0') (void)printf("      (%s)\n", result->detail);
+    (void)printf("%s  %-34s %9.2e %s %.2e\n      ", ds_check_status_name(result->status), id, result->measured,
+                 result->status == DS_CHECK_PASS ? "<=" : "> ", result->tolerance);
+    ds_print_wrapped(claim, 6, 6);
+    if (result->detail[0] == '\0') return;
+    (void)printf("    - ");
+    ds_print_wrapped(result->detail, 6, 6);
 }
 
 static void add_result(outcome *all, const char *id, const char *claim, const char *source, const ds_check_result *result,

@@ -214,7 +214,7 @@ ds_status ds_study_directions_table(ds_table **table, ds_study *study, const ds_
     ds_status status = DS_OK;
     double tokens = (double)study->overlap.tokens;
     char title[192];
-    (void)snprintf(title, sizeof title, "Directions: survival, later edits, rank, share in top %zu of weights (random %.3f)",
+    (void)snprintf(title, sizeof title, "Directions: survival, later edits, rank, share in top %zu (random %.3f)",
                    alignment->count, (double)alignment->count / (double)study->sample.hidden);
     DS_TRY(ds_table_new(table, title, direction_columns, sizeof direction_columns / sizeof direction_columns[0]));
     for (size_t s = 0; s < study->overlap.sublayers; s++) {
@@ -247,14 +247,14 @@ void ds_study_print(FILE *stream, const ds_study *study) {
     if (pairs > 0)
         (void)fprintf(
             stream,
-            "coherence of a token's directions %.4f (random ones: %.4f); effective rank %.2f, participation ratio %.2f "
+            "coherence of a token's directions %.4f (random ones: %.4f);\neffective rank %.2f, participation ratio %.2f "
             "of %zu\n",
             sum / pairs, ds_random_coherence(overlap->hidden), ds_sum_value(&overlap->effective_rank) / tokens,
             ds_sum_value(&overlap->participation_ratio) / tokens, sublayers);
     (void)fprintf(
         stream,
-        "largest absolute row sum %.3f, column sum %.3f, 2-norm %.4f; exact reflections along the same directions, an "
-        "isometry: %.3f, %.3f, 1; one random reflection: %.3f\n",
+        "largest absolute row sum %.3f, column sum %.3f, 2-norm %.4f;\nexact reflections along the same directions, an "
+        "isometry: %.3f, %.3f, 1;\none random reflection: %.3f\n",
         mean_gain(study, DS_GAIN_ABSOLUTE_ROW), mean_gain(study, DS_GAIN_ABSOLUTE_COLUMN), mean_gain(study, DS_GAIN_NORM2),
         mean_gain(study, DS_GAIN_ISOMETRY_ROW), mean_gain(study, DS_GAIN_ISOMETRY_COLUMN), study->gains.one_reflection);
 }

@@ -81,7 +81,15 @@ static void test_terminal(void **state) {
         ds_table_real(table, lengths[i]);
     }
     expect_ok(ds_table_format_text(&text, table, DS_TABLE_TERMINAL, &wide));
-    assert_string_equal(text.bytes, "n\n───────────────\n0  ████████████\n1  ██████\n2  █▌\n3  ▏\n4\n");
+    assert_string_equal(text.bytes, "n\n───────────────\n0  ████████████\n1  ██████\n2  ░░\n3  ▏\n4\n");
+    /* bars shrink to six columns, then go */
+    const ds_terminal narrow = {9, false, false}, narrowest = {8, false, false};
+    text.length = 0;
+    expect_ok(ds_table_format_text(&text, table, DS_TABLE_TERMINAL, &narrow));
+    assert_string_equal(text.bytes, "n\n---------\n0  ######\n1  ###\n2  -\n3\n4\n");
+    text.length = 0;
+    expect_ok(ds_table_format_text(&text, table, DS_TABLE_TERMINAL, &narrowest));
+    assert_string_equal(text.bytes, "n\n-\n0\n1\n2\n3\n4\n");
     ds_text_release(&text);
     ds_table_free(&table);
 }

@@ -87,7 +87,7 @@ typedef enum ds_column_kind {
     DS_COLUMN_FIXED,   /* ds_table_real: `digits` digits after the point */
     DS_COLUMN_PERCENT, /* ds_table_real: a fraction, shown as a percentage with `digits` after the point; CSV has the fraction
                         */
-    DS_COLUMN_BAR,     /* ds_table_real: a small bar from 0 to the column's largest |value|; terminal only */
+    DS_COLUMN_BAR, /* ds_table_real: a small bar from 0 to the column's largest |value|, negative ones thinner; terminal only */
 } ds_column_kind;
 
 typedef struct ds_column {

@@ -7,7 +7,7 @@
 
 #include "table.h"
 
-enum { BAR = 12, GAP = 2, NARROWEST_TEXT = 12 };
+enum { BAR = 12, NARROWEST_BAR = 6, GAP = 2, NARROWEST_TEXT = 12 };
 
 static const char *first_set(const char *const *names, size_t count) {
     for (size_t i = 0; i < count; i++) {
@@ -44,13 +44,16 @@ typedef struct sheet {
     size_t *width; /* (count) */
 } sheet;
 
-static ds_status bar(ds_text *text, double value, double largest, bool unicode) {
+/* From 0 to the column's largest |value| in `width` columns; negative values are drawn thinner. */
+static ds_status append_bar(ds_text *text, double value, double largest, size_t width, bool unicode) {
     static const char *const eighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
     ds_status status = DS_OK;
-    size_t filled = largest > 0 && isfinite(value) ? (size_t)lround(8 * BAR * fabs(value) / largest) : 0;
-    size_t whole = unicode ? filled / 8 : (filled + 4) / 8;
-    for (size_t i = 0; i < whole; i++) DS_TRY(ds_text_printf(text, "%s", unicode ? "█" : "#"));
-    if (unicode) DS_TRY(ds_text_printf(text, "%s", eighths[filled % 8]));
+    bool fine = unicode && value > 0;
+    size_t filled = largest > 0 && isfinite(value) ? (size_t)lround(8 * (double)width * fabs(value) / largest) : 0;
+    size_t whole = fine ? filled / 8 : (filled + 4) / 8, part = fine ? filled % 8 : 0;
+    const char *block = unicode ? value > 0 ? "█" : "░" : value > 0 ? "#" : "-";
+    for (size_t i = 0; i < whole; i++) DS_TRY(ds_text_printf(text, "%s", block));
+    DS_TRY(ds_text_printf(text, "%s%*s", eighths[part], (int)(width - whole - (part != 0)), ""));
 done:
     return status;
 }
@@ -71,9 +74,7 @@ static ds_status fill_sheet(sheet *s) {
             DS_TRY(ds_text_append(&text, "", 0));
             if (column->kind == DS_COLUMN_TEXT)
                 DS_TRY(ds_text_printf(&text, "%s", ds_table_cell(table, row, c)->text));
-            else if (column->kind == DS_COLUMN_BAR)
-                DS_TRY(bar(&text, ds_table_cell(table, row, c)->real, style.largest, s->terminal->unicode));
-            else
+            else if (column->kind != DS_COLUMN_BAR) /* drawn when its width is known */
                 DS_TRY(ds_table_append_number(&text, table, row, c, style));
             char *cell = ds_strdup(text.bytes);
             s->cells[row * table->count + c] = cell;
@@ -101,8 +102,10 @@ static void fit(sheet *s) {
     for (size_t c = 0; c < s->table->count; c++) total += s->width[c] + (c == 0 ? 0 : GAP);
     for (size_t c = 1; c < s->table->count; c++) {
         if (s->table->columns[c].kind != DS_COLUMN_BAR || total <= s->terminal->width) continue;
-        total -= s->width[c] + GAP;
-        s->width[c] = 0;
+        size_t excess = total - s->terminal->width;
+        bool fits = excess + NARROWEST_BAR <= s->width[c];
+        total -= fits ? excess : s->width[c] + GAP;
+        s->width[c] = fits ? s->width[c] - excess : 0;
     }
     for (size_t c = 0; c < s->table->count; c++) {
         if (s->table->columns[c].kind != DS_COLUMN_TEXT || total <= s->terminal->width) continue;
@@ -162,7 +165,11 @@ static ds_status append_line(ds_text *text, const sheet *s, long row, size_t fro
         bool right = ds_column_is_number(column) && column->kind != DS_COLUMN_BAR;
         DS_TRY(ds_text_printf(text, "%*s", i == from - 1 ? 0 : GAP, ""));
         if (paint != NULL) DS_TRY(ds_text_printf(text, "\033[%sm", paint));
-        DS_TRY(append_padded(text, content_of(s, row, c), s->width[c], right, s->terminal->unicode));
+        if (column->kind == DS_COLUMN_BAR && row >= 0)
+            DS_TRY(append_bar(text, ds_table_cell(s->table, (size_t)row, c)->real, ds_table_number_style(s->table, c).largest,
+                              s->width[c], s->terminal->unicode));
+        else
+            DS_TRY(append_padded(text, content_of(s, row, c), s->width[c], right, s->terminal->unicode));
         if (paint != NULL) DS_TRY(ds_text_printf(text, "\033[0m"));
     }
     while (text->length != 0 && text->bytes[text->length - 1] == ' ') text->length--;

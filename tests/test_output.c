@@ -1,0 +1,78 @@
+/* What commands print when piped: at most 80 columns, no escape sequences, no spaces at the end of a line; the same without UTF-8. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "deltascope/io.h"
+#include "scratch.h"
+#include "support.h"
+
+#define DATA " --tokens fixtures/data/val.bin --sequences 2 --seq-len 16"
+
+static const char *const commands[] = {
+    "inspect",
+    "gates" DATA,
+    "spectrum" DATA,
+    "spectrum --positions all" DATA,
+    "spectrum --certify" DATA,
+    "ablate" DATA,
+    "ablate --modes open,write-only --scopes each" DATA,
+    "gradflow" DATA,
+    "verify" DATA,
+    "trace --tokens fixtures/data/val.bin --show loss",
+    "compare fixtures/models/additive-small" DATA,
+};
+static const char *const additive[] = {
+    "inspect",
+    "gates" DATA,
+    "ablate" DATA,
+    "gradflow" DATA,
+    "verify" DATA,
+    "spectrum --weights" DATA,
+    "trace --tokens fixtures/data/val.bin",
+};
+
+static void expect_plain(const char *locale, const char *command, const char *model) {
+    const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope",
+               *path = scratch_path("printed");
+    char line[1024], *printed;
+    size_t length;
+    (void)snprintf(line, sizeof line, "LC_ALL=%s %s %s fixtures/models/%s >%s", locale, program, command, model, path);
+    if (system(line) != 0) fail_msg("fails: %s", line);
+    expect_ok(ds_read_file(&printed, &length, path, 1 << 22));
+    if (length == 0) fail_msg("prints nothing: %s", line);
+    assert_null(memchr(printed, '\033', length));
+    for (char *at = strtok(printed, "\n"); at != NULL; at = strtok(NULL, "\n")) {
+        size_t columns = 0;
+        for (const char *byte = at; *byte != '\0'; byte++) columns += ((unsigned char)*byte & 0xC0) != 0x80;
+        if (columns > 80) fail_msg("%s\n%zu columns: %s", line, columns, at);
+        if (at[strlen(at) - 1] == ' ') fail_msg("%s\nends with a space: %s", line, at);
+    }
+    free(printed);
+}
+
+static void test_delta_models(void **state) {
+    (void)state;
+    static const char *const models[] = {"ddl-cc-ec", "scalar-ckpt", "tc-ec-sharded"};
+    for (size_t m = 0; m < 3; m++) {
+        for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) expect_plain("C.UTF-8", commands[c], models[m]);
+    }
+}
+
+static void test_additive_model(void **state) {
+    (void)state;
+    for (size_t c = 0; c < sizeof additive / sizeof *additive; c++) expect_plain("C.UTF-8", additive[c], "additive-small");
+}
+
+static void test_without_unicode(void **state) {
+    (void)state;
+    for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) expect_plain("C", commands[c], "cc-bf16");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_delta_models),
+        cmocka_unit_test(test_additive_model),
+        cmocka_unit_test(test_without_unicode),
+    };
+    return cmocka_run_group_tests_name("output", tests, NULL, NULL);
+}
