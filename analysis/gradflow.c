@@ -5,6 +5,9 @@
 
 #include "ablation.h"
 
+/* At most as many as a batch has with one thread, so that every number of threads can have them. */
+enum { TOKENS_AT_ONCE = 1024 };
+
 typedef struct flow_task {
     ds_gradflow *flow;
     double *frozen; /* (B,T,dv,d) in double: A_s ... A_{S-1} dloss/dX_S of this batch */
@@ -96,6 +99,8 @@ ds_status ds_gradflow_run(ds_gradflow *flow, ds_session *session, const ds_gate 
     ds_gradient_observer observer = {observe, &task};
     ds_progress progress = ds_progress_start("gradflow", (double)session->sequences, session->invocation->common.quiet);
     DS_TRY(make_flow(flow, session));
+    /* A batch's parameter gradients are rounded when they are added to those before: the cut must not depend on threads. */
+    session->group = ds_min_size(session->group, ds_max_size(1, TOKENS_AT_ONCE / session->length));
     DS_NEW(nll, session->group * session->length);
     DS_NEW_ARRAY(task.frozen, session->group * session->length * spec->value_channels * spec->hidden);
     DS_TRY(ds_gradient_new(&gradient, session->model, session->group, session->length, &options));

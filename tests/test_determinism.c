@@ -57,7 +57,7 @@ static void expect_equal(const char *expected, const char *found, const char *wh
 
 /* ---- threads ------------------------------------------------------------------------------------------------------ */
 
-#define DATA "--tokens fixtures/data/val.bin --sequences 16 --seq-len 128 "
+#define DATA "--tokens fixtures/data/val.bin --sequences 10 --seq-len 128 "
 static const char *const command_lines[] = {
     "inspect fixtures/models/tc-ec-sharded",
     "gates " DATA "--shadow 3 fixtures/models/ddl-cc-ec",
@@ -67,14 +67,14 @@ static const char *const command_lines[] = {
     "ablate " DATA
     "--modes closed,open,reflect,mean-gate,write-only,erase-only --scopes all,attn,from fixtures/models/ddl-cc-ec",
     "ablate " DATA "fixtures/models/additive-small",
-    "spectrum " DATA "--positions 0:3,7:127,15:64 --certify --weights --end-to-end 1 fixtures/models/ddl-cc-ec",
+    "spectrum " DATA "--positions 0:3,7:127,9:64 --certify --weights --end-to-end 1 fixtures/models/ddl-cc-ec",
     "spectrum " DATA "--positions all --null shuffled-gates fixtures/models/scalar-kvshift",
     "gradflow " DATA "fixtures/models/ddl-cc-ec",
     "gradflow " DATA "--precision double fixtures/models/tc-output-gate",
     "verify --tokens fixtures/data/val.bin --sequences 2 --seq-len 16 fixtures/models/ddl-cc-ec",
 };
 
-/* Eight threads take batches of 16 windows of 128 tokens where up to four take 8, so this groups differently as well. */
+/* Eight threads take all 10 windows of 128 tokens in one batch where up to four take 8, so this groups differently as well. */
 static void threads_change_no_bit(void **state) {
     (void)state;
     const size_t threads[] = {1, 2, 4, 8};
@@ -329,7 +329,7 @@ static void expect_same_results(const json_t *a, const json_t *b, const char *wh
 
 static void other_libraries_agree(void **state) {
     (void)state;
-    const char *const spectrum = "spectrum " DATA "--positions 0:3,7:127,15:64 fixtures/models/ddl-cc-ec";
+    const char *const spectrum = "spectrum " DATA "--positions 0:3,7:127,9:64 fixtures/models/ddl-cc-ec";
     const char *const model_only[] = {"gates " DATA "fixtures/models/ddl-cc-ec",
                                       "ablate " DATA "--scopes all,attn fixtures/models/cc-bf16"};
     char paths[8][512], environment[1024];
