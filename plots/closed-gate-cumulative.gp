@@ -9,7 +9,7 @@ set lmargin at screen 0.155
 set rmargin at screen 0.975
 set bmargin at screen 0.17
 set tmargin at screen 0.88
-set key at screen 0.985,screen 0.975 right top Left reverse horizontal maxrows 1 width -4
+set key at screen 0.985,screen 0.975 right top Left reverse horizontal maxrows 1 width -3 samplen 1.2
 set xzeroaxis lt 1 lw 0.8 lc rgb ink
 plot data index 0 using 1:3:(0):($4-$3) with vectors nohead lw 1.2 lc rgb blue notitle, \
      data index 1 using 1:3:(0):($4-$3) with vectors nohead lw 1.2 lc rgb orange notitle, \

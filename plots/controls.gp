@@ -6,8 +6,8 @@ set yrange [*<0:0<*]
 set lmargin at screen 0.155
 set rmargin at screen 0.975
 set bmargin at screen 0.155
-set tmargin at screen 0.88
-set key at screen 0.985,screen 0.975 right top Left reverse horizontal maxrows 1 width -2
+set tmargin at screen 0.84
+set key at screen 0.985,screen 0.975 right top Left reverse horizontal maxrows 1 width -1 samplen 0.6
 set xzeroaxis lt 1 lw 0.8 lc rgb ink
 plot data index 0 using ($1-0.22):3:(0):($4-$3) with vectors nohead lw 1.4 lc rgb blue notitle, \
      data index 1 using 1:3:(0):($4-$3) with vectors nohead lw 1.4 lc rgb orange notitle, \

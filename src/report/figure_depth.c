@@ -77,8 +77,10 @@ ds_status ds_singular_values_describe(ds_text *caption, const json_t *results) {
 
 /* ---- every token, depth by depth ---------------------------------------------------------------------------------------------------- */
 
+/* The whole product alone (--depths last) is one depth: there is no course to draw. */
 static bool has_at_depth(const json_t *results, const char *path) {
-    return ds_result_at(json_array_get(distribution_of(results), 0), path) != NULL;
+    return json_array_size(distribution_of(results)) > 1 &&
+           ds_result_at(json_array_get(distribution_of(results), 0), path) != NULL;
 }
 
 static double tokens_of(const json_t *results) {

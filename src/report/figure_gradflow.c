@@ -35,12 +35,16 @@ ds_status ds_gradient_paths_describe(ds_text *caption, const json_t *results) {
 
 bool ds_frozen_full_applies(const json_t *results) { return json_array_size(jacobians_of(results)) != 0; }
 
-/* The frozen operator's moved eigenvalue in this sublayer: its quantiles over tokens, when the gates were measured too. */
-static void frozen_eigenvalue(double quantiles[3], const json_t *results, double index) {
+static const char at_token[] = "frozen/eigenvalue";
+
+/* The frozen operator's moved eigenvalue: of the same token when the result tells it, otherwise its quantiles over the tokens of this
+ * sublayer, when the gates were measured too. */
+static void frozen_eigenvalue(double quantiles[3], const json_t *results, const json_t *jacobian, double index) {
     static const char *const paths[] = {"eigenvalue/quantiles/0.05", "eigenvalue/quantiles/0.5", "eigenvalue/quantiles/0.95"};
     const json_t *sublayer = json_array_get(ds_result_at(results, "gates/sublayers"), index >= 0 ? (size_t)index : 0);
+    const json_t *own = ds_result_at(jacobian, at_token);
     for (size_t i = 0; i < 3; i++) {
-        const json_t *value = ds_result_at(sublayer, paths[i]);
+        const json_t *value = json_is_number(own) ? own : ds_result_at(sublayer, paths[i]);
         quantiles[i] = json_is_number(value) ? json_number_value(value) : NAN;
     }
 }
@@ -54,8 +58,9 @@ ds_status ds_frozen_full_draw(ds_drawing *drawing, const json_t *results) {
     DS_TRY(ds_data_block(&drawing->data, "frozen", "index\teigenvalue_q05\teigenvalue_q50\teigenvalue_q95"));
     for (size_t i = 0; i < json_array_size(jacobians_of(results)); i++) {
         double row[4];
-        DS_TRY(ds_result_number_at(&row[0], json_array_get(jacobians_of(results), i), "index", "gradflow.jacobians"));
-        frozen_eigenvalue(&row[1], results, row[0]);
+        const json_t *jacobian = json_array_get(jacobians_of(results), i);
+        DS_TRY(ds_result_number_at(&row[0], jacobian, "index", "gradflow.jacobians"));
+        frozen_eigenvalue(&row[1], results, jacobian, row[0]);
         frozen = frozen || !isnan(row[2]);
         DS_TRY(ds_data_row(&drawing->data, row, 4));
         if (row[0] >= 0 && row[0] < 100000) sublayers = ds_max_size(sublayers, (size_t)row[0] + 1);
@@ -66,12 +71,14 @@ done:
 }
 
 ds_status ds_frozen_full_describe(ds_text *caption, const json_t *results) {
-    const json_t *size = ds_result_at(json_array_get(jacobians_of(results), 0), "size");
+    const json_t *first = json_array_get(jacobians_of(results), 0);
+    long long size = json_integer_value(ds_result_at(first, "size"));
+    bool own = json_is_number(ds_result_at(first, at_token));
     return ds_text_printf(
         caption,
-        "The full non-linear sublayer at %zu chosen tokens: largest and smallest singular value of its own "
-        "Jacobian block (%lld × %lld). Bars: the frozen shortcut's smallest singular value |1 − mβ‖k‖²|, 5th to 95th "
-        "percentile and median over all tokens, where the gates were measured too; its largest is 1 whenever "
-        "mβ‖k‖² is at most 2.",
-        json_array_size(jacobians_of(results)), (long long)json_integer_value(size), (long long)json_integer_value(size));
+        "The full non-linear sublayer, %zu Jacobians: largest and smallest singular value of the token's own block "
+        "(%lld × %lld). Beside it the frozen shortcut's smallest singular value |1 − mβ‖k‖²| %s; its largest is 1 "
+        "whenever mβ‖k‖² is at most 2.",
+        json_array_size(jacobians_of(results)), size, size,
+        own ? "at the same token" : "over all tokens, 5th to 95th percentile and median, where the gates were measured too");
 }
