@@ -229,6 +229,26 @@ static void test_weights(void **state) {
     }
 }
 
+/* Weights need no data, and do not depend on them. */
+static void test_weights_without_data(void **state) {
+    (void)state;
+    const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope";
+    const char *path = scratch_path("weights.json");
+    char line[512];
+    json_t *with = run("cc-bf16", "--weights");
+    (void)snprintf(line, sizeof line, "%s spectrum --weights --quiet --json %s fixtures/models/cc-bf16", program, path);
+    assert_int_equal(system(line), 0);
+    json_t *envelope = json_load_file(path, 0, NULL);
+    const json_t *without = json_object_get(envelope, "results");
+    assert_true(json_is_null(json_object_get(envelope, "data")));
+    assert_true(json_equal(json_object_get(without, "weights"), json_object_get(with, "weights")));
+    assert_null(json_object_get(without, "accumulated"));
+    json_decref(envelope);
+    json_decref(with);
+    (void)snprintf(line, sizeof line, "%s spectrum --quiet fixtures/models/cc-bf16 2>/dev/null", program);
+    assert_int_equal(system(line) >> 8, 2);
+}
+
 /* By depth the last value is that of the whole; frozen shortcuts with gates below 2 never exceed 1. */
 static void test_end_to_end(void **state) {
     (void)state;
@@ -260,6 +280,7 @@ int main(void) {
         cmocka_unit_test(test_certificates),
         cmocka_unit_test(test_an_additive_checkpoint_has_weights_and_a_jacobian_only),
         cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_weights_without_data),
         cmocka_unit_test(test_end_to_end),
     };
     return cmocka_run_group_tests_name("cmd_spectrum", tests, NULL, NULL);
