@@ -215,6 +215,7 @@ static void put_cases(ds_json_builder *b, const ds_compared *entry, size_t windo
     for (size_t c = 0; c < entry->cases.count; c++) {
         ds_json_begin_object(b, NULL);
         ds_json_put_text(b, "name", entry->cases.cases[c].name);
+        ds_json_put_count(b, "index", c);
         ds_json_put_text(b, "sublayer", ds_sublayer_name(name, c));
         ds_json_put_real(b, "loss", ds_mean(entry->closed + c * windows, windows));
         put_paired(b, "delta_loss", "delta_loss_ci95", &entry->cost[c]);

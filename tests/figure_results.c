@@ -220,6 +220,37 @@ static void put_gradflow(ds_json_builder *b, size_t sublayers, ds_random *random
     ds_json_end(b);
 }
 
+/* Two steps of a run; the second has no interval when there is one sequence. */
+static void put_comparison(ds_json_builder *b, const json_t *sublayers, ds_random *random, double half) {
+    static const char *const labels[] = {"step-100", "it's_200 {\\x}"};
+    ds_json_begin_object(b, "compare");
+    ds_json_put_bool(b, "trajectory", true);
+    ds_json_put_text(b, "x", "number");
+    ds_json_begin_array(b, "checkpoints");
+    for (size_t i = 0; i < 2; i++) {
+        ds_json_begin_object(b, NULL);
+        ds_json_put_text(b, "label", labels[i]);
+        ds_json_put_real(b, "x", 100 * (double)(i + 1));
+        ds_json_put_real(b, "loss", 3 - (double)i);
+        ds_json_put_real(b, "difference", i == 0 ? NAN : -1);
+        ds_json_put_reals(b, "difference_ci95", (const double[]){i == 0 ? NAN : -1 - half, i == 0 ? NAN : -1 + half}, 2);
+        ds_json_put(b, "sublayers", json_deep_copy(sublayers));
+        ds_json_begin_array(b, "cases");
+        for (size_t c = 0; c < json_array_size(sublayers); c++) {
+            double cost = ds_random_uniform(random);
+            ds_json_begin_object(b, NULL);
+            ds_json_put_count(b, "index", c);
+            ds_json_put_real(b, "delta_loss", cost);
+            ds_json_put_reals(b, "delta_loss_ci95", (const double[]){cost - half, cost + half}, 2);
+            ds_json_end(b);
+        }
+        ds_json_end(b);
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+    ds_json_end(b);
+}
+
 json_t *make_results(size_t layers, double half) {
     ds_json_builder b = {0};
     ds_random random = ds_random_init(SEED);
@@ -235,6 +266,7 @@ json_t *make_results(size_t layers, double half) {
     ds_json_end(&b);
     put_ablation(&b, 2 * layers, &random, half);
     put_gradflow(&b, 2 * layers, &random);
+    put_comparison(&b, json_object_get(json_object_get(b.open[0], "gates"), "sublayers"), &random, half);
     ds_json_end(&b);
     expect_ok(ds_json_finish(&results, &b));
     return results;

@@ -214,6 +214,8 @@ static void expect_lines_fit(void) {
     free(printed);
 }
 
+static void expect_absent(const char *name) { assert_int_not_equal(access(scratch_path(name), F_OK), 0); }
+
 static void test_tables_and_files(void **state) {
     (void)state;
     ds_text arguments = {0};
@@ -223,12 +225,26 @@ static void test_tables_and_files(void **state) {
     expect_lines_fit();
     assert_int_equal(run("compare " DATA "fixtures/models/cc-bf16 fixtures/models/scalar-ckpt"), 0);
     expect_lines_fit();
+    char set[512];
+    (void)snprintf(set, sizeof set,
+                   "compare --quiet --labels \"it's,b_1\" --out %s " DATA
+                   "fixtures/models/cc-bf16 fixtures/models/additive-small",
+                   scratch_path("set"));
+    assert_int_equal(run(set), 0);
+    char *script = content("set/figures/compare-costs.gp");
+    assert_non_null(strstr(script, "names = 'it-s b-1 '")); /* nothing a label holds is read by gnuplot */
+    free(script);
+    free(content("set/figures/compare-gates.tsv"));
+    expect_absent("set/figures/trajectory-loss.tsv");
     char *table = content("compared/tables/compare-3.csv");
     size_t lines = 0;
     for (const char *at = table; *at != '\0'; at++) lines += *at == '\n';
     assert_int_equal(lines, 1 + 8 + 4 * (MODELS - 1)); /* ddl-cc-ec has 4 layers, the others 2 */
     free(table);
     free(content("compared/compare.json"));
+    /* curves for a run only */
+    free(content("compared/figures/trajectory-loss.tsv"));
+    free(content("compared/figures/trajectory-gates.tsv"));
     ds_text_release(&arguments);
 }
 

@@ -45,6 +45,11 @@ static const struct ds_figure figures[] = {
      "After the layer-wise power-law exponents of Martin and Mahoney (arXiv:1810.01075); how the tail starts and is fitted may "
      "differ from their program in single matrices.",
      1.0, ds_plot_weight_spectra, FUNCTIONS(weight_spectra)},
+    {"compare-gates", "Mean gates of several checkpoints", NULL, NULL, 0.75, ds_plot_compare_gates, FUNCTIONS(compare_gates)},
+    {"compare-costs", "What shutting a gate costs several checkpoints", NULL, NULL, 0.75, ds_plot_compare_costs,
+     FUNCTIONS(compare_costs)},
+    {"trajectory-loss", "Loss along a run", NULL, NULL, 0.7, ds_plot_trajectory_loss, FUNCTIONS(trajectory_loss)},
+    {"trajectory-gates", "Gates along a run", NULL, NULL, 0.7, ds_plot_trajectory_gates, FUNCTIONS(trajectory_gates)},
 };
 
 static const double single_column_cm = 8.5;

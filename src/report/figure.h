@@ -28,7 +28,8 @@ extern const char ds_plot_style[], ds_plot_gate_distribution[], ds_plot_regime_s
     ds_plot_edit_sizes[], ds_plot_eigenvalue_beta[], ds_plot_accumulated_eigenvalues[], ds_plot_singular_values[],
     ds_plot_depth_spectrum[], ds_plot_depth_gain[], ds_plot_coherence[], ds_plot_closed_gate_loss[],
     ds_plot_closed_gate_cumulative[], ds_plot_controls[], ds_plot_gradient_paths[], ds_plot_frozen_full[],
-    ds_plot_weight_spectra[];
+    ds_plot_weight_spectra[], ds_plot_compare_gates[], ds_plot_compare_costs[], ds_plot_trajectory_loss[],
+    ds_plot_trajectory_gates[];
 
 /* ---- reading results -------------------------------------------------------------------------------------------------------------- */
 
@@ -90,5 +91,9 @@ DS_FIGURE(controls);
 DS_FIGURE(gradient_paths);
 DS_FIGURE(frozen_full);
 DS_FIGURE(weight_spectra);
+DS_FIGURE(compare_gates);
+DS_FIGURE(compare_costs);
+DS_FIGURE(trajectory_loss);
+DS_FIGURE(trajectory_gates);
 
 #endif

@@ -1,0 +1,145 @@
+/* Figures from `compare`. */
+#include <string.h>
+
+#include "figure.h"
+
+enum { LONGEST_LABEL = 20 };
+
+static const json_t *checkpoints_of(const json_t *results) { return ds_result_at(results, "compare/checkpoints"); }
+
+/* What the checkpoints of a trajectory are placed by. */
+static const char *x_name(const json_t *results) {
+    const char *kind = json_string_value(ds_result_at(results, "compare/x"));
+    return kind != NULL && strcmp(kind, "number") == 0 ? "training step" : "checkpoint";
+}
+
+static bool is_trajectory(const json_t *results) { return json_is_true(ds_result_at(results, "compare/trajectory")); }
+
+/* How many checkpoints have something under `key`: additive ones have no gates, and gates need not have been shut. */
+static size_t count_with(const json_t *results, const char *key) {
+    size_t count = 0;
+    for (size_t i = 0; i < json_array_size(checkpoints_of(results)); i++)
+        count += json_array_size(json_object_get(json_array_get(checkpoints_of(results), i), key)) != 0;
+    return count;
+}
+
+/* A label as one word that neither gnuplot nor TeX reads as its own. */
+static ds_status append_label(ds_text *names, const json_t *checkpoint) {
+    ds_status status = DS_OK;
+    const char *label = NULL;
+    DS_TRY(ds_result_text(&label, checkpoint, "label", "compare.checkpoints"));
+    for (size_t i = 0; label[i] != '\0' && i < LONGEST_LABEL; i++) {
+        bool plain = (label[i] >= '0' && label[i] <= '9') || (label[i] >= 'a' && label[i] <= 'z') ||
+                     (label[i] >= 'A' && label[i] <= 'Z') || strchr(".+/=", label[i]) != NULL;
+        DS_TRY(ds_text_append(names, plain ? &label[i] : "-", 1));
+    }
+    status = ds_text_append(names, " ", 1);
+done:
+    return status;
+}
+
+/* One block a checkpoint that has something under `key`. */
+static ds_status draw_checkpoints(ds_drawing *drawing, const json_t *results, const char *key, const char *const *paths,
+                                  size_t count) {
+    ds_status status = DS_OK;
+    ds_text names = {0};
+    size_t sublayers = 0, blocks = 0;
+    for (size_t i = 0; i < json_array_size(checkpoints_of(results)); i++) {
+        const json_t *checkpoint = json_array_get(checkpoints_of(results), i), *rows = json_object_get(checkpoint, key);
+        if (json_array_size(rows) == 0) continue;
+        DS_TRY(append_label(&names, checkpoint));
+        DS_TRY(ds_data_rows(&drawing->data, key, rows, "compare.checkpoints", paths, count));
+        sublayers = ds_max_size(sublayers, json_array_size(rows));
+        blocks++;
+    }
+    status = ds_text_printf(&drawing->settings, "sublayers = %zu\ncheckpoints = %zu\nnames = '%s'\n", sublayers, blocks,
+                            names.bytes);
+done:
+    ds_text_release(&names);
+    return status;
+}
+
+bool ds_compare_gates_applies(const json_t *results) { return count_with(results, "sublayers") != 0; }
+
+ds_status ds_compare_gates_draw(ds_drawing *drawing, const json_t *results) {
+    static const char *const paths[] = {"index", "beta/mean", "beta/quantiles/0.05", "beta/quantiles/0.95"};
+    return draw_checkpoints(drawing, results, "sublayers", paths, 4);
+}
+
+ds_status ds_compare_gates_describe(ds_text *caption, const json_t *results) {
+    return ds_text_printf(
+        caption,
+        "Mean gate β over tokens by sublayer (even: attention, odd: MLP) of %zu checkpoints on the same data; the "
+        "vertical bars run from the 5th to the 95th percentile of the tokens.",
+        count_with(results, "sublayers"));
+}
+
+bool ds_compare_costs_applies(const json_t *results) { return count_with(results, "cases") != 0; }
+
+ds_status ds_compare_costs_draw(ds_drawing *drawing, const json_t *results) {
+    static const char *const paths[] = {"index", "delta_loss", "delta_loss_ci95/0", "delta_loss_ci95/1"};
+    return draw_checkpoints(drawing, results, "cases", paths, 4);
+}
+
+ds_status ds_compare_costs_describe(ds_text *caption, const json_t *results) {
+    return ds_text_printf(
+        caption,
+        "Rise of the loss when the gate of one sublayer (even: attention, odd: MLP) is shut, of %zu checkpoints on "
+        "the same data. Bars: 95%% intervals of the mean, bootstrapped over sequences, paired with the intact model.",
+        count_with(results, "cases"));
+}
+
+bool ds_trajectory_loss_applies(const json_t *results) { return is_trajectory(results); }
+
+/* The interval is that of the difference from the first checkpoint, drawn about the loss. */
+ds_status ds_trajectory_loss_draw(ds_drawing *drawing, const json_t *results) {
+    static const char *const paths[] = {"x", "loss", "difference", "difference_ci95/0", "difference_ci95/1"};
+    ds_status status = DS_OK;
+    DS_TRY(ds_data_rows(&drawing->data, "loss", checkpoints_of(results), "compare.checkpoints", paths, 5));
+    status = ds_text_printf(&drawing->settings, "x_name = '%s'\n", x_name(results));
+done:
+    return status;
+}
+
+ds_status ds_trajectory_loss_describe(ds_text *caption, const json_t *results) {
+    return ds_text_printf(
+        caption,
+        "Loss of %zu checkpoints of a run on the same data. Bars: 95%% intervals of the paired difference from the "
+        "first, bootstrapped over sequences and drawn about the loss.",
+        json_array_size(checkpoints_of(results)));
+}
+
+bool ds_trajectory_gates_applies(const json_t *results) {
+    return is_trajectory(results) && count_with(results, "sublayers") != 0;
+}
+
+/* One block a sublayer: its mean gate over the checkpoints that have it. */
+ds_status ds_trajectory_gates_draw(ds_drawing *drawing, const json_t *results) {
+    ds_status status = DS_OK;
+    const json_t *all = checkpoints_of(results);
+    size_t sublayers = 0;
+    for (size_t i = 0; i < json_array_size(all); i++)
+        sublayers = ds_max_size(sublayers, json_array_size(json_object_get(json_array_get(all, i), "sublayers")));
+    for (size_t s = 0; s < sublayers; s++) {
+        DS_TRY(ds_data_block(&drawing->data, "sublayer", "x\tbeta_mean"));
+        for (size_t i = 0; i < json_array_size(all); i++) {
+            const json_t *checkpoint = json_array_get(all, i), *rows = json_object_get(checkpoint, "sublayers");
+            double row[2];
+            if (s >= json_array_size(rows)) continue;
+            DS_TRY(ds_result_number(&row[0], checkpoint, "x", "compare.checkpoints"));
+            DS_TRY(ds_result_number_at(&row[1], json_array_get(rows, s), "beta/mean", "compare.checkpoints.sublayers"));
+            DS_TRY(ds_data_row(&drawing->data, row, 2));
+        }
+    }
+    status = ds_text_printf(&drawing->settings, "sublayers = %zu\nx_name = '%s'\n", sublayers, x_name(results));
+done:
+    return status;
+}
+
+ds_status ds_trajectory_gates_describe(ds_text *caption, const json_t *results) {
+    return ds_text_printf(
+        caption,
+        "Mean gate β over tokens of every sublayer along a run of %zu checkpoints on the same data. Solid: attention, "
+        "dashed: MLP; the deeper the sublayer, the darker the line (in the dark, the brighter).",
+        json_array_size(checkpoints_of(results)));
+}
