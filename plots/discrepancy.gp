@@ -18,7 +18,7 @@ do for [kind = 0:1] {
     set bmargin at screen (kind == 0 ? 0.54 : 0.155)
     set format x (kind == 0 ? '' : '%g')
     if (kind == 1) { @xtitle 'layer' @xplace }
-    @ytitle 'rms of kᵀX − vᵀ' @yplace
+    @ytitle 'rms of '.minus_v @yplace
     set label 1 (kind == 0 ? 'attention' : 'MLP') at graph 0,1.07 left tc rgb ink
     if (kind == 0) { set key at screen 0.975,screen 0.975 right top Left reverse horizontal maxrows 1 } else { unset key }
     plot data index kind using 1:2:(0):($3-$2) with vectors nohead lw 0.8 lc rgb ink notitle, \

@@ -18,7 +18,7 @@ set bmargin at screen split
 set yrange [-1.1:1.1]
 set ytics 0.5
 set format x (trained ? '' : '%g')
-if (!trained) { @xtitle 'gate β' @xplace }
+if (!trained) { @xtitle 'gate '.beta @xplace }
 @ytitle 'eigenvalue' @yplace
 set label 1 'identity'   at first 0,graph 1.06 left tc rgb ink
 set label 2 'projection' at first 1,graph 1.06 center tc rgb ink
@@ -34,7 +34,7 @@ if (trained) {
     set yrange [0:1.05*densest]
     set ytics tick_step(densest,3)
     set format x '%g'
-    @xtitle 'gate β' @xplace
+    @xtitle 'gate '.beta @xplace
     @ytitle 'density' @yplace
     set key at graph 1,1.2 right center Left reverse horizontal maxrows 1
     set style fill transparent solid 0.55 noborder

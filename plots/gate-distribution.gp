@@ -13,7 +13,7 @@ do for [kind = 0:1] {
     set bmargin at screen (kind == 0 ? 0.57 : 0.13)
     set format x (kind == 0 ? '' : '%g')
     if (kind == 1) { @xtitle 'layer' @xplace }
-    @ytitle 'gate β' @yplace
+    @ytitle 'gate '.beta @yplace
     set label 1 (kind == 0 ? 'attention' : 'MLP') at graph 0,1.07 left tc rgb ink
     plot data index 2+kind using 1:(($2+$3)/2):($1-0.46):($1+0.46):2:3:4 with boxxyerror fs solid noborder lc palette, \
          data index kind using 1:3:(0):($7-$3) with vectors nohead lw 0.8 lc rgb orange, \

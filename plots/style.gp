@@ -29,9 +29,13 @@ if (format eq 'pdf') {
 }
 tex = format eq 'tex'
 if (tex) {
-    eval sprintf('set terminal tikz size %gcm,%gcm fontscale 0.8 nopicenvironment', width_cm, height_cm)
+    eval sprintf('set terminal tikz size %gcm,%gcm fontscale 0.8', width_cm, height_cm)
 }
 percent = tex ? '\%' : '%'
+# LaTeX sets Greek letters and powers in mathematics of its own.
+beta    = tex ? '$\beta$' : 'β'
+alpha   = tex ? '$\alpha$' : 'α'
+minus_v = tex ? '$k^{T} X - v^{T}$' : 'kᵀX − vᵀ'
 power   = tex ? '$10^{%T}$' : '10^{%T}'
 if (strlen(target) > 0) set output target
 set border 3 lc rgb ink lw 0.6

@@ -19,7 +19,7 @@ do for [panel = 0:1] {
     set bmargin at screen (panel == 0 ? 0.55 : 0.13)
     set format x (panel == 0 ? '' : '%g')
     if (panel == 1) { @xtitle 'layer' @xplace }
-    @ytitle (panel == 0 ? 'exponent α' : 'stable rank') @yplace
+    @ytitle (panel == 0 ? 'exponent '.alpha : 'stable rank') @yplace
     if (panel == 0) { set key at graph 0,1.1 left center Left reverse horizontal maxrows 1 } else { unset key }
     column_of(p) = p == 0 ? 3 : 5
     set yrange [0:1.1*highest[panel+1]]

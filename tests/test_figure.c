@@ -20,10 +20,10 @@ static int make_folder(void **state) {
 
 static int remove_folder(void **state) {
     (void)state;
-    static const char *const endings[] = {"tsv", "gp", "svg", "png", "pdf"};
+    static const char *const endings[] = {"tsv", "gp", "svg", "png", "pdf", "tex"};
     char path[160];
     for (size_t f = 0; f < ds_figure_count(); f++) {
-        for (size_t e = 0; e < 5; e++) {
+        for (size_t e = 0; e < sizeof endings / sizeof *endings; e++) {
             (void)snprintf(path, sizeof path, "%s/%s.%s", folder, ds_figure_id(ds_figure_at(f)), endings[e]);
             (void)unlink(path);
         }
@@ -48,6 +48,34 @@ static void expect_beginning(const char *id, const char *ending, const char *mag
     free(bytes);
 }
 
+/* A font whose outlines are in the file has a stream of them: cairo writes one FontFile for every font it describes. (Object streams
+ * are not compressed by the cairo of any Debian release.) */
+static void expect_fonts_embedded(const char *id) {
+    size_t length, described = 0, embedded = 0;
+    char *bytes = NULL;
+    read_part(&bytes, &length, id, "pdf");
+    for (size_t i = 0; i + 16 < length; i++) {
+        described += memcmp(bytes + i, "/FontDescriptor\n", 16) == 0;
+        embedded += memcmp(bytes + i, "/FontFile", 9) == 0;
+    }
+    if (described == 0 || embedded < described) fail_msg("%s: %zu fonts, %zu embedded", id, described, embedded);
+    free(bytes);
+}
+
+/* pdflatex knows no Greek letter beyond ASCII: the picture has to spell them as mathematics. */
+static void expect_plain_tikz(const char *id) {
+    size_t length;
+    char *bytes = NULL;
+    expect_beginning(id, "tex", "\\begin{tikzpicture}");
+    read_part(&bytes, &length, id, "tex");
+    assert_non_null(strstr(bytes, "\\end{tikzpicture}"));
+    for (size_t i = 0; i < length; i++) {
+        if ((unsigned char)bytes[i] >= 0x80)
+            fail_msg("%s.tex: a byte beyond ASCII after \"%.40s\"", id, bytes + (i > 40 ? i - 40 : 0));
+    }
+    free(bytes);
+}
+
 /* Every figure in every format; the data file's bytes survive saving and reading the results. */
 static void draw_all(size_t layers, double half, bool dark) {
     json_t *results = make_results(layers, half), *back = NULL;
@@ -57,7 +85,8 @@ static void draw_all(size_t layers, double half, bool dark) {
     for (size_t f = 0; f < ds_figure_count(); f++) {
         const ds_figure *figure = ds_figure_at(f);
         const char *id = ds_figure_id(figure);
-        const ds_figure_options all = {DS_FIGURE_SVG | DS_FIGURE_PNG | DS_FIGURE_PDF, 0, dark}, none = {0, 17, dark};
+        const ds_figure_options all = {DS_FIGURE_SVG | DS_FIGURE_PNG | DS_FIGURE_PDF | DS_FIGURE_TEX, 0, dark},
+                                none = {0, 17, dark};
         bool drawn = false;
         size_t first_length, second_length;
         assert_ptr_equal(ds_figure_find(id), figure);
@@ -67,6 +96,8 @@ static void draw_all(size_t layers, double half, bool dark) {
             expect_beginning(id, "svg", "<?xml");
             expect_beginning(id, "png", "\x89PNG\r\n");
             expect_beginning(id, "pdf", "%PDF-");
+            expect_fonts_embedded(id);
+            expect_plain_tikz(id);
         } else {
             print_message("%s\n", ds_error_text());
         }
@@ -93,6 +124,29 @@ static void test_one_layer(void **state) {
 static void test_many_layers(void **state) {
     (void)state;
     draw_all(24, 0.05, true);
+}
+
+/* The whole product alone has no course over depth. A Jacobian that comes with its frozen operator is drawn beside that one. */
+static void test_what_is_there_decides(void **state) {
+    (void)state;
+    json_t *results = make_results(2, 0.1);
+    const ds_figure *course = ds_figure_find("isometry"), *jacobians = ds_figure_find("frozen-full");
+    const ds_figure_options none = {0, 0, false};
+    bool drawn;
+    size_t length;
+    assert_ptr_equal(course, ds_figure_find("depth-spectrum"));
+    json_t *depths = json_object_get(json_object_get(results, "spectrum"), "distribution");
+    assert_true(ds_figure_applies(course, results));
+    while (json_array_size(depths) > 1) (void)json_array_remove(depths, 1);
+    assert_false(ds_figure_applies(course, results));
+    json_t *first = json_array_get(json_object_get(json_object_get(results, "gradflow"), "jacobians"), 0);
+    json_object_set_new(first, "frozen", json_pack("{s:f}", "eigenvalue", 0.125));
+    expect_ok(ds_figure_write(&drawn, folder, jacobians, results, &none));
+    char *data = NULL;
+    read_part(&data, &length, "frozen-full", "tsv");
+    assert_non_null(strstr(data, "\t0.125\t0.125\t0.125\n"));
+    free(data);
+    json_decref(results);
 }
 
 /* The first rows of data, from the results by another route. */
@@ -210,6 +264,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one_layer, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_many_layers, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_what_is_there_decides, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_data, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_captions, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_without_gnuplot, make_folder, remove_folder),
