@@ -6,11 +6,12 @@
 #include "session.h"
 #include "wrap.h"
 
+enum { SHAPE_TEXT = DS_MAX_RANK * 22 };
 /* "65x32"; a single number for a vector. */
-static const char *shape_text(char text[DS_MAX_RANK * 22], const ds_tensor *tensor) {
+static const char *shape_text(char text[SHAPE_TEXT], const ds_tensor *tensor) {
     text[0] = '\0';
     for (size_t axis = 0, used = 0; axis < tensor->rank; axis++)
-        used += (size_t)snprintf(text + used, DS_MAX_RANK * 22 - used, "%s%" PRIu64, axis == 0 ? "" : "x", tensor->shape[axis]);
+        used += (size_t)snprintf(text + used, SHAPE_TEXT - used, "%s%" PRIu64, axis == 0 ? "" : "x", tensor->shape[axis]);
     return text;
 }
 
@@ -26,7 +27,7 @@ static ds_status fill_tensors(ds_table **table, const ds_survey *survey) {
     DS_TRY(ds_table_new(table, "Tensors", tensor_columns, sizeof tensor_columns / sizeof tensor_columns[0]));
     for (size_t i = 0; i < survey->count; i++) {
         const ds_tensor_health *health = &survey->tensors[i];
-        char shape[DS_MAX_RANK * 22];
+        char shape[SHAPE_TEXT];
         ds_table_text(*table, DS_SHOW(health->tensor->name));
         ds_table_text(*table, health->tensor->dtype_name);
         ds_table_text(*table, shape_text(shape, health->tensor));
@@ -58,7 +59,7 @@ static ds_status fill_screen(ds_table **table, const ds_survey *survey) {
         const ds_tensor_health *health = &survey->tensors[i];
         const char *prefix = "transformer.h.", *name = health->tensor->name, *role = ds_health_role(health);
         size_t digits = strncmp(name, prefix, strlen(prefix)) == 0 ? strspn(name + strlen(prefix), "0123456789") : 0;
-        char layer[32] = "", text[256], shape[DS_MAX_RANK * 22];
+        char layer[32] = "", text[256], shape[SHAPE_TEXT];
         if (digits != 0 && digits < sizeof layer && name[strlen(prefix) + digits] == '.') {
             memcpy(layer, name + strlen(prefix), digits);
             name += strlen(prefix) + digits + 1;

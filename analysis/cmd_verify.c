@@ -217,6 +217,7 @@ static ds_status run(const ds_invocation *invocation) {
     DS_TRY(publish(&session, &all, own));
     if (all.count[DS_CHECK_FAIL] > 0) status = DS_CHECK_FAILED;
 done:
+    ds_json_discard(&all.json);
     ds_table_free(&all.table);
     ds_verify_free(&verify);
     ds_model_free(&loaded);

@@ -100,11 +100,9 @@ static char *canonical(const json_t *value) {
 /* Appends the dotted path of the first value, in order of key, in which two trees differ; *a and *b end there (NULL: absent). */
 static ds_status first_difference(ds_text *path, const json_t **a, const json_t **b) {
     ds_status status = DS_OK;
-    bool differs = true;
-    while (differs && json_is_object(*a) && json_is_object(*b)) {
+    while (json_is_object(*a) && json_is_object(*b)) {
         const char *key, *first = NULL;
         const json_t *objects[] = {*a, *b};
-        differs = false;
         for (int side = 0; side < 2; side++) {
             json_t *value;
             json_object_foreach((json_t *)(uintptr_t)objects[side], key, value) {
@@ -113,7 +111,6 @@ static ds_status first_difference(ds_text *path, const json_t **a, const json_t 
             }
         }
         if (first == NULL) break;
-        differs = true;
         DS_TRY(ds_text_printf(path, "%s%s", path->length == 0 ? "" : ".", DS_SHOW(first)));
         *a = json_object_get(objects[0], first);
         *b = json_object_get(objects[1], first);

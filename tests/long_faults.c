@@ -3,7 +3,7 @@
 #include "sweep.h"
 
 /* All of a model command's; a large vocabulary's 150,000 are sampled. */
-enum { MOST = 8000 };
+enum { MOST = 4000 };
 
 static void test_every_allocation(void **state) {
     (void)state;

@@ -130,7 +130,7 @@ static ds_status append_head(ds_text *text, const layout *l) {
     DS_TRY(ds_text_printf(text, "<text class=\"title\" x=\"2\" y=\"13\">"));
     DS_TRY(append_escaped(text, heat->title, strlen(heat->title)));
     if (heat->unit != NULL) DS_TRY(ds_text_printf(text, " (%s)", heat->unit));
-    size_t left = 2 + 6 * ds_display_width(low) + 6, ramp_width = LEVELS * 4;
+    size_t left = 2 + 6 * ds_display_width(low) + 6, ramp_width = (size_t)LEVELS * 4;
     DS_TRY(ds_text_printf(text, "</text>\n<text class=\"name\" x=\"2\" y=\"32\">%s</text>\n", low));
     for (size_t i = 0; i < LEVELS; i++)
         DS_TRY(ds_text_printf(text, "<rect class=\"c%zu\" x=\"%zu\" y=\"24\" width=\"4\" height=\"10\"/>", i, left + 4 * i));

@@ -80,7 +80,7 @@ static ds_status compare_direction(ds_worst *sharpest, line *l, const double *gr
     double own = ds_chain_roundings(l->v->spec, l->v->brief.batch.length) * (double)ds_spec_sublayers(l->v->spec) * u64 * sizes;
     *sharpest = (ds_worst){0};
     left = INFINITY;
-    for (double h = 0x1p-9; left > rounding && h >= 0x1p-24; h /= 8) {
+    for (double h = 0x1p-9; left > rounding && h >= 0x1p-24; h /= 8) { /* NOLINT(cert-flp30-c): powers of two are exact */
         double derivative;
         DS_TRY(difference(&derivative, &left, &rounding, l, h));
         double tolerance = left + rounding + own;
