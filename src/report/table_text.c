@@ -161,7 +161,8 @@ static ds_status append_latex_number(ds_text *text, const char *number) {
     if (strcmp(number, "-") == 0) return append(text, "--");
     if (strstr(number, "inf") != NULL) return append(text, *number == '-' ? "$-\\infty$" : "$\\infty$");
     if (exponent != NULL)
-        return ds_text_printf(text, "$%.*s \\times 10^{%d}$", (int)(exponent - number), number, atoi(exponent + 1));
+        return ds_text_printf(text, "$%.*s \\times 10^{%d}$", (int)(exponent - number), number,
+                              (int)strtol(exponent + 1, NULL, 10));
     return ds_text_printf(text, "$%s$", number);
 }
 
