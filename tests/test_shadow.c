@@ -10,7 +10,16 @@
 
 enum { WINDOWS = 3, LENGTH = 16 };
 
-/* The "results" of a run; the envelope is never freed: tests end soon. */
+static json_t *envelopes[32]; /* of all runs, until the test ends */
+static size_t envelope_count;
+
+static int forget_runs(void **state) {
+    (void)state;
+    while (envelope_count > 0) json_decref(envelopes[--envelope_count]);
+    return 0;
+}
+
+/* The "results" of a run. */
 static const json_t *run(const char *command, const char *model, const char *options) {
     const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope";
     const char *result = scratch_path("result.json");
@@ -23,6 +32,8 @@ static const json_t *run(const char *command, const char *model, const char *opt
     if (status != 0) fail_msg("exit status %d: %s", status, line);
     json_t *root = json_load_file(result, 0, &error);
     if (root == NULL) fail_msg("%s: %s", result, error.text);
+    assert_true(envelope_count < sizeof envelopes / sizeof envelopes[0]);
+    envelopes[envelope_count++] = root;
     return json_object_get(root, "results");
 }
 
@@ -140,11 +151,11 @@ static void the_sample_is_named(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(losses_are_those_of_whole_runs),
-        cmocka_unit_test(gate_errors_cover_whole_runs),
-        cmocka_unit_test(forced_gates_too),
-        cmocka_unit_test(accumulated_operators_stay_within_the_bound),
-        cmocka_unit_test(the_sample_is_named),
+        cmocka_unit_test_teardown(losses_are_those_of_whole_runs, forget_runs),
+        cmocka_unit_test_teardown(gate_errors_cover_whole_runs, forget_runs),
+        cmocka_unit_test_teardown(forced_gates_too, forget_runs),
+        cmocka_unit_test_teardown(accumulated_operators_stay_within_the_bound, forget_runs),
+        cmocka_unit_test_teardown(the_sample_is_named, forget_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
