@@ -18,7 +18,7 @@ static const ds_option options[] = {
      offsetof(compare_options, trajectory), 0},
     {"shut", "each|none", "whether to shut each gate alone, the costly part (each)", DS_OPTION_CHOICE,
      offsetof(compare_options, shut), 0},
-    {"regime-tol", "X", "how near 0, 1 and 2 a gate counts as identity, projection, reflection (0.1)", DS_OPTION_REAL,
+    {"regime-tol", "X", "how near 0, 1 and 2 a gate counts as identity, projection, reflection (0.1)", DS_OPTION_TOLERANCE,
      offsetof(compare_options, regime_tol), 0},
 };
 static const compare_options defaults = {.shut = "each", .regime_tol = 0.1};
@@ -39,8 +39,8 @@ static ds_status print(const ds_session *session, ds_comparison *comparison, ds_
     bool curves = trajectory && ds_terminal_of(stdout).unicode, gates = false;
     if (session->invocation->common.quiet) return DS_OK;
     for (size_t i = 0; i < comparison->count; i++) gates = gates || comparison->entries[i].census.sublayers != 0;
-    (void)printf("%zu checkpoints on the same %zu windows of %zu tokens\n\n", comparison->count,
-                 session->sequences, session->length);
+    (void)printf("%zu checkpoints on the same %zu windows of %zu tokens\n\n", comparison->count, session->sequences,
+                 session->length);
     DS_TRY(ds_table_print(stdout, tables[0]));
     if (gates) {
         (void)printf("\n");

@@ -12,7 +12,7 @@ typedef struct gates_options {
 } gates_options;
 
 static const ds_option options[] = {
-    {"regime-tol", "X", "how near 0, 1 and 2 a gate counts as identity, projection, reflection (0.1)", DS_OPTION_REAL,
+    {"regime-tol", "X", "how near 0, 1 and 2 a gate counts as identity, projection, reflection (0.1)", DS_OPTION_TOLERANCE,
      offsetof(gates_options, regime_tol), 0},
     {"per-token", "FILE.npz", "gate, |k|^2, eigenvalue, readout and target of every token and sublayer, for notebooks",
      DS_OPTION_TEXT, offsetof(gates_options, per_token), 0},

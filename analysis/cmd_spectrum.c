@@ -35,7 +35,7 @@ static const ds_option options[] = {
      offsetof(spectrum_options, by_depth), 0},
     {"samples", "N", "single operators solved densely and held against theory (16)", DS_OPTION_COUNT,
      offsetof(spectrum_options, samples), 1},
-    {"regime-tol", "X", "how near 0, 1 and 2 a gate counts as identity, projection, reflection (0.1)", DS_OPTION_REAL,
+    {"regime-tol", "X", "how near 0, 1 and 2 a gate counts as identity, projection, reflection (0.1)", DS_OPTION_TOLERANCE,
      offsetof(spectrum_options, regime_tol), 0},
 };
 static const spectrum_options defaults = {.positions = "last",

@@ -9,11 +9,12 @@
 #include "deltascope/base.h"
 
 typedef enum ds_option_kind {
-    DS_OPTION_FLAG,   /* bool */
-    DS_OPTION_TEXT,   /* const char * */
-    DS_OPTION_COUNT,  /* ds_count: a whole number >= `minimum` */
-    DS_OPTION_REAL,   /* double: finite */
-    DS_OPTION_CHOICE, /* const char *: one of the words of `argument`, separated by | */
+    DS_OPTION_FLAG,      /* bool */
+    DS_OPTION_TEXT,      /* const char * */
+    DS_OPTION_COUNT,     /* ds_count: a whole number >= `minimum` */
+    DS_OPTION_TOLERANCE, /* double: at least 0, below 1/2 */
+    DS_OPTION_REAL,      /* double: finite */
+    DS_OPTION_CHOICE,    /* const char *: one of the words of `argument`, separated by | */
 } ds_option_kind;
 
 /* A whole number that may not have been given. */

@@ -49,9 +49,18 @@ static ds_status print_version(void) {
 
 static bool asks_for_help(int argc, char **argv) {
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--help") == 0) return true;
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return true;
     }
     return false;
+}
+
+/* A place that cannot take the result is better found before the hours than after them. */
+static ds_status check_outputs(const ds_common *common) {
+    ds_status status = DS_OK;
+    if (common->json != NULL && strcmp(common->json, "-") != 0) DS_TRY(ds_outfile_check(common->json));
+    if (common->out != NULL) DS_TRY(ds_folder_check(common->out));
+done:
+    return status;
 }
 
 static ds_status run_command(const ds_command *command, int argc, char **argv) {
@@ -61,6 +70,7 @@ static ds_status run_command(const ds_command *command, int argc, char **argv) {
     ds_invocation invocation;
     ds_status outcome = ds_command_parse(&invocation, own, command, argc, argv);
     if (outcome == DS_OK && invocation.common.threads.given) outcome = ds_threads_set(invocation.common.threads.value);
+    if (outcome == DS_OK) outcome = check_outputs(&invocation.common);
     if (outcome == DS_OK) outcome = command->run(&invocation);
     free(own);
     ds_threads_stop();

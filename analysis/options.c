@@ -123,6 +123,15 @@ static ds_status parse_real(double *real, const ds_option *option, const char *v
     return DS_OK;
 }
 
+static ds_status parse_tolerance(double *tolerance, const ds_option *option, const char *value) {
+    char *end;
+    double number = strtod(value, &end);
+    if (end == value || *end != '\0' || !(number >= 0 && number < 0.5))
+        return ds_fail(DS_ERR_USAGE, "--%s takes a number from 0 to below 0.5, not \"%s\"", option->name, DS_SHOW(value));
+    *tolerance = number;
+    return DS_OK;
+}
+
 static ds_status store(void *structure, const ds_option *option, const char *value) {
     void *target = (char *)structure + option->offset;
     switch (option->kind) {
@@ -130,12 +139,15 @@ static ds_status store(void *structure, const ds_option *option, const char *val
         *(bool *)target = true;
         return DS_OK;
     case DS_OPTION_TEXT:
+        if (value[0] == '\0') return ds_fail(DS_ERR_USAGE, "--%s takes %s, not an empty word", option->name, option->argument);
         *(const char **)target = value;
         return DS_OK;
     case DS_OPTION_COUNT:
         return parse_count(target, option, value);
     case DS_OPTION_REAL:
         return parse_real(target, option, value);
+    case DS_OPTION_TOLERANCE:
+        return parse_tolerance(target, option, value);
     case DS_OPTION_CHOICE:
         return parse_choice(target, option, value);
     }

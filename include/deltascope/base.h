@@ -147,6 +147,10 @@ void ds_outfile_discard(ds_outfile **file);                   /* frees and sets 
 /* Removes every temporary still open. Async-signal-safe: meant for handlers of SIGINT and SIGTERM. */
 void ds_outfile_discard_all(void);
 ds_status ds_write_file(const char *path, const char *bytes, size_t length) DS_MUST_CHECK;
+/* What can be known before the work whose result goes there: that `path` is no folder and the folder it lies in may be written;
+ * that `path` is a folder or does not exist yet. */
+ds_status ds_outfile_check(const char *path) DS_MUST_CHECK;
+ds_status ds_folder_check(const char *path) DS_MUST_CHECK;
 /* Makes the folder and its missing parents. An existing folder is fine. */
 ds_status ds_make_folder(const char *path) DS_MUST_CHECK;
 

@@ -168,6 +168,25 @@ done:
     return status;
 }
 
+ds_status ds_outfile_check(const char *path) {
+    struct stat info;
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
+        return ds_fail(DS_ERR_SYSTEM, "%s: cannot be written: it is a folder", DS_SHOW(path));
+    char *folder = ds_strdup(path);
+    if (folder == NULL) return DS_ERR_SYSTEM;
+    char *slash = strrchr(folder, '/');
+    if (slash != NULL) slash[slash == folder] = '\0'; /* the root stays "/" */
+    ds_status status = access(slash == NULL ? "." : folder, W_OK) == 0 ? DS_OK : system_failure(path, "cannot be written");
+    free(folder);
+    return status;
+}
+
+ds_status ds_folder_check(const char *path) {
+    struct stat info;
+    if (stat(path, &info) != 0 || S_ISDIR(info.st_mode)) return DS_OK;
+    return ds_fail(DS_ERR_SYSTEM, "%s: exists and is not a folder", DS_SHOW(path));
+}
+
 ds_status ds_make_folder(const char *path) {
     ds_status status = DS_OK;
     char *partial = ds_strdup(path);
@@ -181,9 +200,7 @@ ds_status ds_make_folder(const char *path) {
         *at = separator;
         if (separator == '\0') break;
     }
-    struct stat info;
-    if (status == DS_OK && (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)))
-        status = ds_fail(DS_ERR_SYSTEM, "%s: exists and is not a folder", DS_SHOW(path));
+    if (status == DS_OK) status = ds_folder_check(path);
     free(partial);
     return status;
 }
