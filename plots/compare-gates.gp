@@ -4,7 +4,7 @@ set yrange [0:2]
 set xrange [-0.6:sublayers-0.4]
 set xtics 0,layer_step(sublayers)
 @xtitle 'sublayer' @xplace
-@ytitle 'gate β' @yplace
+@ytitle 'gate '.beta @yplace
 set lmargin at screen 0.155
 set rmargin at screen 0.975
 set bmargin at screen 0.16

@@ -1,7 +1,7 @@
 # ---- mean gates along a run ------------------------------------------------------------------------------------------------------------
 # data: a block a sublayer: step, mean gate
 @xtitle x_name @xplace
-@ytitle 'gate β' @yplace
+@ytitle 'gate '.beta @yplace
 set lmargin at screen 0.155
 set rmargin at screen 0.955
 set bmargin at screen 0.17
