@@ -57,7 +57,7 @@ done:
 }
 
 static void linear(REAL *y, const REAL *x, const ds_parameter *weight, size_t rows) {
-    size_t out = weight->shape[0], in = weight->shape[1];
+    size_t out = weight->shape[0], in = weight->shape[1]; /* NOLINT(clang-analyzer-core.NullDereference): the variant has it */
     REAL_NAME(ds_gemm_nt)(y, out, x, in, VALUES(weight), in, rows, out, in);
 }
 
@@ -191,6 +191,7 @@ static void put_shortcut(double *jacobian, const REAL *k, double strength, size_
             double *row = jacobian + (i * dv + j) * size;
             row[i * dv + j] = 1;
             if (strength == 0) continue;
+            /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): without directions the strength is 0 */
             for (size_t l = 0; l < d; l++) row[l * dv + j] -= strength * (double)k[i] * (double)k[l];
         }
     }

@@ -28,7 +28,7 @@ static ds_status append_label(ds_text *names, const json_t *checkpoint) {
     ds_status status = DS_OK;
     const char *label = NULL;
     DS_TRY(ds_result_text(&label, checkpoint, "label", "compare.checkpoints"));
-    for (size_t i = 0; label[i] != '\0' && i < LONGEST_LABEL; i++) {
+    for (size_t i = 0; i < LONGEST_LABEL && label[i] != '\0'; i++) {
         bool plain = (label[i] >= '0' && label[i] <= '9') || (label[i] >= 'a' && label[i] <= 'z') ||
                      (label[i] >= 'A' && label[i] <= 'Z') || strchr(".+/=", label[i]) != NULL;
         DS_TRY(ds_text_append(names, plain ? &label[i] : "-", 1));
