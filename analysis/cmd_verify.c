@@ -115,6 +115,7 @@ static void add_result(outcome *all, const char *id, const char *claim, const ch
     ds_table_text(all->table, claim);
     ds_table_text(all->table, result->detail);
     if (!quiet) print_result(id, claim, result);
+    (void)fflush(stdout); /* the next check may take minutes */
 }
 
 static ds_status run_checks(outcome *all, ds_verify *verify, const verify_options *own, bool quiet) {

@@ -69,7 +69,8 @@ static void choose_direction(line *l, uint64_t seed) {
     for (size_t i = 0; i < l->count; i++) l->unit[i] = (size > 0 ? size : 1) * ds_random_normal(&random);
 }
 
-/* Shorter and shorter steps, until rounding outweighs what the extrapolation leaves; the sharpest comparison counts. */
+/* Shorter and shorter steps, until rounding outweighs what the extrapolation leaves or that is a millionth of the terms of the
+ * gradient's own sum, sharp enough for any error but rounding; the sharpest comparison counts. */
 static ds_status compare_direction(ds_worst *sharpest, line *l, const double *gradient) {
     ds_status status = DS_OK;
     double along = 0, sizes = 0, left, rounding = 0;
@@ -80,7 +81,8 @@ static ds_status compare_direction(ds_worst *sharpest, line *l, const double *gr
     double own = ds_chain_roundings(l->v->spec, l->v->brief.batch.length) * (double)ds_spec_sublayers(l->v->spec) * u64 * sizes;
     *sharpest = (ds_worst){0};
     left = INFINITY;
-    for (double h = 0x1p-9; left > rounding && h >= 0x1p-24; h /= 8) { /* NOLINT(cert-flp30-c): powers of two are exact */
+    const double sharp = 0x1p-20 * sizes;
+    for (double h = 0x1p-9; left > fmax(rounding, sharp) && h >= 0x1p-24; h /= 8) { /* NOLINT(cert-flp30-c): powers of two */
         double derivative;
         DS_TRY(difference(&derivative, &left, &rounding, l, h));
         double tolerance = left + rounding + own;
