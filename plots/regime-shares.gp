@@ -9,8 +9,8 @@ set lmargin at screen 0.155
 set rmargin at screen 0.975
 set multiplot
 do for [kind = 0:1] {
-    set tmargin at screen (kind == 0 ? 0.83 : 0.46)
-    set bmargin at screen (kind == 0 ? 0.525 : 0.155)
+    set tmargin at screen (kind == 0 ? 0.80 : 0.445)
+    set bmargin at screen (kind == 0 ? 0.515 : 0.16)
     set format x (kind == 0 ? '' : '%g')
     if (kind == 1) { @xtitle 'layer' @xplace }
     @ytitle 'tokens ('.percent.')' @yplace
