@@ -15,7 +15,7 @@ do for [kind = 0:1] {
     if (kind == 1) { @xtitle 'layer' @xplace }
     @ytitle 'tokens ('.percent.')' @yplace
     set label 1 (kind == 0 ? 'attention' : 'MLP') at graph 0,1.07 left tc rgb ink
-    if (kind == 0) { set key at screen 0.985,screen 0.985 right top Left reverse vertical maxrows 2 samplen 0.8 width -1 } else { unset key }
+    if (kind == 0) { set key at screen 0.985,screen 0.985 right top Left reverse vertical maxrows 2 samplen 0.8 width -3 } else { unset key }
     plot data index kind using 1:(0):($1-0.4):($1+0.4):(0):(100*$2) with boxxyerror fs solid noborder lc rgb pale title 'identity', \
          '' index kind using 1:(0):($1-0.4):($1+0.4):(100*$2):(100*($2+$3)) with boxxyerror fs solid noborder lc rgb sky title 'damped', \
          '' index kind using 1:(0):($1-0.4):($1+0.4):(100*($2+$3)):(100*($2+$3+$4)) with boxxyerror fs solid noborder lc rgb deep title 'projection', \
