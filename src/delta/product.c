@@ -55,7 +55,9 @@ void ds_product_restart(ds_product *p) {
 /* The reflection I - tau v v^T, v_0 = 1, that takes x (n) to (alpha, 0, ..., 0); v overwrites x[1..]. Returns alpha. The sign
  * opposes x_0, so that nothing cancels. */
 static double reflect(double *x, double *tau, size_t n) {
-    double tail = ds_frobenius_norm(x + 1, n - 1);
+    double square = ds_dot(x + 1, x + 1, n - 1);
+    bool safe = square > 0x1p-900 && square < 0x1p900; /* nothing overflowed, and what underflowed does not count */
+    double tail = safe ? sqrt(square) : ds_frobenius_norm(x + 1, n - 1);
     *tau = 0.0;
     if (tail == 0.0) return x[0];
     double alpha = -copysign(hypot(x[0], tail), x[0]);
@@ -71,16 +73,17 @@ static void factor(ds_product *p, size_t s) {
     double *x = p->row;
     memcpy(x, p->directions + s * d, d * sizeof *x);
     for (size_t j = 0; j < reflectors; j++) {
-        const double *v = p->reflectors + j * d + j + 1;
-        double w = p->tau[j] * (x[j] + ds_dot(v, x + j + 1, d - j - 1));
-        x[j] -= w;
-        ds_subtract_multiple(x + j + 1, w, v, d - j - 1);
+        const double *v = p->reflectors + j * d; /* the whole of it, zeros and all: aligned, which is worth the few products */
+        ds_subtract_multiple(x, p->tau[j] * ds_dot(v, x, d), v, d);
     }
     double *column = p->triangle + s * p->stride;
     memcpy(column, x, reflectors * sizeof *x);
     if (s >= d) return;
     column[s] = reflect(x + s, &p->tau[s], d - s);
-    memcpy(p->reflectors + s * d + s + 1, x + s + 1, (d - s - 1) * sizeof *x);
+    double *v = p->reflectors + s * d;
+    memset(v, 0, s * sizeof *v);
+    v[s] = 1.0;
+    memcpy(v + s + 1, x + s + 1, (d - s - 1) * sizeof *x);
 }
 
 /* M <- (I - c r r^T) M; M first gains a row and a column of the identity while s < d. */

@@ -8,7 +8,7 @@ struct ds_product {
     size_t stride;           /* min(d, capacity): the largest order of the core */
     size_t depth;
     double *directions;            /* (capacity, d) k_s */
-    double *reflectors;            /* (stride, d) Householder vector s in [s+1, d), its element s being 1 */
+    double *reflectors;            /* (stride, d) Householder vector s: zeros, a 1 at element s, the rest */
     double *triangle;              /* (capacity, stride) row s: column s of R, elements beyond s not used */
     double *core;                  /* (stride, stride) M in its leading part */
     double *tau;                   /* (stride) */
