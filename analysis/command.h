@@ -92,6 +92,7 @@ extern const ds_command ds_command_gradflow;
 extern const ds_command ds_command_inspect;
 extern const ds_command ds_command_man;
 extern const ds_command ds_command_plot;
+extern const ds_command ds_command_report;
 extern const ds_command ds_command_spectrum;
 extern const ds_command ds_command_tokenize;
 extern const ds_command ds_command_trace;

@@ -91,6 +91,9 @@ typedef struct ds_tensor_read {
  * bounded (a few MiB plus the extent of any tensor that is not contiguous). */
 ds_status ds_checkpoint_read(ds_checkpoint *checkpoint, const ds_tensor_read *reads, size_t count) DS_MUST_CHECK;
 
+/* SHA-256 of `count` bytes as 64 hexadecimal digits. */
+ds_status ds_sha256(char digits[65], const void *bytes, size_t count) DS_MUST_CHECK;
+
 /* CRC-32 (zlib's) of bytes that arrive in pieces: start with 0. */
 uint32_t ds_crc32(uint32_t crc, const void *bytes, size_t count);
 

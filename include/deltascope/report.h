@@ -181,6 +181,8 @@ const char *ds_figure_preset(const ds_figure *figure);
 /* The results figures are drawn from: those of one envelope, as {"COMMAND": results}; of a `report` envelope, whose results
  * already have that form, all of them. *out is a new object reference. Several may be combined with json_object_update. */
 ds_status ds_figure_results(json_t **out, const json_t *envelope) DS_MUST_CHECK;
+/* What a path like "beta/quantiles/0.05" or "delta_loss_ci95/0" leads to, keys and indices separated by slashes; NULL for nothing. */
+const json_t *ds_result_at(const json_t *value, const char *path);
 /* Whether `results` hold what the figure needs (an additive checkpoint has no gates to draw). */
 bool ds_figure_applies(const ds_figure *figure, const json_t *results);
 /* Appends one or two sentences: what is measured, on how much data, with which interval. `envelope` supplies checkpoint and
@@ -198,6 +200,54 @@ typedef struct ds_figure_options {
  * naming the key. */
 ds_status ds_figure_write(bool *drawn, const char *folder, const ds_figure *figure, const json_t *results,
                           const ds_figure_options *options) DS_MUST_CHECK;
+
+/* ---- pages ------------------------------------------------------------------------------------------------------- */
+
+/* A report as one document. Everything is borrowed; strings are plain UTF-8 text, ids letters, digits and hyphens, each used
+ * once in a page. */
+typedef struct ds_page_figure {
+    const char *id, *title, *caption;
+    const char *command; /* that redraws it */
+    const char *svg;     /* the whole picture as gnuplot wrote it; NULL: it could not be drawn */
+} ds_page_figure;
+
+typedef struct ds_page_table {
+    const char *id, *title;
+    const char *note; /* what its columns mean; NULL for none */
+    const ds_table *table;
+} ds_page_table;
+
+/* One kind of finding: what is looked for, from which threshold on it counts, and where it was found. */
+typedef struct ds_finding {
+    const char *kind, *threshold;
+    size_t count;         /* how often */
+    const char *where;    /* "3.mlp (62%), ..."; "none" */
+    const char *evidence; /* id of the figure or table that shows it */
+    bool alarm;           /* to be set off from the others */
+} ds_finding;
+
+enum { DS_PAGE_FIGURES = 24, DS_PAGE_TABLES = 4 };
+typedef struct ds_page_section {
+    const char *id, *title, *lead;
+    ds_page_figure figures[DS_PAGE_FIGURES];
+    size_t figure_count;
+    ds_page_table tables[DS_PAGE_TABLES];
+    size_t table_count;
+} ds_page_section;
+
+typedef struct ds_page {
+    const char *title, *verdict;
+    const ds_finding *findings;
+    size_t finding_count;
+    const ds_page_section *sections;
+    size_t section_count;
+    const char *footer; /* how it was made */
+} ds_page;
+
+/* Each appends. HTML: one file that needs nothing beside itself, no script, light or dark as the reader's system is. Markdown
+ * refers to figures/ID.svg. */
+ds_status ds_page_html(ds_text *text, const ds_page *page) DS_MUST_CHECK;
+ds_status ds_page_markdown(ds_text *text, const ds_page *page) DS_MUST_CHECK;
 
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_report_libraries(ds_text *text) DS_MUST_CHECK;

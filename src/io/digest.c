@@ -34,3 +34,14 @@ void ds_digest_release(ds_digest *digest) {
     free(digest->state);
     digest->state = NULL;
 }
+
+ds_status ds_sha256(char digits[65], const void *bytes, size_t count) {
+    ds_status status = DS_OK;
+    ds_digest digest = {0};
+    DS_TRY(ds_digest_init(&digest));
+    DS_TRY(ds_digest_update(&digest, bytes, count));
+    DS_TRY(ds_digest_final(&digest, digits));
+done:
+    ds_digest_release(&digest);
+    return status;
+}

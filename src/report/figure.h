@@ -41,9 +41,7 @@ ds_status ds_result_text(const char **out, const json_t *object, const char *key
 ds_status ds_result_number(double *out, const json_t *object, const char *key, const char *where) DS_MUST_CHECK;
 /* An element of an array of numbers; NaN when it is null, absent or no number. */
 double ds_result_element(const json_t *array, size_t index);
-/* What a path like "beta/quantiles/0.05" or "delta_loss_ci95/0" leads to, keys and indices separated by slashes; NULL for nothing. */
-const json_t *ds_result_at(const json_t *value, const char *path);
-/* The number there; null is NaN, anything else DS_ERR_INPUT. */
+/* The number ds_result_at finds; null is NaN, anything else DS_ERR_INPUT. */
 ds_status ds_result_number_at(double *out, const json_t *value, const char *path, const char *where) DS_MUST_CHECK;
 /* "3.attn" -> layer 3, mlp false. */
 ds_status ds_result_sublayer(size_t *layer, bool *mlp, const char *name) DS_MUST_CHECK;

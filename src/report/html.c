@@ -1,0 +1,255 @@
+/* A page as one HTML file: style, pictures and tables inside, no script. */
+#include <string.h>
+
+#include "page.h"
+#include "table.h"
+
+static ds_status append(ds_text *text, const char *string) { return ds_text_append(text, string, strlen(string)); }
+
+static ds_status append_escaped(ds_text *text, const char *string) {
+    ds_status status = DS_OK;
+    for (; *string != '\0'; string++) {
+        const char *entity = *string == '&' ? "&amp;" : *string == '<' ? "&lt;" : *string == '>' ? "&gt;" : NULL;
+        if (*string == '"') entity = "&quot;";
+        if (entity != NULL)
+            DS_TRY(append(text, entity));
+        else
+            DS_TRY(ds_text_append(text, string, 1));
+    }
+done:
+    return status;
+}
+
+/* <tag>string</tag> and a line break. */
+static ds_status append_element(ds_text *text, const char *tag, const char *string) {
+    ds_status status = DS_OK;
+    DS_TRY(ds_text_printf(text, "<%s>", tag));
+    DS_TRY(append_escaped(text, string));
+    status = ds_text_printf(text, "</%.*s>\n", (int)strcspn(tag, " "), tag);
+done:
+    return status;
+}
+
+/* ---- pictures ------------------------------------------------------------------------------------------------------------------- */
+
+/* What precedes a name in an SVG document: a definition or one of the ways to refer to it. */
+static const char *const references[] = {" id=\"", " id='", "url(#", "href=\"#", "href='#"};
+
+static size_t reference_length(const char *at) {
+    for (size_t i = 0; i < sizeof references / sizeof *references; i++) {
+        size_t length = strlen(references[i]);
+        if (strncmp(at, references[i], length) == 0) return length;
+    }
+    return 0;
+}
+
+/* From <svg on, with every name prefixed by the figure's, so that pictures of one page do not draw each other's parts. What gnuplot
+ * says of itself (title, desc) would show as a tooltip and is left out. */
+static ds_status append_svg(ds_text *text, const ds_page_figure *figure) {
+    ds_status status = DS_OK;
+    const char *at = strstr(figure->svg, "<svg");
+    if (at == NULL) return ds_fail(DS_ERR_INPUT, "figure %s: the picture is no SVG document", figure->id);
+    DS_TRY(append(text, "<svg role=\"img\" aria-label=\""));
+    DS_TRY(append_escaped(text, figure->title));
+    DS_TRY(append(text, "\""));
+    at += strlen("<svg");
+    while (*at != '\0') {
+        const char *end = strncmp(at, "<title>", 7) == 0 ? strstr(at, "</title>") : NULL;
+        if (end == NULL && strncmp(at, "<desc>", 6) == 0) end = strstr(at, "</desc>");
+        if (end != NULL) {
+            at = strchr(end, '>') + 1;
+            continue;
+        }
+        size_t length = reference_length(at);
+        if (length > 0) {
+            DS_TRY(ds_text_append(text, at, length));
+            DS_TRY(ds_text_printf(text, "%s-", figure->id));
+            at += length;
+            continue;
+        }
+        length = 1 + strcspn(at + 1, " <uh");
+        DS_TRY(ds_text_append(text, at, length));
+        at += length;
+    }
+done:
+    return status;
+}
+
+static ds_status append_figure(ds_text *text, const ds_page_figure *figure) {
+    ds_status status = DS_OK;
+    DS_TRY(ds_text_printf(text, "<figure id=\"%s\">\n", figure->id));
+    if (figure->svg != NULL) {
+        DS_TRY(append(text, "<div class=\"picture\">"));
+        DS_TRY(append_svg(text, figure));
+        DS_TRY(append(text, "</div>\n"));
+    }
+    DS_TRY(append(text, "<figcaption>"));
+    DS_TRY(append_element(text, "b", figure->title));
+    DS_TRY(append_element(text, "p", figure->caption));
+    DS_TRY(append(text, "<p class=\"redraw\">Redraw: <code>"));
+    DS_TRY(append_escaped(text, figure->command));
+    status = append(text, "</code></p>\n</figcaption>\n</figure>\n");
+done:
+    return status;
+}
+
+/* ---- tables --------------------------------------------------------------------------------------------------------------------- */
+
+static const char *class_of(const ds_column *column) { return ds_column_is_number(column) ? " class=\"n\"" : ""; }
+
+static ds_status append_head(ds_text *text, const ds_table *table) {
+    ds_status status = DS_OK;
+    DS_TRY(append(text, "<thead>\n<tr>"));
+    for (size_t c = 0; c < table->count; c++) {
+        const ds_column *column = &table->columns[c];
+        const char *unit = ds_column_unit(column);
+        if (column->kind == DS_COLUMN_BAR) continue;
+        DS_TRY(ds_text_printf(text, "<th scope=\"col\"%s>", class_of(column)));
+        DS_TRY(append_escaped(text, column->title));
+        if (unit != NULL) DS_TRY(ds_text_printf(text, " <small>%s</small>", unit));
+        DS_TRY(append(text, "</th>"));
+    }
+    status = append(text, "</tr>\n</thead>\n");
+done:
+    return status;
+}
+
+static ds_status append_cell(ds_text *text, const ds_table *table, size_t row, size_t c) {
+    ds_status status = DS_OK;
+    const ds_column *column = &table->columns[c];
+    const char *tag = c == 0 ? "th" : "td";
+    if (column->kind == DS_COLUMN_BAR) return DS_OK;
+    DS_TRY(ds_text_printf(text, "<%s%s%s>", tag, c == 0 ? " scope=\"row\"" : "", class_of(column)));
+    if (column->kind == DS_COLUMN_TEXT)
+        DS_TRY(append_escaped(text, ds_table_cell(table, row, c)->text));
+    else
+        DS_TRY(ds_table_append_number(text, table, row, c, ds_table_number_style(table, c)));
+    status = ds_text_printf(text, "</%s>", tag);
+done:
+    return status;
+}
+
+static ds_status append_table(ds_text *text, const ds_page_table *item) {
+    ds_status status = DS_OK;
+    const ds_table *table = item->table;
+    DS_TRY(ds_text_printf(text, "<div class=\"table\" id=\"%s\" role=\"region\" tabindex=\"0\" aria-label=\"", item->id));
+    DS_TRY(append_escaped(text, item->title));
+    DS_TRY(append(text, "\">\n<table>\n"));
+    DS_TRY(append_element(text, "caption", item->title));
+    DS_TRY(append_head(text, table));
+    DS_TRY(append(text, "<tbody>\n"));
+    for (size_t row = 0; row < ds_table_rows(table); row++) {
+        DS_TRY(append(text, "<tr>"));
+        for (size_t c = 0; c < table->count; c++) DS_TRY(append_cell(text, table, row, c));
+        DS_TRY(append(text, "</tr>\n"));
+    }
+    DS_TRY(append(text, "</tbody>\n</table>\n</div>\n"));
+    if (item->note != NULL) DS_TRY(append_element(text, "p class=\"note\"", item->note));
+done:
+    return status;
+}
+
+/* ---- the page ------------------------------------------------------------------------------------------------------------------- */
+
+static const char style[] =
+    ":root{color-scheme:light dark;--ink:#1a1a1a;--paper:#fff;--soft:#55606b;--line:#d9dde1;--card:#f7f8f9;--link:#0072b2;"
+    "--alarm:#b3261e}\n"
+    "*{box-sizing:border-box}\n"
+    "body{margin:0 auto;max-width:62rem;padding:1.5rem 1rem 4rem;background:var(--paper);color:var(--ink);"
+    "font:16px/1.55 Helvetica,Arial,sans-serif;overflow-wrap:break-word}\n"
+    "h1{font-size:1.7rem;line-height:1.2;margin:0 0 1rem}\n"
+    "h2{font-size:1.3rem;margin:2.5rem 0 .5rem;padding-top:.6rem;border-top:1px solid var(--line)}\n"
+    "a{color:var(--link)}\ncode{font:.86em 'DejaVu Sans Mono',Menlo,Consolas,monospace;overflow-wrap:anywhere}\n"
+    ".verdict{font-size:1.12rem;padding:1rem 1.2rem;background:var(--card);border-left:4px solid var(--link)}\n"
+    "nav ol{padding-left:1.4rem;columns:2 16rem}\n"
+    ".figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,23rem),1fr));gap:1.2rem;align-items:start}\n"
+    "figure{margin:0;padding:.9rem;border:1px solid var(--line);border-radius:6px;min-width:0}\n"
+    ".picture{overflow-x:auto}\n"
+    ".picture svg{display:block;width:100%;max-width:30rem;height:auto;margin:0 auto .6rem}\n"
+    "figcaption{font-size:.88rem;line-height:1.45}\nfigcaption p{margin:.3rem 0 0}\n"
+    ".redraw,.note,footer{color:var(--soft);font-size:.85rem}\n"
+    ".table{overflow-x:auto;margin:1.2rem 0 .4rem;max-height:36rem;overflow-y:auto}\n"
+    "table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;min-width:100%}\n"
+    "caption{text-align:left;font-weight:bold;padding:.3rem 0}\n"
+    "th,td{padding:.28rem .7rem .28rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}\n"
+    "th.n,td.n{text-align:right;white-space:nowrap}\ntbody th{font-weight:normal;white-space:nowrap}\n"
+    "thead th{border-bottom:1.5px solid var(--soft);vertical-align:bottom}\n"
+    "thead small{font-weight:normal;color:var(--soft)}\n"
+    ".findings td{min-width:8rem}\n.findings th{white-space:normal;min-width:7rem}\n"
+    ".alarm th,.alarm td{color:var(--alarm);font-weight:bold}\n"
+    "@media screen and (prefers-color-scheme:dark){:root{--ink:#e6e6e6;--paper:#16191d;--soft:#a7b0b8;--line:#3a4048;"
+    "--card:#1f2429;--link:#6cbdf0;--alarm:#ff8a80}\n"
+    "/* The pictures are drawn for white paper: turn lightness round and keep the hues. */\n"
+    ".picture svg{filter:invert(.92) hue-rotate(180deg)}}\n"
+    "@media print{body{max-width:none;padding:0;font-size:10pt}.table{max-height:none;overflow:visible}"
+    "figure,tr{break-inside:avoid}h2{break-after:avoid}nav{display:none}a{color:inherit;text-decoration:none}}\n";
+
+static ds_status append_contents(ds_text *text, const ds_page *page) {
+    ds_status status = DS_OK;
+    DS_TRY(
+        append(text, "<nav aria-label=\"Contents\">\n<h2>Contents</h2>\n<ol>\n<li><a href=\"#findings\">Findings</a></li>\n"));
+    for (size_t i = 0; i < page->section_count; i++) {
+        DS_TRY(ds_text_printf(text, "<li><a href=\"#%s\">", page->sections[i].id));
+        DS_TRY(append_escaped(text, page->sections[i].title));
+        DS_TRY(append(text, "</a></li>\n"));
+    }
+    status = append(text, "</ol>\n</nav>\n");
+done:
+    return status;
+}
+
+static ds_status append_findings(ds_text *text, const ds_page *page) {
+    ds_status status = DS_OK;
+    DS_TRY(append(text,
+                  "<section id=\"findings\">\n<h2>Findings</h2>\n<div class=\"table findings\" role=\"region\" tabindex=\"0\" "
+                  "aria-label=\"Findings\">\n<table>\n<thead>\n<tr><th scope=\"col\">finding</th>"
+                  "<th scope=\"col\">threshold</th><th scope=\"col\" class=\"n\">count</th><th scope=\"col\">where</th>"
+                  "<th scope=\"col\">evidence</th></tr>\n</thead>\n<tbody>\n"));
+    for (size_t i = 0; i < page->finding_count; i++) {
+        const ds_finding *finding = &page->findings[i];
+        DS_TRY(ds_text_printf(text, "<tr%s><th scope=\"row\">", finding->alarm ? " class=\"alarm\"" : ""));
+        DS_TRY(append_escaped(text, finding->kind));
+        DS_TRY(append(text, "</th><td>"));
+        DS_TRY(append_escaped(text, finding->threshold));
+        DS_TRY(ds_text_printf(text, "</td><td class=\"n\">%zu</td><td>", finding->count));
+        DS_TRY(append_escaped(text, finding->where));
+        DS_TRY(ds_text_printf(text, "</td><td><a href=\"#%s\">%s</a></td></tr>\n", finding->evidence,
+                              ds_page_evidence_title(page, finding->evidence)));
+    }
+    status = append(text, "</tbody>\n</table>\n</div>\n</section>\n");
+done:
+    return status;
+}
+
+static ds_status append_section(ds_text *text, const ds_page_section *section) {
+    ds_status status = DS_OK;
+    DS_TRY(ds_text_printf(text, "<section id=\"%s\">\n", section->id));
+    DS_TRY(append_element(text, "h2", section->title));
+    DS_TRY(append_element(text, "p", section->lead));
+    if (section->figure_count > 0) DS_TRY(append(text, "<div class=\"figures\">\n"));
+    for (size_t i = 0; i < section->figure_count; i++) DS_TRY(append_figure(text, &section->figures[i]));
+    if (section->figure_count > 0) DS_TRY(append(text, "</div>\n"));
+    for (size_t i = 0; i < section->table_count; i++) DS_TRY(append_table(text, &section->tables[i]));
+    status = append(text, "</section>\n");
+done:
+    return status;
+}
+
+ds_status ds_page_html(ds_text *text, const ds_page *page) {
+    ds_status status = DS_OK;
+    DS_TRY(append(text, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+                        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"));
+    DS_TRY(append_element(text, "title", page->title));
+    DS_TRY(ds_text_printf(text, "<style>\n%s</style>\n</head>\n<body>\n<header>\n", style));
+    DS_TRY(append_element(text, "h1", page->title));
+    DS_TRY(append_element(text, "p class=\"verdict\"", page->verdict));
+    DS_TRY(append(text, "</header>\n<main>\n"));
+    DS_TRY(append_findings(text, page));
+    DS_TRY(append_contents(text, page));
+    for (size_t i = 0; i < page->section_count; i++) DS_TRY(append_section(text, &page->sections[i]));
+    DS_TRY(append(text, "</main>\n<footer>\n<h2>How this was made</h2>\n"));
+    DS_TRY(append_element(text, "p", page->footer));
+    status = append(text, "</footer>\n</body>\n</html>\n");
+done:
+    return status;
+}
