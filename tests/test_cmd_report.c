@@ -1,0 +1,316 @@
+/* report from the command line: the files it leaves, a page that is well formed, figures that plot redraws to the byte, a digest that
+ * does not depend on threads. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <jansson.h>
+
+#include "deltascope/io.h"
+#include "deltascope/report.h"
+#include "scratch.h"
+#include "support.h"
+
+#define DATA "--tokens fixtures/data/val.bin --seq-len 24 --sequences 6 --quiet "
+
+static int run_program(const char *program, const char *arguments) {
+    char line[4096];
+    (void)snprintf(line, sizeof line, "%s %s >%s 2>%s", program, arguments, scratch_path("out"), scratch_path("err"));
+    int status = system(line);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static int run(const char *arguments) {
+    return run_program(getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope", arguments);
+}
+
+static char *content_of(const char *path, size_t *length) {
+    char *bytes;
+    expect_ok(ds_read_file(&bytes, length, path, 1 << 26));
+    return bytes;
+}
+
+static char *content(const char *folder, const char *name, size_t *length) {
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    return content_of(path, length);
+}
+
+static bool exists(const char *folder, const char *name, const char *ending) {
+    char path[512];
+    struct stat info;
+    (void)snprintf(path, sizeof path, "%s/%s.%s", folder, name, ending);
+    return stat(path, &info) == 0 && info.st_size > 0;
+}
+
+/* A folder under the scratch folder, with a report in it. */
+static void report(char folder[256], const char *name, const char *model, const char *options) {
+    char arguments[1024];
+    size_t length;
+    (void)snprintf(folder, 256, "%s", scratch_path(name));
+    (void)snprintf(arguments, sizeof arguments, "report " DATA "--skip verify %s --out %s fixtures/models/%s", options, folder,
+                   model);
+    if (run(arguments) != 0) fail_msg("%s: %s", arguments, content_of(scratch_path("err"), &length));
+}
+
+static json_t *results_of(const char *folder) {
+    json_error_t error;
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/report.json", folder);
+    json_t *found = json_load_file(path, 0, &error);
+    assert_non_null(found);
+    return found;
+}
+
+/* ---- the page --------------------------------------------------------------------------------------------------------------------- */
+
+enum { DEPTH = 64 };
+
+static bool is_void(const char *name, size_t length) {
+    static const char *const names[] = {"meta", "br", "hr", "img", "link", "input"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strlen(names[i]) == length && strncmp(names[i], name, length) == 0) return true;
+    }
+    return false;
+}
+
+/* The end of a tag that begins at `at`: quotes are closed, and outside them there is no "<". */
+static const char *tag_end(const char *at) {
+    char quote = '\0';
+    for (at++; *at != '\0' && (quote != '\0' || *at != '>'); at++) {
+        if (quote == '\0' && *at == '<') fail_msg("a tag inside a tag: %.60s", at);
+        if (quote == '\0' ? *at == '"' || *at == '\'' : *at == quote) quote = quote == '\0' ? *at : '\0';
+    }
+    if (*at == '\0') fail_msg("a tag is not closed");
+    return at;
+}
+
+/* Every tag is closed by its own, in order; every "&" begins an entity. */
+static void expect_balanced(const char *page) {
+    struct {
+        const char *name;
+        size_t length;
+    } open[DEPTH];
+    size_t depth = 0;
+    for (const char *at = page; *at != '\0'; at++) {
+        if (*at == '&' && at[1 + strspn(at + 1, "abcdefghijklmnopqrstuvwxyz0123456789#")] != ';') fail_msg("bare &: %.40s", at);
+        if (*at != '<' || at[1] == '!') continue;
+        const char *end = tag_end(at), *name = at + 1 + (at[1] == '/');
+        size_t length = strcspn(name, " \t\r\n/>");
+        if (at[1] == '/') {
+            if (depth == 0 || open[depth - 1].length != length || strncmp(open[depth - 1].name, name, length) != 0)
+                fail_msg("</%.*s> closes <%.*s>", (int)length, name, depth > 0 ? (int)open[depth - 1].length : 0,
+                         depth > 0 ? open[depth - 1].name : "");
+            depth--;
+        } else if (end[-1] != '/' && !is_void(name, length)) {
+            assert_true(depth < DEPTH);
+            open[depth].name = name;
+            open[depth++].length = length;
+            if (length == 5 && strncmp(name, "style", 5) == 0) end = strstr(end, "</style>") - 1;
+        }
+        at = end;
+    }
+    assert_int_equal(depth, 0);
+}
+
+static size_t count_of(const char *page, const char *words) {
+    size_t count = 0;
+    for (const char *at = page; (at = strstr(at, words)) != NULL; at += strlen(words)) count++;
+    return count;
+}
+
+/* Names are defined once, and what is referred to is defined. */
+static void expect_linked(const char *page) {
+    static const struct { const char *before, *after; } references[] = {{"href=\"#", "\""}, {"href='#", "'"}, {"url(#", ")"}};
+    char wanted[256];
+    for (const char *at = page; (at = strstr(at, " id=\"")) != NULL; at += 5) {
+        (void)snprintf(wanted, sizeof wanted, " id=\"%.*s\"", (int)strcspn(at + 5, "\""), at + 5);
+        if (count_of(page, wanted) != 1) fail_msg("%s is defined more than once", wanted);
+    }
+    for (size_t r = 0; r < sizeof references / sizeof *references; r++) {
+        for (const char *at = page; (at = strstr(at, references[r].before)) != NULL; at++) {
+            const char *name = at + strlen(references[r].before);
+            int length = (int)strcspn(name, references[r].after);
+            (void)snprintf(wanted, sizeof wanted, " id=\"%.*s\"", length, name);
+            if (strstr(page, wanted) != NULL) continue;
+            (void)snprintf(wanted, sizeof wanted, " id='%.*s'", length, name);
+            if (strstr(page, wanted) == NULL) fail_msg("%.*s is not defined", length, name);
+        }
+    }
+}
+
+static void expect_page(const char *folder, size_t figures) {
+    size_t length;
+    char *page = content(folder, "report.html", &length);
+    assert_true(length < 5 << 20);
+    assert_memory_equal(page, "<!DOCTYPE html>", 15);
+    assert_null(strstr(page, "<script"));
+    assert_null(strstr(page, "src="));
+    assert_null(strstr(page, "<?xml"));
+    assert_int_equal(count_of(page, "<figure "), figures);
+    assert_int_equal(count_of(page, "prefers-color-scheme:dark"), 1);
+    expect_balanced(page);
+    expect_linked(page);
+    free(page);
+    page = content(folder, "report.md", &length);
+    assert_int_equal(count_of(page, "\nRedraw: `"), figures);
+    free(page);
+}
+
+/* ---- figures ---------------------------------------------------------------------------------------------------------------------- */
+
+/* How many figures there are; each has all its files, and plot makes the same data of report.json. */
+static size_t expect_figures(const char *folder) {
+    json_t *envelope = results_of(folder), *results;
+    char figures[300], again[300], arguments[1024];
+    size_t count = 0;
+    expect_ok(ds_figure_results(&results, envelope));
+    (void)snprintf(figures, sizeof figures, "%s/figures", folder);
+    (void)snprintf(again, sizeof again, "%s/again", folder);
+    (void)snprintf(arguments, sizeof arguments, "plot --out %s %s/report.json", again, folder);
+    assert_int_equal(run(arguments), 0);
+    bool gnuplot = run_program("gnuplot", "--version") == 0;
+    for (size_t i = 0; i < ds_figure_count(); i++) {
+        static const char *const pictures[] = {"svg", "pdf", "png"};
+        const char *id = ds_figure_id(ds_figure_at(i));
+        char name[128];
+        size_t first_length, second_length;
+        if (!ds_figure_applies(ds_figure_at(i), results)) continue;
+        (void)snprintf(name, sizeof name, "%s.tsv", id);
+        char *first = content(figures, name, &first_length), *second = content(again, name, &second_length);
+        assert_int_equal(first_length, second_length);
+        assert_memory_equal(first, second, first_length);
+        assert_true(first_length > 0);
+        for (size_t p = 0; p < 3 && gnuplot; p++) assert_true(exists(figures, id, pictures[p]));
+        free(first);
+        free(second);
+        count++;
+    }
+    json_decref(results);
+    json_decref(envelope);
+    return count;
+}
+
+/* ---- tests ------------------------------------------------------------------------------------------------------------------------ */
+
+/* Rules as lines where the package is not installed: the tables are what is tested. */
+static void compile_tables(const char *folder) {
+    static const char before[] =
+        "\\documentclass{article}\\usepackage[utf8]{inputenc}\\IfFileExists{booktabs.sty}{\\usepackage{booktabs}}{"
+        "\\let\\toprule\\hline\\let\\midrule\\hline\\let\\bottomrule\\hline}\\begin{document}\n";
+    ds_text source = {0};
+    char arguments[1024];
+    if (run_program("pdflatex", "--version") != 0) return;
+    expect_ok(ds_text_printf(&source, "%s", before));
+    for (size_t i = 0; i <= 7; i++) {
+        static const char *const names[] = {"findings", "parameters", "gates",   "depths",
+                                            "cases",    "gradient",   "weights", "checks"};
+        char path[300];
+        (void)snprintf(path, sizeof path, "%s/tables", folder);
+        if (exists(path, names[i], "tex"))
+            expect_ok(ds_text_printf(&source, "\\input{%s/%s.tex}\\clearpage\n", path, names[i]));
+    }
+    expect_ok(ds_text_printf(&source, "\\end{document}\n"));
+    (void)snprintf(arguments, sizeof arguments, "-interaction=nonstopmode -halt-on-error -output-directory %s %s", folder,
+                   scratch_write("tables.tex", source.bytes, source.length));
+    if (run_program("pdflatex", arguments) != 0) {
+        size_t length;
+        char *said = content_of(scratch_path("out"), &length);
+        fail_msg("pdflatex: %s", length > 1500 ? said + length - 1500 : said);
+    }
+    ds_text_release(&source);
+}
+
+static void writes_a_complete_report(void **state) {
+    (void)state;
+    char folder[256];
+    report(folder, "gated", "cc-bf16", "");
+    size_t figures = expect_figures(folder);
+    assert_true(figures >= 12);
+    expect_page(folder, figures);
+    compile_tables(folder);
+}
+
+static void leaves_out_what_an_additive_model_has_not(void **state) {
+    (void)state;
+    char folder[256];
+    report(folder, "additive", "additive-small", "");
+    json_t *found = results_of(folder);
+    assert_null(json_object_get(json_object_get(json_object_get(found, "results"), "spectrum"), "distribution"));
+    size_t figures = expect_figures(folder);
+    assert_true(figures >= 2);
+    expect_page(folder, figures);
+    compile_tables(folder);
+    json_decref(found);
+}
+
+static char *digest_of(const char *folder) {
+    json_t *found = results_of(folder);
+    char *digest = ds_strdup(json_string_value(json_object_get(found, "content_sha256")));
+    assert_non_null(digest);
+    assert_int_equal(strlen(digest), 64);
+    json_decref(found);
+    return digest;
+}
+
+static void has_one_digest_for_equal_numbers(void **state) {
+    (void)state;
+    char one[256], two[256], other[256];
+    report(one, "one", "scalar-safetensors", "--threads 1");
+    report(two, "two", "scalar-safetensors", "--threads 2");
+    report(other, "other", "scalar-safetensors", "--offset 1");
+    char *a = digest_of(one), *b = digest_of(two), *c = digest_of(other);
+    assert_string_equal(a, b);
+    assert_string_not_equal(a, c);
+    free(a);
+    free(b);
+    free(c);
+}
+
+/* A saved result of the same run is kept: its time of modification stays, and what was changed in it shows. Of other windows it is
+ * measured anew. */
+static void keeps_what_was_measured(void **state) {
+    (void)state;
+    char folder[256], path[512];
+    json_error_t error;
+    report(folder, "kept", "scalar-safetensors", "");
+    (void)snprintf(path, sizeof path, "%s/results/gates.json", folder);
+    json_t *saved = json_load_file(path, 0, &error);
+    assert_non_null(saved);
+    assert_int_equal(json_object_set_new(json_object_get(saved, "results"), "loss", json_real(12.5)), 0);
+    assert_int_equal(json_dump_file(saved, path, 0), 0);
+    report(folder, "kept", "scalar-safetensors", "--resume");
+    json_t *found = results_of(folder);
+    expect_close(json_number_value(ds_result_at(found, "results/gates/loss")), 12.5, 0);
+    json_decref(found);
+    report(folder, "kept", "scalar-safetensors", "--resume --offset 3");
+    found = results_of(folder);
+    assert_true(json_number_value(ds_result_at(found, "results/gates/loss")) < 12);
+    json_decref(found);
+    json_decref(saved);
+}
+
+static void refuses_what_it_cannot_do(void **state) {
+    (void)state;
+    char arguments[512];
+    size_t length;
+    assert_int_equal(run("report " DATA "fixtures/models/additive-small"), 2);
+    (void)snprintf(arguments, sizeof arguments, "report " DATA "--skip gates,colours --out %s fixtures/models/additive-small",
+                   scratch_path("refused"));
+    assert_int_equal(run(arguments), 2);
+    char *said = content_of(scratch_path("err"), &length);
+    assert_non_null(strstr(said, "\"colours\""));
+    free(said);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(writes_a_complete_report),         cmocka_unit_test(leaves_out_what_an_additive_model_has_not),
+        cmocka_unit_test(has_one_digest_for_equal_numbers), cmocka_unit_test(keeps_what_was_measured),
+        cmocka_unit_test(refuses_what_it_cannot_do),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
