@@ -168,7 +168,7 @@ static const char style[] =
     ".picture svg{display:block;width:100%;max-width:30rem;height:auto;margin:0 auto .6rem}\n"
     "figcaption{font-size:.88rem;line-height:1.45}\nfigcaption p{margin:.3rem 0 0}\n"
     ".redraw,.note,footer{color:var(--soft);font-size:.85rem}\n"
-    ".table{overflow-x:auto;margin:1.2rem 0 .4rem;max-height:36rem;overflow-y:auto}\n"
+    ".table{overflow-x:auto;margin:1.2rem 0 .4rem}\n"
     "table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;min-width:100%}\n"
     "caption{text-align:left;font-weight:bold;padding:.3rem 0}\n"
     "th,td{padding:.28rem .7rem .28rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}\n"
@@ -181,7 +181,7 @@ static const char style[] =
     "--card:#1f2429;--link:#6cbdf0;--alarm:#ff8a80}\n"
     "/* The pictures are drawn for white paper: turn lightness round and keep the hues. */\n"
     ".picture svg{filter:invert(.92) hue-rotate(180deg)}}\n"
-    "@media print{body{max-width:none;padding:0;font-size:10pt}.table{max-height:none;overflow:visible}"
+    "@media print{body{max-width:none;padding:0;font-size:10pt}.table{overflow:visible}"
     "figure,tr{break-inside:avoid}h2{break-after:avoid}nav{display:none}a{color:inherit;text-decoration:none}}\n";
 
 static ds_status append_contents(ds_text *text, const ds_page *page) {
