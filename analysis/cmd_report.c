@@ -8,7 +8,8 @@ typedef struct report_options {
 } report_options;
 
 static const ds_option options[] = {
-    {"skip", "LIST", "leave out: inspect, gates, spectrum, weights, ablate, controls, gradflow, verify, comma separated (none)",
+    {"skip", "LIST",
+     "leave out: inspect, gates, spectrum, weights, ablate, controls, gradflow, jacobians, verify, comma separated (none)",
      DS_OPTION_TEXT, offsetof(report_options, skip), 0},
 };
 static const report_options defaults = {0};

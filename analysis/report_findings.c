@@ -133,25 +133,29 @@ done:
 
 static ds_status say_gates(ds_text *text, const json_t *results) {
     static const struct {
-        const char *path, *verb;
-    } regimes[] = {{"regimes/reflection", "mostly reflect"},
-                   {"regimes/over_relaxed", "mostly overshoot"},
-                   {"regimes/projection", "mostly overwrite"},
-                   {"regimes/damped", "mostly erase in part"},
-                   {"regimes/identity", "are mostly skipped"}};
+        const char *path, *one, *many;
+    } regimes[] = {{"regimes/reflection", "reflects", "reflect"},
+                   {"regimes/over_relaxed", "overshoots", "overshoot"},
+                   {"regimes/projection", "overwrites", "overwrite"},
+                   {"regimes/damped", "erases in part", "erase in part"},
+                   {"regimes/identity", "is skipped", "are skipped"}};
     enum { REGIMES = sizeof regimes / sizeof *regimes };
     ds_status status = DS_OK;
     const json_t *sublayers = ds_result_at(results, "gates/sublayers");
     size_t total = json_array_size(sublayers), placed = 0;
     if (total == 0) return DS_OK;
-    DS_TRY(ds_text_printf(text, "Of its %zu sublayers, ", total));
+    DS_TRY(ds_text_printf(text, "By what most tokens do in each of its %zu sublayers, ", total));
     for (size_t r = 0; r < REGIMES; r++) {
         size_t count = 0;
         for (size_t i = 0; i < total; i++) count += number_at(json_array_get(sublayers, i), regimes[r].path) > majority;
+        if (count == 0) continue;
+        DS_TRY(ds_text_printf(text, "%s%zu %s", placed > 0 ? ", " : "", count, count == 1 ? regimes[r].one : regimes[r].many));
         placed += count;
-        DS_TRY(ds_text_printf(text, "%zu %s, ", count, regimes[r].verb));
     }
-    status = ds_text_printf(text, "and %zu have no majority. ", total - placed);
+    if (placed < total)
+        DS_TRY(ds_text_printf(text, "%s%zu %s no majority", placed > 0 ? ", and " : "", total - placed,
+                              total - placed == 1 ? "has" : "have"));
+    status = ds_text_printf(text, ". ");
 done:
     return status;
 }

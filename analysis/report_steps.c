@@ -14,19 +14,25 @@ typedef struct step {
     const char *name; /* of the file, and for --skip */
     const char *command;
     bool gates; /* only for checkpoints that have gates */
+    bool dense; /* only for states small enough for a dense Jacobian; its token is filled in */
     setting settings[MOST_SETTINGS];
 } step;
 
 /* A later step of the same command adds to the results what the earlier one has not got. */
 static const step steps[] = {
-    {"inspect", "inspect", false, {{NULL, NULL}}},
-    {"gates", "gates", false, {{NULL, NULL}}},
-    {"spectrum", "spectrum", true, {{"positions", "all"}}},
-    {"weights", "spectrum", false, {{"positions", "last"}, {"weights", NULL}}},
-    {"ablate", "ablate", false, {{"modes", "closed"}}},
-    {"controls", "ablate", true, {{"modes", "open,reflect,mean-gate,write-only,erase-only"}, {"scopes", "attn,mlp,all"}}},
-    {"gradflow", "gradflow", false, {{NULL, NULL}}},
-    {"verify", "verify", false, {{NULL, NULL}}},
+    {"inspect", "inspect", false, false, {{NULL, NULL}}},
+    {"gates", "gates", false, false, {{NULL, NULL}}},
+    {"spectrum", "spectrum", true, false, {{"positions", "all"}}},
+    {"weights", "spectrum", false, false, {{"positions", "last"}, {"weights", NULL}}},
+    {"ablate", "ablate", false, false, {{"modes", "closed"}}},
+    {"controls",
+     "ablate",
+     true,
+     false,
+     {{"modes", "open,reflect,mean-gate,write-only,erase-only"}, {"scopes", "attn,mlp,all"}}},
+    {"gradflow", "gradflow", false, false, {{NULL, NULL}}},
+    {"jacobians", "gradflow", true, true, {{"jacobian", NULL}}},
+    {"verify", "verify", false, false, {{NULL, NULL}}},
 };
 enum { STEPS = sizeof steps / sizeof *steps };
 
@@ -141,12 +147,27 @@ static ds_status check_skip(const char *skip) {
         for (size_t i = 0; i < STEPS; i++)
             known = known || (strlen(steps[i].name) == length && strncmp(steps[i].name, at, length) == 0);
         if (!known)
-            return ds_fail(DS_ERR_USAGE,
-                           "--skip takes inspect, gates, spectrum, weights, ablate, controls, gradflow, verify, not \"%s\"",
-                           ds_escape(at, length).text);
+            return ds_fail(
+                DS_ERR_USAGE,
+                "--skip takes inspect, gates, spectrum, weights, ablate, controls, gradflow, jacobians, verify, not \"%s\"",
+                ds_escape(at, length).text);
         at += length + (at[length] == ',');
     }
     return DS_OK;
+}
+
+enum { MOST_DENSE = 512 }; /* values of a state: a Jacobian takes a backward pass of one token for each */
+
+/* The step as this checkpoint needs it: dense Jacobians are taken at the last token of the first window. */
+static bool prepare(step *what, char token[32], const json_t *envelope, const char *skip, bool gates) {
+    const json_t *checkpoint = json_object_get(envelope, "checkpoint");
+    json_int_t values = json_integer_value(json_object_get(checkpoint, "hidden")) *
+                        json_integer_value(json_object_get(checkpoint, "value_channels"));
+    if ((what->gates && !gates) || (what->dense && values > MOST_DENSE) || is_listed(skip, what->name)) return false;
+    if (!what->dense) return true;
+    (void)snprintf(token, 32, "0:%lld", (long long)json_integer_value(ds_result_at(envelope, "data/seq_len")) - 1);
+    what->settings[0].value = token;
+    return true;
 }
 
 /* Opens everything once, so that a wrong input is refused before long work, and tells what saved results must have come from. */
@@ -201,15 +222,16 @@ ds_status ds_report_measure(json_t **results, json_t **envelope, const ds_invoca
     DS_TRY(ds_text_printf(&path, "%s/results", common->out));
     DS_TRY(ds_make_folder(path.bytes));
     for (size_t i = 0; i < STEPS; i++) {
-        const step *what = &steps[i];
-        if ((what->gates && !gates) || is_listed(skip, what->name)) continue;
-        progress.label = what->name;
+        step what = steps[i];
+        char token[32];
+        if (!prepare(&what, token, *envelope, skip, gates)) continue;
+        progress.label = what.name;
         ds_progress_update(&progress, (double)i);
         path.length = 0;
-        DS_TRY(ds_text_printf(&path, "%s/results/%s.json", common->out, what->name));
-        if (!common->resume || !may_keep(path.bytes, what, *envelope, common->seed.value))
-            DS_TRY(run_step(what, invocation, path.bytes));
-        DS_TRY(load_step(*results, what, path.bytes));
+        DS_TRY(ds_text_printf(&path, "%s/results/%s.json", common->out, what.name));
+        if (!common->resume || !may_keep(path.bytes, &what, *envelope, common->seed.value))
+            DS_TRY(run_step(&what, invocation, path.bytes));
+        DS_TRY(load_step(*results, &what, path.bytes));
     }
 done:
     ds_progress_finish(&progress);
