@@ -5,7 +5,7 @@ set yrange [*<0:0<*]
 @ytitle 'change of loss (nats)' @yplace
 set lmargin at screen 0.155
 set rmargin at screen 0.975
-set bmargin at screen 0.155
+set bmargin at screen 0.19 # the modes' names take two lines
 set tmargin at screen 0.84
 set key at screen 0.985,screen 0.975 right top Left reverse horizontal maxrows 1 width -1 samplen 0.6
 set xzeroaxis lt 1 lw 0.8 lc rgb ink

@@ -12,7 +12,7 @@ if (A_min > 0) { set yrange [A_min/3:*] }
 set lmargin at screen 0.155
 set rmargin at screen 0.975
 set bmargin at screen 0.15
-set tmargin at screen 0.84
+set tmargin at screen (format eq 'svg' ? 0.7 : 0.84) # svg has wider letters: four lines of key
 set key at screen 0.975,screen 0.98 right top Left reverse horizontal maxrows 2
 plot data index 0 using 1:2 with points pt 6 ps 0.6 lw 1.2 lc rgb orange title 'full: largest', \
      data index 0 using 1:3 with points pt 4 ps 0.55 lw 1.2 lc rgb blue title 'full: smallest', \

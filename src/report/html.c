@@ -162,7 +162,7 @@ static const char style[] =
     "a{color:var(--link)}\ncode{font:.86em 'DejaVu Sans Mono',Menlo,Consolas,monospace;overflow-wrap:anywhere}\n"
     ".verdict{font-size:1.12rem;padding:1rem 1.2rem;background:var(--card);border-left:4px solid var(--link)}\n"
     "nav ol{padding-left:1.4rem;columns:2 16rem}\n"
-    ".figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,23rem),1fr));gap:1.2rem;align-items:start}\n"
+    ".figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,23rem),1fr));gap:1.2rem;align-items:start}\n"
     "figure{margin:0;padding:.9rem;border:1px solid var(--line);border-radius:6px;min-width:0}\n"
     ".picture{overflow-x:auto}\n"
     ".picture svg{display:block;width:100%;max-width:30rem;height:auto;margin:0 auto .6rem}\n"
