@@ -224,7 +224,7 @@ static void test_refusals(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         (void)snprintf(arguments, sizeof arguments, "%s --show loss --force '%s'", tokens, bad[i]);
         assert_int_equal(run("trace", "ddl-cc-ec", arguments), 2);
-        expect_complaint("--force: no case \"");
+        expect_complaint(bad[i][0] == '\0' ? "not an empty word" : "--force: no case \"");
     }
     (void)snprintf(arguments, sizeof arguments, "%s --force closed:each", tokens);
     assert_int_equal(run("trace", "ddl-cc-ec", arguments), 2);
