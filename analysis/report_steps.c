@@ -190,8 +190,8 @@ static ds_status join(json_t *results, const char *command, json_t *more) {
         code = json_object_set(results, command, more);
     else if (json_is_array(json_object_get(before, "cases")))
         code = json_array_extend(json_object_get(before, "cases"), json_object_get(more, "cases"));
-    else {
-        if (json_array_size(json_object_get(before, "accumulated")) == 0) (void)json_object_del(before, "accumulated");
+    else { /* figures draw the last token of every window, not as many as all positions list */
+        if (json_object_get(more, "accumulated") != NULL) (void)json_object_del(before, "accumulated");
         code = json_object_update_missing(before, more);
     }
     return code == 0 ? DS_OK : ds_fail(DS_ERR_SYSTEM, "report: out of memory while results are put together");

@@ -6,15 +6,40 @@
 typedef struct streaming {
     ds_study *study;
     ds_certifying *certifying; /* NULL: without certificates */
-    size_t tokens;             /* in all */
+    size_t solved;             /* of the tokens that are listed: batches come in order */
 } streaming;
 
-/* Sample i of n is token floor(i N / n) of N. */
+/* Number i of n evenly spaced ones of all tokens. */
+static size_t spaced_token(size_t i, size_t n, size_t tokens) { return (size_t)((uint64_t)i * tokens / n); }
+
 static void take_samples(ds_directions *sample, const ds_directions *batch, size_t first, size_t tokens) {
     for (size_t i = 0; i < sample->tokens; i++) {
-        size_t token = (size_t)((uint64_t)i * tokens / sample->tokens);
+        size_t token = spaced_token(i, sample->tokens, tokens);
         if (token >= first && token - first < batch->tokens) ds_directions_copy(sample, i, batch, token - first);
     }
+}
+
+/* What is listed of a batch, solved as listed tokens are. */
+static ds_status list_batch(streaming *task, const ds_directions *batch, size_t first) {
+    ds_status status = DS_OK;
+    ds_study *study = task->study;
+    ds_directions some = {0}, picked = *batch;
+    size_t from = task->solved, count = 0;
+    while (from + count < study->listed && spaced_token(from + count, study->listed, study->tokens) - first < batch->tokens)
+        count++;
+    if (count == 0) return DS_OK;
+    if (count < batch->tokens) {
+        DS_TRY(ds_directions_init(&some, count, batch->sublayers, batch->hidden));
+        for (size_t i = 0; i < count; i++)
+            ds_directions_copy(&some, i, batch, spaced_token(from + i, study->listed, study->tokens) - first);
+        picked = some;
+    }
+    DS_TRY(ds_accumulated_run(study->accumulated + from, &picked));
+    if (task->certifying != NULL) DS_TRY(ds_certified_run(study->certified + from, &picked, task->certifying));
+    task->solved += count;
+done:
+    ds_directions_release(&some);
+    return status;
 }
 
 static ds_status study_batch(void *context, const ds_directions *batch, size_t first) {
@@ -24,22 +49,25 @@ static ds_status study_batch(void *context, const ds_directions *batch, size_t f
     DS_TRY(ds_distribution_add(&study->distribution, batch, first));
     DS_TRY(ds_overlap_add(&study->overlap, batch));
     if (task->certifying != NULL) DS_TRY(ds_verdict_tally_add(&study->tally, batch, first, task->certifying));
-    take_samples(&study->sample, batch, first, task->tokens);
+    DS_TRY(list_batch(task, batch, first));
+    take_samples(&study->sample, batch, first, study->tokens);
 done:
     return status;
 }
 
 static ds_status study_all(ds_study *out, ds_direction_source *source, ds_certifying *certifying) {
     ds_status status = DS_OK;
-    const ds_session *session = source->session;
-    size_t sublayers = source->last - source->first, hidden = session->spec.hidden;
-    streaming task = {out, certifying, session->sequences * session->length};
+    size_t sublayers = source->last - source->first, hidden = source->session->spec.hidden;
+    streaming task = {out, certifying, 0};
+    out->listed = ds_min_size(out->tokens, DS_LISTED_TOKENS);
+    DS_NEW(out->accumulated, out->listed);
+    if (certifying != NULL) DS_NEW(out->certified, out->listed);
     DS_TRY(ds_distribution_init(&out->distribution, sublayers, hidden, out->options->every_depth));
     bool learned = source->null == DS_NULL_NONE;
     DS_TRY(ds_distribution_keep(&out->distribution, out->options->journal, learned ? "token" : "null token"));
     out->tally.journal = out->options->journal;
     out->tally.kind = learned ? "verdicts" : "null verdicts";
-    DS_TRY(ds_directions_init(&out->sample, ds_min_size(task.tokens, DS_RANK_TOKENS), sublayers, hidden));
+    DS_TRY(ds_directions_init(&out->sample, ds_min_size(out->tokens, DS_RANK_TOKENS), sublayers, hidden));
     DS_TRY(ds_directions_stream(source, study_batch, &task));
     out->determinant_error = out->distribution.determinant_error;
     out->norm_excess = out->distribution.norm_excess;
@@ -50,9 +78,10 @@ done:
 static ds_status study_listed(ds_study *out, ds_direction_source *source, ds_certifying *certifying) {
     ds_status status = DS_OK;
     DS_TRY(ds_directions_gather(&out->sample, source, out->options->positions));
-    DS_NEW(out->accumulated, out->sample.tokens);
+    out->listed = out->sample.tokens;
+    DS_NEW(out->accumulated, out->listed);
     DS_TRY(ds_accumulated_run(out->accumulated, &out->sample));
-    for (size_t i = 0; i < out->sample.tokens; i++) {
+    for (size_t i = 0; i < out->listed; i++) {
         const ds_product_summary *summary = &out->accumulated[i].summary;
         DS_TRY(ds_identities_check(summary, "listed token", i));
         out->determinant_error =
@@ -61,7 +90,7 @@ static ds_status study_listed(ds_study *out, ds_direction_source *source, ds_cer
     }
     DS_TRY(ds_overlap_add(&out->overlap, &out->sample));
     if (certifying == NULL) goto done;
-    DS_NEW(out->certified, out->sample.tokens);
+    DS_NEW(out->certified, out->listed);
     DS_TRY(ds_certified_run(out->certified, &out->sample, certifying));
 done:
     return status;
@@ -69,11 +98,13 @@ done:
 
 ds_status ds_study_run(ds_study *out, ds_direction_source *source, const ds_study_options *options) {
     ds_status status = DS_OK;
-    size_t sublayers = source->last - source->first, hidden = source->session->spec.hidden;
+    const ds_session *session = source->session;
+    size_t sublayers = source->last - source->first, hidden = session->spec.hidden;
     ds_certifying certifying = {0}, *proof = options->certify ? &certifying : NULL;
-    *out = (ds_study){.options = options, .first = source->first};
+    *out = (ds_study){
+        .options = options, .first = source->first, .length = session->length, .tokens = session->sequences * session->length};
     DS_TRY(ds_overlap_init(&out->overlap, sublayers, hidden));
-    if (options->certify) DS_TRY(ds_certifying_init(&certifying, sublayers, hidden, source->session->spec.residual_mult));
+    if (options->certify) DS_TRY(ds_certifying_init(&certifying, sublayers, hidden, session->spec.residual_mult));
     if (options->positions->all) {
         DS_TRY(study_all(out, source, proof));
     } else {
@@ -90,8 +121,8 @@ done:
 }
 
 void ds_study_release(ds_study *study) {
-    ds_accumulated_release(study->accumulated, study->sample.tokens);
-    ds_certified_release(study->certified, study->sample.tokens);
+    ds_accumulated_release(study->accumulated, study->listed);
+    ds_certified_release(study->certified, study->listed);
     ds_distribution_release(&study->distribution);
     ds_overlap_release(&study->overlap);
     ds_gain_survey_release(&study->gains);
@@ -129,12 +160,20 @@ static void put_accumulated(ds_json_builder *b, ds_position at, const ds_accumul
     ds_json_end(b);
 }
 
+static ds_position listed_position(const ds_study *study, size_t i) {
+    const ds_position_list *positions = study->options->positions;
+    if (!positions->all) return positions->at[i];
+    size_t token = spaced_token(i, study->listed, study->tokens);
+    return (ds_position){token / study->length, token % study->length};
+}
+
 ds_status ds_study_put(ds_json_builder *b, ds_study *study) {
     ds_status status = DS_OK;
     const ds_position_list *positions = study->options->positions;
     ds_json_begin_array(b, "accumulated");
-    for (size_t i = 0; study->accumulated != NULL && i < study->sample.tokens; i++)
-        put_accumulated(b, positions->at[i], &study->accumulated[i], study->certified == NULL ? NULL : &study->certified[i]);
+    for (size_t i = 0; i < study->listed; i++)
+        put_accumulated(b, listed_position(study, i), &study->accumulated[i],
+                        study->certified == NULL ? NULL : &study->certified[i]);
     ds_json_end(b);
     if (positions->all) ds_distribution_put(b, &study->distribution);
     if (positions->all && study->options->certify) ds_verdict_tally_put(b, &study->tally);
@@ -178,7 +217,7 @@ ds_status ds_study_table(ds_table **table, ds_study *study, const char *null) {
     if (study->options->positions->all) return ds_distribution_table(table, &study->distribution, title);
     size_t count = sizeof columns / sizeof columns[0];
     DS_TRY(ds_table_new(table, title, columns, study->certified == NULL ? count - 3 : count));
-    for (size_t i = 0; i < study->sample.tokens; i++) {
+    for (size_t i = 0; i < study->listed; i++) {
         const ds_accumulated *item = &study->accumulated[i];
         double bound = item->singular_bound;
         for (size_t j = 0; j < item->order; j++) bound = fmax(bound, item->bounds[j]);

@@ -17,12 +17,17 @@ typedef struct ds_study_options {
     ds_journal *journal; /* of solved tokens when all are studied; NULL without one */
 } ds_study_options;
 
+/* Of all tokens as many are listed one by one, evenly spaced: a result must not grow with the data. */
+enum { DS_LISTED_TOKENS = 1024 };
+
 typedef struct ds_study {
     const ds_study_options *options;
     size_t first;                          /* sublayer of index 0 */
+    size_t length, tokens;                 /* of a window; of all windows */
+    size_t listed;                         /* the positions asked for; of all tokens, at most DS_LISTED_TOKENS */
     ds_directions sample;                  /* the listed tokens; of all, DS_RANK_TOKENS evenly spaced */
-    ds_accumulated *accumulated;           /* (sample.tokens); NULL when all tokens are studied */
-    ds_certified *certified;               /* (sample.tokens); NULL without `certify` or when all tokens are studied */
+    ds_accumulated *accumulated;           /* (listed) */
+    ds_certified *certified;               /* (listed); NULL without `certify` */
     ds_distribution distribution;          /* of all tokens */
     ds_verdict_tally tally;                /* of all tokens, with `certify` */
     double determinant_error, norm_excess; /* largest, in units of their tolerances */

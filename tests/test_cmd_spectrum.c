@@ -63,8 +63,8 @@ static void test_all_tokens_are_the_listed_ones(void **state) {
         const json_t *distribution = json_object_get(all, "distribution");
         size_t depth = json_array_size(distribution);
         const json_t *end = json_array_get(distribution, depth - 1);
-        assert_int_equal(json_array_size(json_object_get(all, "accumulated")), 0);
         assert_int_equal(json_array_size(json_object_get(some, "accumulated")), TOKENS);
+        assert_true(json_equal(json_object_get(all, "accumulated"), json_object_get(some, "accumulated")));
         for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
             double sum = 0;
             for (size_t t = 0; t < TOKENS; t++) sum += real(item(some, "accumulated", t), keys[i]);
@@ -77,6 +77,25 @@ static void test_all_tokens_are_the_listed_ones(void **state) {
         json_decref(all);
         json_decref(some);
     }
+}
+
+/* Of more tokens than a result should hold, evenly spaced ones are listed, each the token it says it is. */
+static void test_many_tokens_are_listed_evenly_spaced(void **state) {
+    (void)state;
+    enum { LISTED = 1024, MANY_WINDOWS = 20, MANY_LENGTH = 64 };
+    json_t *all = run("scalar-safetensors", "--seq-len 64 --sequences 20 --positions all --depths last");
+    json_t *one = run("scalar-safetensors", "--seq-len 64 --sequences 20 --positions 7:4");
+    const json_t *entries = json_object_get(all, "accumulated");
+    assert_int_equal(json_array_size(entries), LISTED);
+    for (size_t i = 0; i < LISTED; i++) {
+        size_t token = i * MANY_WINDOWS * MANY_LENGTH / LISTED;
+        expect_close(real(json_array_get(entries, i), "sequence"), (double)(token / MANY_LENGTH), 0);
+        expect_close(real(json_array_get(entries, i), "position"), (double)(token % MANY_LENGTH), 0);
+    }
+    /* token 7 * 64 + 4 = 452 is number ceil(452 * 1024 / 1280) = 362 */
+    assert_true(json_equal(json_array_get(entries, 362), item(one, "accumulated", 0)));
+    json_decref(all);
+    json_decref(one);
 }
 
 static void test_threads_leave_no_trace(void **state) {
@@ -185,7 +204,11 @@ static void test_certificates(void **state) {
     (void)state;
     for (size_t m = 0; m < MODELS; m++) {
         json_t *some = run(models[m], "--positions 0:0,0:3,1:7 --certify"), *all = run(models[m], "--positions all --certify");
-        for (size_t i = 0; i < 3; i++) expect_certified(item(some, "accumulated", i));
+        static const size_t among_all[] = {0, 3, 15};
+        for (size_t i = 0; i < 3; i++) {
+            expect_certified(item(some, "accumulated", i));
+            assert_true(json_equal(item(some, "accumulated", i), item(all, "accumulated", among_all[i])));
+        }
         const json_t *certified = json_object_get(all, "certified");
         expect_close(real(certified, "tokens"), TOKENS, 0);
         const json_t *contraction = json_object_get(json_object_get(certified, "verdicts"), "contraction");
@@ -274,6 +297,7 @@ static void test_end_to_end(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_tokens_are_the_listed_ones),
+        cmocka_unit_test(test_many_tokens_are_listed_evenly_spaced),
         cmocka_unit_test(test_threads_leave_no_trace),
         cmocka_unit_test(test_null_models),
         cmocka_unit_test(test_windows),

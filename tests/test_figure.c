@@ -190,6 +190,36 @@ static void test_data(void **state) {
     json_decref(results);
 }
 
+/* Of many tokens as many lines are drawn as can be told apart, evenly spaced, and the caption counts those. */
+static void test_lines_can_be_told_apart(void **state) {
+    (void)state;
+    json_t *results = make_results(2, 0.1);
+    json_t *tokens = json_object_get(json_object_get(results, "spectrum"), "accumulated");
+    json_t *one = json_deep_copy(json_array_get(tokens, 0)), *last = json_array();
+    const ds_figure *figure = ds_figure_find("singular-values");
+    const ds_figure_options none = {0, 0, false};
+    while (json_array_size(tokens) < 127) assert_int_equal(json_array_append(tokens, one), 0);
+    assert_int_equal(json_array_append_new(last, json_real(0.0625)), 0);
+    json_t *end = json_deep_copy(one);
+    assert_int_equal(json_object_set_new(end, "singular_values", last), 0);
+    assert_int_equal(json_array_insert_new(tokens, 126, end), 0); /* number floor(63 * 128 / 64) of 128 */
+    bool drawn;
+    size_t length, blocks = 0;
+    char *data = NULL;
+    ds_text caption = {0};
+    expect_ok(ds_figure_write(&drawn, folder, figure, results, &none));
+    read_part(&data, &length, "singular-values", "tsv");
+    for (const char *at = data; (at = strstr(at, "# token\n")) != NULL; at++) blocks++;
+    assert_int_equal(blocks, 64);
+    assert_non_null(strstr(data, "1\t0.0625\n"));
+    expect_ok(ds_figure_caption(&caption, figure, results, NULL));
+    assert_non_null(strstr(caption.bytes, "each of 64 tokens"));
+    ds_text_release(&caption);
+    free(data);
+    json_decref(one);
+    json_decref(results);
+}
+
 static void check_captions(int channels) {
     json_t *results = make_results(2, 0.1);
     char said[160];
@@ -291,6 +321,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_additive, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_what_is_there_decides, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_data, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_lines_can_be_told_apart, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_captions, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_without_gnuplot, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_refused, make_folder, remove_folder),

@@ -49,12 +49,17 @@ bool ds_singular_values_applies(const json_t *results) {
     return json_array_size(json_object_get(json_array_get(accumulated_of(results), 0), "singular_values")) != 0;
 }
 
+/* More lines than this run into one area: of more tokens, as many are drawn, evenly spaced. */
+enum { MOST_LINES = 64 };
+static size_t count_lines(const json_t *results) { return ds_min_size(json_array_size(accumulated_of(results)), MOST_LINES); }
+
 ds_status ds_singular_values_draw(ds_drawing *drawing, const json_t *results) {
     ds_status status = DS_OK;
-    size_t most = 0;
-    for (size_t i = 0; i < json_array_size(accumulated_of(results)); i++) {
-        const json_t *values;
-        DS_TRY(ds_result_array(&values, json_array_get(accumulated_of(results), i), "singular_values", "spectrum.accumulated"));
+    const json_t *tokens = accumulated_of(results), *values;
+    size_t most = 0, lines = count_lines(results);
+    for (size_t i = 0; i < lines; i++) {
+        const json_t *token = json_array_get(tokens, i * json_array_size(tokens) / lines);
+        DS_TRY(ds_result_array(&values, token, "singular_values", "spectrum.accumulated"));
         DS_TRY(ds_data_block(&drawing->data, "token", "index\tsingular_value"));
         for (size_t j = 0; j < json_array_size(values); j++) {
             const double row[] = {(double)(j + 1), ds_result_element(values, j)};
@@ -62,7 +67,7 @@ ds_status ds_singular_values_draw(ds_drawing *drawing, const json_t *results) {
         }
         most = ds_max_size(most, json_array_size(values));
     }
-    status = ds_text_printf(&drawing->settings, "tokens = %zu\norder = %zu\n", json_array_size(accumulated_of(results)), most);
+    status = ds_text_printf(&drawing->settings, "tokens = %zu\norder = %zu\n", lines, most);
 done:
     return status;
 }
@@ -72,7 +77,7 @@ ds_status ds_singular_values_describe(ds_text *caption, const json_t *results) {
         caption,
         "Singular values that can differ from 1, ascending, of the shortcut accumulated over depth, one line for "
         "each of %zu tokens; all others are exactly 1.",
-        json_array_size(accumulated_of(results)));
+        count_lines(results));
 }
 
 /* ---- every token, depth by depth ---------------------------------------------------------------------------------------------------- */
