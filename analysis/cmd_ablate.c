@@ -257,32 +257,28 @@ done:
     return status;
 }
 
-static ds_status make_options(json_t **chosen, const ds_session *session, const ablate_options *own) {
-    ds_json_builder b = {0};
-    ds_json_begin_object(&b, NULL);
-    ds_json_put_text(&b, "modes", own->modes);
-    ds_json_put_text(&b, "scopes", own->scopes);
-    ds_json_put_count(&b, "seed", session->invocation->common.seed.value);
-    ds_json_put_count(&b, "resamples", DS_BOOTSTRAP_RESAMPLES);
-    ds_json_end(&b);
-    return ds_json_finish(chosen, &b);
+static void put_options(ds_json_builder *b, const ds_session *session) {
+    const ablate_options *own = session->invocation->own;
+    ds_json_put_text(b, "modes", own->modes);
+    ds_json_put_text(b, "scopes", own->scopes);
+    ds_json_put_count(b, "seed", session->invocation->common.seed.value);
+    ds_json_put_count(b, "resamples", DS_BOOTSTRAP_RESAMPLES);
 }
 
-static ds_status publish(const ds_session *session, const ablation_result *result, const json_t *chosen) {
+static ds_status publish(const ds_session *session, const ablation_result *result) {
     ds_status status = DS_OK;
-    json_t *results = NULL, *envelope = NULL;
+    json_t *results = NULL;
     ds_table *table = NULL;
-    DS_TRY(make_table(&table, result));
     DS_TRY(make_results(&results, result));
-    DS_TRY(ds_session_envelope(&envelope, session, json_deep_copy(chosen), results));
-    DS_TRY(ds_session_write(session, envelope, &table, 1));
+    DS_TRY(make_table(&table, result));
+    DS_TRY(ds_session_publish(session, results, &table, 1));
     if (session->invocation->common.quiet) goto done;
     (void)printf("intact loss %.6f nats over %zu windows of %zu tokens\n\n", ds_mean(result->baseline, result->sequences),
                  result->sequences, session->length);
     DS_TRY(ds_table_print(stdout, table));
     ds_shadow_print(stdout, &result->shadow);
 done:
-    json_decref(envelope);
+    json_decref(results);
     ds_table_free(&table);
     return status;
 }
@@ -292,7 +288,6 @@ static ds_status run(const ds_invocation *invocation) {
     const ablate_options *own = invocation->own;
     ds_session session;
     ablation_result result = {0};
-    json_t *chosen = NULL;
     DS_TRY(ds_session_open(&session, invocation));
     DS_TRY(ds_case_list_parse(&result.list, &session.spec, own->modes, own->scopes));
     result.sequences = session.sequences;
@@ -301,17 +296,15 @@ static ds_status run(const ds_invocation *invocation) {
     DS_NEW(result.kl, result.list.count * result.sequences);
     DS_NEW(result.paired, result.list.count);
     DS_NEW(result.holm, result.list.count);
-    DS_TRY(make_options(&chosen, &session, own));
-    DS_TRY(ds_session_journal(&result.journal, &session, chosen));
+    DS_TRY(ds_session_journal(&result.journal, &session));
     if (result.list.needs_means) DS_TRY(find_means(&session, &result.list, result.journal));
     DS_TRY(run_cases(&session, &result));
     DS_TRY(find_intervals(&result, invocation->common.seed.value));
     DS_TRY(ds_shadow_run(&result.shadow, &session));
     DS_TRY(ds_shadow_cases(&result.shadow, &session, &result.list, result.baseline, result.loss, result.kl));
-    DS_TRY(publish(&session, &result, chosen));
+    DS_TRY(publish(&session, &result));
 done:
     release(&result);
-    json_decref(chosen);
     ds_session_close(&session);
     return status;
 }
@@ -339,5 +332,6 @@ const ds_command ds_command_ablate = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
+    .put_options = put_options,
     .run = run,
 };

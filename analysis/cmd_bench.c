@@ -2,9 +2,8 @@
 #include <stdlib.h>
 
 #include "bench.h"
-#include "command.h"
 #include "deltascope/num.h"
-#include "deltascope/report.h"
+#include "session.h"
 
 typedef struct bench_options {
     const char *size, *variant;
@@ -19,8 +18,6 @@ static const ds_option options[] = {
 static const bench_options defaults = {"small", "ddl-cc-ec"};
 
 typedef struct bench_result {
-    ds_spec spec;
-    size_t length;
     double gemm; /* operations a second */
     ds_bench_forward forward, backward;
     ds_bench_sweep sweep;
@@ -28,22 +25,24 @@ typedef struct bench_result {
     ds_bench_load load;
 } bench_result;
 
-static ds_status measure(bench_result *result, const ds_invocation *invocation) {
+/* Random weights take a checkpoint's place in the session. */
+static ds_status measure(bench_result *result, ds_session *session) {
     ds_status status = DS_OK;
-    const bench_options *own = invocation->own;
+    const bench_options *own = session->invocation->own;
+    const ds_common *common = &session->invocation->common;
     const size_t gemm_order = 4096;
-    ds_model *model = NULL;
-    DS_TRY(ds_spec_reported(&result->spec, own->size, own->variant));
-    result->length = invocation->common.seq_len.given ? invocation->common.seq_len.value : result->spec.block_size;
+    DS_TRY(ds_spec_reported(&session->spec, own->size, own->variant));
+    session->length = common->seq_len.given ? common->seq_len.value : session->spec.block_size;
     DS_TRY(ds_gemm_rate(&result->gemm, gemm_order));
-    DS_TRY(ds_model_random(&model, &result->spec, DS_F32, invocation->common.seed.value));
-    DS_TRY(ds_bench_forward_run(&result->forward, model, result->length));
-    DS_TRY(ds_bench_backward_run(&result->backward, model, result->length));
-    DS_TRY(ds_bench_sweep_run(&result->sweep, model, result->length, result->forward.seconds / (double)result->forward.tokens));
+    DS_TRY(ds_model_random(&session->model, &session->spec, DS_F32, common->seed.value));
+    const ds_model *model = session->model;
+    DS_TRY(ds_bench_forward_run(&result->forward, model, session->length));
+    DS_TRY(ds_bench_backward_run(&result->backward, model, session->length));
+    DS_TRY(
+        ds_bench_sweep_run(&result->sweep, model, session->length, result->forward.seconds / (double)result->forward.tokens));
     DS_TRY(ds_bench_load_run(&result->load, model));
-    if (result->spec.delta) DS_TRY(ds_bench_spectrum_run(&result->spectrum, &result->spec, invocation->common.seed.value));
+    if (session->spec.delta) DS_TRY(ds_bench_spectrum_run(&result->spectrum, &session->spec, common->seed.value));
 done:
-    ds_model_free(&model);
     return status;
 }
 
@@ -57,7 +56,7 @@ static void put_pass(ds_json_builder *b, const char *key, const ds_bench_forward
     ds_json_end(b);
 }
 
-static ds_status make_results(json_t **results, const bench_result *result) {
+static ds_status make_results(json_t **results, const bench_result *result, bool delta) {
     ds_json_builder b = {0};
     ds_json_begin_object(&b, NULL);
     ds_json_put_text(&b, "blas", ds_blas_name());
@@ -69,7 +68,7 @@ static ds_status make_results(json_t **results, const bench_result *result) {
     ds_json_put_real(&b, "forward_equivalents", result->sweep.forward_equivalents);
     ds_json_put_real(&b, "naive_equivalents", result->sweep.naive_equivalents);
     ds_json_end(&b);
-    if (result->spec.delta) {
+    if (delta) {
         ds_json_begin_object(&b, "spectrum");
         ds_json_put_real(&b, "tokens_per_second", result->spectrum.tokens_per_second);
         ds_json_put_real(&b, "prefix_tokens_per_second", result->spectrum.prefix_tokens_per_second);
@@ -101,10 +100,10 @@ static void add_row(ds_table *table, const char *what, double value, const char 
     ds_table_text(table, unit);
 }
 
-static ds_status print(const bench_result *result) {
+static ds_status make_table(ds_table **out, const bench_result *result, bool delta) {
     ds_status status = DS_OK;
-    ds_table *table = NULL;
-    DS_TRY(ds_table_new(&table, "Benchmark", columns, sizeof columns / sizeof columns[0]));
+    DS_TRY(ds_table_new(out, "Benchmark", columns, sizeof columns / sizeof columns[0]));
+    ds_table *table = *out;
     add_row(table, "large cblas_sgemm", result->gemm * 1e-9, "GFLOP/s");
     add_row(table, "forward", (double)result->forward.tokens / result->forward.seconds, "tokens/s");
     add_row(table, "forward, share of sgemm", rate_of(&result->forward) / result->gemm, "of the sgemm rate");
@@ -114,7 +113,7 @@ static ds_status print(const bench_result *result) {
             "forward passes a case");
     add_row(table, "the same, done naively", result->sweep.naive_equivalents / (double)result->sweep.cases,
             "forward passes a case");
-    if (result->spec.delta) {
+    if (delta) {
         add_row(table, "accumulated spectrum", result->spectrum.tokens_per_second, "tokens/s");
         add_row(table, "at every prefix depth", result->spectrum.prefix_tokens_per_second, "tokens/s");
         add_row(table, "with proved radii", result->spectrum.certified_tokens_per_second, "tokens/s");
@@ -123,47 +122,39 @@ static ds_status print(const bench_result *result) {
     }
     add_row(table, "load", result->load.bytes / result->load.seconds * 1e-9, "GB/s");
     add_row(table, "peak memory", (double)ds_peak_memory_bytes() * 1e-9, "GB");
-    DS_TRY(ds_table_print(stdout, table));
 done:
-    ds_table_free(&table);
     return status;
 }
 
-static ds_status publish(const bench_result *result, const ds_invocation *invocation, double started) {
+static void put_options(ds_json_builder *b, const ds_session *session) {
+    const bench_options *own = session->invocation->own;
+    ds_json_put_text(b, "size", own->size);
+    ds_json_put_text(b, "variant", own->variant);
+    ds_json_put_count(b, "seq_len", session->length);
+}
+
+static ds_status publish(const ds_session *session, const bench_result *result) {
     ds_status status = DS_OK;
-    const bench_options *own = invocation->own;
-    json_t *results = NULL, *chosen = NULL, *envelope = NULL;
-    ds_json_builder b = {0};
-    ds_json_begin_object(&b, NULL);
-    ds_json_put_text(&b, "size", own->size);
-    ds_json_put_text(&b, "variant", own->variant);
-    ds_json_put_count(&b, "seq_len", result->length);
-    ds_json_end(&b);
-    DS_TRY(ds_json_finish(&chosen, &b));
-    DS_TRY(make_results(&results, result));
-    ds_envelope fields = {.command = "bench",
-                          .options = chosen,
-                          .precision = DS_F32,
-                          .threads = ds_threads(),
-                          .seconds = ds_seconds() - started,
-                          .results = results};
-    DS_TRY(ds_envelope_json(&envelope, &fields));
-    if (invocation->common.json != NULL) DS_TRY(ds_json_write(invocation->common.json, envelope, DS_JSON_READABLE));
-    if (!invocation->common.quiet) DS_TRY(print(result));
+    json_t *results = NULL;
+    ds_table *table = NULL;
+    DS_TRY(make_results(&results, result, session->spec.delta));
+    DS_TRY(make_table(&table, result, session->spec.delta));
+    DS_TRY(ds_session_publish(session, results, &table, 1));
+    if (!session->invocation->common.quiet) DS_TRY(ds_table_print(stdout, table));
 done:
-    json_decref(chosen);
     json_decref(results);
-    json_decref(envelope);
+    ds_table_free(&table);
     return status;
 }
 
 static ds_status run(const ds_invocation *invocation) {
     ds_status status = DS_OK;
-    double started = ds_seconds();
+    ds_session session = {.invocation = invocation, .started = ds_seconds()};
     bench_result result = {0};
-    DS_TRY(measure(&result, invocation));
-    DS_TRY(publish(&result, invocation, started));
+    DS_TRY(measure(&result, &session));
+    DS_TRY(publish(&session, &result));
 done:
+    ds_session_close(&session);
     return status;
 }
 
@@ -180,5 +171,6 @@ const ds_command ds_command_bench = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
+    .put_options = put_options,
     .run = run,
 };

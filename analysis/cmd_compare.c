@@ -60,34 +60,28 @@ done:
     return status;
 }
 
-static ds_status publish(const ds_session *session, ds_comparison *comparison, const compare_options *own) {
+static void put_options(ds_json_builder *b, const ds_session *session) {
+    const compare_options *own = session->invocation->own;
+    ds_json_put_text(b, "shut", own->shut);
+    ds_json_put_bool(b, "trajectory", own->trajectory);
+    ds_json_put_real(b, "regime_tol", own->regime_tol);
+    ds_json_put_count(b, "seed", session->invocation->common.seed.value);
+    ds_json_put_count(b, "resamples", DS_BOOTSTRAP_RESAMPLES);
+}
+
+static ds_status publish(const ds_session *session, ds_comparison *comparison, bool trajectory) {
     ds_status status = DS_OK;
-    json_t *results = NULL, *chosen = NULL, *envelope = NULL;
+    json_t *results = NULL;
     ds_table *tables[3] = {NULL, NULL, NULL};
-    ds_json_builder b = {0};
-    ds_json_begin_object(&b, NULL);
-    ds_json_put_text(&b, "shut", own->shut);
-    ds_json_put_bool(&b, "trajectory", own->trajectory);
-    ds_json_put_real(&b, "regime_tol", own->regime_tol);
-    ds_json_put_count(&b, "seed", session->invocation->common.seed.value);
-    ds_json_put_count(&b, "resamples", DS_BOOTSTRAP_RESAMPLES);
-    ds_json_end(&b);
+    DS_TRY(ds_comparison_json(&results, comparison, trajectory));
     DS_TRY(ds_comparison_loss_table(&tables[0], comparison));
     DS_TRY(ds_comparison_gate_table(&tables[1], comparison));
     DS_TRY(ds_comparison_long_table(&tables[2], comparison));
-    DS_TRY(ds_json_finish(&chosen, &b));
-    status = ds_comparison_json(&results, comparison, own->trajectory);
-    if (status != DS_OK) {
-        json_decref(chosen);
-        goto done;
-    }
-    DS_TRY(ds_session_envelope(&envelope, session, chosen, results));
-    DS_TRY(ds_session_write(session, envelope, tables, 3));
-    DS_TRY(print(session, comparison, tables, own->trajectory));
+    DS_TRY(ds_session_publish(session, results, tables, 3));
+    DS_TRY(print(session, comparison, tables, trajectory));
 done:
-    ds_json_discard(&b);
+    json_decref(results);
     for (size_t i = 0; i < 3; i++) ds_table_free(&tables[i]);
-    json_decref(envelope);
     return status;
 }
 
@@ -108,7 +102,7 @@ static ds_status run(const ds_invocation *invocation) {
         if (i > 0) ds_session_close(&session);
     }
     DS_TRY(ds_comparison_differences(&comparison, common->seed.value));
-    DS_TRY(publish(&session, &comparison, own));
+    DS_TRY(publish(&session, &comparison, own->trajectory));
 done:
     ds_session_close(&session);
     ds_comparison_release(&comparison);
@@ -140,5 +134,6 @@ const ds_command ds_command_compare = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
+    .put_options = put_options,
     .run = run,
 };

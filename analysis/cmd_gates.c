@@ -107,32 +107,27 @@ done:
     return status;
 }
 
-static ds_status publish(const ds_session *session, collection *all, const gates_options *own) {
+static void put_options(ds_json_builder *b, const ds_session *session) {
+    const gates_options *own = session->invocation->own;
+    ds_json_put_real(b, "regime_tol", own->regime_tol);
+}
+
+static ds_status publish(const ds_session *session, collection *all) {
     ds_status status = DS_OK;
-    json_t *results = NULL, *chosen = NULL, *envelope = NULL;
+    json_t *results = NULL;
     ds_table *table = NULL;
-    ds_json_builder b = {0};
     DS_TRY(make_results(&results, session, all));
-    ds_json_begin_object(&b, NULL);
-    ds_json_put_real(&b, "regime_tol", own->regime_tol);
-    ds_json_end(&b);
-    DS_TRY(ds_json_finish(&chosen, &b));
-    status = ds_session_envelope(&envelope, session, chosen, results);
-    results = chosen = NULL; /* taken over, also on failure */
-    if (status != DS_OK) goto done;
     DS_TRY(make_table(&table, &all->census));
     if (all->per_token != NULL) DS_TRY(ds_per_token_commit(&all->per_token));
-    DS_TRY(ds_session_write(session, envelope, &table, 1));
-    if (!session->invocation->common.quiet)
-        (void)printf("loss %.6f nats over %zu windows of %zu tokens\n\n", ds_mean(all->sequence_loss, session->sequences),
-                     session->sequences, session->length);
-    if (!session->invocation->common.quiet && session->spec.delta) DS_TRY(ds_table_print(stdout, table));
-    if (!session->invocation->common.quiet) ds_limits_print(stdout, &all->limits);
-    if (!session->invocation->common.quiet) ds_shadow_print(stdout, &all->shadow);
+    DS_TRY(ds_session_publish(session, results, &table, 1));
+    if (session->invocation->common.quiet) goto done;
+    (void)printf("loss %.6f nats over %zu windows of %zu tokens\n\n", ds_mean(all->sequence_loss, session->sequences),
+                 session->sequences, session->length);
+    if (session->spec.delta) DS_TRY(ds_table_print(stdout, table));
+    ds_limits_print(stdout, &all->limits);
+    ds_shadow_print(stdout, &all->shadow);
 done:
-    json_decref(chosen);
     json_decref(results);
-    json_decref(envelope);
     ds_table_free(&table);
     return status;
 }
@@ -155,7 +150,7 @@ static ds_status run(const ds_invocation *invocation) {
         DS_TRY(ds_per_token_open(&all.per_token, own->per_token, &session.spec, session.group, session.length));
     DS_TRY(collect(&session, &all));
     DS_TRY(ds_shadow_run(&all.shadow, &session));
-    DS_TRY(publish(&session, &all, own));
+    DS_TRY(publish(&session, &all));
 done:
     ds_per_token_discard(&all.per_token);
     ds_gate_census_release(&all.census);
@@ -184,5 +179,6 @@ const ds_command ds_command_gates = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
+    .put_options = put_options,
     .run = run,
 };

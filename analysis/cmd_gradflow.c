@@ -174,29 +174,22 @@ done:
     return status;
 }
 
-static ds_status make_options(json_t **chosen, const gradflow_options *own) {
-    ds_json_builder b = {0};
-    ds_json_begin_object(&b, NULL);
-    ds_json_put_text(&b, "force", own->force);
-    ds_json_put_bool(&b, "per_position", own->per_position);
-    ds_json_put_bool(&b, "measure", own->measure);
-    ds_json_put_text(&b, "jacobian", own->jacobian);
-    ds_json_put_text(&b, "jacobian_sublayers", own->jacobian_sublayers);
-    ds_json_end(&b);
-    return ds_json_finish(chosen, &b);
+static void put_options(ds_json_builder *b, const ds_session *session) {
+    const gradflow_options *own = session->invocation->own;
+    ds_json_put_text(b, "force", own->force);
+    ds_json_put_bool(b, "per_position", own->per_position);
+    ds_json_put_bool(b, "measure", own->measure);
+    ds_json_put_text(b, "jacobian", own->jacobian);
+    ds_json_put_text(b, "jacobian_sublayers", own->jacobian_sublayers);
 }
 
 static ds_status publish(const ds_session *session, const gradflow_result *result, const gradflow_options *own) {
     ds_status status = DS_OK;
-    json_t *results = NULL, *chosen = NULL, *envelope = NULL;
+    json_t *results = NULL;
     ds_table *table = NULL;
-    DS_TRY(make_table(&table, result));
-    DS_TRY(make_options(&chosen, own));
     DS_TRY(make_results(&results, session, result, own));
-    status = ds_session_envelope(&envelope, session, chosen, results);
-    chosen = results = NULL; /* taken over, also on failure */
-    if (status != DS_OK) goto done;
-    DS_TRY(ds_session_write(session, envelope, &table, 1));
+    DS_TRY(make_table(&table, result));
+    DS_TRY(ds_session_publish(session, results, &table, 1));
     if (session->invocation->common.quiet) goto done;
     (void)printf("loss %.6f nats over %zu windows of %zu tokens\n", result->flow.loss, session->sequences, session->length);
     DS_TRY(ds_table_print(stdout, table));
@@ -205,9 +198,7 @@ static ds_status publish(const ds_session *session, const gradflow_result *resul
                      result->attribution.pearson.coefficient, result->attribution.pearson.low, result->attribution.pearson.high,
                      result->attribution.spearman.coefficient);
 done:
-    json_decref(chosen);
     json_decref(results);
-    json_decref(envelope);
     ds_table_free(&table);
     return status;
 }
@@ -275,5 +266,6 @@ const ds_command ds_command_gradflow = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
+    .put_options = put_options,
     .run = run,
 };

@@ -128,9 +128,9 @@ done:
     return status;
 }
 
-static ds_status inspect(ds_session *session, ds_survey *survey) {
+static ds_status publish(const ds_session *session, const ds_survey *survey) {
     ds_status status = DS_OK;
-    json_t *results = NULL, *envelope = NULL;
+    json_t *results = NULL;
     ds_table *tables[2] = {NULL, NULL};
     ds_notes notes;
     ds_inspection_notes(&notes, survey);
@@ -138,11 +138,10 @@ static ds_status inspect(ds_session *session, ds_survey *survey) {
     DS_TRY(fill_groups(&tables[1], survey));
     DS_TRY(
         ds_inspection_json(&results, survey, session->checkpoint, &notes, session->length, ds_model_precision(session->model)));
-    DS_TRY(ds_session_envelope(&envelope, session, NULL, results));
-    DS_TRY(ds_session_write(session, envelope, tables, 2));
+    DS_TRY(ds_session_publish(session, results, tables, 2));
     if (!session->invocation->common.quiet) DS_TRY(print(session, survey, &notes, tables[1]));
 done:
-    json_decref(envelope);
+    json_decref(results);
     ds_table_free(&tables[0]);
     ds_table_free(&tables[1]);
     return status;
@@ -159,7 +158,7 @@ static ds_status run(const ds_invocation *invocation) {
     session.spec = survey->spec;
     session.model = survey->model;
     session.length = common->seq_len.given ? common->seq_len.value : survey->spec.block_size;
-    DS_TRY(inspect(&session, survey));
+    DS_TRY(publish(&session, survey));
 done:
     session.model = NULL;
     ds_survey_free(&survey);

@@ -14,14 +14,17 @@ static const ds_option options[] = {
 };
 static const report_options defaults = {0};
 
+static void put_options(ds_json_builder *b, const ds_session *session) {
+    const report_options *own = session->invocation->own;
+    ds_json_put_text(b, "skip", own->skip);
+}
+
 /* `envelope` <- the complete report. How the run went is not part of what is hashed. */
-static ds_status complete(json_t *envelope, ds_findings *findings, json_t *results, const report_options *own, double started) {
+static ds_status complete(json_t *envelope, ds_findings *findings, json_t *results, double started) {
     ds_status status = DS_OK;
     char digest[65];
     json_t *rows = NULL;
     int code = json_object_set(envelope, "results", results);
-    code |= json_object_set_new(json_object_get(envelope, "options"), "skip",
-                                own->skip == NULL ? json_null() : json_string(own->skip));
     code |= json_object_set_new(envelope, "seconds", json_real(ds_seconds() - started));
     DS_TRY(ds_report_digest(digest, envelope));
     code |= json_object_set_new(envelope, "content_sha256", json_string(digest));
@@ -42,7 +45,7 @@ static ds_status run(const ds_invocation *invocation) {
     double started = ds_seconds();
     if (common->out == NULL) return ds_fail(DS_ERR_USAGE, "report needs --out DIR, the folder the report is written into");
     DS_TRY(ds_report_measure(&results, &envelope, invocation, ((const report_options *)invocation->own)->skip));
-    DS_TRY(complete(envelope, &findings, results, invocation->own, started));
+    DS_TRY(complete(envelope, &findings, results, started));
     if (common->json != NULL) DS_TRY(ds_json_write(common->json, envelope, DS_JSON_CANONICAL));
     DS_TRY(ds_report_write(common->out, envelope, &findings, common->quiet));
     if (!common->quiet)
@@ -78,5 +81,6 @@ const ds_command ds_command_report = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
+    .put_options = put_options,
     .run = run,
 };

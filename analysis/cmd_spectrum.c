@@ -50,7 +50,6 @@ typedef struct spectrum_result {
     ds_position_list positions;
     ds_study_options study_options;
     ds_journal *journal; /* with --positions all and --out */
-    json_t *chosen;      /* the options */
     ds_study learned, null;
     ds_operator_check check;
     ds_alignment alignment;
@@ -69,28 +68,24 @@ static void release(spectrum_result *result) {
     ds_weight_survey_release(&result->weights);
     ds_end_to_end_release(&result->end_to_end);
     json_decref(result->sweep);
-    json_decref(result->chosen);
     ds_journal_close(&result->journal);
     ds_shadow_release(&result->shadow);
 }
 
-static ds_status make_options(json_t **chosen, const ds_session *session, const spectrum_options *own) {
-    ds_json_builder b = {0};
-    ds_json_begin_object(&b, NULL);
-    ds_json_put_text(&b, "positions", own->positions);
-    ds_json_put_text(&b, "depths", own->depths);
-    ds_json_put_text(&b, "window", own->window);
-    ds_json_put_bool(&b, "certify", own->certify);
-    ds_json_put_text(&b, "null", own->null);
-    ds_json_put_bool(&b, "weights", own->weights);
-    if (own->end_to_end.given) ds_json_put_count(&b, "end_to_end", own->end_to_end.value);
-    ds_json_put_count(&b, "count", own->count.value);
-    ds_json_put_count(&b, "steps", own->steps.value);
-    ds_json_put_count(&b, "samples", own->samples.value);
-    ds_json_put_real(&b, "regime_tol", own->regime_tol);
-    ds_json_put_count(&b, "seed", session->invocation->common.seed.value);
-    ds_json_end(&b);
-    return ds_json_finish(chosen, &b);
+static void put_options(ds_json_builder *b, const ds_session *session) {
+    const spectrum_options *own = session->invocation->own;
+    ds_json_put_text(b, "positions", own->positions);
+    ds_json_put_text(b, "depths", own->depths);
+    ds_json_put_text(b, "window", own->window);
+    ds_json_put_bool(b, "certify", own->certify);
+    ds_json_put_text(b, "null", own->null);
+    ds_json_put_bool(b, "weights", own->weights);
+    if (own->end_to_end.given) ds_json_put_count(b, "end_to_end", own->end_to_end.value);
+    ds_json_put_count(b, "count", own->count.value);
+    ds_json_put_count(b, "steps", own->steps.value);
+    ds_json_put_count(b, "samples", own->samples.value);
+    ds_json_put_real(b, "regime_tol", own->regime_tol);
+    ds_json_put_count(b, "seed", session->invocation->common.seed.value);
 }
 
 static ds_status measure_operators(spectrum_result *result, ds_session *session, const spectrum_options *own) {
@@ -100,7 +95,7 @@ static ds_status measure_operators(spectrum_result *result, ds_session *session,
     ds_direction_source learned = {0}, null = {0};
     DS_TRY(ds_window_parse(&result->first, &result->last, own->window, ds_spec_sublayers(&session->spec)));
     DS_TRY(ds_position_list_parse(&result->positions, own->positions, session->sequences, session->length));
-    if (result->positions.all) DS_TRY(ds_session_journal(&result->journal, session, result->chosen));
+    if (result->positions.all) DS_TRY(ds_session_journal(&result->journal, session));
     result->study_options =
         (ds_study_options){&result->positions, strcmp(own->depths, "every") == 0, own->certify, seed, result->journal};
     DS_TRY(ds_direction_source_init(&learned, session, result->first, result->last, DS_NULL_NONE, seed));
@@ -186,15 +181,12 @@ done:
 
 static ds_status publish(const ds_session *session, spectrum_result *result, const spectrum_options *own) {
     ds_status status = DS_OK;
-    json_t *results = NULL, *envelope = NULL;
+    json_t *results = NULL;
     ds_table *tables[MOST_TABLES] = {NULL};
     size_t count = 0;
     DS_TRY(make_tables(tables, &count, result, own));
     DS_TRY(make_results(&results, result, own));
-    status = ds_session_envelope(&envelope, session, json_incref(result->chosen), results);
-    results = NULL; /* taken over, also on failure */
-    if (status != DS_OK) goto done;
-    DS_TRY(ds_session_write(session, envelope, tables, count));
+    DS_TRY(ds_session_publish(session, results, tables, count));
     if (session->invocation->common.quiet) goto done;
     if (result->operators) {
         (void)printf("%zu operators against theory: eigenvalues within %.2g,\ndeterminants %.2g, orthogonality %.2g\n",
@@ -209,7 +201,6 @@ static ds_status publish(const ds_session *session, spectrum_result *result, con
     ds_shadow_print(stdout, &result->shadow);
 done:
     json_decref(results);
-    json_decref(envelope);
     for (size_t i = 0; i < MOST_TABLES; i++) ds_table_free(&tables[i]);
     return status;
 }
@@ -235,7 +226,6 @@ static ds_status run(const ds_invocation *invocation) {
     spectrum_result result = {0};
     DS_TRY(ds_session_open(&session, invocation));
     DS_TRY(plan(&result, &session, own));
-    DS_TRY(make_options(&result.chosen, &session, own));
     DS_TRY(measure(&result, &session, own));
     DS_TRY(publish(&session, &result, own));
 done:
@@ -274,5 +264,6 @@ const ds_command ds_command_spectrum = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
+    .put_options = put_options,
     .run = run,
 };

@@ -64,13 +64,26 @@ done:
     return status;
 }
 
-static ds_status choose(size_t *shown, const char **force, const ds_spec *spec, const trace_options *own) {
-    const char *word = own->show != NULL ? own->show : spec->delta ? "beta" : "loss";
-    *shown = ds_trace_shown(word);
-    *force = own->force != NULL ? own->force : *shown == DS_TRACE_LOSS ? "closed:each" : NULL;
-    if (!spec->delta && *shown != DS_TRACE_LOSS)
-        return ds_fail(DS_ERR_USAGE, "--show %s: an additive checkpoint has no gates; it has --show loss", word);
-    return DS_OK;
+static const char *shown_word(const ds_session *session) {
+    const trace_options *own = session->invocation->own;
+    return own->show != NULL ? own->show : session->spec.delta ? "beta" : "loss";
+}
+
+/* The cases to force, NULL for none. */
+static const char *forced_cases(const ds_session *session) {
+    const trace_options *own = session->invocation->own;
+    return own->force != NULL ? own->force : ds_trace_shown(shown_word(session)) == DS_TRACE_LOSS ? "closed:each" : NULL;
+}
+
+static void put_options(ds_json_builder *b, const ds_session *session) {
+    ds_json_put_text(b, "show", shown_word(session));
+    ds_json_put_text(b, "force", forced_cases(session));
+}
+
+static ds_status check_shown(const ds_session *session) {
+    const char *word = shown_word(session);
+    if (session->spec.delta || ds_trace_shown(word) == DS_TRACE_LOSS) return DS_OK;
+    return ds_fail(DS_ERR_USAGE, "--show %s: an additive checkpoint has no gates; it has --show loss", word);
 }
 
 typedef ds_status (*form)(ds_text *text, const ds_heat *heat, const char *caption);
@@ -126,26 +139,19 @@ done:
     return status;
 }
 
-static ds_status publish(const ds_session *session, const ds_trace_view *view, const char *force) {
-    static const char *const words[] = {"beta", "eigenvalue", "edit", "loss"};
+static ds_status publish(const ds_session *session, const ds_trace_view *view) {
     ds_status status = DS_OK;
     ds_table *tables[2] = {NULL, NULL};
-    json_t *results = NULL, *envelope = NULL, *chosen = json_pack("{s:s, s:s?}", "show", words[view->shown], "force", force);
-    if (chosen == NULL) return ds_fail(DS_ERR_SYSTEM, "out of memory while the result is put together");
-    status = ds_trace_view_json(&results, view);
-    if (status != DS_OK) {
-        json_decref(chosen);
-        return status;
-    }
-    DS_TRY(ds_session_envelope(&envelope, session, chosen, results));
+    json_t *results = NULL;
+    DS_TRY(ds_trace_view_json(&results, view));
     DS_TRY(ds_trace_view_gate_table(&tables[0], view));
     DS_TRY(ds_trace_view_case_table(&tables[1], view));
     bool gates = ds_table_rows(tables[0]) != 0, cases = ds_table_rows(tables[1]) != 0;
-    DS_TRY(ds_session_write(session, envelope, tables + !gates, (size_t)gates + cases));
+    DS_TRY(ds_session_publish(session, results, tables + !gates, (size_t)gates + cases));
     DS_TRY(write_pictures(session, view));
     if (!session->invocation->common.quiet) DS_TRY(print_picture(view));
 done:
-    json_decref(envelope);
+    json_decref(results);
     ds_table_free(&tables[0]);
     ds_table_free(&tables[1]);
     return status;
@@ -158,11 +164,11 @@ static ds_status run(const ds_invocation *invocation) {
     ds_trace trace = {0};
     ds_trace_view view = {0};
     uint32_t *ids = NULL;
-    size_t shown;
-    const char *force;
     DS_TRY(check(own));
     DS_TRY(ds_session_open(&session, invocation));
-    DS_TRY(choose(&shown, &force, &session.spec, own));
+    DS_TRY(check_shown(&session));
+    const char *force = forced_cases(&session);
+    size_t shown = ds_trace_shown(shown_word(&session));
     DS_TRY(read_window(&ids, &session, own));
     DS_TRY(ds_trace_init(&trace, &session.spec, force, session.length));
     if (shown != DS_TRACE_LOSS && trace.count > 1) {
@@ -172,7 +178,7 @@ static ds_status run(const ds_invocation *invocation) {
     }
     DS_TRY(ds_trace_run(&trace, session.model, ids, shown != DS_TRACE_LOSS));
     DS_TRY(ds_trace_view_init(&view, &trace, shown, session.tokenizer, ids));
-    DS_TRY(publish(&session, &view, force));
+    DS_TRY(publish(&session, &view));
 done:
     ds_trace_view_release(&view);
     ds_trace_release(&trace);
@@ -202,5 +208,6 @@ const ds_command ds_command_trace = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
+    .put_options = put_options,
     .run = run,
 };

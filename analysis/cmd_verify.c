@@ -153,31 +153,25 @@ done:
     return status;
 }
 
-static ds_status publish(const ds_session *session, outcome *all, const verify_options *own) {
+static void put_options(ds_json_builder *b, const ds_session *session) {
+    const verify_options *own = session->invocation->own;
+    if (own->only != NULL) ds_json_put_text(b, "only", own->only);
+    if (own->skip != NULL) ds_json_put_text(b, "skip", own->skip);
+    if (own->reference != NULL) ds_json_put_text(b, "reference", own->reference);
+}
+
+static ds_status publish(const ds_session *session, outcome *all) {
     ds_status status = DS_OK;
-    json_t *results = NULL, *picked = NULL, *envelope = NULL;
-    ds_json_builder b = {0};
+    json_t *results = NULL;
     ds_json_end(&all->json);
     ds_json_end(&all->json);
     DS_TRY(ds_json_finish(&results, &all->json));
-    ds_json_begin_object(&b, NULL);
-    if (own->only != NULL) ds_json_put_text(&b, "only", own->only);
-    if (own->skip != NULL) ds_json_put_text(&b, "skip", own->skip);
-    if (own->reference != NULL) ds_json_put_text(&b, "reference", own->reference);
-    ds_json_end(&b);
-    DS_TRY(ds_json_finish(&picked, &b));
-    status = ds_session_envelope(&envelope, session, picked, results);
-    results = picked = NULL; /* taken over, also on failure */
-    if (status != DS_OK) goto done;
-    DS_TRY(ds_session_write(session, envelope, &all->table, 1));
-    if (!session->invocation->common.quiet) {
+    DS_TRY(ds_session_publish(session, results, &all->table, 1));
+    if (!session->invocation->common.quiet)
         (void)printf("%zu passed, %zu failed, %zu skipped\n", all->count[DS_CHECK_PASS], all->count[DS_CHECK_FAIL],
                      all->count[DS_CHECK_SKIP]);
-    }
 done:
     json_decref(results);
-    json_decref(picked);
-    json_decref(envelope);
     return status;
 }
 
@@ -215,7 +209,7 @@ static ds_status run(const ds_invocation *invocation) {
     ds_json_begin_array(&all.json, "checks");
     DS_TRY(run_checks(&all, verify, own, invocation->common.quiet));
     if (own->reference != NULL) DS_TRY(run_reference(&all, &session, loaded != NULL ? loaded : session.model, own->reference));
-    DS_TRY(publish(&session, &all, own));
+    DS_TRY(publish(&session, &all));
     if (all.count[DS_CHECK_FAIL] > 0) status = DS_CHECK_FAILED;
 done:
     ds_json_discard(&all.json);
@@ -246,5 +240,6 @@ const ds_command ds_command_verify = {
     .defaults = &defaults,
     .own_size = sizeof defaults,
     .alone = "list|recipe",
+    .put_options = put_options,
     .run = run,
 };

@@ -52,6 +52,8 @@ enum {
 };
 
 typedef struct ds_command ds_command;
+struct ds_json_builder;
+struct ds_session;
 
 /* A parsed command line. */
 typedef struct ds_invocation {
@@ -76,6 +78,8 @@ struct ds_command {
     size_t own_size;
     /* NULL, or flags of the command's own with which neither operand nor data are needed, separated by | ("list|recipe"). */
     const char *alone;
+    /* Puts the command's own options, as its result tells them, into the open object of "options"; NULL: there are none. */
+    void (*put_options)(struct ds_json_builder *b, const struct ds_session *session);
     /* The exit status; the sentence of a failure is stored. */
     ds_status (*run)(const ds_invocation *invocation);
 };

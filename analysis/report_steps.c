@@ -176,7 +176,7 @@ static ds_status make_envelope(json_t **envelope, bool *gates, const ds_invocati
     ds_session session;
     DS_TRY(ds_session_open(&session, invocation));
     *gates = session.spec.delta;
-    status = ds_session_envelope(envelope, &session, json_object(), json_object());
+    status = ds_session_envelope(envelope, &session, NULL);
     ds_session_close(&session);
 done:
     return status;

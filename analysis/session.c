@@ -107,26 +107,35 @@ static const char *stored_dtype(const ds_checkpoint *checkpoint) {
     return found == NULL ? "none" : found;
 }
 
-ds_status ds_session_envelope(json_t **envelope, const ds_session *session, json_t *options, json_t *results) {
+static ds_status make_options(json_t **options, const ds_session *session) {
+    const ds_command *command = session->invocation->command;
+    ds_json_builder b = {0};
+    ds_json_begin_object(&b, NULL);
+    if (command->put_options != NULL) command->put_options(&b, session);
+    ds_json_end(&b);
+    return ds_json_finish(options, &b);
+}
+
+ds_status ds_session_envelope(json_t **envelope, const ds_session *session, json_t *results) {
+    ds_status status = DS_OK;
     const ds_spec *spec = &session->spec;
-    ds_envelope fields = {
-        .command = session->invocation->command->name,
-        .checkpoint = {.path = ds_checkpoint_path(session->checkpoint),
-                       .sha256 = ds_checkpoint_sha256(session->checkpoint),
-                       .variant = ds_spec_variant(spec),
-                       .dtype = stored_dtype(session->checkpoint),
-                       .parameters = ds_model_parameter_count(session->model),
-                       .layers = spec->layers,
-                       .hidden = spec->hidden,
-                       .heads = spec->heads,
-                       .value_channels = spec->value_channels,
-                       .vocab = spec->vocab},
-        .options = options,
-        .precision = ds_model_precision(session->model),
-        .threads = ds_threads(),
-        .seconds = ds_seconds() - session->started,
-        .results = results,
-    };
+    ds_envelope fields = {.command = session->invocation->command->name,
+                          .precision = ds_model_precision(session->model),
+                          .threads = ds_threads(),
+                          .seconds = ds_seconds() - session->started,
+                          .results = results};
+    if (session->checkpoint != NULL) {
+        fields.checkpoint.path = ds_checkpoint_path(session->checkpoint);
+        fields.checkpoint.sha256 = ds_checkpoint_sha256(session->checkpoint);
+        fields.checkpoint.variant = ds_spec_variant(spec);
+        fields.checkpoint.dtype = stored_dtype(session->checkpoint);
+        fields.checkpoint.parameters = ds_model_parameter_count(session->model);
+        fields.checkpoint.layers = spec->layers;
+        fields.checkpoint.hidden = spec->hidden;
+        fields.checkpoint.heads = spec->heads;
+        fields.checkpoint.value_channels = spec->value_channels;
+        fields.checkpoint.vocab = spec->vocab;
+    }
     if (session->tokens != NULL) {
         fields.data.path = ds_tokens_path(session->tokens);
         fields.data.sha256 = ds_tokens_sha256(session->tokens);
@@ -135,9 +144,10 @@ ds_status ds_session_envelope(json_t **envelope, const ds_session *session, json
         fields.data.offset = session->offset;
         fields.data.tokens = (uint64_t)session->sequences * session->length;
     }
-    ds_status status = ds_envelope_json(envelope, &fields);
-    json_decref(options);
-    json_decref(results);
+    DS_TRY(make_options(&fields.options, session));
+    DS_TRY(ds_envelope_json(envelope, &fields));
+done:
+    json_decref(fields.options);
     return status;
 }
 
@@ -155,11 +165,13 @@ done:
 }
 
 /* What decides the bytes of a result. */
-static ds_status make_key(json_t **key, const ds_session *session, const json_t *options) {
+static ds_status make_key(json_t **key, const ds_session *session) {
+    ds_status status = DS_OK;
     uint32_t crc = 0;
-    ds_status status = session->tokens == NULL ? DS_OK : sum_ids(&crc, session);
-    if (status != DS_OK) return status;
+    json_t *options = NULL;
     ds_json_builder b = {0};
+    if (session->tokens != NULL) DS_TRY(sum_ids(&crc, session));
+    DS_TRY(make_options(&options, session));
     ds_json_begin_object(&b, NULL);
     ds_json_put_text(&b, "command", session->invocation->command->name);
     ds_json_put_text(&b, "version", DS_VERSION);
@@ -178,19 +190,21 @@ static ds_status make_key(json_t **key, const ds_session *session, const json_t 
         ds_json_put_count(&b, "tokens_crc32", crc);
         ds_json_end(&b);
     }
-    ds_json_put(&b, "options", json_deep_copy(options));
+    ds_json_put(&b, "options", options);
     ds_json_end(&b);
-    return ds_json_finish(key, &b);
+    DS_TRY(ds_json_finish(key, &b));
+done:
+    return status;
 }
 
-ds_status ds_session_journal(ds_journal **journal, const ds_session *session, const json_t *options) {
+ds_status ds_session_journal(ds_journal **journal, const ds_session *session) {
     ds_status status = DS_OK;
     const ds_common *common = &session->invocation->common;
     ds_text path = {0};
     json_t *key = NULL;
     *journal = NULL;
     if (common->out == NULL) return DS_OK;
-    DS_TRY(make_key(&key, session, options));
+    DS_TRY(make_key(&key, session));
     DS_TRY(ds_make_folder(common->out));
     DS_TRY(ds_text_printf(&path, "%s/%s.journal", common->out, session->invocation->command->name));
     DS_TRY(ds_journal_open(journal, path.bytes, key, common->resume));
@@ -240,26 +254,34 @@ done:
     return status;
 }
 
-ds_status ds_session_write(const ds_session *session, const json_t *envelope, ds_table *const *tables, size_t count) {
+/* The envelope without how the run went. `envelope` is changed. */
+static ds_status write_folder(const ds_session *session, json_t *envelope, ds_table *const *tables, size_t count) {
     ds_status status = DS_OK;
-    const ds_common *common = &session->invocation->common;
-    const char *command = session->invocation->command->name;
+    const char *folder = session->invocation->common.out, *command = session->invocation->command->name;
     ds_text path = {0};
-    json_t *kept = NULL;
-    if (common->json != NULL) DS_TRY(ds_json_write(common->json, envelope, DS_JSON_READABLE));
-    if (common->out == NULL) return DS_OK;
-    DS_TRY(ds_make_folder(common->out));
-    DS_TRY(ds_text_printf(&path, "%s/%s.json", common->out, command));
-    kept = json_copy((json_t *)(uintptr_t)envelope); /* jansson counts references in what it copies from */
-    if (json_object_set_new(kept, "threads", json_null()) != 0 || json_object_set_new(kept, "seconds", json_null()) != 0) {
+    DS_TRY(ds_make_folder(folder));
+    DS_TRY(ds_text_printf(&path, "%s/%s.json", folder, command));
+    if (json_object_set_new(envelope, "threads", json_null()) != 0 ||
+        json_object_set_new(envelope, "seconds", json_null()) != 0) {
         status = ds_fail(DS_ERR_SYSTEM, "%s: out of memory for the result", path.bytes);
         goto done;
     }
-    DS_TRY(ds_json_write(path.bytes, kept, DS_JSON_READABLE));
-    DS_TRY(write_tables(common->out, command, tables, count));
-    DS_TRY(write_figures(session, common->out, envelope));
+    DS_TRY(ds_json_write(path.bytes, envelope, DS_JSON_READABLE));
+    DS_TRY(write_tables(folder, command, tables, count));
+    DS_TRY(write_figures(session, folder, envelope));
 done:
-    json_decref(kept);
     ds_text_release(&path);
+    return status;
+}
+
+ds_status ds_session_publish(const ds_session *session, json_t *results, ds_table *const *tables, size_t count) {
+    ds_status status = DS_OK;
+    const ds_common *common = &session->invocation->common;
+    json_t *envelope = NULL;
+    DS_TRY(ds_session_envelope(&envelope, session, results));
+    if (common->json != NULL) DS_TRY(ds_json_write(common->json, envelope, DS_JSON_READABLE));
+    if (common->out != NULL) DS_TRY(write_folder(session, envelope, tables, count));
+done:
+    json_decref(envelope);
     return status;
 }

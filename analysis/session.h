@@ -1,5 +1,5 @@
-/* What every model command does first and last: open the checkpoint and the data, cut the data into windows, and write the
- * result in its envelope. */
+/* What every model command does first and last: open the checkpoint and the data, cut the data into windows, and publish the
+ * result. */
 #ifndef DELTASCOPE_ANALYSIS_SESSION_H
 #define DELTASCOPE_ANALYSIS_SESSION_H
 
@@ -35,18 +35,18 @@ void ds_session_close(ds_session *session);
 /* The windows first .. first + batch->sequences - 1, at most `group` of them; valid until the next call. */
 ds_status ds_session_batch(ds_session *session, size_t first, ds_batch *batch) DS_MUST_CHECK;
 
-/* Opens OUT/COMMAND.journal (OUT is made if missing) for a run of this checkpoint and its configuration, these data, `options`
- * (borrowed: the envelope's) and precision, with --resume taking up an earlier run's records. Not part of the key: threads and
- * paths. *journal is NULL without --out. */
-ds_status ds_session_journal(ds_journal **journal, const ds_session *session, const json_t *options) DS_MUST_CHECK;
+/* Opens OUT/COMMAND.journal (OUT is made if missing) for a run of this checkpoint and its configuration, these data, options and
+ * precision, with --resume taking up an earlier run's records. Not part of the key: threads and paths. *journal is NULL without
+ * --out. */
+ds_status ds_session_journal(ds_journal **journal, const ds_session *session) DS_MUST_CHECK;
 
-/* Wraps `results` and `options` (both stolen, also on failure) in the envelope of CONTRACT. *envelope is a new reference. */
-ds_status ds_session_envelope(json_t **envelope, const ds_session *session, json_t *options, json_t *results) DS_MUST_CHECK;
+/* *envelope <- `results` (borrowed) and the command's options in the envelope of CONTRACT, a new reference. A session without a
+ * checkpoint has "checkpoint": null. */
+ds_status ds_session_envelope(json_t **envelope, const ds_session *session, json_t *results) DS_MUST_CHECK;
 /* Writes what the options ask for: the envelope to --json; under --out (made if missing) the envelope as COMMAND.json, the
  * `tables` as tables/COMMAND.csv, tables/COMMAND-2.csv ..., and every figure the results allow under figures/. The result under
  * --out depends on the inputs alone, byte for byte: how the run went, "threads" and "seconds", is null there and told only by
  * --json. */
-ds_status ds_session_write(const ds_session *session, const json_t *envelope, ds_table *const *tables,
-                           size_t count) DS_MUST_CHECK;
+ds_status ds_session_publish(const ds_session *session, json_t *results, ds_table *const *tables, size_t count) DS_MUST_CHECK;
 
 #endif
