@@ -12,7 +12,7 @@ typedef struct compare_options {
 } compare_options;
 
 static const ds_option options[] = {
-    {"labels", "LIST", "names for the checkpoints, comma separated (the last part of each path)", DS_OPTION_TEXT,
+    {"labels", "LIST", "names for the checkpoints, comma separated (the last parts of each path that tell it apart)", DS_OPTION_TEXT,
      offsetof(compare_options, labels), 0},
     {"trajectory", NULL, "the checkpoints are steps of one training run, in order: draw curves", DS_OPTION_FLAG,
      offsetof(compare_options, trajectory), 0},

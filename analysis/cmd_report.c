@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "report.h"
+#include "wrap.h"
 
 typedef struct report_options {
     const char *skip;
@@ -48,9 +49,9 @@ static ds_status run(const ds_invocation *invocation) {
     DS_TRY(complete(envelope, &findings, results, started));
     if (common->json != NULL) DS_TRY(ds_json_write(common->json, envelope, DS_JSON_CANONICAL));
     DS_TRY(ds_report_write(common->out, envelope, &findings, common->quiet));
-    if (!common->quiet)
-        (void)printf("%s\n\n%s/report.html\ncontent %s\n", findings.verdict.bytes, common->out,
-                     json_string_value(json_object_get(envelope, "content_sha256")));
+    if (common->quiet) goto done;
+    ds_print_wrapped(findings.verdict.bytes, 0, 0);
+    (void)printf("\n%s/report.html\ncontent %s\n", common->out, json_string_value(json_object_get(envelope, "content_sha256")));
 done:
     ds_findings_release(&findings);
     json_decref(results);

@@ -12,13 +12,17 @@ static char *copy(const char *bytes, size_t length) {
     return out;
 }
 
-/* "runs/a/ckpt.pt/" -> "ckpt.pt" */
-static char *last_part(const char *path) {
+/* As many parts of a path from its end: 2 of "runs/a/ckpt.pt/" are "a/ckpt.pt". A view. */
+static const char *last_parts(size_t *length, const char *path, size_t parts) {
     size_t end = strlen(path);
     while (end > 1 && path[end - 1] == '/') end--;
     size_t start = end;
-    while (start > 0 && path[start - 1] != '/') start--;
-    return copy(path + start, end - start);
+    for (; parts > 0 && start > 0; parts--) {
+        while (start > 0 && path[start - 1] == '/') start--;
+        while (start > 0 && path[start - 1] != '/') start--;
+    }
+    *length = end - start;
+    return path + start;
 }
 
 static ds_status take_labels(ds_comparison *comparison, const char *labels) {
@@ -33,29 +37,25 @@ static ds_status take_labels(ds_comparison *comparison, const char *labels) {
     return DS_OK;
 }
 
-static bool is_unique(const ds_comparison *comparison, size_t index, char *const *names) {
+static bool is_told_apart(const ds_comparison *comparison, size_t index, size_t parts) {
+    size_t length, other_length;
+    const char *name = last_parts(&length, comparison->entries[index].path, parts);
     for (size_t i = 0; i < comparison->count; i++) {
-        if (i != index && strcmp(names[i], names[index]) == 0) return false;
+        const char *other = last_parts(&other_length, comparison->entries[i].path, parts);
+        if (i != index && other_length == length && memcmp(other, name, length) == 0) return false;
     }
     return true;
 }
 
 static ds_status make_labels(ds_comparison *comparison) {
-    ds_status status = DS_OK;
-    char **names = NULL;
-    DS_NEW(names, comparison->count);
     for (size_t i = 0; i < comparison->count; i++) {
-        names[i] = last_part(comparison->entries[i].path);
-        if (names[i] == NULL) status = DS_ERR_SYSTEM;
+        ds_compared *entry = &comparison->entries[i];
+        size_t parts = 1, length, whole = strlen(entry->path); /* the same path twice has no part that differs */
+        while (parts < whole && !is_told_apart(comparison, i, parts)) parts++;
+        const char *name = last_parts(&length, entry->path, parts);
+        if ((entry->label = copy(name, length)) == NULL) return DS_ERR_SYSTEM;
     }
-    for (size_t i = 0; i < comparison->count && status == DS_OK; i++) {
-        comparison->entries[i].label = ds_strdup(is_unique(comparison, i, names) ? names[i] : comparison->entries[i].path);
-        if (comparison->entries[i].label == NULL) status = DS_ERR_SYSTEM;
-    }
-done:
-    for (size_t i = 0; names != NULL && i < comparison->count; i++) free(names[i]);
-    free(names);
-    return status;
+    return DS_OK;
 }
 
 /* The last run of digits: the step in "ckpt-001000.pt". False when there is none. */

@@ -35,7 +35,7 @@ typedef struct ds_comparison {
 
 /* Looks at the `count` checkpoints without reading weights: their vocabularies must agree. `config` as for
  * ds_checkpoint_open, of all of them. `labels`, comma-separated, may be NULL:
- * the last part of each path, or all of it where that is not unique. */
+ * as many last parts of each path as tell it from the others. */
 ds_status ds_comparison_init(ds_comparison *comparison, const char *const *paths, size_t count, const char *config,
                              const char *labels, bool shut) DS_MUST_CHECK;
 void ds_comparison_release(ds_comparison *comparison);

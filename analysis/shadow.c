@@ -281,10 +281,10 @@ void ds_shadow_print(FILE *stream, const ds_shadow *shadow) {
         worst.beta = larger(worst.beta, shadow->errors[s].beta);
         worst.eigenvalue = larger(worst.eigenvalue, shadow->errors[s].eigenvalue);
     }
-    (void)fprintf(stream, "float against double on %zu windows: a window's loss within %.2g", shadow->count,
-                  largest_loss_error(shadow));
+    (void)fprintf(stream, "float against double on %zu window%s: a window's loss within %.2g", shadow->count,
+                  shadow->count == 1 ? "" : "s", largest_loss_error(shadow));
     if (ds_model_spec(shadow->model)->delta)
-        (void)fprintf(stream, ", gates %.2g, eigenvalues %.2g, log|det| %.2g", worst.beta, worst.eigenvalue,
+        (void)fprintf(stream, ",\ngates %.2g, eigenvalues %.2g, log|det| %.2g", worst.beta, worst.eigenvalue,
                       shadow->log_abs_det);
     if (shadow->list != NULL) (void)fprintf(stream, ", loss changes %.2g", largest_delta_error(shadow));
     (void)fprintf(stream, "\n");

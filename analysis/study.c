@@ -211,9 +211,8 @@ static const ds_column columns[] = {
 
 ds_status ds_study_table(ds_table **table, ds_study *study, const char *null) {
     ds_status status = DS_OK;
-    char title[96];
-    (void)snprintf(title, sizeof title, "Shortcut accumulated over depth%s%s",
-                   null == NULL ? "" : ", null model: ", null == NULL ? "" : null);
+    char title[96] = "Shortcut accumulated over depth";
+    if (null != NULL) (void)snprintf(title, sizeof title, "Null model %s over depth", null);
     if (study->options->positions->all) return ds_distribution_table(table, &study->distribution, title);
     size_t count = sizeof columns / sizeof columns[0];
     DS_TRY(ds_table_new(table, title, columns, study->certified == NULL ? count - 3 : count));

@@ -158,11 +158,31 @@ static void test_with_itself(void **state) {
     json_t *envelope;
     const json_t *found = results(&envelope, "compare " DATA "fixtures/models/cc-bf16 fixtures/models/../models/cc-bf16");
     const json_t *entry = checkpoint(found, 1);
-    assert_string_equal(json_string_value(json_object_get(entry, "label")), "fixtures/models/../models/cc-bf16");
+    assert_string_equal(json_string_value(json_object_get(entry, "label")), "../models/cc-bf16");
     assert_true(number(entry, "difference") == 0 && element(entry, "difference_ci95", 0) == 0 &&
                 element(entry, "difference_ci95", 1) == 0);
     assert_true(number(entry, "p_value") == 1);
     for (size_t c = 0; c < 4; c++) assert_true(number(json_array_get(json_object_get(entry, "cases"), c), "difference") == 0);
+    json_decref(envelope);
+}
+
+/* Seeds of one run differ in the middle of their paths: labels reach back to where they do. */
+static void test_labels_tell_apart(void **state) {
+    (void)state;
+    char line[2048];
+    json_t *envelope;
+    (void)snprintf(line, sizeof line,
+                   "cd %s && mkdir -p seed-1 seed-2 && ln -s $OLDPWD/fixtures/models/cc-bf16 seed-1/final && "
+                   "ln -s $OLDPWD/fixtures/models/cc-bf16 seed-2/final",
+                   scratch_path("."));
+    assert_int_equal(system(line), 0);
+    (void)snprintf(line, sizeof line, "compare --shut none " DATA "%s ", scratch_path("seed-1/final"));
+    (void)snprintf(line + strlen(line), sizeof line - strlen(line), "%s/ fixtures/models/scalar-ckpt",
+                   scratch_path("seed-2/final"));
+    const json_t *found = results(&envelope, line);
+    static const char *const labels[] = {"seed-1/final", "seed-2/final", "scalar-ckpt"};
+    for (size_t i = 0; i < 3; i++)
+        assert_string_equal(json_string_value(json_object_get(checkpoint(found, i), "label")), labels[i]);
     json_decref(envelope);
 }
 
@@ -266,10 +286,10 @@ static void test_refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_as_alone),     cmocka_unit_test(test_differences),
-        cmocka_unit_test(test_with_itself),       cmocka_unit_test(test_different_depths),
-        cmocka_unit_test(test_steps_from_labels), cmocka_unit_test(test_tables_and_files),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_each_as_alone),    cmocka_unit_test(test_differences),
+        cmocka_unit_test(test_with_itself),      cmocka_unit_test(test_labels_tell_apart),
+        cmocka_unit_test(test_different_depths), cmocka_unit_test(test_steps_from_labels),
+        cmocka_unit_test(test_tables_and_files), cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests_name("cmd_compare", tests, NULL, NULL);
 }

@@ -14,9 +14,11 @@ static const char *const commands[] = {
     "spectrum" DATA,
     "spectrum --positions all" DATA,
     "spectrum --certify" DATA,
+    "spectrum --positions all --null random-directions --weights --end-to-end 0 --count 2 --by-depth --shadow 1" DATA,
     "ablate" DATA,
     "ablate --modes open,write-only --scopes each" DATA,
     "gradflow" DATA,
+    "gradflow --jacobian last --jacobian-sublayers 0.mlp --measure --per-position" DATA,
     "verify" DATA,
     "trace --tokens fixtures/data/val.bin --show loss",
     "compare fixtures/models/additive-small" DATA,
@@ -68,11 +70,20 @@ static void test_without_unicode(void **state) {
     for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) expect_plain("C", commands[c], "cc-bf16");
 }
 
+static void test_report(void **state) {
+    (void)state;
+    char command[256];
+    (void)snprintf(command, sizeof command, "report --skip inspect,weights,controls,gradflow,jacobians,verify --out %s" DATA,
+                   scratch_path("report"));
+    expect_plain("C.UTF-8", command, "cc-bf16");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_delta_models),
         cmocka_unit_test(test_additive_model),
         cmocka_unit_test(test_without_unicode),
+        cmocka_unit_test(test_report),
     };
     return cmocka_run_group_tests_name("output", tests, NULL, NULL);
 }
