@@ -168,13 +168,30 @@ done:
     return status;
 }
 
+/* The worker's product as it stands, after sublayer s. */
+static ds_status measure_depth(const chunk *task, size_t index, size_t s, size_t worker) {
+    ds_status status = DS_OK;
+    ds_distribution *out = task->out;
+    ds_product_summary summary;
+    ds_gains gains;
+    double bound;
+    DS_TRY(ds_product_spectrum_estimate(NULL, NULL, out->singular + worker * out->order, &bound, &summary,
+                                        out->products[worker], out->solvers[worker]));
+    DS_TRY(ds_identities_check(&summary, "token", task->first + task->from + index));
+    ds_product_gains(&gains, out->products[worker], out->scratch + worker * out->hidden);
+    fill_row(&out->rows[index * out->sublayers + s], &summary, &gains, bound);
+done:
+    return status;
+}
+
 static ds_status solve_token(void *context, size_t index, size_t worker) {
     ds_status status = DS_OK;
     const chunk *task = context;
     ds_distribution *out = task->out;
     ds_product *product = out->products[worker];
-    double *singular = out->singular + worker * out->order;
+    const double *singular = out->singular + worker * out->order;
     size_t sublayers = out->sublayers, token = task->from + index;
+    const double *k = ds_directions_k(task->directions, token, 0), *c = task->directions->c + token * sublayers;
     if (out->journal != NULL) {
         DS_TRY(ds_journal_find_reals(&out->known[index], out->records + index * record_length(out), record_length(out),
                                      out->journal, out->kind, task->first + token));
@@ -183,18 +200,15 @@ static ds_status solve_token(void *context, size_t index, size_t worker) {
             goto done;
         }
     }
-    ds_product_restart(product);
-    for (size_t s = 0; s < sublayers; s++) {
-        ds_product_summary summary;
-        ds_gains gains;
-        double bound;
-        DS_TRY(
-            ds_product_push(product, ds_directions_k(task->directions, token, s), task->directions->c[token * sublayers + s]));
-        if (!out->every_depth && s + 1 < sublayers) continue;
-        DS_TRY(ds_product_spectrum_estimate(NULL, NULL, singular, &bound, &summary, product, out->solvers[worker]));
-        DS_TRY(ds_identities_check(&summary, "token", task->first + token));
-        ds_product_gains(&gains, product, out->scratch + worker * out->hidden);
-        fill_row(&out->rows[index * sublayers + s], &summary, &gains, bound);
+    if (out->every_depth) {
+        ds_product_restart(product);
+        for (size_t s = 0; s < sublayers; s++) {
+            DS_TRY(ds_product_push(product, k + s * out->hidden, c[s]));
+            DS_TRY(measure_depth(task, index, s, worker));
+        }
+    } else {
+        DS_TRY(ds_product_window(product, k, c, 0, sublayers));
+        DS_TRY(measure_depth(task, index, sublayers - 1, worker));
     }
     for (size_t i = 0; i < out->order; i++) out->row_exponents[index * out->order + i] = log(singular[i]) / (double)sublayers;
 done:

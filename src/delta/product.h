@@ -13,7 +13,8 @@ struct ds_product {
     double *core;                  /* (stride, stride) M in its leading part */
     double *tau;                   /* (stride) */
     double *c;                     /* (capacity) */
-    double *row;                   /* (d) scratch of a push */
+    double *b;                     /* (capacity) m beta |k|^2 */
+    double *rows;                  /* (DS_COLUMNS, d) scratch of a push */
     double log_abs_det, log_error; /* sum of log |1 - b_s|, and what rounding in the b_s may have done to it */
     double growth;                 /* product of max(1, |1 - b_s|) >= norm of every partial product */
     double moved;                  /* sum of |b_s| */
