@@ -272,7 +272,7 @@ static ds_status publish(const ds_session *session, const ablation_result *resul
     DS_TRY(make_results(&results, result));
     DS_TRY(make_table(&table, result));
     DS_TRY(ds_session_publish(session, results, &table, 1));
-    if (session->invocation->common.quiet) goto done;
+    if (!session->invocation->common.table) goto done;
     (void)printf("intact loss %.6f nats over %zu windows of %zu tokens\n\n", ds_mean(result->baseline, result->sequences),
                  result->sequences, session->length);
     DS_TRY(ds_table_print(stdout, table));

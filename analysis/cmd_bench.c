@@ -140,7 +140,7 @@ static ds_status publish(const ds_session *session, const bench_result *result) 
     DS_TRY(make_results(&results, result, session->spec.delta));
     DS_TRY(make_table(&table, result, session->spec.delta));
     DS_TRY(ds_session_publish(session, results, &table, 1));
-    if (!session->invocation->common.quiet) DS_TRY(ds_table_print(stdout, table));
+    if (session->invocation->common.table) DS_TRY(ds_table_print(stdout, table));
 done:
     json_decref(results);
     ds_table_free(&table);

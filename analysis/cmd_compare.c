@@ -12,8 +12,8 @@ typedef struct compare_options {
 } compare_options;
 
 static const ds_option options[] = {
-    {"labels", "LIST", "names for the checkpoints, comma separated (the last parts of each path that tell it apart)", DS_OPTION_TEXT,
-     offsetof(compare_options, labels), 0},
+    {"labels", "LIST", "names for the checkpoints, comma separated (the last parts of each path that tell it apart)",
+     DS_OPTION_TEXT, offsetof(compare_options, labels), 0},
     {"trajectory", NULL, "the checkpoints are steps of one training run, in order: draw curves", DS_OPTION_FLAG,
      offsetof(compare_options, trajectory), 0},
     {"shut", "each|none", "whether to shut each gate alone, the costly part (each)", DS_OPTION_CHOICE,
@@ -37,7 +37,7 @@ static ds_status print(const ds_session *session, ds_comparison *comparison, ds_
     ds_status status = DS_OK;
     ds_table *beside = NULL;
     bool curves = trajectory && ds_terminal_of(stdout).unicode, gates = false;
-    if (session->invocation->common.quiet) return DS_OK;
+    if (!session->invocation->common.table) return DS_OK;
     for (size_t i = 0; i < comparison->count; i++) gates = gates || comparison->entries[i].census.sublayers != 0;
     (void)printf("%zu checkpoints on the same %zu windows of %zu tokens\n\n", comparison->count, session->sequences,
                  session->length);

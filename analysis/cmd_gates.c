@@ -120,7 +120,7 @@ static ds_status publish(const ds_session *session, collection *all) {
     DS_TRY(make_table(&table, &all->census));
     if (all->per_token != NULL) DS_TRY(ds_per_token_commit(&all->per_token));
     DS_TRY(ds_session_publish(session, results, &table, 1));
-    if (session->invocation->common.quiet) goto done;
+    if (!session->invocation->common.table) goto done;
     (void)printf("loss %.6f nats over %zu windows of %zu tokens\n\n", ds_mean(all->sequence_loss, session->sequences),
                  session->sequences, session->length);
     if (session->spec.delta) DS_TRY(ds_table_print(stdout, table));

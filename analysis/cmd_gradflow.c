@@ -190,7 +190,7 @@ static ds_status publish(const ds_session *session, const gradflow_result *resul
     DS_TRY(make_results(&results, session, result, own));
     DS_TRY(make_table(&table, result));
     DS_TRY(ds_session_publish(session, results, &table, 1));
-    if (session->invocation->common.quiet) goto done;
+    if (!session->invocation->common.table) goto done;
     (void)printf("loss %.6f nats over %zu windows of %zu tokens\n", result->flow.loss, session->sequences, session->length);
     DS_TRY(ds_table_print(stdout, table));
     if (result->attribution.measured != NULL)

@@ -139,7 +139,7 @@ static ds_status publish(const ds_session *session, const ds_survey *survey) {
     DS_TRY(
         ds_inspection_json(&results, survey, session->checkpoint, &notes, session->length, ds_model_precision(session->model)));
     DS_TRY(ds_session_publish(session, results, tables, 2));
-    if (!session->invocation->common.quiet) DS_TRY(print(session, survey, &notes, tables[1]));
+    if (session->invocation->common.table) DS_TRY(print(session, survey, &notes, tables[1]));
 done:
     json_decref(results);
     ds_table_free(&tables[0]);

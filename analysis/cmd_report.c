@@ -49,7 +49,7 @@ static ds_status run(const ds_invocation *invocation) {
     DS_TRY(complete(envelope, &findings, results, started));
     if (common->json != NULL) DS_TRY(ds_json_write(common->json, envelope, DS_JSON_CANONICAL));
     DS_TRY(ds_report_write(common->out, envelope, &findings, common->quiet));
-    if (common->quiet) goto done;
+    if (!common->table) goto done;
     ds_print_wrapped(findings.verdict.bytes, 0, 0);
     (void)printf("\n%s/report.html\ncontent %s\n", common->out, json_string_value(json_object_get(envelope, "content_sha256")));
 done:

@@ -187,7 +187,7 @@ static ds_status publish(const ds_session *session, spectrum_result *result, con
     DS_TRY(make_tables(tables, &count, result, own));
     DS_TRY(make_results(&results, result, own));
     DS_TRY(ds_session_publish(session, results, tables, count));
-    if (session->invocation->common.quiet) goto done;
+    if (!session->invocation->common.table) goto done;
     if (result->operators) {
         (void)printf("%zu operators against theory: eigenvalues within %.2g,\ndeterminants %.2g, orthogonality %.2g\n",
                      result->check.samples, result->check.max_eigenvalue_error, result->check.max_determinant_error,
@@ -195,7 +195,7 @@ static ds_status publish(const ds_session *session, spectrum_result *result, con
         ds_study_print(stdout, &result->learned);
     }
     for (size_t i = 0; i < count; i++) {
-        (void)printf("\n");
+        if (i > 0 || result->operators) (void)printf("\n");
         DS_TRY(ds_table_print(stdout, tables[i]));
     }
     ds_shadow_print(stdout, &result->shadow);

@@ -149,7 +149,7 @@ static ds_status publish(const ds_session *session, const ds_trace_view *view) {
     bool gates = ds_table_rows(tables[0]) != 0, cases = ds_table_rows(tables[1]) != 0;
     DS_TRY(ds_session_publish(session, results, tables + !gates, (size_t)gates + cases));
     DS_TRY(write_pictures(session, view));
-    if (!session->invocation->common.quiet) DS_TRY(print_picture(view));
+    if (session->invocation->common.table) DS_TRY(print_picture(view));
 done:
     json_decref(results);
     ds_table_free(&tables[0]);

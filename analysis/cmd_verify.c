@@ -96,7 +96,7 @@ static void print_result(const char *id, const char *claim, const ds_check_resul
 }
 
 static void add_result(outcome *all, const char *id, const char *claim, const char *source, const ds_check_result *result,
-                       bool quiet) {
+                       bool print) {
     const char *status = ds_check_status_name(result->status);
     all->count[result->status]++;
     ds_json_begin_object(&all->json, NULL);
@@ -114,19 +114,19 @@ static void add_result(outcome *all, const char *id, const char *claim, const ch
     ds_table_real(all->table, result->tolerance);
     ds_table_text(all->table, claim);
     ds_table_text(all->table, result->detail);
-    if (!quiet) print_result(id, claim, result);
+    if (print) print_result(id, claim, result);
     (void)fflush(stdout); /* the next check may take minutes */
 }
 
-static ds_status run_checks(outcome *all, ds_verify *verify, const verify_options *own, bool quiet) {
+static ds_status run_checks(outcome *all, ds_verify *verify, const verify_options *own, const ds_common *common) {
     ds_status status = DS_OK;
-    ds_progress progress = ds_progress_start("verify", (double)ds_check_count(), quiet);
+    ds_progress progress = ds_progress_start("verify", (double)ds_check_count(), common->quiet);
     for (size_t i = 0; i < ds_check_count(); i++) {
         ds_check_result result;
         if (!chosen(own, i)) continue;
         DS_TRY(ds_verify_check(&result, verify, i));
         ds_progress_finish(&progress); /* the line makes room for the result */
-        add_result(all, ds_check_id(i), ds_check_claim(i), ds_check_source(i), &result, quiet);
+        add_result(all, ds_check_id(i), ds_check_claim(i), ds_check_source(i), &result, common->table);
         ds_progress_update(&progress, (double)i + 1);
     }
 done:
@@ -145,7 +145,7 @@ static ds_status run_reference(outcome *all, ds_session *session, const ds_model
         char id[DS_NAME_CAPACITY + sizeof "reference."];
         (void)snprintf(id, sizeof id, "reference.%s", DS_SHOW(ds_reference_name(reference, i)));
         add_result(all, id, "agrees with what another framework computed", path, &results[i],
-                   session->invocation->common.quiet);
+                   session->invocation->common.table);
     }
 done:
     ds_reference_close(&reference);
@@ -167,7 +167,7 @@ static ds_status publish(const ds_session *session, outcome *all) {
     ds_json_end(&all->json);
     DS_TRY(ds_json_finish(&results, &all->json));
     DS_TRY(ds_session_publish(session, results, &all->table, 1));
-    if (!session->invocation->common.quiet)
+    if (session->invocation->common.table)
         (void)printf("%zu passed, %zu failed, %zu skipped\n", all->count[DS_CHECK_PASS], all->count[DS_CHECK_FAIL],
                      all->count[DS_CHECK_SKIP]);
 done:
@@ -207,7 +207,7 @@ static ds_status run(const ds_invocation *invocation) {
     DS_TRY(ds_table_new(&all.table, "Checks", columns, sizeof columns / sizeof columns[0]));
     ds_json_begin_object(&all.json, NULL);
     ds_json_begin_array(&all.json, "checks");
-    DS_TRY(run_checks(&all, verify, own, invocation->common.quiet));
+    DS_TRY(run_checks(&all, verify, own, &invocation->common));
     if (own->reference != NULL) DS_TRY(run_reference(&all, &session, loaded != NULL ? loaded : session.model, own->reference));
     DS_TRY(publish(&session, &all));
     if (all.count[DS_CHECK_FAIL] > 0) status = DS_CHECK_FAILED;

@@ -37,6 +37,7 @@ typedef struct ds_common {
     const char *config, *tokens, *text, *tokenizer, *precision, *json, *out;
     ds_count seq_len, sequences, offset, threads, seed, shadow;
     bool quiet, resume;
+    bool table; /* whether standard output takes a table: neither with --quiet nor when the result goes there */
 } ds_common;
 
 /* Which groups of common options a command takes. */

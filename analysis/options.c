@@ -32,7 +32,8 @@ static const ds_option length_options[] = {
 static const ds_option run_options[] = {
     {"threads", "N", "worker threads; results do not depend on it (all cores)", DS_OPTION_COUNT, COMMON(threads), 1},
     {"seed", "N", "seed of everything random: samples, bootstrap (0)", DS_OPTION_COUNT, COMMON(seed), 0},
-    {"json", "FILE", "write the machine-readable result; - is standard output", DS_OPTION_TEXT, COMMON(json), 0},
+    {"json", "FILE", "write the machine-readable result; - is standard output, in place of the table", DS_OPTION_TEXT,
+     COMMON(json), 0},
     {"out", "DIR", "a folder for result, tables and figures", DS_OPTION_TEXT, COMMON(out), 0},
     {"quiet", NULL, "no progress and no table", DS_OPTION_FLAG, COMMON(quiet), 0},
 };
@@ -208,6 +209,8 @@ ds_status ds_command_parse(ds_invocation *invocation, void *own, const ds_comman
     }
     invocation->operands = (const char *const *)&argv[optind];
     invocation->operand_count = (size_t)(argc - optind);
+    ds_common *common = &invocation->common;
+    common->table = !common->quiet && (common->json == NULL || strcmp(common->json, "-") != 0);
     DS_TRY(check_invocation(command, invocation));
 done:
     return status;

@@ -78,6 +78,7 @@ static ds_status run_step(const step *what, const ds_invocation *invocation, con
     run.common.json = path;
     run.common.out = NULL;
     run.common.quiet = true;
+    run.common.table = false;
     run.common.resume = false;
     status = command->run(&run);
     if (status == DS_CHECK_FAILED) status = DS_OK; /* the report tells which */

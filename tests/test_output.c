@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "deltascope/io.h"
 #include "scratch.h"
 #include "support.h"
@@ -42,6 +44,7 @@ static void expect_plain(const char *locale, const char *command, const char *mo
     if (system(line) != 0) fail_msg("fails: %s", line);
     expect_ok(ds_read_file(&printed, &length, path, 1 << 22));
     if (length == 0) fail_msg("prints nothing: %s", line);
+    if (printed[0] == '\n') fail_msg("begins with an empty line: %s", line);
     assert_null(memchr(printed, '\033', length));
     for (char *at = strtok(printed, "\n"); at != NULL; at = strtok(NULL, "\n")) {
         size_t columns = 0;
@@ -70,19 +73,39 @@ static void test_without_unicode(void **state) {
     for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) expect_plain("C", commands[c], "cc-bf16");
 }
 
+/* A result on standard output stands there alone, so that other programs can read it. */
+static void expect_json(const char *command, const char *model) {
+    const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope";
+    char line[1024];
+    json_error_t error;
+    (void)snprintf(line, sizeof line, "%s %s --json - fixtures/models/%s >%s", program, command, model,
+                   scratch_path("printed"));
+    if (system(line) != 0) fail_msg("fails: %s", line);
+    json_t *envelope = json_load_file(scratch_path("printed"), 0, &error);
+    if (envelope == NULL) fail_msg("%s: %s, line %d", line, error.text, error.line);
+    assert_string_equal(json_string_value(json_object_get(envelope, "schema")), "deltascope/1");
+    json_decref(envelope);
+}
+
+static void test_results_on_standard_output(void **state) {
+    (void)state;
+    for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) expect_json(commands[c], "scalar-ckpt");
+    for (size_t c = 0; c < sizeof additive / sizeof *additive; c++) expect_json(additive[c], "additive-small");
+}
+
 static void test_report(void **state) {
     (void)state;
     char command[256];
     (void)snprintf(command, sizeof command, "report --skip inspect,weights,controls,gradflow,jacobians,verify --out %s" DATA,
                    scratch_path("report"));
     expect_plain("C.UTF-8", command, "cc-bf16");
+    expect_json(command, "cc-bf16");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_delta_models),
-        cmocka_unit_test(test_additive_model),
-        cmocka_unit_test(test_without_unicode),
+        cmocka_unit_test(test_delta_models),    cmocka_unit_test(test_additive_model),
+        cmocka_unit_test(test_without_unicode), cmocka_unit_test(test_results_on_standard_output),
         cmocka_unit_test(test_report),
     };
     return cmocka_run_group_tests_name("output", tests, NULL, NULL);
