@@ -122,6 +122,9 @@ static ds_status print(const ds_session *session, const ds_survey *survey, const
                  session->length, ds_spec_forward_flops_per_token(spec, session->length),
                  3.0 * ds_spec_forward_flops_per_token(spec, session->length),
                  ds_state_bytes_per_token(spec, ds_model_precision(session->model)));
+    if (session->tokens != NULL)
+        (void)printf("data: %" PRIu64 " tokens; %zu windows of %zu from token %" PRIu64 " on\n\n",
+                     ds_tokens_count(session->tokens), session->sequences, session->length, session->offset);
     for (size_t i = 0; i < notes->count; i++) print_note(&notes->notes[i]);
 done:
     ds_table_free(&screen);
@@ -158,6 +161,7 @@ static ds_status run(const ds_invocation *invocation) {
     session.spec = survey->spec;
     session.model = survey->model;
     session.length = common->seq_len.given ? common->seq_len.value : survey->spec.block_size;
+    DS_TRY(ds_session_open_data(&session));
     DS_TRY(publish(&session, survey));
 done:
     session.model = NULL;
@@ -176,9 +180,10 @@ const ds_command ds_command_inspect = {
         "Every tensor with the role it plays, those the configuration leaves unused, and what is odd: NaN, infinities, "
         "rows of zeros, an output head that differs from the embedding, settings in which the published code and the "
         "paper differ. Parameters by group; floating-point operations and state per token at --seq-len. The weights "
-        "are read once and not held; unhealthy ones are reported, not refused.",
+        "are read once and not held; unhealthy ones are reported, not refused. Data are not needed; where given, it is told "
+        "how many windows they hold for this checkpoint.",
     .examples = "  deltascope inspect checkpoint/\n"
                 "  deltascope inspect --config config.json --json inspect.json ckpt.pt\n",
-    .takes = DS_TAKES_CHECKPOINT | DS_TAKES_LENGTH | DS_TAKES_RUN,
+    .takes = DS_TAKES_MODEL | DS_DATA_OPTIONAL,
     .run = run,
 };

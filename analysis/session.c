@@ -26,11 +26,13 @@ static ds_status cut_windows(ds_session *session) {
     return DS_OK;
 }
 
-static ds_status open_data(ds_session *session) {
+ds_status ds_session_open_data(ds_session *session) {
     ds_status status = DS_OK;
     const ds_common *common = &session->invocation->common;
     if (common->tokens != NULL) {
         DS_TRY(ds_tokens_open(&session->tokens, common->tokens, session->spec.vocab));
+    } else if (common->text == NULL) {
+        return DS_OK;
     } else {
         DS_TRY(ds_tokenizer_open(&session->tokenizer, common->tokenizer));
         DS_TRY(ds_tokens_from_text(&session->tokens, common->text, session->tokenizer, session->spec.vocab));
@@ -62,7 +64,7 @@ ds_status ds_session_open(ds_session *session, const ds_invocation *invocation) 
     DS_TRY(ds_checkpoint_open(&session->checkpoint, invocation->operands[0], common->config));
     DS_TRY(ds_spec_detect(&session->spec, session->checkpoint));
     session->length = common->seq_len.given ? common->seq_len.value : session->spec.block_size;
-    if (data) DS_TRY(open_data(session));
+    if (data) DS_TRY(ds_session_open_data(session));
     DS_TRY(ds_model_load(&session->model, session->checkpoint, strcmp(common->precision, "double") == 0 ? DS_F64 : DS_F32));
     if (data) DS_TRY(make_buffers(session));
 done:

@@ -31,6 +31,9 @@ typedef struct ds_session {
 /* Opens everything the command's `takes` asks for, cheap checks first: configuration and data before weights. */
 ds_status ds_session_open(ds_session *session, const ds_invocation *invocation) DS_MUST_CHECK;
 void ds_session_close(ds_session *session);
+/* A part of the above for a session that is opened by hand up to `spec` and `length`: the data of --tokens or --text, if given, and
+ * their windows. */
+ds_status ds_session_open_data(ds_session *session) DS_MUST_CHECK;
 
 /* The windows first .. first + batch->sequences - 1, at most `group` of them; valid until the next call. */
 ds_status ds_session_batch(ds_session *session, size_t first, ds_batch *batch) DS_MUST_CHECK;

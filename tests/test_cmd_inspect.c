@@ -101,6 +101,26 @@ static void describes_the_trained_checkpoint(void **state) {
     expect_words("err", "");
 }
 
+/* Data are optional, and described as every command describes them. */
+static void tells_of_data(void **state) {
+    (void)state;
+    json_t *envelope;
+    (void)results_of(&envelope, "fixtures/models/additive-small");
+    assert_true(json_is_null(json_object_get(envelope, "data")));
+    json_decref(envelope);
+    (void)results_of(&envelope,
+                     "--tokens fixtures/data/val.bin --seq-len 10 --offset 7 --sequences 3 fixtures/models/additive-small");
+    const json_t *data = json_object_get(envelope, "data");
+    assert_int_equal(count_of(data, "seq_len"), 10);
+    assert_int_equal(count_of(data, "offset"), 7);
+    assert_int_equal(count_of(data, "sequences"), 3);
+    assert_int_equal(count_of(data, "tokens"), 30);
+    json_decref(envelope);
+    expect_words("out", "3 windows of 10 from token 7 on");
+    inspect("--tokens fixtures/data/val.bin --sequences 1000000 fixtures/models/additive-small", 3);
+    inspect("--text README.md fixtures/models/additive-small", 2);
+}
+
 static void is_silent_when_asked(void **state) {
     (void)state;
     inspect("--quiet fixtures/models/additive-small", 0);
@@ -164,7 +184,7 @@ static void reports_what_is_odd(void **state) {
 static void refuses_with_the_documented_status(void **state) {
     (void)state;
     inspect("", 2);
-    inspect("--tokens x.bin fixtures/models/additive-small", 2); /* takes no data */
+    inspect("--positions all fixtures/models/additive-small", 2); /* takes no data */
     inspect("fixtures/models/no-such-model", 3);
     expect_words("err", "no-such-model");
     ds_spec spec = toy_spec("ddl-scalar");
@@ -180,6 +200,7 @@ static void refuses_with_the_documented_status(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(describes_the_trained_checkpoint),
+        cmocka_unit_test(tells_of_data),
         cmocka_unit_test(is_silent_when_asked),
         cmocka_unit_test(reports_what_is_odd),
         cmocka_unit_test(refuses_with_the_documented_status),
