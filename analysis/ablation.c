@@ -150,12 +150,12 @@ static ds_status run_bodies(pass *run) {
     DS_TRY(ds_embed(run->workspace, ablation->model, run->batch, ablation->state));
     for (size_t place = 0; place <= ablation->ordered; place++) {
         bool last = place == ablation->ordered;
-        size_t first = last ? list->sublayers : first_forced(&list->cases[ablation->order[place]], list->sublayers);
-        if (first > reached)
-            DS_TRY(ds_sublayers(run->workspace, ablation->model, run->batch, ablation->state, reached, first, NULL, NULL));
-        report(run, first - reached);
-        reached = first;
-        if (!last) DS_TRY(run_case(run, place, first));
+        size_t until = last ? list->sublayers : first_forced(&list->cases[ablation->order[place]], list->sublayers);
+        if (until > reached)
+            DS_TRY(ds_sublayers(run->workspace, ablation->model, run->batch, ablation->state, reached, until, NULL, NULL));
+        report(run, until - reached);
+        reached = until;
+        if (!last) DS_TRY(run_case(run, place, until));
     }
     DS_TRY(ds_readout(run->workspace, ablation->model, run->batch, ablation->state, ablation->intact));
 done:

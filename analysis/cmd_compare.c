@@ -96,11 +96,12 @@ static ds_status run(const ds_invocation *invocation) {
     DS_TRY(ds_comparison_init(&comparison, invocation->operands, invocation->operand_count, common->config, own->labels,
                               strcmp(own->shut, "each") == 0));
     size_t length = common->seq_len.given ? common->seq_len.value : comparison.entries[0].spec.block_size;
-    for (size_t i = comparison.count; i-- > 0;) {
-        DS_TRY(open_entry(&session, &one, invocation, i, length));
+    size_t i = comparison.count;
+    do {
+        ds_session_close(&session);
+        DS_TRY(open_entry(&session, &one, invocation, --i, length));
         DS_TRY(ds_comparison_measure(&comparison, i, &session, own->regime_tol));
-        if (i > 0) ds_session_close(&session);
-    }
+    } while (i > 0);
     DS_TRY(ds_comparison_differences(&comparison, common->seed.value));
     DS_TRY(publish(&session, &comparison, own->trajectory));
 done:

@@ -171,7 +171,7 @@ static ds_status run(const ds_invocation *invocation) {
     size_t shown = ds_trace_shown(shown_word(&session));
     DS_TRY(read_window(&ids, &session, own));
     DS_TRY(ds_trace_init(&trace, &session.spec, force, session.length));
-    if (shown != DS_TRACE_LOSS && trace.count > 1) {
+    if (force != NULL && shown != DS_TRACE_LOSS && trace.count > 1) {
         status = ds_fail(DS_ERR_USAGE, "--force: a picture of gates has room for one case, \"%s\" are %zu", DS_SHOW(force),
                          trace.count);
         goto done;

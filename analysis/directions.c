@@ -17,11 +17,9 @@ done:
 }
 
 void ds_directions_release(ds_directions *directions) {
-    /* NOLINTBEGIN(clang-analyzer-unix.Malloc): released twice after a failure, the second time with NULL */
     free(directions->k);
     free(directions->beta);
     free(directions->c);
-    /* NOLINTEND(clang-analyzer-unix.Malloc) */
     *directions = (ds_directions){0};
 }
 
@@ -133,12 +131,12 @@ static bool batch_is_wanted(const ds_position_list *positions, size_t first, siz
 }
 
 ds_status ds_directions_gather(ds_directions *out, ds_direction_source *source, const ds_position_list *positions) {
-    ds_status status = DS_OK;
     ds_session *session = source->session;
+    ds_status status = ds_directions_init(out, positions->count, source->last - source->first, session->spec.hidden);
+    if (status != DS_OK) return status;
     taking task = {out, source, positions, 0};
     ds_observer observer = {DS_OBSERVE_GATES | DS_OBSERVE_DIRECTIONS, observe, &task};
     ds_progress progress = ds_progress_start("directions", (double)session->sequences, session->invocation->common.quiet);
-    DS_TRY(ds_directions_init(out, positions->count, source->last - source->first, session->spec.hidden));
     for (size_t first = 0; first < session->sequences; first += session->group) {
         ds_batch batch;
         if (!batch_is_wanted(positions, first, session->group)) continue;

@@ -203,6 +203,7 @@ done:
     return status;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the task writes both */
 ds_status ds_sublayer_ranks(double *effective, double *participation, const ds_directions *directions) {
     ds_status status = DS_OK;
     size_t threads = ds_threads(), n = ds_min_size(directions->tokens, DS_RANK_TOKENS);

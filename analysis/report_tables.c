@@ -73,7 +73,7 @@ static const ds_report_column checks[] = {
     {{"claim", NULL, NULL, DS_COLUMN_TEXT, 0}, "claim"},       {{"source", NULL, NULL, DS_COLUMN_TEXT, 0}, "source"},
 };
 
-#define COLUMNS(c) c, sizeof c / sizeof *c
+#define COLUMNS(c) (c), sizeof(c) / sizeof *(c)
 static const ds_report_table tables[] = {
     {"table-parameters", "Parameters by part", NULL, "checkpoint", "inspect/parameters", COLUMNS(parameters)},
     {"table-gates", "Gates by sublayer",

@@ -44,7 +44,7 @@ static inline float load_f16(const uint8_t *bytes) {
 
 #define CONVERT(type, load, size)                                                                                              \
     do {                                                                                                                       \
-        type *out = values;                                                                                                    \
+        type *out = values; /* NOLINT(bugprone-macro-parentheses): a type */                                                   \
         for (size_t i = 0; i < count; i++) out[i] = (type)load(bytes + (size)*i);                                              \
     } while (0)
 

@@ -21,6 +21,7 @@ typedef struct delivery {
     uint64_t begin, end; /* byte range in the file */
     size_t item;         /* bytes per element */
     bool direct;         /* stored as wanted: can be read in place */
+    bool in_place;       /* being read so: nothing is left to convert */
     bool contiguous;
     uint8_t *extent;         /* not contiguous: the bytes of the range */
     uint8_t carry[MAX_ITEM]; /* contiguous: an element that the end of a piece cut */
@@ -156,12 +157,12 @@ done:
     return status;
 }
 
-static ds_status feed_active(sweep *s, const delivery *in_place, const uint8_t *bytes, uint64_t at, size_t count) {
+static ds_status feed_active(sweep *s, const uint8_t *bytes, uint64_t at, size_t count) {
     for (size_t i = 0; i < s->active_count;) {
         delivery *d = s->active[i];
-        ds_status status = d == in_place ? DS_OK : feed(d, s->values, bytes, at, count);
+        ds_status status = d->in_place ? DS_OK : feed(d, s->values, bytes, at, count);
         if (status != DS_OK) return status;
-        if (d->end <= at + count) { /* NOLINT(clang-analyzer-core.NullDereference): admit has filled what active_count counts */
+        if (d->end <= at + count) {
             free(d->extent);
             d->extent = NULL;
             s->active[i] = s->active[--s->active_count];
@@ -178,8 +179,10 @@ static ds_status sweep_file(sweep *s) {
     delivery *in_place = NULL;
     for (uint64_t at = 0; at < source->size;) {
         if (in_place == NULL && s->next < s->delivery_count && s->deliveries[s->next].begin == at &&
-            s->deliveries[s->next].direct)
+            s->deliveries[s->next].direct) {
             in_place = &s->deliveries[s->next];
+            in_place->in_place = true;
+        }
         uint64_t stop = source->size;
         if (in_place != NULL) {
             stop = in_place->end;
@@ -192,7 +195,7 @@ static ds_status sweep_file(sweep *s) {
         DS_TRY(ds_digest_update(&s->digest, bytes, count));
         DS_TRY(check_records(s, bytes, at, count));
         DS_TRY(admit(s, at + count));
-        DS_TRY(feed_active(s, in_place, bytes, at, count));
+        DS_TRY(feed_active(s, bytes, at, count));
         at += count;
         if (in_place != NULL && at == in_place->end) in_place = NULL;
     }

@@ -12,6 +12,7 @@ static size_t byte_count(const ds_tensor_write *tensor) {
 /* {"dtype", "shape", "data_offsets"}; NULL when out of memory. */
 static json_t *describe(const ds_tensor_write *tensor, size_t begin) {
     json_t *shape = json_array();
+    size_t end = begin + byte_count(tensor);
     for (size_t i = 0; shape != NULL && i < tensor->rank; i++) {
         if (json_array_append_new(shape, json_integer((json_int_t)tensor->shape[i])) == 0) continue;
         json_decref(shape);
@@ -19,7 +20,7 @@ static json_t *describe(const ds_tensor_write *tensor, size_t begin) {
     }
     if (shape == NULL) return NULL;
     return json_pack("{s:s, s:o, s:[I,I]}", "dtype", tensor->precision == DS_F32 ? "F32" : "F64", "shape", shape,
-                     "data_offsets", (json_int_t)begin, (json_int_t)(begin + byte_count(tensor)));
+                     "data_offsets", (json_int_t)begin, (json_int_t)end);
 }
 
 /* The header as text, padded with spaces to a multiple of 8; freed with free(). */

@@ -297,7 +297,7 @@ done:
     return status;
 }
 
-#define ROWS(rows) rows, sizeof rows / sizeof *rows
+#define ROWS(rows) (rows), sizeof(rows) / sizeof *(rows)
 
 static ds_status walk_layer(const ds_spec *spec, const ds_checkpoint *checkpoint, size_t layer, table_visit visit,
                             void *context) {

@@ -57,7 +57,7 @@ done:
 }
 
 static void linear(REAL *y, const REAL *x, const ds_parameter *weight, size_t rows) {
-    size_t out = weight->shape[0], in = weight->shape[1]; /* NOLINT(clang-analyzer-core.NullDereference): the variant has it */
+    size_t out = weight->shape[0], in = weight->shape[1];
     REAL_NAME(ds_gemm_nt)(y, out, x, in, VALUES(weight), in, rows, out, in);
 }
 
@@ -113,7 +113,7 @@ static void project(const ds_backward_pass *b, const directions *v) {
         ds_projection p = REAL_NAME(ds_projection_of)(b, which);
         REAL *dx = v->projections[which];
         linear(dx, v->dcontext, weights[which], v->count);
-        if (p.mix != NULL) shift_own(b, v, dx, &p, shifts[which]);
+        if (shifts[which] != NULL) shift_own(b, v, dx, &p, shifts[which]);
         REAL_NAME(ds_projection_shifted)(v->row[0], b, v->token, &p);
         for (size_t i = 0; i < v->count; i++)
             REAL_NAME(ds_tangent_shape)(dx + i * width, b, v->token, &p, v->row[0], v->row[1]);
@@ -190,8 +190,7 @@ static void put_shortcut(double *jacobian, const REAL *k, double strength, size_
         for (size_t j = 0; j < dv; j++) {
             double *row = jacobian + (i * dv + j) * size;
             row[i * dv + j] = 1;
-            if (strength == 0) continue;
-            /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): without directions the strength is 0 */
+            if (k == NULL || strength == 0) continue;
             for (size_t l = 0; l < d; l++) row[l * dv + j] -= strength * (double)k[i] * (double)k[l];
         }
     }

@@ -72,11 +72,12 @@ void REAL_NAME(ds_rope_backward)(REAL *dx, const REAL *cosine, const REAL *sine,
 void REAL_NAME(ds_shift_forward)(REAL *x, const REAL *previous, const REAL *mix, size_t rows, size_t heads, size_t head_dim) {
     size_t width = heads * head_dim;
     for (size_t t = rows; t-- > 0;) {
+        bool first = t == 0 && previous == NULL;
         const REAL *before = t > 0 ? x + (t - 1) * width : previous;
         for (size_t head = 0; head < heads; head++) {
             REAL a = mix[t * heads + head];
             REAL *now = x + t * width + head * head_dim;
-            if (before == NULL) {
+            if (first) {
                 for (size_t i = 0; i < head_dim; i++) now[i] = (1 - a) * now[i];
             } else {
                 const REAL *then = before + head * head_dim;

@@ -9,10 +9,10 @@ typedef uint32_t real_bits;
 #define ROUND_MAGIC 0x1.8p23f /* adding it rounds to the nearest integer, left in the low bits */
 #define EXPONENT_BIAS 127u
 #define MANTISSA_BITS 23
-#define EXP_HIGHEST 89.0f        /* exp is infinite from 88.73 on ... */
-#define EXP_LOWEST -104.0f       /* ... and zero below -103.98 */
-#define LN2_HIGH 0x1.63p-1f      /* 9 bits: times an integer below 2^15 it is exact */
-#define LN2_LOW -0x1.bd0106p-13f /* ln 2 - LN2_HIGH */
+#define EXP_HIGHEST 89.0f          /* exp is infinite from 88.73 on ... */
+#define EXP_LOWEST (-104.0f)       /* ... and zero below -103.98 */
+#define LN2_HIGH 0x1.63p-1f        /* 9 bits: times an integer below 2^15 it is exact */
+#define LN2_LOW (-0x1.bd0106p-13f) /* ln 2 - LN2_HIGH */
 #define REAL_C(x) x##f
 #define fused(a, b, c) __builtin_fmaf(a, b, c)
 #else
@@ -21,7 +21,7 @@ typedef uint64_t real_bits;
 #define EXPONENT_BIAS 1023u
 #define MANTISSA_BITS 52
 #define EXP_HIGHEST 710.0
-#define EXP_LOWEST -746.0
+#define EXP_LOWEST (-746.0)
 #define LN2_HIGH 0x1.62e42feep-1 /* 32 bits */
 #define LN2_LOW 0x1.a39ef35793c76p-33
 #define REAL_C(x) x

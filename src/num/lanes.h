@@ -4,7 +4,7 @@
 
 #include "deltascope/num.h"
 
-enum { LANES = 8 };
+#define LANES ((size_t)8)
 
 /* Eight consecutive numbers, widened to double. */
 typedef REAL real_lanes __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));

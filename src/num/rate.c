@@ -4,7 +4,7 @@
 #include "blas.h"
 #include "deltascope/num.h"
 
-enum { RUNS = 4, TILE_ROWS = 256 };
+enum { OWN_RUNS = 4, ALL_RUNS = 2 * OWN_RUNS, TILE_ROWS = 256 };
 
 typedef struct product {
     const float *a, *b;
@@ -38,8 +38,8 @@ ds_status ds_gemm_rate(double *operations_per_second, size_t n) {
         c[i] = 0;
     }
     product p = {a, b, c, n};
-    for (size_t run = 0; run < 2 * RUNS; run++) {
-        bool own = run < RUNS; /* the BLAS's threads, then ours */
+    for (size_t run = 0; run < ALL_RUNS; run++) {
+        bool own = run < OWN_RUNS; /* the BLAS's threads, then ours */
         ds_blas_own_threads(own ? ds_threads() : 1);
         double start = ds_seconds();
         if (own)

@@ -10,8 +10,6 @@
 
 #include "figure.h"
 
-extern char **environ;
-
 /* posix_spawn functions return the error number. */
 static ds_status check(int code, const char *what) {
     return code == 0 ? DS_OK : ds_fail(DS_ERR_SYSTEM, "gnuplot: %s: %s", what, strerror(code));
@@ -37,7 +35,9 @@ static ds_status wait_for(pid_t process, const char *script, FILE *complaints) {
     if (WIFEXITED(ended) && WEXITSTATUS(ended) == 0) return DS_OK;
     rewind(complaints);
     size_t length = fread(said, 1, sizeof said, complaints);
-    for (size_t i = 0; i < length; i++) said[i] = said[i] == '\n' ? ' ' : said[i];
+    for (size_t i = 0; i < length; i++) {
+        if (said[i] == '\n') said[i] = ' ';
+    }
     return ds_fail(DS_ERR_SYSTEM, "gnuplot: %s: ended with %s %d: %s", script, WIFEXITED(ended) ? "status" : "signal",
                    WIFEXITED(ended) ? WEXITSTATUS(ended) : WTERMSIG(ended), ds_escape(said, length).text);
 }

@@ -82,8 +82,8 @@ static ds_status compare_direction(ds_worst *sharpest, line *l, const double *gr
     *sharpest = (ds_worst){0};
     left = INFINITY;
     const double sharp = 0x1p-20 * sizes;
-    for (double h = 0x1p-9; left > fmax(rounding, sharp) && h >= 0x1p-24; h /= 8) { /* NOLINT(cert-flp30-c): powers of two */
-        double derivative;
+    for (int power = -9; left > fmax(rounding, sharp) && power >= -24; power -= 3) {
+        double derivative, h = ldexp(1, power);
         DS_TRY(difference(&derivative, &left, &rounding, l, h));
         double tolerance = left + rounding + own;
         if (sharpest->count > 0 && tolerance >= sharpest->tolerance) continue;

@@ -78,6 +78,7 @@ static ds_status linear_feature(void *context, size_t index, size_t worker) {
     return DS_OK;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the job writes y */
 ds_status ds_plain_linear(double *y, const double *x, const double *weight, size_t rows, size_t out, size_t in) {
     linear_job job = {y, x, weight, rows, out, in};
     return ds_parallel_for(out, linear_feature, &job);
