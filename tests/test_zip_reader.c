@@ -129,6 +129,8 @@ static void refuses_each_wrong_field(void **state) {
         {CENTRAL, 2, 30, 2, 1, "central directory truncated in entry 3"},
         {CENTRAL, 1, 32, 2, 1, "a comment of 1 bytes"},
         {CENTRAL, 1, 34, 2, 1, "multi-disk"},
+        {CENTRAL, 1, 38, 4, 0xA1FF0000, "not a regular file but a link"},
+        {CENTRAL, 1, 38, 4, 0x41ED0010, "not a regular file but a link, folder"},
         {CENTRAL, 1, 42, 4, 0, "overlapping entries"},
         {CENTRAL, 0, 42, 4, 3, "does not start with a local header"},
         {CENTRAL, 2, 42, 4, 200, "bad local header"},
@@ -150,6 +152,36 @@ static void refuses_each_wrong_field(void **state) {
         archive_patch(&archive, part_offset(&archive, cases[i].where, cases[i].index) + cases[i].field, cases[i].width,
                       cases[i].value);
         expect_refusal(&archive, cases[i].words);
+    }
+    ds_text_release(&archive);
+}
+
+/* The end of a name turned into the extra field that says "the name is really another", which some readers believe. */
+static void refuses_a_second_name(void **state) {
+    (void)state;
+    const archive_entry entries[] = {good[0], {"a/xup..abc", "x", 1}, good[2]};
+    ds_text archive = {0};
+    archive_build(&archive, entries, 3);
+    size_t central = archive_central(&archive, 1);
+    archive_patch(&archive, central + 28, 2, 3);     /* name: "a/x" */
+    archive_patch(&archive, central + 30, 2, 7);     /* extra: "up" is 0x7075 */
+    archive_patch(&archive, central + 46 + 5, 2, 3); /* of 3 bytes */
+    expect_refusal(&archive, "entry a/x: a second name");
+    ds_text_release(&archive);
+}
+
+/* Modes a Unix archiver records for files. */
+static void takes_regular_modes(void **state) {
+    (void)state;
+    static const uint64_t modes[] = {0x81A40000, 0x01800000, 0x20};
+    ds_text archive = {0};
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        archive_build(&archive, good, GOOD);
+        archive_patch(&archive, archive_central(&archive, 1) + 38, 4, modes[i]);
+        opened it;
+        expect_ok(open_archive(&it, &archive));
+        assert_true(is_good(it.zip));
+        close_archive(&it);
     }
     ds_text_release(&archive);
 }
@@ -255,6 +287,7 @@ static void tells_the_same_story_or_none(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_a_good_archive),     cmocka_unit_test(refuses_each_wrong_field),
+        cmocka_unit_test(refuses_a_second_name),    cmocka_unit_test(takes_regular_modes),
         cmocka_unit_test(refuses_bad_names),        cmocka_unit_test(refuses_bytes_around),
         cmocka_unit_test(refuses_every_truncation), cmocka_unit_test(tells_the_same_story_or_none),
     };

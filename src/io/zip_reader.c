@@ -15,6 +15,9 @@ enum {
     FLAG_UTF8 = 1 << 11,
     METHOD_DEFLATE = 8,
     ZIP64_FIELD = 1,
+    UNICODE_PATH_FIELD = 0x7075, /* another name, which other readers prefer */
+    UNIX_KIND = 0170000,         /* of the file mode in the upper half of the external attributes */
+    UNIX_REGULAR = 0100000,
 };
 static const uint32_t LOCAL = 0x04034b50, CENTRAL = 0x02014b50, END = 0x06054b50, LOCATOR = 0x07064b50, END64 = 0x06064b50,
                       DESCRIPTOR = 0x08074b50, MASKED = UINT32_MAX;
@@ -166,6 +169,16 @@ static bool take_zip64(ds_cursor extra, uint64_t *const *values, size_t count) {
     return seen || masked == 0;
 }
 
+/* Whether a field of this kind is present. */
+static bool has_field(ds_cursor extra, uint16_t wanted) {
+    uint16_t id, size;
+    const uint8_t *bytes;
+    while (ds_take_u16le(&extra, &id) && ds_take_u16le(&extra, &size) && ds_take_bytes(&extra, size, &bytes)) {
+        if (id == wanted) return true;
+    }
+    return false;
+}
+
 static ds_status check_method(const ds_zip *zip, const ds_zip_entry *entry, uint64_t stored, uint16_t method) {
     if (method == METHOD_DEFLATE) return refuse(zip, entry, "compressed entry (deflate); torch.save never compresses");
     if (method != 0) return refuse(zip, entry, "unsupported compression method %u; torch.save never compresses", method);
@@ -190,6 +203,7 @@ static ds_status parse_central(ds_zip *zip, ds_zip_entry *entry, ds_cursor *curs
     if (!is_plain_name((const char *)name, *length))
         return refuse(zip, NULL, "bad entry name \"%s\"", ds_escape((const char *)name, *length).text);
     uint16_t method = ds_load_u16le(header + 10), comment = ds_load_u16le(header + 32), disk = ds_load_u16le(header + 34);
+    uint32_t kind = ds_load_u32le(header + 38) >> 16 & UNIX_KIND;
     uint64_t stored = ds_load_u32le(header + 20);
     *entry = (ds_zip_entry){.name = names,
                             .header = ds_load_u32le(header + 42),
@@ -200,6 +214,8 @@ static ds_status parse_central(ds_zip *zip, ds_zip_entry *entry, ds_cursor *curs
     names[*length] = '\0';
     uint64_t *const values[] = {&entry->size, &stored, &entry->header};
     if (!take_zip64(extra, values, 3)) return refuse(zip, entry, "bad zip64 field");
+    if (has_field(extra, UNICODE_PATH_FIELD)) return refuse(zip, entry, "a second name (Unicode path field), expected one");
+    if (kind != 0 && kind != UNIX_REGULAR) return refuse(zip, entry, "not a regular file but a link, folder or device");
     if (comment != 0) return refuse(zip, entry, "a comment of %u bytes, expected none", comment);
     if (disk != 0) return refuse(zip, entry, "on disk %u; multi-disk archives are not supported", disk);
     return check_method(zip, entry, stored, method);
