@@ -160,8 +160,8 @@ static void refuses_broken_programs(void **state) {
     refuse(P("\x80\x02}(."), "marks left");
     refuse(P("\x80\x02}.."), "1 bytes after STOP");
     refuse(P("\x80\x02}"), "truncated");
-    refuse(P("\x80\x04\x95\x03\0\0\0\0\0\0\0}."), "a frame of 3 bytes");
-    refuse(P("\x80\x04\x95\0\0\0\0\0\0\0\x80}."), "a frame of");
+    refuse_as(P("\x80\x04\x95\x03\0\0\0\0\0\0\0}."), DS_PICKLE_PLAIN, "a frame of 3 bytes");
+    refuse_as(P("\x80\x04\x95\0\0\0\0\0\0\0\x80}."), DS_PICKLE_PLAIN, "a frame of");
     refuse(P("\x80\x02q\0."), "stack underflow");
     refuse(P("\x80\x02}(q\0."), "stack underflow");
     refuse(P("\x80\x02}r\xFF\xFF\xFF\xFF."), "memo index 4294967295");
@@ -185,19 +185,77 @@ static void refuses_broken_programs(void **state) {
     refuse(P("\x80\x02X\xFF\xFF\xFF\xFF"
              "ab."),
            "a string of 4294967295 bytes");
-    refuse(P("\x80\x04\x8d\0\0\0\0\0\0\0\x80"
-             "ab."),
-           "a string of 9223372036854775808 bytes");
-    refuse(P("\x80\x04\x8e\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"
-             "ab."),
-           "a string of 18446744073709551615 bytes");
+    refuse_as(P("\x80\x04\x8d\0\0\0\0\0\0\0\x80"
+                "ab."),
+              DS_PICKLE_PLAIN, "a string of 9223372036854775808 bytes");
+    refuse_as(P("\x80\x04\x8e\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"
+                "ab."),
+              DS_PICKLE_PLAIN, "a string of 18446744073709551615 bytes");
     refuse(P("\x80\x02X\x01\0\0\0\xFF."), "not UTF-8");
-    refuse(P("\x80\x02\x8b\xFF\xFF\xFF\xFF."), "truncated");
+    refuse_as(P("\x80\x02\x8b\xFF\xFF\xFF\xFF."), DS_PICKLE_PLAIN, "truncated");
     refuse(P("\x80\x02\xFF."), "0xFF is not an opcode");
     refuse(P("\x80\x02}0."), "opcode POP is not supported");
     refuse(P("\x80\x02(X\x01\0\0\0xiposix\nsystem\n."), "opcode INST is not supported");
     refuse(P("\x80\x02\x82\x01."), "opcode EXT1 is not supported");
     refuse(P("\x80\x05\x97."), "opcode NEXT_BUFFER is not supported");
+}
+
+/* What Python writes by itself for a tokenizer, but torch.save's protocol 2 never for a checkpoint. */
+static void knows_fewer_opcodes_for_checkpoints(void **state) {
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t length;
+        const char *name;
+    } cases[] = {
+        {P("\x80\x02\x8b\x01\0\0\0\x05."), "LONG4"},
+        {P("\x80\x02\x8c\x01x."), "SHORT_BINUNICODE"},
+        {P("\x80\x02\x8d\x01\0\0\0\0\0\0\0x."), "BINUNICODE8"},
+        {P("\x80\x02\x42\x01\0\0\0x."), "BINBYTES"},
+        {P("\x80\x02\x43\x01x."), "SHORT_BINBYTES"},
+        {P("\x80\x02\x8e\x01\0\0\0\0\0\0\0x."), "BINBYTES8"},
+        {P("\x80\x02\x96\x01\0\0\0\0\0\0\0x."), "BYTEARRAY8"},
+        {P("\x80\x02\x8f(K\x01\x90."), "ADDITEMS"},
+        {P("\x80\x02(K\x01\x91."), "FROZENSET"},
+        {P("\x80\x02N\x94."), "MEMOIZE"},
+        {P("\x80\x02\x95\x02\0\0\0\0\0\0\0N."), "FRAME"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char meaning[64];
+        (void)snprintf(meaning, sizeof meaning, "opcode %s is not supported", cases[i].name);
+        refuse(cases[i].bytes, cases[i].length, meaning);
+        ds_pickle *pickle = parse(cases[i].bytes, cases[i].length, DS_PICKLE_PLAIN);
+        ds_pickle_free(&pickle);
+    }
+    refuse(P("\x80\x04X\x0b\0\0\0collectionsX\x0b\0\0\0OrderedDict\x93."), "opcode STACK_GLOBAL is not supported");
+}
+
+/* `opening`, then `body` so often that `count` of them are one too many for the machine. */
+static void refuse_flood(const char *opening, size_t opening_length, const char *body, size_t count, const char *meaning) {
+    size_t body_length = strlen(body), length = opening_length + body_length * count + 1;
+    char *bytes = malloc(length);
+    assert_non_null(bytes);
+    memcpy(bytes, opening, opening_length);
+    for (size_t i = 0; i < count; i++) memcpy(bytes + opening_length + body_length * i, body, body_length);
+    bytes[length - 1] = '.';
+    refuse(bytes, length, meaning);
+    free(bytes);
+}
+
+/* Whatever 64 MiB of pickle ask for, it is refused while the address space of a small machine still has room. */
+static void bounds_what_a_pickle_asks_for(void **state) {
+    (void)state;
+    refuse_flood(P("\x80\x02"), "N", PICKLE_ENTRY_LIMIT + 1, "16777216 values on the stack");
+    refuse_flood(P("\x80\x02"), "]", PICKLE_ENTRY_LIMIT, "more than 16777216 values");
+    refuse_flood(P("\x80\x02"), "(", PICKLE_ENTRY_LIMIT + 1, "more than 16777216 marks");
+    refuse_flood(P("\x80\x02]"), "Na", PICKLE_ENTRY_LIMIT + 1, "more than 16777216 items");
+    refuse_flood(P("\x80\x02(X\x07\0\0\0storagectorch\nHalfStorage\nX\x01\0\0\0"
+                   "0X\x03\0\0\0cpuK\x01tq\x01"),
+                 "h\x01Q", PICKLE_TENSOR_LIMIT + 1, "more than 2097152 mentions of storages");
+    refuse_flood(P("\x80\x02"
+                   "ctorch._utils\n_rebuild_tensor_v2\nq\x02((X\x07\0\0\0storagectorch\nHalfStorage\nX\x01\0\0\0"
+                   "0X\x03\0\0\0cpuK\x01tQK\0))\x89Ntq\x01"),
+                 "h\x02h\x01R", PICKLE_TENSOR_LIMIT + 1, "more than 2097152 tensors");
 }
 
 static void refuses_duplicate_keys(void **state) {
@@ -231,8 +289,8 @@ static void refuses_names(void **state) {
     refuse(P("\x80\x02"
              "c\x1b[2J\nx\n."),
            "global \\x1B[2J.x is not allowed");
-    refuse(P("\x80\x04\x8c\x02os\x8c\x06system\x93."), "global os.system is not allowed");
-    refuse(P("\x80\x04K\x01\x8c\x06system\x93."), "not a str");
+    refuse_as(P("\x80\x04\x8c\x02os\x8c\x06system\x93."), DS_PICKLE_PLAIN, "global os.system is not allowed");
+    refuse_as(P("\x80\x04K\x01\x8c\x06system\x93."), DS_PICKLE_PLAIN, "not a str");
     refuse_as(P("\x80\x02"
                 "ccollections\nOrderedDict\n."),
               DS_PICKLE_PLAIN, "global collections.OrderedDict is not allowed");
@@ -323,6 +381,8 @@ int main(void) {
         cmocka_unit_test(keeps_order_of_items),
         cmocka_unit_test(holds_cycles_and_sharing),
         cmocka_unit_test(refuses_broken_programs),
+        cmocka_unit_test(knows_fewer_opcodes_for_checkpoints),
+        cmocka_unit_test(bounds_what_a_pickle_asks_for),
         cmocka_unit_test(refuses_duplicate_keys),
         cmocka_unit_test(refuses_names),
         cmocka_unit_test(refuses_calls),

@@ -4,7 +4,8 @@
 
 #include "catalog.h"
 
-enum { MAX_NAME = 4096 };
+/* Ten times the largest model anybody has split into tensors; each costs a few hundred bytes here. */
+enum { MAX_NAME = 4096, MAX_TENSORS = 1 << 20 };
 
 ds_status ds_catalog_open_file(ds_catalog *catalog, const char *path) {
     void *storage = catalog->files;
@@ -75,6 +76,8 @@ ds_status ds_catalog_add_tensor(ds_catalog *catalog, const ds_tensor *tensor, si
     const char *path = catalog->files[tensor->file_index].source.path;
     ds_status status = check_name(tensor->stored_name, name_length, path);
     if (status != DS_OK) return status;
+    if (catalog->tensor_count >= MAX_TENSORS)
+        return ds_fail(DS_ERR_INPUT, "%s: the checkpoint has more than %d tensors", DS_SHOW(path), MAX_TENSORS);
     void *storage = catalog->tensors;
     status = ds_grow(&storage, &catalog->tensor_capacity, catalog->tensor_count + 1, sizeof *catalog->tensors);
     catalog->tensors = storage;

@@ -6,15 +6,13 @@
 
 #include "pickle_machine.h"
 
-/* Values cost 16 bytes each and a byte of pickle makes at most one: this bounds memory well below what a pickle of
- * DS_PICKLE_LIMIT bytes could ask for; 100,000 tensors with their optimizer need about half of it. */
-enum { VALUE_LIMIT = 1 << 24, SMALL_INTS = 256 };
+enum { SMALL_INTS = 256 };
 
 /* ---- building blocks ------------------------------------------------------------------------------------------------ */
 
 ds_status pickle_value_new(pickle_machine *machine, ds_value *out, pickle_value value) {
     ds_pickle *pickle = machine->pickle;
-    if (pickle->value_count >= VALUE_LIMIT) return ds_fail(DS_ERR_INPUT, "more than %d values", VALUE_LIMIT);
+    if (pickle->value_count >= PICKLE_ENTRY_LIMIT) return ds_fail(DS_ERR_INPUT, "more than %d values", PICKLE_ENTRY_LIMIT);
     void *grown = pickle->values;
     ds_status status = ds_grow(&grown, &pickle->value_capacity, pickle->value_count + 1, sizeof value);
     pickle->values = grown;
@@ -25,6 +23,8 @@ ds_status pickle_value_new(pickle_machine *machine, ds_value *out, pickle_value 
 }
 
 ds_status pickle_push(pickle_machine *machine, ds_value value) {
+    if (machine->depth >= PICKLE_ENTRY_LIMIT)
+        return ds_fail(DS_ERR_INPUT, "more than %d values on the stack", PICKLE_ENTRY_LIMIT);
     void *grown = machine->stack;
     ds_status status = ds_grow(&grown, &machine->stack_capacity, machine->depth + 1, sizeof value);
     machine->stack = grown;
@@ -48,6 +48,8 @@ ds_status pickle_pop(pickle_machine *machine, ds_value *out) {
 /* items[*first ...] <- the last `count` values of the stack. */
 static ds_status move_items(pickle_machine *machine, uint32_t *first, size_t count) {
     ds_pickle *pickle = machine->pickle;
+    if (pickle->item_count + count > PICKLE_ENTRY_LIMIT)
+        return ds_fail(DS_ERR_INPUT, "more than %d items of tuples, lists and dicts", PICKLE_ENTRY_LIMIT);
     void *grown = pickle->items;
     ds_status status = ds_grow(&grown, &pickle->item_capacity, pickle->item_count + count, sizeof *pickle->items);
     pickle->items = grown;

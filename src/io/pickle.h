@@ -1,6 +1,7 @@
 /* A restricted pickle machine: it builds inert values in a flat arena and never calls, imports or looks up anything.
  *
- * Python's pickle is a program. This machine runs the opcodes of protocols 2 to 5 that build data; names of classes and
+ * Python's pickle is a program. This machine runs the opcodes of protocols 2 to 5 that build data (of a checkpoint, only the 34
+ * that PyTorch's restricted reader knows); names of classes and
  * functions are looked up in a fixed table (pickle_globals.c) and "calling" one makes a tensor description, an empty container
  * or an inert object that remembers only its class. Everything else is refused. Values are numbered records, so a value
  * that contains itself, or is shared 2^40 times, costs nothing to hold, to walk one level of, or to free.
@@ -36,7 +37,7 @@ typedef enum ds_value_kind {
  * A plain pickle may hold no names at all (None, bool, int, float, str, bytes, tuple, list, set, dict); a torch one those of
  * the table, storages and tensors. `where` ("FILE: data.pkl", fit for printing) starts every sentence. Checked: the stack
  * holds one value at STOP and nothing follows; no dict holds a string or integer key twice; no more than DS_PICKLE_LIMIT
- * bytes. */
+ * bytes, and of each kind of entry no more than 2^24, so that memory stays below 1 GiB. */
 #define DS_PICKLE_LIMIT ((size_t)64 << 20)
 typedef enum ds_pickle_names { DS_PICKLE_PLAIN, DS_PICKLE_TORCH } ds_pickle_names;
 ds_status ds_pickle_parse(ds_pickle **out, const void *bytes, size_t length, ds_pickle_names names,

@@ -52,6 +52,11 @@ typedef struct pickle_chunk {
     uint32_t first, count, next;
 } pickle_chunk;
 
+/* Most values, items, stack entries, marks and memo entries each. A byte of pickle makes at most one of them, of 16 bytes at
+ * most: this bounds memory well below what DS_PICKLE_LIMIT bytes could ask for; 100,000 tensors with their optimizer need
+ * about half of it. Tensors and storages take more room, and a real checkpoint has far fewer. */
+enum { PICKLE_ENTRY_LIMIT = 1 << 24, PICKLE_TENSOR_LIMIT = 1 << 21 };
+
 /* Values every pickle has, so that they cost nothing: None, False, True, (), 0 ... 255. */
 enum { VALUE_NONE, VALUE_FALSE, VALUE_TRUE, VALUE_EMPTY_TUPLE, VALUE_SMALL_INT };
 

@@ -73,6 +73,8 @@ ds_status pickle_persistent(pickle_machine *machine) {
     if (machine->names == DS_PICKLE_PLAIN) return ds_fail(DS_ERR_INPUT, "opcode BINPERSID is not supported here");
     DS_TRY(pickle_pop(machine, &id));
     DS_TRY(parse_storage(machine, &storage, id));
+    if (pickle->storage_count >= PICKLE_TENSOR_LIMIT)
+        return ds_fail(DS_ERR_INPUT, "more than %d mentions of storages", PICKLE_TENSOR_LIMIT);
     void *grown = pickle->storages;
     status = ds_grow(&grown, &pickle->storage_capacity, pickle->storage_count + 1, sizeof storage);
     pickle->storages = grown;
@@ -156,6 +158,7 @@ static ds_status rebuild_tensor(pickle_machine *machine, const pickle_global *fu
     if (least > 4 && !is_kind(machine, tuple_item(machine, arguments, 4), DS_VALUE_BOOL)) return bad_arguments(function->name);
     if (least > 4) DS_TRY(check_hooks(machine, tuple_item(machine, arguments, 5)));
     DS_TRY(tensor_dtype(machine, &tensor, function, arguments));
+    if (pickle->tensor_count >= PICKLE_TENSOR_LIMIT) return ds_fail(DS_ERR_INPUT, "more than %d tensors", PICKLE_TENSOR_LIMIT);
     void *grown = pickle->tensors;
     status = ds_grow(&grown, &pickle->tensor_capacity, pickle->tensor_count + 1, sizeof tensor);
     pickle->tensors = grown;

@@ -53,6 +53,7 @@ static ds_status op_stop(pickle_machine *machine) {
 }
 
 static ds_status op_mark(pickle_machine *machine) {
+    if (machine->mark_count >= PICKLE_ENTRY_LIMIT) return ds_fail(DS_ERR_INPUT, "more than %d marks", PICKLE_ENTRY_LIMIT);
     void *grown = machine->marks;
     ds_status status = ds_grow(&grown, &machine->mark_capacity, machine->mark_count + 1, sizeof *machine->marks);
     machine->marks = grown;
@@ -245,6 +246,8 @@ static ds_status memo_put(pickle_machine *machine, uint64_t index) {
     machine->depth++; /* it stays */
     if (index >= machine->length)
         return ds_fail(DS_ERR_INPUT, "memo index %llu in a pickle of %zu bytes", (unsigned long long)index, machine->length);
+    if (index >= PICKLE_ENTRY_LIMIT)
+        return ds_fail(DS_ERR_INPUT, "memo index %llu, expected less than %d", (unsigned long long)index, PICKLE_ENTRY_LIMIT);
     size_t before = machine->memo_capacity;
     void *grown = machine->memo;
     status = ds_grow(&grown, &machine->memo_capacity, (size_t)index + 1, sizeof value);
@@ -323,6 +326,7 @@ static ds_status op_stack_global(pickle_machine *machine) {
 static const struct {
     const char *name;
     ds_status (*run)(pickle_machine *machine); /* NULL: refused */
+    bool plain;                                /* only in a plain pickle: PyTorch's own restricted reader has no such opcode */
 } opcodes[256] = {
     ['('] = {"MARK", op_mark},
     [')'] = {"EMPTY_TUPLE", op_empty_tuple},
@@ -330,8 +334,8 @@ static const struct {
     ['0'] = {"POP", NULL},
     ['1'] = {"POP_MARK", NULL},
     ['2'] = {"DUP", NULL},
-    ['B'] = {"BINBYTES", op_bytes},
-    ['C'] = {"SHORT_BINBYTES", op_short_bytes},
+    ['B'] = {"BINBYTES", op_bytes, true},
+    ['C'] = {"SHORT_BINBYTES", op_short_bytes, true},
     ['F'] = {"FLOAT", NULL},
     ['G'] = {"BINFLOAT", op_binfloat},
     ['I'] = {"INT", NULL},
@@ -378,18 +382,18 @@ static const struct {
     [0x88] = {"NEWTRUE", op_true},
     [0x89] = {"NEWFALSE", op_false},
     [0x8a] = {"LONG1", op_long1},
-    [0x8b] = {"LONG4", op_long4},
-    [0x8c] = {"SHORT_BINUNICODE", op_short_binunicode},
-    [0x8d] = {"BINUNICODE8", op_binunicode8},
-    [0x8e] = {"BINBYTES8", op_bytes8},
+    [0x8b] = {"LONG4", op_long4, true},
+    [0x8c] = {"SHORT_BINUNICODE", op_short_binunicode, true},
+    [0x8d] = {"BINUNICODE8", op_binunicode8, true},
+    [0x8e] = {"BINBYTES8", op_bytes8, true},
     [0x8f] = {"EMPTY_SET", op_empty_set},
-    [0x90] = {"ADDITEMS", op_additems},
-    [0x91] = {"FROZENSET", op_frozenset},
+    [0x90] = {"ADDITEMS", op_additems, true},
+    [0x91] = {"FROZENSET", op_frozenset, true},
     [0x92] = {"NEWOBJ_EX", NULL},
-    [0x93] = {"STACK_GLOBAL", op_stack_global},
-    [0x94] = {"MEMOIZE", op_memoize},
-    [0x95] = {"FRAME", op_frame},
-    [0x96] = {"BYTEARRAY8", op_bytes8},
+    [0x93] = {"STACK_GLOBAL", op_stack_global, true},
+    [0x94] = {"MEMOIZE", op_memoize, true},
+    [0x95] = {"FRAME", op_frame, true},
+    [0x96] = {"BYTEARRAY8", op_bytes8, true},
     [0x97] = {"NEXT_BUFFER", NULL},
     [0x98] = {"READONLY_BUFFER", NULL},
 };
@@ -401,5 +405,8 @@ ds_status pickle_step(pickle_machine *machine) {
     if (first && code != 0x80) return ds_fail(DS_ERR_INPUT, "not a pickle of protocol 2 to 5: it begins with 0x%02X", code);
     if (opcodes[code].name == NULL) return ds_fail(DS_ERR_INPUT, "0x%02X is not an opcode", code);
     if (opcodes[code].run == NULL) return ds_fail(DS_ERR_INPUT, "opcode %s is not supported", opcodes[code].name);
+    if (opcodes[code].plain && machine->names == DS_PICKLE_TORCH)
+        return ds_fail(DS_ERR_INPUT, "opcode %s is not supported in a checkpoint, expected those of torch.save's protocol 2",
+                       opcodes[code].name);
     return opcodes[code].run(machine);
 }
