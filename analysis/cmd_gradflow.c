@@ -150,13 +150,22 @@ static const ds_column columns[] = {
     {"measured_delta_loss", "closed Δ", "nats", DS_COLUMN_FIXED, 4},
 };
 
+static const ds_column additive_columns[] = {
+    {"sublayer", NULL, NULL, DS_COLUMN_TEXT, 0},
+    {"total_norm", "|dL/dX|", NULL, DS_COLUMN_REAL, 3},
+    {"shortcut_norm", "shortcut", NULL, DS_COLUMN_REAL, 3},
+    {"direction_norm", "branch", NULL, DS_COLUMN_REAL, 3},
+};
+
 /* Rows are sublayers: the gradient reaching the state before each, by path. Estimates exist where no gate is forced. */
-static ds_status make_table(ds_table **table, const gradflow_result *result) {
+static ds_status make_table(ds_table **table, const gradflow_result *result, bool gates) {
     ds_status status = DS_OK;
     const ds_attribution *attribution = &result->attribution;
     size_t count = sizeof columns / sizeof columns[0];
     if (attribution->measured == NULL) count--;
-    DS_TRY(ds_table_new(table, "Gradient reaching the state before each sublayer", columns, count));
+    if (attribution->estimated == NULL) count--;
+    DS_TRY(ds_table_new(table, "Gradient reaching the state before each sublayer", gates ? columns : additive_columns,
+                        gates ? count : sizeof additive_columns / sizeof additive_columns[0]));
     for (size_t s = 0; s < result->flow.sublayers; s++) {
         ds_path_norms norms = ds_path_squares_norms(&result->flow.paths[s]);
         char name[32];
@@ -164,10 +173,11 @@ static ds_status make_table(ds_table **table, const gradflow_result *result) {
         ds_table_real(*table, norms.total);
         ds_table_real(*table, norms.shortcut);
         ds_table_real(*table, norms.direction);
+        if (!gates) continue;
         ds_table_real(*table, norms.gate);
         ds_table_real(*table, norms.value);
         ds_table_real(*table, sqrt(ds_sum_value(&result->flow.frozen_norm2[s])));
-        ds_table_real(*table, attribution->estimated == NULL ? NAN : attribution->estimated[s]);
+        if (attribution->estimated != NULL) ds_table_real(*table, attribution->estimated[s]);
         if (attribution->measured != NULL) ds_table_real(*table, attribution->measured[s]);
     }
 done:
@@ -186,20 +196,26 @@ static void put_options(ds_json_builder *b, const ds_session *session) {
 static ds_status publish(const ds_session *session, const gradflow_result *result, const gradflow_options *own) {
     ds_status status = DS_OK;
     json_t *results = NULL;
-    ds_table *table = NULL;
+    ds_table *tables[2] = {NULL, NULL};
+    size_t count = result->jacobians == NULL ? 1 : 2;
     DS_TRY(make_results(&results, session, result, own));
-    DS_TRY(make_table(&table, result));
-    DS_TRY(ds_session_publish(session, results, &table, 1));
+    DS_TRY(make_table(&tables[0], result, session->spec.delta));
+    if (count > 1) DS_TRY(ds_jacobians_table(&tables[1], result->jacobians));
+    DS_TRY(ds_session_publish(session, results, tables, count));
     if (!session->invocation->common.table) goto done;
     (void)printf("loss %.6f nats over %zu windows of %zu tokens\n", result->flow.loss, session->sequences, session->length);
-    DS_TRY(ds_table_print(stdout, table));
+    DS_TRY(ds_table_print(stdout, tables[0]));
     if (result->attribution.measured != NULL)
         (void)printf("estimate against measurement: Pearson %.2f [%.2f, %.2f], Spearman %.2f\n",
                      result->attribution.pearson.coefficient, result->attribution.pearson.low, result->attribution.pearson.high,
                      result->attribution.spearman.coefficient);
+    if (count == 1) goto done;
+    (void)printf("\n");
+    DS_TRY(ds_table_print(stdout, tables[1]));
 done:
     json_decref(results);
-    ds_table_free(&table);
+    ds_table_free(&tables[0]);
+    ds_table_free(&tables[1]);
     return status;
 }
 

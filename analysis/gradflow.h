@@ -37,5 +37,7 @@ void ds_attribution_release(ds_attribution *attribution);
  * lists names or indices, comma separated, or is NULL for all. *out is a new reference to CONTRACT's "jacobians". */
 ds_status ds_jacobians_json(json_t **out, ds_session *session, const ds_gate *gates, const char *positions,
                             const char *sublayers) DS_MUST_CHECK;
+/* A row for each of them. */
+ds_status ds_jacobians_table(ds_table **table, const json_t *jacobians) DS_MUST_CHECK;
 
 #endif

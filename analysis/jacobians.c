@@ -224,3 +224,37 @@ done:
     free(wanted);
     return status;
 }
+
+/* ---- for people ---- */
+
+static const ds_column columns[] = {
+    {"sublayer", NULL, NULL, DS_COLUMN_TEXT, 0},
+    {"sequence", "window", NULL, DS_COLUMN_INTEGER, 0},
+    {"position", NULL, NULL, DS_COLUMN_INTEGER, 0},
+    {"norm2", "σ max", NULL, DS_COLUMN_REAL, 4},
+    {"smallest", "σ min", NULL, DS_COLUMN_REAL, 3},
+    {"spectral_radius", "|λ| max", NULL, DS_COLUMN_REAL, 4},
+    {"log_abs_det", "log|det|", NULL, DS_COLUMN_FIXED, 3},
+    {"distance_to_frozen", "|J-A|/|J|", NULL, DS_COLUMN_FIXED, 3},
+    {"frozen_eigenvalue", "1-b of A", NULL, DS_COLUMN_FIXED, 3},
+};
+
+ds_status ds_jacobians_table(ds_table **table, const json_t *jacobians) {
+    static const char *const reals[] = {"norm2",       "smallest",           "spectral_radius",
+                                        "log_abs_det", "distance_to_frozen", "frozen/eigenvalue"};
+    ds_status status = DS_OK;
+    DS_TRY(ds_table_new(table, "Jacobians J of full sublayers, beside the frozen shortcut A", columns,
+                        sizeof columns / sizeof columns[0]));
+    for (size_t i = 0; i < json_array_size(jacobians); i++) {
+        const json_t *item = json_array_get(jacobians, i);
+        ds_table_text(*table, json_string_value(json_object_get(item, "name")));
+        ds_table_integer(*table, json_integer_value(json_object_get(item, "sequence")));
+        ds_table_integer(*table, json_integer_value(json_object_get(item, "position")));
+        for (size_t r = 0; r < sizeof reals / sizeof reals[0]; r++) {
+            const json_t *value = ds_result_at(item, reals[r]);
+            ds_table_real(*table, json_is_number(value) ? json_number_value(value) : NAN); /* null is not finite */
+        }
+    }
+done:
+    return status;
+}

@@ -1,5 +1,5 @@
 # ---- gradient reaching each state, and the paths it took --------------------------------------------------------------------------------
-# data: block 0 state, norm; block 1 sublayer, norms through shortcut, direction, gate, value
+# data: block 0 state, norm; block 1 sublayer, norms through shortcut, direction (additive: branch), gate, value
 set xrange [-0.6:sublayers+0.6]
 set xtics 0,layer_step(sublayers+1)
 lowest = 1e300; highest = 0
@@ -20,7 +20,7 @@ set tmargin at screen 0.85
 set key at screen 0.975,screen 0.98 right top Left reverse horizontal maxrows 2
 plot data index 0 using 1:2 with lines lw 2 lc rgb faint title 'total', \
      data index 1 using 1:2 with linespoints pt 7 ps 0.45 lw 1 lc rgb ink title 'shortcut', \
-     data index 1 using 1:3 with linespoints pt 6 ps 0.5 lw 1 lc rgb blue title 'direction', \
-     data index 1 using 1:4 with linespoints pt 4 ps 0.5 lw 1 dt 2 lc rgb orange title 'gate', \
-     data index 1 using 1:5 with linespoints pt 8 ps 0.55 lw 1 dt 4 lc rgb green title 'value'
+     data index 1 using 1:3 with linespoints pt 6 ps 0.5 lw 1 lc rgb blue title gates ? 'direction' : 'branch', \
+     for [i=1:gates] data index 1 using 1:4 with linespoints pt 4 ps 0.5 lw 1 dt 2 lc rgb orange title 'gate', \
+     for [i=1:gates] data index 1 using 1:5 with linespoints pt 8 ps 0.55 lw 1 dt 4 lc rgb green title 'value'
 unset output

@@ -184,7 +184,7 @@ static void reports_what_is_odd(void **state) {
 static void refuses_with_the_documented_status(void **state) {
     (void)state;
     inspect("", 2);
-    inspect("--positions all fixtures/models/additive-small", 2); /* takes no data */
+    inspect("--positions all fixtures/models/additive-small", 2);
     inspect("fixtures/models/no-such-model", 3);
     expect_words("err", "no-such-model");
     ds_spec spec = toy_spec("ddl-scalar");

@@ -190,6 +190,34 @@ static void test_data(void **state) {
     json_decref(results);
 }
 
+/* Gradients of an additive checkpoint have two paths, and neither key nor caption speaks of gates. */
+static void test_gradients_without_gates(void **state) {
+    (void)state;
+    json_t *results = make_results(2, 0.1), *sublayer;
+    const ds_figure *figure = ds_figure_find("gradient-paths");
+    const ds_figure_options none = {0, 0, false};
+    for (int gates = 1; gates >= 0; gates--) {
+        bool drawn;
+        size_t length, index;
+        char *script = NULL;
+        ds_text caption = {0};
+        json_array_foreach(json_object_get(json_object_get(results, "gradflow"), "sublayers"), index, sublayer) {
+            if (gates) continue;
+            json_object_set_new(sublayer, "gate_norm", json_real(0));
+            json_object_set_new(sublayer, "value_norm", json_real(0));
+        }
+        expect_ok(ds_figure_write(&drawn, folder, figure, results, &none));
+        read_part(&script, &length, "gradient-paths", "gp");
+        assert_non_null(strstr(script, gates ? "\ngates = 1\n" : "\ngates = 0\n"));
+        expect_ok(ds_figure_caption(&caption, figure, results, NULL));
+        assert_true((strstr(caption.bytes, "the gate β") != NULL) == gates);
+        assert_true((strstr(caption.bytes, "and the branch") != NULL) == !gates);
+        ds_text_release(&caption);
+        free(script);
+    }
+    json_decref(results);
+}
+
 /* Of many tokens as many lines are drawn as can be told apart, evenly spaced, and the caption counts those. */
 static void test_lines_can_be_told_apart(void **state) {
     (void)state;
@@ -321,6 +349,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_additive, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_what_is_there_decides, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_data, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_gradients_without_gates, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_lines_can_be_told_apart, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_captions, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_without_gnuplot, make_folder, remove_folder),

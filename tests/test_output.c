@@ -73,6 +73,25 @@ static void test_without_unicode(void **state) {
     for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) expect_plain("C", commands[c], "cc-bf16");
 }
 
+static void expect_words(const char *command, const char *words, const char *other) {
+    char *printed;
+    size_t length;
+    expect_plain("C.UTF-8", command, strstr(words, "branch") != NULL ? "additive-small" : "cc-bf16");
+    expect_ok(ds_read_file(&printed, &length, scratch_path("printed"), 1 << 22));
+    if (strstr(printed, words) == NULL) fail_msg("%s: no \"%s\" in\n%s", command, words, printed);
+    if (other != NULL && strstr(printed, other) != NULL) fail_msg("%s: \"%s\" in\n%s", command, other, printed);
+    free(printed);
+}
+
+/* What was asked for is shown; what a checkpoint has not got is not. */
+static void test_gradients(void **state) {
+    (void)state;
+    expect_words("gradflow --jacobian 1:3" DATA, "1.mlp          1         3", NULL);
+    expect_words("gradflow" DATA, "est. Δ", "Jacobians");
+    expect_words("gradflow --force closed:0.mlp" DATA, "|P'g|", "est. Δ");
+    expect_words("gradflow" DATA, "branch", "gate");
+}
+
 /* A result on standard output stands there alone, so that other programs can read it. */
 static void expect_json(const char *command, const char *model) {
     const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope";
@@ -104,8 +123,11 @@ static void test_report(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_delta_models),    cmocka_unit_test(test_additive_model),
-        cmocka_unit_test(test_without_unicode), cmocka_unit_test(test_results_on_standard_output),
+        cmocka_unit_test(test_delta_models),
+        cmocka_unit_test(test_additive_model),
+        cmocka_unit_test(test_without_unicode),
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_results_on_standard_output),
         cmocka_unit_test(test_report),
     };
     return cmocka_run_group_tests_name("output", tests, NULL, NULL);

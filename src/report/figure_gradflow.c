@@ -12,13 +12,26 @@ bool ds_gradient_paths_applies(const json_t *results) {
     return json_array_size(states_of(results)) != 0 && json_array_size(sublayers_of(results)) != 0;
 }
 
+/* Additive sublayers have neither a gate nor a value: what does not pass the identity passes their branch. */
+static bool has_gates(const json_t *results) {
+    size_t index;
+    const json_t *sublayer;
+    json_array_foreach(sublayers_of(results), index, sublayer) {
+        if (json_number_value(json_object_get(sublayer, "gate_norm")) != 0 ||
+            json_number_value(json_object_get(sublayer, "value_norm")) != 0)
+            return true;
+    }
+    return false;
+}
+
 ds_status ds_gradient_paths_draw(ds_drawing *drawing, const json_t *results) {
     static const char *const state_paths[] = {"index", "grad_norm"};
     static const char *const split[] = {"index", "shortcut_norm", "direction_norm", "gate_norm", "value_norm"};
     ds_status status = DS_OK;
     DS_TRY(ds_data_rows(&drawing->data, "states", states_of(results), "gradflow.states", state_paths, 2));
     DS_TRY(ds_data_rows(&drawing->data, "paths", sublayers_of(results), "gradflow.sublayers", split, 5));
-    status = ds_text_printf(&drawing->settings, "sublayers = %zu\n", json_array_size(sublayers_of(results)));
+    status = ds_text_printf(&drawing->settings, "sublayers = %zu\ngates = %d\n", json_array_size(sublayers_of(results)),
+                            has_gates(results));
 done:
     return status;
 }
@@ -27,10 +40,12 @@ ds_status ds_gradient_paths_describe(ds_text *caption, const json_t *results) {
     return ds_text_printf(
         caption,
         "Gradient of the mean loss reaching each of %zu states (Frobenius norm over the whole batch, in nats per "
-        "unit of the state), split by the path it took through the sublayer after that state: the shortcut (k, β, v "
-        "held), the direction k, the gate β, the value v. The parts are vectors: their norms need not add up. Exact "
+        "unit of the state), split by the path it took through the sublayer after that state: %s. The parts are vectors: their "
+        "norms need not add up. Exact "
         "derivatives: no interval.",
-        json_array_size(states_of(results)));
+        json_array_size(states_of(results)),
+        has_gates(results) ? "the shortcut (k, β, v held), the direction k, the gate β, the value v"
+                           : "the shortcut, which is the identity, and the branch");
 }
 
 bool ds_frozen_full_applies(const json_t *results) { return json_array_size(jacobians_of(results)) != 0; }
