@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* Cases compared with the intact model in one pass over the vocabulary: the intact logits are computed once for all of them. */
-enum { COMPARED_AT_ONCE = 16 };
+enum { COMPARED_AT_ONCE = 64 };
 
 struct ds_ablation {
     const ds_model *model;
@@ -13,10 +13,10 @@ struct ds_ablation {
     void *state, *trial;                      /* (B,T,dv,d): intact up to some sublayer; a case's own */
     void *intact;                             /* (B,T,d) */
     unsigned char *hidden;                    /* (ordered, B, T, d): each case before the head, until the intact one is known */
-    double *nll[COMPARED_AT_ONCE], *kl[COMPARED_AT_ONCE]; /* (B,T) each */
-    size_t *order;                                        /* cases to run, by first forced sublayer */
+    double *intact_nll, *nll[COMPARED_AT_ONCE], *kl[COMPARED_AT_ONCE]; /* (B,T) each */
+    size_t *order;                                                     /* cases to run, by first forced sublayer */
     size_t ordered;
-    double cost_done, cost_total; /* sublayers run, for progress */
+    double head_cost, cost_total; /* of one output head, of a batch; the unit is a sublayer of average cost */
 };
 
 static size_t first_forced(const ds_case *item, size_t sublayers) {
@@ -44,7 +44,7 @@ static void order_cases(ds_ablation *ablation) {
             ablation->cost_total += (double)sublayers_to_run(&list->cases[c], list->sublayers);
         }
     }
-    ablation->cost_total += (double)list->sublayers;
+    ablation->cost_total += (double)list->sublayers + (double)(ablation->ordered + 1) * ablation->head_cost;
 }
 
 ds_status ds_ablation_new(ds_ablation **out, const ds_model *model, const ds_case_list *list, size_t sequences, size_t length) {
@@ -65,12 +65,15 @@ ds_status ds_ablation_new(ds_ablation **out, const ds_model *model, const ds_cas
         status = DS_ERR_SYSTEM;
         goto done;
     }
-    for (size_t i = 0; i < COMPARED_AT_ONCE; i++) {
+    double head = ds_spec_head_flops_per_token(spec), body = ds_spec_forward_flops_per_token(spec, length) - head;
+    ablation->head_cost = head / body * (double)list->sublayers;
+    DS_NEW(ablation->order, list->count);
+    order_cases(ablation);
+    DS_NEW_ARRAY(ablation->intact_nll, tokens);
+    for (size_t i = 0; i < COMPARED_AT_ONCE && i < ablation->ordered; i++) {
         DS_NEW_ARRAY(ablation->nll[i], tokens);
         DS_NEW_ARRAY(ablation->kl[i], tokens);
     }
-    DS_NEW(ablation->order, list->count);
-    order_cases(ablation);
     ablation->hidden = ds_alloc_array(ablation->ordered * sequences, ablation->hidden_bytes);
     if (ablation->hidden == NULL) status = DS_ERR_SYSTEM;
 done:
@@ -86,6 +89,7 @@ void ds_ablation_free(ds_ablation **pointer) {
         free(ablation->nll[i]);
         free(ablation->kl[i]);
     }
+    free(ablation->intact_nll);
     free(ablation->state);
     free(ablation->trial);
     free(ablation->intact);
@@ -102,6 +106,10 @@ size_t ds_ablation_sequences(const ds_model *model, const ds_case_list *list, si
     return ds_max_size(1, ds_min_size(fitting, ds_batch_sequences(model, length)));
 }
 
+double ds_ablation_forward_equivalents(const ds_ablation *ablation) {
+    return ablation->cost_total / ((double)ablation->list->sublayers + ablation->head_cost);
+}
+
 /* One run over a batch, as its helpers see it. */
 typedef struct pass {
     ds_ablation *ablation;
@@ -112,8 +120,8 @@ typedef struct pass {
     double done;
 } pass;
 
-static void report(pass *run, size_t sublayers) {
-    run->done += (double)sublayers;
+static void report(pass *run, double cost) {
+    run->done += cost;
     if (run->tick != NULL) run->tick(run->context, run->done / run->ablation->cost_total);
 }
 
@@ -133,7 +141,7 @@ static ds_status run_case(pass *run, size_t place, size_t first) {
         while (end < sublayers && !is_closed(&item->gates[end])) end++;
         if (end > s)
             DS_TRY(ds_sublayers(run->workspace, ablation->model, run->batch, ablation->trial, s, end, item->gates, NULL));
-        report(run, end - s);
+        report(run, (double)(end - s));
         s = end + 1;
     }
     DS_TRY(ds_readout(run->workspace, ablation->model, run->batch, ablation->trial, case_hidden(run, place)));
@@ -153,7 +161,7 @@ static ds_status run_bodies(pass *run) {
         size_t until = last ? list->sublayers : first_forced(&list->cases[ablation->order[place]], list->sublayers);
         if (until > reached)
             DS_TRY(ds_sublayers(run->workspace, ablation->model, run->batch, ablation->state, reached, until, NULL, NULL));
-        report(run, until - reached);
+        report(run, (double)(until - reached));
         reached = until;
         if (!last) DS_TRY(run_case(run, place, until));
     }
@@ -171,21 +179,26 @@ static void window_means(double *means, const double *values, const ds_batch *ba
     }
 }
 
-static ds_status compare_cases(pass *run, double *loss, double *kl) {
+/* The first round tells the intact loss too. */
+static ds_status compare_cases(pass *run, double *baseline, double *loss, double *kl) {
     ds_status status = DS_OK;
     ds_ablation *ablation = run->ablation;
-    for (size_t place = 0; place < ablation->ordered; place += COMPARED_AT_ONCE) {
+    size_t place = 0;
+    do {
         size_t count = ds_min_size(COMPARED_AT_ONCE, ablation->ordered - place);
         const void *hidden[COMPARED_AT_ONCE];
         for (size_t i = 0; i < count; i++) hidden[i] = case_hidden(run, place + i);
-        DS_TRY(ds_head_compare(run->workspace, ablation->model, run->batch, ablation->intact, count, hidden, ablation->nll,
-                               ablation->kl));
+        DS_TRY(ds_head_compare(run->workspace, ablation->model, run->batch, ablation->intact, count, hidden,
+                               place == 0 ? ablation->intact_nll : NULL, ablation->nll, ablation->kl));
         for (size_t i = 0; i < count; i++) {
             size_t row = ablation->order[place + i] * run->batch->sequences;
             window_means(loss + row, ablation->nll[i], run->batch);
             window_means(kl + row, ablation->kl[i], run->batch);
         }
-    }
+        report(run, (double)(count + (place == 0)) * ablation->head_cost);
+        place += count;
+    } while (place < ablation->ordered);
+    window_means(baseline, ablation->intact_nll, run->batch);
 done:
     return status;
 }
@@ -196,9 +209,7 @@ ds_status ds_ablation_run(ds_ablation *ablation, ds_workspace *workspace, const 
     pass run = {.ablation = ablation, .workspace = workspace, .batch = batch, .tick = tick, .context = context};
     const ds_case_list *list = ablation->list;
     DS_TRY(run_bodies(&run));
-    DS_TRY(ds_head_loss(workspace, ablation->model, batch, ablation->intact, ablation->nll[0]));
-    window_means(baseline, ablation->nll[0], batch);
-    DS_TRY(compare_cases(&run, loss, kl));
+    DS_TRY(compare_cases(&run, baseline, loss, kl));
     for (size_t c = 0; c < list->count; c++) {
         size_t same = list->cases[c].same_as * batch->sequences;
         if (list->cases[c].same_as == c) continue;

@@ -40,6 +40,9 @@ void ds_ablation_free(ds_ablation **ablation); /* sets NULL; NULL is fine */
 /* How many windows a batch should hold so that the buffers stay within about a GiB. Results do not depend on it. */
 size_t ds_ablation_sequences(const ds_model *model, const ds_case_list *list, size_t length);
 
+/* What a batch costs beside one forward pass over it, counting operations: shared work once, every case's output head. */
+double ds_ablation_forward_equivalents(const ds_ablation *ablation);
+
 typedef void (*ds_ablation_tick)(void *context, double share); /* share of this batch that is done, 0..1 */
 
 /* baseline (B): mean loss of each window, intact. loss, kl (cases, B), row-major: mean loss and mean KL(intact || case) of each

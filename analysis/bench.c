@@ -85,9 +85,6 @@ done:
     return status;
 }
 
-/* Operations of the output head's product per token: 2 d V. */
-static double head_operations(const ds_spec *spec) { return 2.0 * (double)spec->hidden * (double)spec->vocab; }
-
 ds_status ds_bench_sweep_run(ds_bench_sweep *out, const ds_model *model, size_t length, double forward_seconds_per_token) {
     ds_status status = DS_OK;
     ds_case_list list = {0};
@@ -108,8 +105,13 @@ ds_status ds_bench_sweep_run(ds_bench_sweep *out, const ds_model *model, size_t 
     double start = ds_seconds();
     DS_TRY(ds_ablation_run(ablation, workspace, &batch, baseline, loss, kl, NULL, NULL));
     double seconds = ds_seconds() - start, forward = forward_seconds_per_token * (double)(windows * length);
-    double head_share = head_operations(spec) / ds_spec_forward_flops_per_token(spec, length);
-    *out = (ds_bench_sweep){list.count, seconds / forward, (double)list.count * (1 + head_share)};
+    double head_share = ds_spec_head_flops_per_token(spec) / ds_spec_forward_flops_per_token(spec, length);
+    *out = (ds_bench_sweep){
+        .cases = list.count,
+        .forward_equivalents = seconds / forward,
+        .operation_equivalents = ds_ablation_forward_equivalents(ablation),
+        .naive_equivalents = (double)list.count * (1 + head_share),
+    };
 done:
     ds_ablation_free(&ablation);
     ds_workspace_free(&workspace);

@@ -18,9 +18,10 @@ ds_status ds_bench_forward_run(ds_bench_forward *out, const ds_model *model, siz
 ds_status ds_bench_backward_run(ds_bench_forward *out, const ds_model *model, size_t length) DS_MUST_CHECK;
 
 typedef struct ds_bench_sweep {
-    size_t cases;               /* S: every sublayer closed alone */
-    double forward_equivalents; /* the sweep's time over that of one intact pass with loss, same windows */
-    double naive_equivalents;   /* the same had every case run from the start and recomputed the intact logits for its KL */
+    size_t cases;                 /* S: every sublayer closed alone */
+    double forward_equivalents;   /* the sweep's time over that of one intact pass with loss, same windows */
+    double operation_equivalents; /* what it would be were time in proportion to operations: the head is run for every case */
+    double naive_equivalents;     /* the same had every case run from the start and recomputed the intact logits for its KL */
 } ds_bench_sweep;
 ds_status ds_bench_sweep_run(ds_bench_sweep *out, const ds_model *model, size_t length,
                              double forward_seconds_per_token) DS_MUST_CHECK;

@@ -66,6 +66,7 @@ static ds_status make_results(json_t **results, const bench_result *result, bool
     ds_json_begin_object(&b, "ablation_sweep");
     ds_json_put_count(&b, "cases", result->sweep.cases);
     ds_json_put_real(&b, "forward_equivalents", result->sweep.forward_equivalents);
+    ds_json_put_real(&b, "operation_equivalents", result->sweep.operation_equivalents);
     ds_json_put_real(&b, "naive_equivalents", result->sweep.naive_equivalents);
     ds_json_end(&b);
     if (delta) {
@@ -110,6 +111,8 @@ static ds_status make_table(ds_table **out, const bench_result *result, bool del
     add_row(table, "forward and backward", (double)result->backward.tokens / result->backward.seconds, "tokens/s");
     add_row(table, "the same, share of sgemm", rate_of(&result->backward) / result->gemm, "of the sgemm rate");
     add_row(table, "single-sublayer sweep", result->sweep.forward_equivalents / (double)result->sweep.cases,
+            "forward passes a case");
+    add_row(table, "the same, counting operations", result->sweep.operation_equivalents / (double)result->sweep.cases,
             "forward passes a case");
     add_row(table, "the same, done naively", result->sweep.naive_equivalents / (double)result->sweep.cases,
             "forward passes a case");

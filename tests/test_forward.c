@@ -133,7 +133,7 @@ static void golden_ablations(void **state) {
             for (size_t s = cases[k].first; s < ds_spec_sublayers(c.spec) && s <= cases[k].last; s++) gates[s] = cases[k].gate;
             void *hidden = forward_case_hidden(&c, gates);
             const void *one = hidden;
-            expect_ok(ds_head_compare(c.workspace, c.model, &c.batch, intact, 1, &one, &nll, &kl));
+            expect_ok(ds_head_compare(c.workspace, c.model, &c.batch, intact, 1, &one, NULL, &nll, &kl));
             expect_golden(mean(nll, tokens), expected, "loss", tolerance);
             expect_golden(mean(kl, tokens), expected, "kl", tolerance);
             free(hidden);
@@ -318,12 +318,15 @@ static void comparison_equals_what_logits_say(const forward_case *c) {
     gates[last] = (ds_gate){DS_GATE_FIXED, 0};
     void *hidden[3] = {forward_case_hidden(c, NULL), forward_case_hidden(c, NULL), forward_case_hidden(c, gates)};
     void *p = malloc(tokens * vocab * c->size), *q = malloc(tokens * vocab * c->size);
-    double *nll[2], *kl[2], *loss = malloc(tokens * sizeof *loss);
+    double *nll[2], *kl[2], *loss = malloc(tokens * sizeof *loss), *intact_nll = malloc(tokens * sizeof *intact_nll);
     for (size_t k = 0; k < 2; k++) {
         nll[k] = malloc(tokens * sizeof *nll[k]);
         kl[k] = malloc(tokens * sizeof *kl[k]);
     }
-    expect_ok(ds_head_compare(c->workspace, c->model, &c->batch, hidden[0], 2, (const void *const *)&hidden[1], nll, kl));
+    expect_ok(
+        ds_head_compare(c->workspace, c->model, &c->batch, hidden[0], 2, (const void *const *)&hidden[1], intact_nll, nll, kl));
+    expect_ok(ds_head_loss(c->workspace, c->model, &c->batch, hidden[0], loss));
+    assert_memory_equal(loss, intact_nll, tokens * sizeof *loss);
     expect_ok(ds_head_loss(c->workspace, c->model, &c->batch, hidden[2], loss));
     assert_memory_equal(loss, nll[1], tokens * sizeof *loss);
     expect_ok(ds_head_logits(c->workspace, c->model, hidden[0], 0, tokens, p));
@@ -344,11 +347,12 @@ static void comparison_equals_what_logits_say(const forward_case *c) {
     }
     double *before = malloc(tokens * sizeof *before);
     memcpy(before, nll[1], tokens * sizeof *before);
-    expect_ok(ds_head_compare(c->workspace, c->model, &c->batch, NULL, 1, (const void *const *)&hidden[2], &nll[1], NULL));
+    expect_ok(
+        ds_head_compare(c->workspace, c->model, &c->batch, NULL, 1, (const void *const *)&hidden[2], NULL, &nll[1], NULL));
     assert_memory_equal(before, nll[1], tokens * sizeof *before);
     for (size_t k = 0; k < 3; k++) free(hidden[k]);
     for (size_t k = 0; k < 2; k++) free(nll[k]), free(kl[k]);
-    free(loss), free(before), free(p), free(q);
+    free(loss), free(intact_nll), free(before), free(p), free(q);
 }
 
 static void comparisons(void **state) {

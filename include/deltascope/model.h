@@ -134,6 +134,7 @@ void ds_survey_free(ds_survey **survey); /* sets NULL; NULL is fine */
 /* Floating-point operations of one forward pass per token at window length T: matrix products 2mnk, attention at half the
  * square. Training counts three times as many. */
 double ds_spec_forward_flops_per_token(const ds_spec *spec, size_t length);
+double ds_spec_head_flops_per_token(const ds_spec *spec); /* the output head's part of them, 2 d V */
 
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
 
@@ -202,10 +203,12 @@ ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_ba
  * sequence and position, here and in ds_head_compare. */
 ds_status ds_head_loss(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *hidden,
                        double *nll) DS_MUST_CHECK;
-/* For each of `cases` hidden arrays: nll[c] (B,T), and kl[c] (B,T) = KL(intact || case) per token. The intact logits are
- * computed once for all cases, block by block. kl may be NULL, as may its entries. */
+/* For each of `cases` hidden arrays: nll[c] (B,T), and kl[c] (B,T) = KL(intact || case) per token; intact_nll (B,T). The intact
+ * logits are computed once for all cases, block by block. intact_nll and kl may be NULL, as may kl's entries; both NULL, intact
+ * is not looked at. */
 ds_status ds_head_compare(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *intact,
-                          size_t cases, const void *const *hidden, double *const *nll, double *const *kl) DS_MUST_CHECK;
+                          size_t cases, const void *const *hidden, double *intact_nll, double *const *nll,
+                          double *const *kl) DS_MUST_CHECK;
 /* logits (count, V) of rows first .. first+count-1 of hidden (B*T, d). */
 ds_status ds_head_logits(ds_workspace *workspace, const ds_model *model, const void *hidden, size_t first, size_t count,
                          void *logits) DS_MUST_CHECK;

@@ -199,7 +199,7 @@ done:
 }
 
 ds_status ds_head_compare(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *intact,
-                          size_t cases, const void *const *hidden, double *const *nll, double *const *kl) {
+                          size_t cases, const void *const *hidden, double *intact_nll, double *const *nll, double *const *kl) {
     ds_status status;
     ds_pass pass;
     ds_online *online = NULL;
@@ -212,9 +212,10 @@ ds_status ds_head_compare(ds_workspace *workspace, const ds_model *model, const 
     pass.cases = cases;
     pass.case_hidden = hidden;
     pass.case_online = online;
-    pass.intact = kl != NULL ? intact : NULL;
+    pass.intact = kl != NULL || intact_nll != NULL ? intact : NULL;
     pass.intact_online = workspace->online;
     DS_TRY(ds_pass_run(&pass, tasks_of(model)->head));
+    if (intact_nll != NULL) DS_TRY(ds_pass_losses(&pass, intact_nll, workspace->online));
     for (size_t c = 0; c < cases; c++) {
         for (size_t i = 0; i < tokens; i++) {
             const ds_online *now = &online[c * tokens + i];

@@ -69,9 +69,11 @@ static void compare_block(const ds_pass *pass, ds_tile tile, ds_scratch *scratch
     if (pass->intact != NULL) {
         REAL_NAME(ds_logits_block)
         (intact, columns, model, (const REAL *)pass->intact + tile.token * d, tile.rows, first, columns);
-        for (size_t t = 0; t < tile.rows; t++)
-            factor[t] = REAL_NAME(ds_absorb_block)(&pass->intact_online[tile.token + t], &shrink[t], weights + t * columns,
-                                                   intact + t * columns, columns);
+        for (size_t t = 0; t < tile.rows; t++) {
+            ds_online *online = &pass->intact_online[tile.token + t];
+            REAL_NAME(ds_note_target)(online, intact + t * columns, targets[t], first, columns);
+            factor[t] = REAL_NAME(ds_absorb_block)(online, &shrink[t], weights + t * columns, intact + t * columns, columns);
+        }
     }
     for (size_t c = 0; c < pass->cases; c++) {
         const REAL *hidden = (const REAL *)pass->case_hidden[c] + tile.token * d;

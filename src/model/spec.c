@@ -233,6 +233,8 @@ ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant)
     return DS_OK;
 }
 
+double ds_spec_head_flops_per_token(const ds_spec *spec) { return 2.0 * (double)spec->hidden * (double)spec->vocab; }
+
 double ds_spec_forward_flops_per_token(const ds_spec *spec, size_t length) {
     double d = (double)spec->hidden, width = (double)(spec->heads * spec->head_dim);
     double heads = (double)spec->heads, dv = (double)spec->value_channels, gate = (double)spec->gate_hidden;
@@ -246,5 +248,5 @@ double ds_spec_forward_flops_per_token(const ds_spec *spec, size_t length) {
     }
     /* q k^T and the weighted values: T x T x H*h each, half of it causal. */
     double attention = (double)length * width;
-    return 2.0 * ((double)spec->layers * (matrices + attention) + d * (double)spec->vocab);
+    return 2.0 * (double)spec->layers * (matrices + attention) + ds_spec_head_flops_per_token(spec);
 }
