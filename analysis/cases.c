@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "ablation.h"
+#include "words.h"
 
 static const struct {
     const char *name;
@@ -91,26 +92,13 @@ done:
     return status;
 }
 
-/* Takes the next comma-separated word; false at the end. */
-static bool next_word(const char **list, const char **word, size_t *length) {
-    if (*list == NULL) return false;
-    *word = *list;
-    *length = strcspn(*list, ",");
-    *list = (*list)[*length] == ',' ? *list + *length + 1 : NULL;
-    return true;
-}
-
-static bool is_word(const char *name, const char *word, size_t length) {
-    return strlen(name) == length && memcmp(name, word, length) == 0;
-}
-
 static ds_status add_mode(ds_case_list *list, size_t mode, const char *scopes) {
     ds_status status = DS_OK;
     const char *word;
     size_t length;
-    while (next_word(&scopes, &word, &length)) {
+    while (ds_next_word(&scopes, &word, &length)) {
         size_t kind = 0;
-        while (kind < SCOPES && !is_word(scope_names[kind], word, length)) kind++;
+        while (kind < SCOPES && !ds_is_word(scope_names[kind], word, length)) kind++;
         if (kind == SCOPES)
             return ds_fail(DS_ERR_USAGE, "--scopes knows each, attn, mlp, all, from and upto, not \"%s\"",
                            ds_escape(word, length).text);
@@ -125,9 +113,9 @@ ds_status ds_case_list_parse(ds_case_list *list, const ds_spec *spec, const char
     *list = (ds_case_list){.sublayers = ds_spec_sublayers(spec)};
     const char *word;
     size_t length;
-    while (next_word(&mode_words, &word, &length)) {
+    while (ds_next_word(&mode_words, &word, &length)) {
         size_t mode = 0;
-        while (mode < MODES && !is_word(modes[mode].name, word, length)) mode++;
+        while (mode < MODES && !ds_is_word(modes[mode].name, word, length)) mode++;
         if (mode == MODES) {
             status =
                 ds_fail(DS_ERR_USAGE, "--modes knows closed, open, reflect, mean-gate, write-only and erase-only, not \"%s\"",
@@ -173,9 +161,9 @@ ds_status ds_gates_parse(ds_gate *gates, const ds_spec *spec, const char *words,
     for (size_t s = 0; s < ds_spec_sublayers(spec); s++) gates[s] = (ds_gate){DS_GATE_LEARNED, 0};
     DS_TRY(ds_case_list_parse(&list, spec, spec->delta ? "closed,open,reflect,write-only,erase-only" : "closed",
                               "each,attn,mlp,all,from,upto"));
-    while (next_word(&words, &word, &length)) {
+    while (ds_next_word(&words, &word, &length)) {
         size_t c = 0;
-        while (c < list.count && !is_word(list.cases[c].name, word, length)) c++;
+        while (c < list.count && !ds_is_word(list.cases[c].name, word, length)) c++;
         if (c == list.count) {
             status = ds_fail(DS_ERR_USAGE,
                              "--%s: there is no forced gate \"%s\"; they are named like closed:3.mlp, open:attn, "

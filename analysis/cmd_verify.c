@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "reference.h"
+#include "words.h"
 #include "wrap.h"
 
 typedef struct verify_options {
@@ -31,22 +32,24 @@ static bool names(const char *word, size_t length, const char *id) {
 }
 
 static bool listed(const char *list, const char *id) {
-    for (const char *at = list; at != NULL; at = strchr(at, ',')) {
-        at += *at == ',';
-        if (names(at, strcspn(at, ","), id)) return true;
+    const char *word;
+    size_t length;
+    while (ds_next_word(&list, &word, &length)) {
+        if (names(word, length, id)) return true;
     }
     return false;
 }
 
 /* Every word of a list names some check. */
 static ds_status check_list(const char *option, const char *list) {
-    for (const char *at = list; at != NULL; at = strchr(at, ',')) {
-        at += *at == ',';
-        size_t length = strcspn(at, ","), i = 0;
-        while (i < ds_check_count() && !names(at, length, ds_check_id(i))) i++;
+    const char *word;
+    size_t length;
+    while (ds_next_word(&list, &word, &length)) {
+        size_t i = 0;
+        while (i < ds_check_count() && !names(word, length, ds_check_id(i))) i++;
         if (length == 0 || i == ds_check_count())
             return ds_fail(DS_ERR_USAGE, "--%s: there is no check \"%s\"; verify --list prints them", option,
-                           ds_escape(at, length).text);
+                           ds_escape(word, length).text);
     }
     return DS_OK;
 }

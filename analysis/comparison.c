@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "words.h"
+
 /* ---- labels ---------------------------------------------------------------------------------------------------------------- */
 
 static char *copy(const char *bytes, size_t length) {
@@ -26,11 +28,10 @@ static const char *last_parts(size_t *length, const char *path, size_t parts) {
 }
 
 static ds_status take_labels(ds_comparison *comparison, const char *labels) {
-    size_t index = 0;
-    for (const char *at = labels; at != NULL; index++) {
-        size_t length = strcspn(at, ",");
-        if (index < comparison->count && (comparison->entries[index].label = copy(at, length)) == NULL) return DS_ERR_SYSTEM;
-        at = at[length] == ',' ? at + length + 1 : NULL;
+    const char *word;
+    size_t index = 0, length;
+    for (; ds_next_word(&labels, &word, &length); index++) {
+        if (index < comparison->count && (comparison->entries[index].label = copy(word, length)) == NULL) return DS_ERR_SYSTEM;
     }
     if (index != comparison->count)
         return ds_fail(DS_ERR_USAGE, "--labels: %zu labels for %zu checkpoints", index, comparison->count);

@@ -36,8 +36,7 @@ ds_status ds_distribution_init(ds_distribution *out, size_t sublayers, size_t hi
     DS_NEW(out->depths, sublayers * DS_DEPTH_QUANTITIES);
     DS_NEW(out->exponents, order);
     DS_NEW(out->singular_bound, sublayers);
-    DS_NEW(out->products, threads);
-    DS_NEW(out->solvers, threads);
+    DS_TRY(ds_product_pool_init(&out->pool, hidden, sublayers));
     DS_NEW_ARRAY(out->scratch, threads * hidden);
     DS_NEW_ARRAY(out->singular, threads * order);
     DS_NEW_ARRAY(out->rows, CHUNK * sublayers);
@@ -46,10 +45,6 @@ ds_status ds_distribution_init(ds_distribution *out, size_t sublayers, size_t hi
     for (size_t i = 0; i < sublayers * DS_DEPTH_QUANTITIES; i++)
         DS_TRY(ds_summary_init(&out->depths[i], i % DS_DEPTH_QUANTITIES < first_extra ? 0 : small));
     for (size_t i = 0; i < order; i++) DS_TRY(ds_summary_init(&out->exponents[i], small));
-    for (size_t i = 0; i < threads; i++) {
-        DS_TRY(ds_product_new(&out->products[i], hidden, sublayers));
-        DS_TRY(ds_product_solver_new(&out->solvers[i], hidden, sublayers));
-    }
 done:
     if (status != DS_OK) ds_distribution_release(out);
     return status;
@@ -58,13 +53,10 @@ done:
 void ds_distribution_release(ds_distribution *d) {
     for (size_t i = 0; d->depths != NULL && i < d->sublayers * DS_DEPTH_QUANTITIES; i++) ds_summary_release(&d->depths[i]);
     for (size_t i = 0; d->exponents != NULL && i < d->order; i++) ds_summary_release(&d->exponents[i]);
-    for (size_t i = 0; d->products != NULL && i < ds_threads(); i++) ds_product_free(&d->products[i]);
-    for (size_t i = 0; d->solvers != NULL && i < ds_threads(); i++) ds_product_solver_free(&d->solvers[i]);
     free(d->depths);
     free(d->exponents);
     free(d->singular_bound);
-    free(d->products);
-    free(d->solvers);
+    ds_product_pool_release(&d->pool);
     free(d->scratch);
     free(d->singular);
     free(d->rows);
@@ -176,9 +168,9 @@ static ds_status measure_depth(const chunk *task, size_t index, size_t s, size_t
     ds_gains gains;
     double bound;
     DS_TRY(ds_product_spectrum_estimate(NULL, NULL, out->singular + worker * out->order, &bound, &summary,
-                                        out->products[worker], out->solvers[worker]));
+                                        out->pool.products[worker], out->pool.solvers[worker]));
     DS_TRY(ds_identities_check(&summary, "token", task->first + task->from + index));
-    ds_product_gains(&gains, out->products[worker], out->scratch + worker * out->hidden);
+    ds_product_gains(&gains, out->pool.products[worker], out->scratch + worker * out->hidden);
     fill_row(&out->rows[index * out->sublayers + s], &summary, &gains, bound);
 done:
     return status;
@@ -188,7 +180,7 @@ static ds_status solve_token(void *context, size_t index, size_t worker) {
     ds_status status = DS_OK;
     const chunk *task = context;
     ds_distribution *out = task->out;
-    ds_product *product = out->products[worker];
+    ds_product *product = out->pool.products[worker];
     const double *singular = out->singular + worker * out->order;
     size_t sublayers = out->sublayers, token = task->from + index;
     const double *k = ds_directions_k(task->directions, token, 0), *c = task->directions->c + token * sublayers;
@@ -217,8 +209,6 @@ done:
 
 /* ---- all tokens ---- */
 
-static double larger(double a, double b) { return b <= a ? a : b; } /* a NaN wins and stays */
-
 static ds_status add_depth(ds_distribution *out, size_t s, size_t count) {
     ds_status status = DS_OK;
     for (size_t q = 0; q < DS_DEPTH_QUANTITIES; q++) {
@@ -227,9 +217,9 @@ static ds_status add_depth(ds_distribution *out, size_t s, size_t count) {
     }
     for (size_t i = 0; i < count; i++) {
         const ds_depth_row *row = &out->rows[i * out->sublayers + s];
-        out->singular_bound[s] = larger(out->singular_bound[s], row->singular_bound);
-        out->determinant_error = larger(out->determinant_error, row->determinant_error);
-        out->norm_excess = larger(out->norm_excess, row->norm_excess);
+        out->singular_bound[s] = ds_max_real(out->singular_bound[s], row->singular_bound);
+        out->determinant_error = ds_max_real(out->determinant_error, row->determinant_error);
+        out->norm_excess = ds_max_real(out->norm_excess, row->norm_excess);
     }
 done:
     return status;

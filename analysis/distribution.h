@@ -8,6 +8,7 @@
 #include "deltascope/report.h"
 #include "deltascope/stats.h"
 #include "directions.h"
+#include "product_pool.h"
 
 /* Per prefix depth t, of P = A_{t-1} ... A_0. "Span" restricts P to the span of its directions, where it is not the identity. */
 typedef enum ds_depth_quantity {
@@ -36,8 +37,7 @@ typedef struct ds_distribution {
     double *singular_bound;                /* (S): largest estimated error of a singular value over tokens */
     double determinant_error, norm_excess; /* largest, in units of their tolerances, over tokens and depths */
     /* work space */
-    ds_product **products; /* (threads) */
-    ds_product_solver **solvers;
+    ds_product_pool pool;
     double *scratch;           /* (threads, d) */
     double *singular;          /* (threads, order) */
     struct ds_depth_row *rows; /* (chunk, S) */

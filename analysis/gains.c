@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "deltascope/num.h"
+#include "product_pool.h"
 
 static const char *const names[DS_GAINS] = {"row_sum_min",    "row_sum_max",     "column_sum_min",
                                             "column_sum_max", "absolute_row",    "absolute_column",
@@ -12,8 +13,7 @@ static const char *const names[DS_GAINS] = {"row_sum_min",    "row_sum_max",    
 typedef struct gain_task {
     ds_gain_survey *out;
     const ds_directions *directions;
-    ds_product **products; /* (threads) */
-    ds_product_solver **solvers;
+    ds_product_pool pool;
     double **scratch; /* (threads) (d,d) */
 } gain_task;
 
@@ -36,13 +36,13 @@ static ds_status measure_token(void *context, size_t index, size_t worker) {
     const ds_directions *all = task->directions;
     size_t n = task->out->tokens, token = index * all->tokens / n;
     double *out = task->out->values + index, *scratch = task->scratch[worker];
-    ds_product *product = task->products[worker];
+    ds_product *product = task->pool.products[worker];
     ds_gains sums;
     ds_product_summary summary;
     DS_TRY(ds_product_window(product, ds_directions_k(all, token, 0), all->c + token * all->sublayers, 0, all->sublayers));
     ds_product_gains(&sums, product, scratch);
     ds_product_absolute_gains(&out[DS_GAIN_ABSOLUTE_ROW * n], &out[DS_GAIN_ABSOLUTE_COLUMN * n], product, scratch);
-    DS_TRY(ds_product_spectrum_estimate(NULL, NULL, NULL, NULL, &summary, product, task->solvers[worker]));
+    DS_TRY(ds_product_spectrum_estimate(NULL, NULL, NULL, NULL, &summary, product, task->pool.solvers[worker]));
     out[DS_GAIN_ROW_SUM_MIN * n] = sums.row_sum_min;
     out[DS_GAIN_ROW_SUM_MAX * n] = sums.row_sum_max;
     out[DS_GAIN_COLUMN_SUM_MIN * n] = sums.column_sum_min;
@@ -73,25 +73,15 @@ ds_status ds_gain_survey_run(ds_gain_survey *out, const ds_directions *direction
     gain_task task = {.out = out, .directions = directions};
     *out = (ds_gain_survey){.tokens = ds_min_size(directions->tokens, DS_GAIN_TOKENS)};
     DS_NEW(out->values, DS_GAINS * out->tokens);
-    DS_NEW(task.products, threads);
-    DS_NEW(task.solvers, threads);
+    DS_TRY(ds_product_pool_init(&task.pool, d, directions->sublayers));
     DS_NEW(task.scratch, threads);
-    for (size_t i = 0; i < threads; i++) {
-        DS_TRY(ds_product_new(&task.products[i], d, directions->sublayers));
-        DS_TRY(ds_product_solver_new(&task.solvers[i], d, directions->sublayers));
-        DS_NEW_ARRAY(task.scratch[i], d * d);
-    }
+    for (size_t i = 0; i < threads; i++) DS_NEW_ARRAY(task.scratch[i], d * d);
     DS_TRY(ds_parallel_for(out->tokens, measure_token, &task));
     const size_t draws = 64;
     for (size_t i = 0; i < draws; i++) out->one_reflection += reflection_gain(task.scratch[0], d, &random) / (double)draws;
 done:
-    for (size_t i = 0; i < threads; i++) {
-        if (task.products != NULL) ds_product_free(&task.products[i]);
-        if (task.solvers != NULL) ds_product_solver_free(&task.solvers[i]);
-        if (task.scratch != NULL) free(task.scratch[i]);
-    }
-    free(task.products);
-    free(task.solvers);
+    ds_product_pool_release(&task.pool);
+    for (size_t i = 0; task.scratch != NULL && i < threads; i++) free(task.scratch[i]);
     free(task.scratch);
     if (status != DS_OK) ds_gain_survey_release(out);
     return status;

@@ -6,6 +6,7 @@
 #include "deltascope/delta.h"
 #include "gradflow.h"
 #include "positions.h"
+#include "words.h"
 
 /* Workspaces and results for one d dv x d dv block. */
 typedef struct block {
@@ -151,21 +152,19 @@ done:
 /* wanted (S) <- which sublayers a list of names or indices holds; all of them for NULL. */
 static ds_status parse_sublayers(bool *wanted, const char *words, size_t sublayers) {
     char name[32], number[32];
+    const char *word;
+    size_t length;
     for (size_t s = 0; s < sublayers; s++) wanted[s] = words == NULL;
-    while (words != NULL) {
-        size_t length = strcspn(words, ","), found = sublayers;
+    while (ds_next_word(&words, &word, &length)) {
+        size_t found = sublayers;
         for (size_t s = 0; s < sublayers; s++) {
-            (void)ds_sublayer_name(name, s);
             (void)snprintf(number, sizeof number, "%zu", s);
-            bool same = (strlen(name) == length && memcmp(name, words, length) == 0) ||
-                        (strlen(number) == length && memcmp(number, words, length) == 0);
-            if (same) found = s;
+            if (ds_is_word(ds_sublayer_name(name, s), word, length) || ds_is_word(number, word, length)) found = s;
         }
         if (found == sublayers)
             return ds_fail(DS_ERR_USAGE, "--jacobian-sublayers takes names (0.attn) or indices below %zu, not \"%s\"",
-                           sublayers, ds_escape(words, length).text);
+                           sublayers, ds_escape(word, length).text);
         wanted[found] = true;
-        words = words[length] == ',' ? words + length + 1 : NULL;
     }
     return DS_OK;
 }

@@ -227,18 +227,6 @@ done:
     return status;
 }
 
-/* Without its name on disk a journal does not survive the machine. */
-static void sync_folder(const char *path) {
-    const char *slash = strrchr(path, '/');
-    char *folder = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
-    int descriptor = folder == NULL ? -1 : open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (descriptor >= 0) {
-        (void)fsync(descriptor);
-        (void)close(descriptor);
-    }
-    free(folder);
-}
-
 static ds_status begin(ds_journal *journal, const json_t *key) {
     ds_status status = DS_OK;
     char *text = canonical(key);
@@ -252,7 +240,7 @@ static ds_status begin(ds_journal *journal, const json_t *key) {
     DS_TRY(write_at_end(journal, magic, MAGIC_BYTES));
     DS_TRY(ds_journal_append(journal, "key", 0, text, strlen(text)));
     DS_TRY(ds_journal_sync(journal));
-    sync_folder(journal->path);
+    ds_sync_folder_of(journal->path);
 done:
     free(text);
     return status;

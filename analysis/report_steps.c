@@ -4,6 +4,7 @@
 
 #include "report.h"
 #include "results.h"
+#include "words.h"
 
 typedef struct setting {
     const char *option, *value; /* NULL value: a flag */
@@ -133,26 +134,25 @@ static bool may_keep(const char *path, const step *what, const json_t *expected,
 /* ---- all of them ------------------------------------------------------------------------------------------------------------------ */
 
 static bool is_listed(const char *list, const char *name) {
-    while (list != NULL && *list != '\0') {
-        size_t length = strcspn(list, ",");
-        if (length == strlen(name) && strncmp(list, name, length) == 0) return true;
-        list += length + (list[length] == ',');
+    const char *word;
+    size_t length;
+    while (ds_next_word(&list, &word, &length)) {
+        if (ds_is_word(name, word, length)) return true;
     }
     return false;
 }
 
 static ds_status check_skip(const char *skip) {
-    for (const char *at = skip; at != NULL && *at != '\0';) {
-        size_t length = strcspn(at, ",");
-        bool known = false;
-        for (size_t i = 0; i < STEPS; i++)
-            known = known || (strlen(steps[i].name) == length && strncmp(steps[i].name, at, length) == 0);
-        if (!known)
+    const char *word;
+    size_t length;
+    while (ds_next_word(&skip, &word, &length)) {
+        size_t i = 0;
+        while (i < STEPS && !ds_is_word(steps[i].name, word, length)) i++;
+        if (i == STEPS)
             return ds_fail(
                 DS_ERR_USAGE,
                 "--skip takes inspect, gates, spectrum, weights, ablate, controls, gradflow, jacobians, verify, not \"%s\"",
-                ds_escape(at, length).text);
-        at += length + (at[length] == ',');
+                ds_escape(word, length).text);
     }
     return DS_OK;
 }

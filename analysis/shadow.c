@@ -51,8 +51,6 @@ static void pair_release(pair *two) {
     free(two->nll);
 }
 
-static double larger(double a, double b) { return b <= a ? a : b; } /* a NaN wins and stays */
-
 static ds_status keep_float(void *context, const ds_observation *seen) {
     pair *two = context;
     ds_limits_add(&two->out->limits, seen);
@@ -82,10 +80,10 @@ static ds_status compare_double(void *context, const ds_observation *seen) {
         two->product[t] = fmax(1, fabs(lambda_near)) * two->product[t] + change * two->growth[t];
         two->growth[t] *= fmax(1, fabs(lambda));
         two->log_det[t] += log(fabs(lambda_near)) - log(fabs(lambda));
-        errors->beta = larger(errors->beta, fabs(two->beta[t] - seen->beta[t]));
-        errors->k_norm2 = larger(errors->k_norm2, fabs(two->k_norm2[t] - seen->k_norm2[t]));
-        errors->eigenvalue = larger(errors->eigenvalue, fabs(lambda_near - lambda));
-        errors->direction = larger(errors->direction, distance);
+        errors->beta = ds_max_real(errors->beta, fabs(two->beta[t] - seen->beta[t]));
+        errors->k_norm2 = ds_max_real(errors->k_norm2, fabs(two->k_norm2[t] - seen->k_norm2[t]));
+        errors->eigenvalue = ds_max_real(errors->eigenvalue, fabs(lambda_near - lambda));
+        errors->direction = ds_max_real(errors->direction, distance);
     }
     return DS_OK;
 }
@@ -122,8 +120,8 @@ static ds_status run_window(pair *two, size_t place, ds_session *session) {
         DS_TRY(ds_sublayers(out->workspace, out->model, &batch, two->double_state, s, s + 1, NULL, &exact));
     }
     for (size_t t = 0; t < two->length; t++) {
-        out->log_abs_det = larger(out->log_abs_det, fabs(two->log_det[t]));
-        out->product = larger(out->product, two->product[t]);
+        out->log_abs_det = ds_max_real(out->log_abs_det, fabs(two->log_det[t]));
+        out->product = ds_max_real(out->product, two->product[t]);
     }
     DS_TRY(window_loss(&out->loss[place], session->workspace, session->model, &batch, two->state, two->nll));
     DS_TRY(window_loss(&out->double_loss[place], out->workspace, out->model, &batch, two->double_state, two->nll));
@@ -181,9 +179,9 @@ ds_status ds_shadow_cases(ds_shadow *shadow, ds_session *session, const ds_case_
         for (size_t c = 0; c < list->count; c++) {
             ds_shadow_case *errors = &shadow->cases[c];
             double found = loss[c * session->sequences + window], delta = found - baseline[window];
-            errors->loss = larger(errors->loss, fabs(found - exact_loss[c]));
-            errors->delta_loss = larger(errors->delta_loss, fabs(delta - (exact_loss[c] - exact_baseline)));
-            errors->kl = larger(errors->kl, fabs(kl[c * session->sequences + window] - exact_kl[c]));
+            errors->loss = ds_max_real(errors->loss, fabs(found - exact_loss[c]));
+            errors->delta_loss = ds_max_real(errors->delta_loss, fabs(delta - (exact_loss[c] - exact_baseline)));
+            errors->kl = ds_max_real(errors->kl, fabs(kl[c * session->sequences + window] - exact_kl[c]));
         }
         ds_progress_update(&progress, (double)(i + 1));
     }
@@ -211,13 +209,13 @@ void ds_shadow_release(ds_shadow *shadow) {
 
 static double largest_loss_error(const ds_shadow *shadow) {
     double largest = 0;
-    for (size_t i = 0; i < shadow->count; i++) largest = larger(largest, fabs(shadow->loss[i] - shadow->double_loss[i]));
+    for (size_t i = 0; i < shadow->count; i++) largest = ds_max_real(largest, fabs(shadow->loss[i] - shadow->double_loss[i]));
     return largest;
 }
 
 static double largest_delta_error(const ds_shadow *shadow) {
     double largest = 0;
-    for (size_t c = 0; c < shadow->list->count; c++) largest = larger(largest, shadow->cases[c].delta_loss);
+    for (size_t c = 0; c < shadow->list->count; c++) largest = ds_max_real(largest, shadow->cases[c].delta_loss);
     return largest;
 }
 
@@ -278,8 +276,8 @@ void ds_shadow_print(FILE *stream, const ds_shadow *shadow) {
     if (shadow->count == 0) return;
     ds_shadow_errors worst = {0};
     for (size_t s = 0; s < shadow->sublayers; s++) {
-        worst.beta = larger(worst.beta, shadow->errors[s].beta);
-        worst.eigenvalue = larger(worst.eigenvalue, shadow->errors[s].eigenvalue);
+        worst.beta = ds_max_real(worst.beta, shadow->errors[s].beta);
+        worst.eigenvalue = ds_max_real(worst.eigenvalue, shadow->errors[s].eigenvalue);
     }
     (void)fprintf(stream, "float against double on %zu window%s: a window's loss within %.2g", shadow->count,
                   shadow->count == 1 ? "" : "s", largest_loss_error(shadow));

@@ -3,6 +3,23 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "product_pool.h"
+
+/* ---- a dense solver for each thread ---- */
+
+static void free_dense(ds_dense **solvers, size_t threads) {
+    for (size_t i = 0; solvers != NULL && i < threads; i++) ds_dense_free(&solvers[i]);
+    free(solvers);
+}
+
+static ds_status new_dense(ds_dense ***solvers, size_t threads, size_t hidden) {
+    ds_status status = DS_OK;
+    DS_NEW(*solvers, threads);
+    for (size_t i = 0; i < threads; i++) DS_TRY(ds_dense_new(&(*solvers)[i], hidden));
+done:
+    return status;
+}
+
 /* ---- single operators against theory ---- */
 
 double ds_operator_tolerance(size_t hidden) { return 4 * (double)hidden * ds_unit_roundoff(DS_F64); }
@@ -13,8 +30,6 @@ typedef struct operator_task {
     ds_dense **workspaces; /* (threads) */
     double *errors;        /* (samples, 3): eigenvalue, determinant, orthogonality */
 } operator_task;
-
-static double largest(double a, double b) { return !(b <= a) ? b : a; } /* a NaN wins and stays */
 
 static ds_status check_one(void *context, size_t index, size_t worker) {
     operator_task *task = context;
@@ -40,20 +55,18 @@ ds_status ds_operator_check_run(ds_operator_check *out, const ds_directions *dir
     operator_task task = {.directions = directions};
     DS_NEW(chosen, samples);
     DS_NEW(task.errors, 3 * samples);
-    DS_NEW(task.workspaces, threads);
+    DS_TRY(new_dense(&task.workspaces, threads, directions->hidden));
     for (size_t i = 0; i < samples; i++) chosen[i] = ds_random_below(&random, cells);
     task.cells = chosen;
-    for (size_t i = 0; i < threads; i++) DS_TRY(ds_dense_new(&task.workspaces[i], directions->hidden));
     DS_TRY(ds_parallel_for(samples, check_one, &task));
     *out = (ds_operator_check){.samples = samples, .tolerance = ds_operator_tolerance(directions->hidden)};
     for (size_t i = 0; i < samples; i++) {
-        out->max_eigenvalue_error = largest(out->max_eigenvalue_error, task.errors[3 * i]);
-        out->max_determinant_error = largest(out->max_determinant_error, task.errors[3 * i + 1]);
-        out->max_orthogonality_error = largest(out->max_orthogonality_error, task.errors[3 * i + 2]);
+        out->max_eigenvalue_error = ds_max_real(out->max_eigenvalue_error, task.errors[3 * i]);
+        out->max_determinant_error = ds_max_real(out->max_determinant_error, task.errors[3 * i + 1]);
+        out->max_orthogonality_error = ds_max_real(out->max_orthogonality_error, task.errors[3 * i + 2]);
     }
 done:
-    for (size_t i = 0; task.workspaces != NULL && i < threads; i++) ds_dense_free(&task.workspaces[i]);
-    free(task.workspaces);
+    free_dense(task.workspaces, threads);
     free(task.errors);
     free(chosen);
     return status;
@@ -92,8 +105,7 @@ ds_status ds_sweep_json(json_t **out, const double *k, double residual_mult, siz
     sweep_task task = {.k = k, .residual_mult = residual_mult, .hidden = hidden};
     double norm2 = 0;
     for (size_t i = 0; i < hidden; i++) norm2 += k[i] * k[i];
-    DS_NEW(task.workspaces, threads);
-    for (size_t i = 0; i < threads; i++) DS_TRY(ds_dense_new(&task.workspaces[i], hidden));
+    DS_TRY(new_dense(&task.workspaces, threads, hidden));
     DS_TRY(ds_parallel_for(DS_SWEEP_POINTS, sweep_one, &task));
     ds_json_begin_array(&b, NULL);
     for (size_t i = 0; i < DS_SWEEP_POINTS; i++) {
@@ -110,8 +122,7 @@ ds_status ds_sweep_json(json_t **out, const double *k, double residual_mult, siz
     ds_json_end(&b);
     DS_TRY(ds_json_finish(out, &b));
 done:
-    for (size_t i = 0; task.workspaces != NULL && i < threads; i++) ds_dense_free(&task.workspaces[i]);
-    free(task.workspaces);
+    free_dense(task.workspaces, threads);
     ds_json_discard(&b);
     return status;
 }
@@ -121,33 +132,27 @@ done:
 typedef struct accumulated_task {
     const ds_directions *directions;
     ds_accumulated *out;
-    ds_product **products;       /* (threads) */
-    ds_product_solver **solvers; /* (threads) */
+    ds_product_pool pool;
 } accumulated_task;
 
 static ds_status accumulate_one(void *context, size_t index, size_t worker) {
     accumulated_task *task = context;
     const ds_directions *all = task->directions;
     ds_accumulated *out = &task->out[index];
+    ds_product *product = task->pool.products[worker];
     ds_status status = DS_OK;
-    DS_TRY(ds_product_window(task->products[worker], ds_directions_k(all, index, 0), all->c + index * all->sublayers, 0,
-                             all->sublayers));
+    DS_TRY(ds_product_window(product, ds_directions_k(all, index, 0), all->c + index * all->sublayers, 0, all->sublayers));
     DS_TRY(ds_product_spectrum_estimate(out->eigenvalues, out->bounds, out->singular_values, &out->singular_bound,
-                                        &out->summary, task->products[worker], task->solvers[worker]));
+                                        &out->summary, product, task->pool.solvers[worker]));
 done:
     return status;
 }
 
 ds_status ds_accumulated_run(ds_accumulated *out, const ds_directions *directions) {
     ds_status status = DS_OK;
-    size_t threads = ds_threads(), order = ds_min_size(directions->sublayers, directions->hidden);
+    size_t order = ds_min_size(directions->sublayers, directions->hidden);
     accumulated_task task = {.directions = directions, .out = out};
-    DS_NEW(task.products, threads);
-    DS_NEW(task.solvers, threads);
-    for (size_t i = 0; i < threads; i++) {
-        DS_TRY(ds_product_new(&task.products[i], directions->hidden, directions->sublayers));
-        DS_TRY(ds_product_solver_new(&task.solvers[i], directions->hidden, directions->sublayers));
-    }
+    DS_TRY(ds_product_pool_init(&task.pool, directions->hidden, directions->sublayers));
     for (size_t i = 0; i < directions->tokens; i++) {
         out[i].order = order;
         DS_NEW(out[i].eigenvalues, order);
@@ -156,12 +161,7 @@ ds_status ds_accumulated_run(ds_accumulated *out, const ds_directions *direction
     }
     DS_TRY(ds_parallel_for(directions->tokens, accumulate_one, &task));
 done:
-    for (size_t i = 0; i < threads; i++) {
-        if (task.products != NULL) ds_product_free(&task.products[i]);
-        if (task.solvers != NULL) ds_product_solver_free(&task.solvers[i]);
-    }
-    free(task.products);
-    free(task.solvers);
+    ds_product_pool_release(&task.pool);
     return status;
 }
 

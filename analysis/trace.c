@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "deltascope/stats.h"
+#include "words.h"
 
 static const char all_modes[] = "closed,open,reflect,mean-gate,write-only,erase-only",
                   all_scopes[] = "each,attn,mlp,all,from,upto";
@@ -12,27 +13,27 @@ static const char all_modes[] = "closed,open,reflect,mean-gate,write-only,erase-
 /* Whether `name` asks for this case: by its own name, or as one of "MODE:each". */
 static bool is_meant(const ds_case *item, const char *name, size_t length) {
     size_t mode = strlen(item->mode);
-    if (strlen(item->name) == length && memcmp(item->name, name, length) == 0) return true;
+    if (ds_is_word(item->name, name, length)) return true;
     bool each = length == mode + 5 && memcmp(name, item->mode, mode) == 0 && memcmp(name + mode, ":each", 5) == 0;
     return each && item->name[mode] == ':' && strchr("0123456789", item->name[mode + 1]) != NULL;
 }
 
 static ds_status choose_cases(ds_trace *trace, const char *names) {
     ds_status status = DS_OK;
-    size_t words = 1;
+    const char *word;
+    size_t words = 1, length;
     for (const char *at = names; *at != '\0'; at++) words += *at == ',';
     DS_NEW(trace->cases, words * trace->list.count);
-    while (names != NULL) {
-        size_t length = strcspn(names, ","), before = trace->count;
+    while (ds_next_word(&names, &word, &length)) {
+        size_t before = trace->count;
         for (size_t c = 0; c < trace->list.count; c++) {
-            if (is_meant(&trace->list.cases[c], names, length)) trace->cases[trace->count++] = &trace->list.cases[c];
+            if (is_meant(&trace->list.cases[c], word, length)) trace->cases[trace->count++] = &trace->list.cases[c];
         }
         if (trace->count == before)
             return ds_fail(DS_ERR_USAGE,
                            "--force: no case \"%s\" in a model of %zu sublayers; cases are named as by ablate (closed:0.mlp, "
                            "open-from:2, ...), closed:each is each sublayer alone",
-                           ds_escape(names, length).text, trace->sublayers);
-        names = names[length] == ',' ? names + length + 1 : NULL;
+                           ds_escape(word, length).text, trace->sublayers);
     }
 done:
     return status;

@@ -86,6 +86,8 @@ static inline bool ds_add_size(size_t a, size_t b, size_t *out) { return !__buil
 static inline bool ds_mul_size(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
 static inline size_t ds_min_size(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t ds_max_size(size_t a, size_t b) { return a > b ? a : b; }
+/* For running maxima of errors: a NaN wins and stays, where fmax would hide it. */
+static inline double ds_max_real(double a, double b) { return a != a || b <= a ? a : b; }
 
 /* ---- bounded cursor over bytes from strangers -------------------------------------------------------------------- */
 
@@ -151,6 +153,8 @@ ds_status ds_write_file(const char *path, const char *bytes, size_t length) DS_M
  * that `path` is a folder or does not exist yet. */
 ds_status ds_outfile_check(const char *path) DS_MUST_CHECK;
 ds_status ds_folder_check(const char *path) DS_MUST_CHECK;
+/* After a file was made or renamed: its name in the folder survives a crash, where the system lets us. */
+void ds_sync_folder_of(const char *path);
 /* Makes the folder and its missing parents. An existing folder is fine. */
 ds_status ds_make_folder(const char *path) DS_MUST_CHECK;
 

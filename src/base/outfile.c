@@ -115,8 +115,7 @@ void ds_outfile_discard(ds_outfile **file) {
     *file = NULL;
 }
 
-/* The rename itself must survive a crash: its folder is synced too, where the system lets us. */
-static void sync_folder(const char *path) {
+void ds_sync_folder_of(const char *path) {
     const char *slash = strrchr(path, '/');
     char *folder = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
     int descriptor = folder == NULL ? -1 : open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -141,7 +140,7 @@ ds_status ds_outfile_commit(ds_outfile **pointer) {
         ds_outfile_discard(pointer);
         return status;
     }
-    if (replaces) sync_folder(file->path);
+    if (replaces) ds_sync_folder_of(file->path);
     release(file);
     *pointer = NULL;
     return DS_OK;

@@ -43,8 +43,13 @@ ds_status ds_result_number(double *out, const json_t *object, const char *key, c
 double ds_result_element(const json_t *array, size_t index);
 /* The number ds_result_at finds; null is NaN, anything else DS_ERR_INPUT. */
 ds_status ds_result_number_at(double *out, const json_t *value, const char *path, const char *where) DS_MUST_CHECK;
+/* A sublayer of a figure by layer. */
+typedef struct ds_place {
+    size_t layer;
+    bool mlp;
+} ds_place;
 /* "3.attn" -> layer 3, mlp false. */
-ds_status ds_result_sublayer(size_t *layer, bool *mlp, const char *name) DS_MUST_CHECK;
+ds_status ds_result_sublayer(ds_place *place, const char *name) DS_MUST_CHECK;
 
 /* ---- writing data ----------------------------------------------------------------------------------------------------------------- */
 
@@ -52,9 +57,19 @@ ds_status ds_result_sublayer(size_t *layer, bool *mlp, const char *name) DS_MUST
 ds_status ds_data_row(ds_text *data, const double *values, size_t count) DS_MUST_CHECK;
 /* Begins a block: its name and its columns under #, two blank lines after the block before. */
 ds_status ds_data_block(ds_text *data, const char *name, const char *columns) DS_MUST_CHECK;
-/* Block 0 the attention and block 1 the MLP sublayers of `rows`, objects with a "name": layer and the numbers at `paths`. Sets
- * `layers`. */
-ds_status ds_data_by_kind(ds_drawing *drawing, const json_t *rows, const char *where, const char *const *paths,
+/* Rows that belong to sublayers, drawn by layer. */
+typedef struct ds_kind_rows {
+    const json_t *rows; /* an array of objects */
+    const char *where;
+    bool (*place)(ds_place *place, const json_t *row); /* false leaves the row out; NULL: every row has a sublayer's "name" */
+} ds_kind_rows;
+/* Appends what is drawn of one row. */
+typedef ds_status (*ds_draw_row)(ds_text *data, const json_t *row, ds_place place, void *context);
+/* A block of the attention sublayers, then one of the MLPs. *layers, unless NULL: one more than the last layer there is. */
+ds_status ds_data_kinds(ds_text *data, size_t *layers, const ds_kind_rows *of, const char *columns, ds_draw_row draw,
+                        void *context) DS_MUST_CHECK;
+/* The same for rows of layer and the numbers at `paths`, which name the columns where `columns` is NULL. Sets `layers`. */
+ds_status ds_data_by_kind(ds_drawing *drawing, const ds_kind_rows *of, const char *columns, const char *const *paths,
                           size_t count) DS_MUST_CHECK;
 /* One block: the numbers at `paths` of every object of `rows`. */
 ds_status ds_data_rows(ds_text *data, const char *name, const json_t *rows, const char *where, const char *const *paths,

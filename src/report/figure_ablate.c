@@ -8,52 +8,29 @@
 static const json_t *cases_of(const json_t *results) { return json_object_get(json_object_get(results, "ablate"), "cases"); }
 
 /* Whether the case closes one sublayer alone, "closed:3.mlp", and which. ("closed:attn" of a single layer is not one of these.) */
-static bool closes_one(size_t *layer, bool *mlp, const json_t *forced) {
+static bool closes_one(ds_place *place, const json_t *forced) {
     static const char prefix[] = "closed:";
     const char *name = json_string_value(json_object_get(forced, "name"));
     size_t length = sizeof prefix - 1;
     return name != NULL && strncmp(name, prefix, length) == 0 && name[length] >= '0' && name[length] <= '9' &&
-           ds_result_sublayer(layer, mlp, name + length) == DS_OK;
+           ds_result_sublayer(place, name + length) == DS_OK;
 }
 
 static size_t count_single(const json_t *results) {
-    size_t count = 0, layer;
-    bool mlp;
+    size_t count = 0;
+    ds_place place;
     for (size_t i = 0; i < json_array_size(cases_of(results)); i++)
-        count += closes_one(&layer, &mlp, json_array_get(cases_of(results), i));
+        count += closes_one(&place, json_array_get(cases_of(results), i));
     return count;
 }
 
 bool ds_closed_gate_loss_applies(const json_t *results) { return count_single(results) != 0; }
 
-static ds_status draw_kind(ds_text *data, size_t *layers, const json_t *cases, bool wants_mlp) {
-    ds_status status = DS_OK;
-    DS_TRY(ds_text_printf(data, "%s# %s\n# layer\tdelta_loss\tlow\thigh\tkl\n", data->length == 0 ? "" : "\n\n",
-                          wants_mlp ? "MLP" : "attention"));
-    for (size_t i = 0; i < json_array_size(cases); i++) {
-        const json_t *forced = json_array_get(cases, i), *interval;
-        size_t layer;
-        bool mlp;
-        double delta, kl;
-        if (!closes_one(&layer, &mlp, forced) || mlp != wants_mlp) continue;
-        DS_TRY(ds_result_number(&delta, forced, "delta_loss", "ablate.cases"));
-        DS_TRY(ds_result_number(&kl, forced, "kl", "ablate.cases"));
-        DS_TRY(ds_result_array(&interval, forced, "delta_loss_ci95", "ablate.cases"));
-        const double row[] = {(double)layer, delta, ds_result_element(interval, 0), ds_result_element(interval, 1), kl};
-        DS_TRY(ds_data_row(data, row, 5));
-        *layers = ds_max_size(*layers, layer + 1);
-    }
-done:
-    return status;
-}
+static const char *const change_paths[] = {"delta_loss", "delta_loss_ci95/0", "delta_loss_ci95/1", "kl"};
 
 ds_status ds_closed_gate_loss_draw(ds_drawing *drawing, const json_t *results) {
-    ds_status status = DS_OK;
-    size_t layers = 0;
-    for (int mlp = 0; mlp < 2; mlp++) DS_TRY(draw_kind(&drawing->data, &layers, cases_of(results), mlp));
-    status = ds_text_printf(&drawing->settings, "layers = %zu\n", layers);
-done:
-    return status;
+    return ds_data_by_kind(drawing, &(ds_kind_rows){cases_of(results), "ablate.cases", closes_one},
+                           "layer\tdelta_loss\tlow\thigh\tkl", change_paths, 4);
 }
 
 ds_status ds_closed_gate_loss_describe(ds_text *caption, const json_t *results) {
@@ -98,9 +75,7 @@ bool ds_closed_gate_cumulative_applies(const json_t *results) {
 
 static ds_status read_change(double row[3], const json_t *forced) {
     ds_status status = DS_OK;
-    DS_TRY(ds_result_number_at(&row[0], forced, "delta_loss", "ablate.cases"));
-    DS_TRY(ds_result_number_at(&row[1], forced, "delta_loss_ci95/0", "ablate.cases"));
-    DS_TRY(ds_result_number_at(&row[2], forced, "delta_loss_ci95/1", "ablate.cases"));
+    for (size_t i = 0; i < 3; i++) DS_TRY(ds_result_number_at(&row[i], forced, change_paths[i], "ablate.cases"));
 done:
     return status;
 }

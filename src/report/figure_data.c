@@ -57,13 +57,12 @@ ds_status ds_result_number_at(double *out, const json_t *value, const char *path
                    found == NULL ? "nothing" : "something else");
 }
 
-ds_status ds_result_sublayer(size_t *layer, bool *mlp, const char *name) {
+ds_status ds_result_sublayer(ds_place *place, const char *name) {
     char *end = NULL;
     unsigned long number = strtoul(name, &end, 10);
     bool digit = name[0] >= '0' && name[0] <= '9', short_enough = number < 100000;
-    *layer = number;
-    *mlp = strcmp(end, ".mlp") == 0;
-    if (digit && short_enough && (*mlp || strcmp(end, ".attn") == 0)) return DS_OK;
+    *place = (ds_place){number, strcmp(end, ".mlp") == 0};
+    if (digit && short_enough && (place->mlp || strcmp(end, ".attn") == 0)) return DS_OK;
     return ds_fail(DS_ERR_INPUT, "results: sublayer \"%s\" is named otherwise than LAYER.attn or LAYER.mlp", DS_SHOW(name));
 }
 
@@ -83,57 +82,89 @@ ds_status ds_data_block(ds_text *data, const char *name, const char *columns) {
 
 enum { MOST_PATHS = 32 };
 
-static ds_status begin_paths(ds_text *data, const char *name, const char *first, const char *const *paths, size_t count) {
+static ds_status name_columns(ds_text *columns, const char *first, const char *const *paths, size_t count) {
     ds_status status = DS_OK;
-    ds_text columns = {0};
-    DS_TRY(ds_text_printf(&columns, "%s", first));
-    for (size_t i = 0; i < count; i++) DS_TRY(ds_text_printf(&columns, "%s%s", columns.length == 0 ? "" : "\t", paths[i]));
-    status = ds_data_block(data, name, columns.bytes);
+    DS_TRY(ds_text_printf(columns, "%s", first));
+    for (size_t i = 0; i < count; i++) DS_TRY(ds_text_printf(columns, "%s%s", columns->length == 0 ? "" : "\t", paths[i]));
 done:
-    ds_text_release(&columns);
     return status;
 }
 
-static ds_status append_kind(ds_drawing *drawing, size_t *layers, bool wants_mlp, const json_t *rows, const char *where,
-                             const char *const *paths, size_t count) {
+static ds_status place_row(ds_place *place, bool *drawn, const ds_kind_rows *of, const json_t *row) {
     ds_status status = DS_OK;
-    DS_TRY(begin_paths(&drawing->data, wants_mlp ? "MLP" : "attention", "layer", paths, count));
-    for (size_t i = 0; i < json_array_size(rows); i++) {
-        const json_t *row = json_array_get(rows, i);
-        const char *name;
-        double values[MOST_PATHS + 1];
-        size_t layer;
-        bool mlp;
-        DS_TRY(ds_result_text(&name, row, "name", where));
-        DS_TRY(ds_result_sublayer(&layer, &mlp, name));
-        if (mlp != wants_mlp) continue;
-        values[0] = (double)layer;
-        for (size_t p = 0; p < count; p++) DS_TRY(ds_result_number_at(&values[p + 1], row, paths[p], where));
-        DS_TRY(ds_data_row(&drawing->data, values, count + 1));
-        *layers = ds_max_size(*layers, layer + 1);
+    const char *name;
+    *drawn = of->place == NULL || of->place(place, row);
+    if (of->place != NULL) goto done;
+    DS_TRY(ds_result_text(&name, row, "name", of->where));
+    DS_TRY(ds_result_sublayer(place, name));
+done:
+    return status;
+}
+
+ds_status ds_data_kinds(ds_text *data, size_t *layers, const ds_kind_rows *of, const char *columns, ds_draw_row draw,
+                        void *context) {
+    ds_status status = DS_OK;
+    size_t after = 0;
+    for (int mlp = 0; mlp < 2; mlp++) {
+        DS_TRY(ds_data_block(data, mlp ? "MLP" : "attention", columns));
+        for (size_t i = 0; i < json_array_size(of->rows); i++) {
+            const json_t *row = json_array_get(of->rows, i);
+            ds_place place;
+            bool drawn;
+            DS_TRY(place_row(&place, &drawn, of, row));
+            if (!drawn || place.mlp != mlp) continue;
+            DS_TRY(draw(data, row, place, context));
+            after = ds_max_size(after, place.layer + 1);
+        }
     }
+    if (layers != NULL) *layers = after;
 done:
     return status;
 }
 
-ds_status ds_data_by_kind(ds_drawing *drawing, const json_t *rows, const char *where, const char *const *paths, size_t count) {
+typedef struct numbers {
+    const char *where;
+    const char *const *paths;
+    size_t count;
+} numbers;
+
+static ds_status draw_numbers(ds_text *data, const json_t *row, ds_place place, void *context) {
     ds_status status = DS_OK;
-    size_t layers = 0;
-    for (int mlp = 0; mlp < 2; mlp++) DS_TRY(append_kind(drawing, &layers, mlp, rows, where, paths, count));
+    const numbers *wanted = context;
+    double values[MOST_PATHS + 1] = {(double)place.layer};
+    for (size_t p = 0; p < wanted->count; p++)
+        DS_TRY(ds_result_number_at(&values[p + 1], row, wanted->paths[p], wanted->where));
+    DS_TRY(ds_data_row(data, values, wanted->count + 1));
+done:
+    return status;
+}
+
+ds_status ds_data_by_kind(ds_drawing *drawing, const ds_kind_rows *of, const char *columns, const char *const *paths,
+                          size_t count) {
+    ds_status status = DS_OK;
+    size_t layers;
+    ds_text names = {0};
+    DS_TRY(name_columns(&names, "layer", paths, count));
+    DS_TRY(ds_data_kinds(&drawing->data, &layers, of, columns == NULL ? names.bytes : columns, draw_numbers,
+                         &(numbers){of->where, paths, count}));
     status = ds_text_printf(&drawing->settings, "layers = %zu\n", layers);
 done:
+    ds_text_release(&names);
     return status;
 }
 
 ds_status ds_data_rows(ds_text *data, const char *name, const json_t *rows, const char *where, const char *const *paths,
                        size_t count) {
     ds_status status = DS_OK;
-    DS_TRY(begin_paths(data, name, "", paths, count));
+    ds_text columns = {0};
+    DS_TRY(name_columns(&columns, "", paths, count));
+    DS_TRY(ds_data_block(data, name, columns.bytes));
     for (size_t i = 0; i < json_array_size(rows); i++) {
         double values[MOST_PATHS];
         for (size_t p = 0; p < count; p++) DS_TRY(ds_result_number_at(&values[p], json_array_get(rows, i), paths[p], where));
         DS_TRY(ds_data_row(data, values, count));
     }
 done:
+    ds_text_release(&columns);
     return status;
 }

@@ -5,8 +5,6 @@
 
 enum { MOST_BINS = 50 }; /* neighbouring bins are drawn together beyond this many: finer cells are thinner than a printed dot */
 
-static const char *const block_names[] = {"attention", "MLP"};
-
 static const json_t *sublayers_of(const json_t *results) {
     return json_object_get(json_object_get(results, "gates"), "sublayers");
 }
@@ -14,10 +12,11 @@ static const json_t *sublayers_of(const json_t *results) {
 bool ds_gate_distribution_applies(const json_t *results) { return json_array_size(sublayers_of(results)) != 0; }
 
 /* One row per sublayer: layer, the quantiles of beta, the mean. */
-static ds_status draw_quantiles(ds_text *data, const json_t *sublayer, size_t layer) {
+static ds_status draw_quantiles(ds_text *data, const json_t *sublayer, ds_place place, void *context) {
     ds_status status = DS_OK;
     const json_t *beta, *quantiles;
-    double row[DS_QUANTILES + 2] = {(double)layer};
+    double row[DS_QUANTILES + 2] = {(double)place.layer};
+    (void)context;
     DS_TRY(ds_result_object(&beta, sublayer, "beta", "gates.sublayers"));
     DS_TRY(ds_result_object(&quantiles, beta, "quantiles", "gates.sublayers.beta"));
     for (size_t i = 0; i < DS_QUANTILES; i++)
@@ -35,9 +34,10 @@ static double sum_of(const json_t *counts, size_t first, size_t last) {
 }
 
 /* One row per filled bin: layer, its edges, its share relative to the sublayer's fullest bin. */
-static ds_status draw_cells(ds_text *data, const json_t *sublayer, size_t layer) {
+static ds_status draw_cells(ds_text *data, const json_t *sublayer, ds_place place, void *context) {
     ds_status status = DS_OK;
     const json_t *histogram, *edges, *counts;
+    (void)context;
     DS_TRY(ds_result_object(&histogram, sublayer, "histogram", "gates.sublayers"));
     DS_TRY(ds_result_array(&edges, histogram, "edges", "gates.sublayers.histogram"));
     DS_TRY(ds_result_array(&counts, histogram, "counts", "gates.sublayers.histogram"));
@@ -50,25 +50,8 @@ static ds_status draw_cells(ds_text *data, const json_t *sublayer, size_t layer)
     for (size_t i = 0; i < bins; i += step) {
         size_t end = ds_min_size(i + step, bins);
         double share = sum_of(counts, i, end) / fullest;
-        const double row[] = {(double)layer, ds_result_element(edges, i), ds_result_element(edges, end), share};
+        const double row[] = {(double)place.layer, ds_result_element(edges, i), ds_result_element(edges, end), share};
         if (share > 0) DS_TRY(ds_data_row(data, row, 4));
-    }
-done:
-    return status;
-}
-
-static ds_status draw_block(ds_text *data, const json_t *sublayers, bool wants_mlp, const char *columns,
-                            ds_status (*draw)(ds_text *, const json_t *, size_t)) {
-    ds_status status = DS_OK;
-    DS_TRY(ds_text_printf(data, "%s# %s\n# %s\n", data->length == 0 ? "" : "\n\n", block_names[wants_mlp], columns));
-    for (size_t i = 0; i < json_array_size(sublayers); i++) {
-        const json_t *sublayer = json_array_get(sublayers, i);
-        const char *name;
-        size_t layer;
-        bool mlp;
-        DS_TRY(ds_result_text(&name, sublayer, "name", "gates.sublayers"));
-        DS_TRY(ds_result_sublayer(&layer, &mlp, name));
-        if (mlp == wants_mlp) DS_TRY(draw(data, sublayer, layer));
     }
 done:
     return status;
@@ -76,12 +59,11 @@ done:
 
 ds_status ds_gate_distribution_draw(ds_drawing *drawing, const json_t *results) {
     ds_status status = DS_OK;
-    const json_t *sublayers = sublayers_of(results);
-    const char *quantiles = "layer\tq01\tq05\tq25\tq50\tq75\tq95\tq99\tmean",
-               *cells = "layer\tbeta_from\tbeta_to\trelative_share";
-    for (int mlp = 0; mlp < 2; mlp++) DS_TRY(draw_block(&drawing->data, sublayers, mlp, quantiles, draw_quantiles));
-    for (int mlp = 0; mlp < 2; mlp++) DS_TRY(draw_block(&drawing->data, sublayers, mlp, cells, draw_cells));
-    status = ds_text_printf(&drawing->settings, "layers = %zu\n", (json_array_size(sublayers) + 1) / 2);
+    const ds_kind_rows sublayers = {sublayers_of(results), "gates.sublayers", NULL};
+    DS_TRY(ds_data_kinds(&drawing->data, NULL, &sublayers, "layer\tq01\tq05\tq25\tq50\tq75\tq95\tq99\tmean", draw_quantiles,
+                         NULL));
+    DS_TRY(ds_data_kinds(&drawing->data, NULL, &sublayers, "layer\tbeta_from\tbeta_to\trelative_share", draw_cells, NULL));
+    status = ds_text_printf(&drawing->settings, "layers = %zu\n", (json_array_size(sublayers.rows) + 1) / 2);
 done:
     return status;
 }
@@ -106,7 +88,8 @@ bool ds_regime_shares_applies(const json_t *results) { return has_numbers(result
 ds_status ds_regime_shares_draw(ds_drawing *drawing, const json_t *results) {
     static const char *const paths[] = {"regimes/identity", "regimes/damped", "regimes/projection", "regimes/over_relaxed",
                                         "regimes/reflection"};
-    return ds_data_by_kind(drawing, sublayers_of(results), "gates.sublayers", paths, sizeof paths / sizeof *paths);
+    return ds_data_by_kind(drawing, &(ds_kind_rows){sublayers_of(results), "gates.sublayers", NULL}, NULL, paths,
+                           sizeof paths / sizeof *paths);
 }
 
 ds_status ds_regime_shares_describe(ds_text *caption, const json_t *results) {
@@ -121,7 +104,7 @@ bool ds_discrepancy_applies(const json_t *results) { return has_numbers(results,
 
 ds_status ds_discrepancy_draw(ds_drawing *drawing, const json_t *results) {
     static const char *const paths[] = {"discrepancy/pre_rms", "discrepancy/post_rms"};
-    return ds_data_by_kind(drawing, sublayers_of(results), "gates.sublayers", paths, 2);
+    return ds_data_by_kind(drawing, &(ds_kind_rows){sublayers_of(results), "gates.sublayers", NULL}, NULL, paths, 2);
 }
 
 ds_status ds_discrepancy_describe(ds_text *caption, const json_t *results) {
@@ -137,7 +120,8 @@ bool ds_edit_sizes_applies(const json_t *results) { return has_numbers(results, 
 
 ds_status ds_edit_sizes_draw(ds_drawing *drawing, const json_t *results) {
     static const char *const paths[] = {"readout_rms", "target_rms", "edit_norm", "relative_edit"};
-    return ds_data_by_kind(drawing, sublayers_of(results), "gates.sublayers", paths, sizeof paths / sizeof *paths);
+    return ds_data_by_kind(drawing, &(ds_kind_rows){sublayers_of(results), "gates.sublayers", NULL}, NULL, paths,
+                           sizeof paths / sizeof *paths);
 }
 
 ds_status ds_edit_sizes_describe(ds_text *caption, const json_t *results) {

@@ -31,17 +31,16 @@ static ds_status pool(double *totals, const json_t *sublayer, const json_t *firs
     ds_status status = DS_OK;
     const json_t *histogram, *edges, *counts;
     const char *name;
-    size_t layer;
-    bool mlp;
+    ds_place place;
     DS_TRY(ds_result_text(&name, sublayer, "name", "gates.sublayers"));
-    DS_TRY(ds_result_sublayer(&layer, &mlp, name));
+    DS_TRY(ds_result_sublayer(&place, name));
     DS_TRY(ds_result_object(&histogram, sublayer, "histogram", "gates.sublayers"));
     DS_TRY(ds_result_array(&edges, histogram, "edges", "gates.sublayers.histogram"));
     DS_TRY(ds_result_array(&counts, histogram, "counts", "gates.sublayers.histogram"));
     if (!json_equal(edges, first_edges) || json_array_size(counts) != bins || json_array_size(edges) != bins + 1)
         return ds_fail(DS_ERR_INPUT, "results: gates.sublayers: the histogram of %s has other bins than the first",
                        DS_SHOW(name));
-    for (size_t i = 0; i < bins; i++) totals[(mlp ? bins : 0) + i] += ds_result_element(counts, i);
+    for (size_t i = 0; i < bins; i++) totals[(place.mlp ? bins : 0) + i] += ds_result_element(counts, i);
 done:
     return status;
 }

@@ -8,54 +8,53 @@
 static const json_t *weights_of(const json_t *results) { return ds_result_at(results, "spectrum/weights"); }
 
 /* "transformer.h.3.mlp.c_fc1.weight" -> layer 3, MLP; false for matrices outside attention and MLP. */
-static bool place_of(size_t *layer, bool *mlp, const json_t *weight) {
+static bool place_of(ds_place *place, const json_t *weight) {
     static const char marker[] = "transformer.h.";
     const char *name = json_string_value(json_object_get(weight, "tensor")), *at = name == NULL ? NULL : strstr(name, marker);
     char *end;
     if (at == NULL) return false;
-    *layer = strtoul(at + sizeof marker - 1, &end, 10);
-    *mlp = strncmp(end, ".mlp.", 5) == 0;
-    return *layer < 100000 && (*mlp || strncmp(end, ".attn.", 6) == 0);
+    place->layer = strtoul(at + sizeof marker - 1, &end, 10);
+    place->mlp = strncmp(end, ".mlp.", 5) == 0;
+    return place->layer < 100000 && (place->mlp || strncmp(end, ".attn.", 6) == 0);
 }
 
 static size_t count_placed(const json_t *results) {
-    size_t count = 0, layer;
-    bool mlp;
+    size_t count = 0;
+    ds_place place;
     for (size_t i = 0; i < json_array_size(weights_of(results)); i++)
-        count += place_of(&layer, &mlp, json_array_get(weights_of(results), i));
+        count += place_of(&place, json_array_get(weights_of(results), i));
     return count;
 }
 
 bool ds_weight_spectra_applies(const json_t *results) { return count_placed(results) != 0; }
 
-static ds_status draw_kind(ds_text *data, size_t *layers, const json_t *weights, bool wants_mlp) {
+/* The matrices of a sublayer stand side by side. */
+typedef struct row_before {
+    ds_place place;
+    size_t slot;
+} row_before;
+
+static ds_status draw_weight(ds_text *data, const json_t *weight, ds_place place, void *context) {
     ds_status status = DS_OK;
-    size_t slot = 0, before = SIZE_MAX;
-    DS_TRY(ds_data_block(data, wants_mlp ? "MLP" : "attention", "layer\tslot\talpha\talpha_stderr\tstable_rank"));
-    for (size_t i = 0; i < json_array_size(weights); i++) {
-        const json_t *weight = json_array_get(weights, i);
-        size_t layer;
-        bool mlp;
-        double row[5];
-        if (!place_of(&layer, &mlp, weight) || mlp != wants_mlp) continue;
-        slot = layer == before ? slot + 1 : 0;
-        before = layer;
-        row[0] = (double)layer;
-        row[1] = (double)slot;
-        DS_TRY(ds_result_number(&row[2], weight, "alpha", "spectrum.weights"));
-        DS_TRY(ds_result_number(&row[3], weight, "alpha_stderr", "spectrum.weights"));
-        DS_TRY(ds_result_number(&row[4], weight, "stable_rank", "spectrum.weights"));
-        DS_TRY(ds_data_row(data, row, 5));
-        *layers = ds_max_size(*layers, layer + 1);
-    }
+    row_before *before = context;
+    bool beside = place.layer == before->place.layer && place.mlp == before->place.mlp;
+    *before = (row_before){place, beside ? before->slot + 1 : 0};
+    double row[5] = {(double)place.layer, (double)before->slot};
+    DS_TRY(ds_result_number(&row[2], weight, "alpha", "spectrum.weights"));
+    DS_TRY(ds_result_number(&row[3], weight, "alpha_stderr", "spectrum.weights"));
+    DS_TRY(ds_result_number(&row[4], weight, "stable_rank", "spectrum.weights"));
+    DS_TRY(ds_data_row(data, row, 5));
 done:
     return status;
 }
 
 ds_status ds_weight_spectra_draw(ds_drawing *drawing, const json_t *results) {
     ds_status status = DS_OK;
-    size_t layers = 0;
-    for (int mlp = 0; mlp < 2; mlp++) DS_TRY(draw_kind(&drawing->data, &layers, weights_of(results), mlp));
+    const ds_kind_rows weights = {weights_of(results), "spectrum.weights", place_of};
+    row_before before = {.place = {SIZE_MAX, false}};
+    size_t layers;
+    DS_TRY(ds_data_kinds(&drawing->data, &layers, &weights, "layer\tslot\talpha\talpha_stderr\tstable_rank", draw_weight,
+                         &before));
     status = ds_text_printf(&drawing->settings, "layers = %zu\n", layers);
 done:
     return status;
