@@ -94,7 +94,7 @@ ds_status ds_dense_solve(ds_dense_operator *out, const double *k, double c, size
     out->eigenvalue = w->values[at];
     out->max_eigenvalue_error = 0.0;
     for (size_t i = 0; i < d; i++)
-        out->max_eigenvalue_error = fmax(out->max_eigenvalue_error, fabs(w->values[i] - (i == at ? moved : 1.0)));
+        out->max_eigenvalue_error = ds_max_real(out->max_eigenvalue_error, fabs(w->values[i] - (i == at ? moved : 1.0)));
 done:
     return status;
 }
