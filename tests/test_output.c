@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "deltascope/io.h"
+#include "deltascope/report.h"
 #include "scratch.h"
 #include "support.h"
 
@@ -92,6 +93,16 @@ static void test_gradients(void **state) {
     expect_words("gradflow" DATA, "branch", "gate");
 }
 
+/* A figure that is listed can be asked for: its whole name is there. */
+static void test_figures_are_listed_whole(void **state) {
+    (void)state;
+    for (size_t i = 0; i < ds_figure_count(); i++) {
+        char word[64];
+        (void)snprintf(word, sizeof word, "\n%s  ", ds_figure_id(ds_figure_at(i)));
+        expect_words("plot --list", word, "…");
+    }
+}
+
 /* A result on standard output stands there alone, so that other programs can read it. */
 static void expect_json(const char *command, const char *model) {
     const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope";
@@ -127,6 +138,7 @@ int main(void) {
         cmocka_unit_test(test_additive_model),
         cmocka_unit_test(test_without_unicode),
         cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_figures_are_listed_whole),
         cmocka_unit_test(test_results_on_standard_output),
         cmocka_unit_test(test_report),
     };

@@ -19,7 +19,7 @@ static const struct ds_figure figures[] = {
      "After the lesion study of Veit, Wilber and Belongie (arXiv:1605.06431), which removes a residual block and counts "
      "classification errors; here the gate is shut, the block still runs, and the loss is compared.",
      0.7, ds_plot_closed_gate_loss, FUNCTIONS(closed_gate_loss)},
-    {"closed-gate-cumulative", "Loss with gates forced shut from either end", NULL, NULL, 0.7, ds_plot_closed_gate_cumulative,
+    {"closed-gate-cumulative", "Loss with gates shut from either end", NULL, NULL, 0.7, ds_plot_closed_gate_cumulative,
      FUNCTIONS(closed_gate_cumulative)},
     {"controls", "Ways of forcing the gates", NULL, NULL, 0.7, ds_plot_controls, FUNCTIONS(controls)},
     {"accumulated-eigenvalues", "Eigenvalues accumulated over depth", NULL, NULL, 1.0, ds_plot_accumulated_eigenvalues,
@@ -46,8 +46,7 @@ static const struct ds_figure figures[] = {
      "differ from their program in single matrices.",
      1.0, ds_plot_weight_spectra, FUNCTIONS(weight_spectra)},
     {"compare-gates", "Mean gates of several checkpoints", NULL, NULL, 0.75, ds_plot_compare_gates, FUNCTIONS(compare_gates)},
-    {"compare-costs", "What shutting a gate costs several checkpoints", NULL, NULL, 0.75, ds_plot_compare_costs,
-     FUNCTIONS(compare_costs)},
+    {"compare-costs", "Gate costs of several checkpoints", NULL, NULL, 0.75, ds_plot_compare_costs, FUNCTIONS(compare_costs)},
     {"trajectory-loss", "Loss along a run", NULL, NULL, 0.7, ds_plot_trajectory_loss, FUNCTIONS(trajectory_loss)},
     {"trajectory-gates", "Gates along a run", NULL, NULL, 0.7, ds_plot_trajectory_gates, FUNCTIONS(trajectory_gates)},
 };
