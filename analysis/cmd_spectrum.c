@@ -9,9 +9,9 @@
 #include "weights.h"
 
 typedef struct spectrum_options {
-    const char *positions, *depths, *window, *null;
+    const char *positions, *depths, *window, *null, *end_to_end;
     bool certify, weights, by_depth;
-    ds_count end_to_end, count, steps, samples;
+    ds_count count, steps, samples;
     double regime_tol;
 } spectrum_options;
 
@@ -27,7 +27,8 @@ static const ds_option options[] = {
      offsetof(spectrum_options, null), 0},
     {"weights", NULL, "singular values, power-law tails and Marchenko-Pastur edges of every weight matrix", DS_OPTION_FLAG,
      offsetof(spectrum_options, weights), 0},
-    {"end-to-end", "S", "largest singular values of the full Jacobian dX_S/dX_0 over the whole window S", DS_OPTION_COUNT,
+    {"end-to-end", "S|S:P",
+     "largest singular values of the full Jacobian dX_S/dX_0 over the whole window S, or of its token P alone", DS_OPTION_TEXT,
      offsetof(spectrum_options, end_to_end), 0},
     {"count", "N", "how many of them (8)", DS_OPTION_COUNT, offsetof(spectrum_options, count), 1},
     {"steps", "N", "most steps of the iteration that finds them (64)", DS_OPTION_COUNT, offsetof(spectrum_options, steps), 1},
@@ -80,7 +81,7 @@ static void put_options(ds_json_builder *b, const ds_session *session) {
     ds_json_put_bool(b, "certify", own->certify);
     ds_json_put_text(b, "null", own->null);
     ds_json_put_bool(b, "weights", own->weights);
-    if (own->end_to_end.given) ds_json_put_count(b, "end_to_end", own->end_to_end.value);
+    if (own->end_to_end != NULL) ds_json_put_text(b, "end_to_end", own->end_to_end);
     ds_json_put_count(b, "count", own->count.value);
     ds_json_put_count(b, "steps", own->steps.value);
     ds_json_put_count(b, "samples", own->samples.value);
@@ -119,9 +120,9 @@ static ds_status measure(spectrum_result *result, ds_session *session, const spe
     if (result->operators) DS_TRY(measure_operators(result, session, own));
     DS_TRY(ds_shadow_run(&result->shadow, session));
     if (own->weights) DS_TRY(ds_weight_survey_run(&result->weights, session->model, seed));
-    if (own->end_to_end.given)
+    if (own->end_to_end != NULL)
         DS_TRY(ds_end_to_end_run(&result->end_to_end, session,
-                                 &(ds_end_to_end_options){.sequence = own->end_to_end.value,
+                                 &(ds_end_to_end_options){.place = own->end_to_end,
                                                           .count = own->count.value,
                                                           .steps = own->steps.value,
                                                           .by_depth = own->by_depth,
@@ -154,7 +155,7 @@ static ds_status make_results(json_t **results, spectrum_result *result, const s
     ds_json_begin_object(&b, NULL);
     if (result->operators) DS_TRY(put_operators(&b, result, own));
     if (own->weights) ds_weight_survey_put(&b, &result->weights);
-    if (own->end_to_end.given) ds_end_to_end_put(&b, &result->end_to_end);
+    if (own->end_to_end != NULL) ds_end_to_end_put(&b, &result->end_to_end);
     ds_shadow_put(&b, &result->shadow);
     ds_json_end(&b);
     DS_TRY(ds_json_finish(results, &b));
@@ -173,7 +174,7 @@ static ds_status make_tables(ds_table **tables, size_t *count, spectrum_result *
         if (own->null != NULL) DS_TRY(ds_study_table(&tables[(*count)++], &result->null, own->null));
     }
     if (own->weights) DS_TRY(ds_weight_survey_table(&tables[(*count)++], &result->weights));
-    if (own->end_to_end.given) DS_TRY(ds_end_to_end_table(&tables[(*count)++], &result->end_to_end));
+    if (own->end_to_end != NULL) DS_TRY(ds_end_to_end_table(&tables[(*count)++], &result->end_to_end));
     if (result->end_to_end.depths > 0) DS_TRY(ds_depth_norm_table(&tables[(*count)++], &result->end_to_end));
 done:
     return status;
@@ -209,13 +210,13 @@ done:
 static ds_status plan(spectrum_result *result, const ds_session *session, const spectrum_options *own) {
     bool data = session->tokens != NULL;
     result->operators = data && session->spec.delta;
-    if (!data && (own->end_to_end.given || !own->weights))
+    if (!data && (own->end_to_end != NULL || !own->weights))
         return ds_fail(DS_ERR_USAGE, "spectrum needs either --tokens FILE or --text FILE with --tokenizer PATH; without data "
                                      "there is --weights alone");
-    if (!session->spec.delta && !own->weights && !own->end_to_end.given)
+    if (!session->spec.delta && !own->weights && own->end_to_end == NULL)
         return ds_fail(DS_ERR_USAGE, "an additive checkpoint has no shortcut operator but the identity: --weights and "
                                      "--end-to-end S are what there is to show");
-    if (own->by_depth && !own->end_to_end.given) return ds_fail(DS_ERR_USAGE, "--by-depth goes with --end-to-end S");
+    if (own->by_depth && own->end_to_end == NULL) return ds_fail(DS_ERR_USAGE, "--by-depth goes with --end-to-end S");
     return DS_OK;
 }
 
@@ -257,7 +258,7 @@ const ds_command ds_command_spectrum = {
     .examples = "  deltascope spectrum --tokens val.bin checkpoint/\n"
                 "  deltascope spectrum --tokens val.bin --positions 0:0,3:32 --certify checkpoint/\n"
                 "  deltascope spectrum --weights checkpoint/\n"
-                "  deltascope spectrum --tokens val.bin --end-to-end 0 --count 4 checkpoint/\n"
+                "  deltascope spectrum --tokens val.bin --end-to-end 0:32 --count 4 checkpoint/\n"
                 "  deltascope spectrum --tokens val.bin --positions all --null shuffled-gates --json s.json checkpoint/\n",
     .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RESUME | DS_DATA_OPTIONAL,
     .options = options,

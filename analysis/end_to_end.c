@@ -11,14 +11,15 @@
 typedef struct jacobian {
     ds_gradient *gradient;
     ds_precision precision;
-    size_t size;
-    void *vector; /* (size) of the model's precision */
+    size_t size, begin, whole; /* of the tokens' elements, where they begin, of the window's */
+    void *vector;              /* (whole) of the model's precision */
 } jacobian;
 
 static ds_status multiply(jacobian *j, double *out, const double *in, ds_status (*product)(ds_gradient *, void *)) {
     ds_status status = DS_OK;
-    float *narrow = j->vector;
-    double *wide = j->vector;
+    float *narrow = (float *)j->vector + (j->precision == DS_F32 ? j->begin : 0);
+    double *wide = (double *)j->vector + (j->precision == DS_F64 ? j->begin : 0);
+    memset(j->vector, 0, j->whole * ds_precision_size(j->precision));
     for (size_t i = 0; i < j->size; i++) {
         if (j->precision == DS_F32) narrow[i] = (float)in[i];
         if (j->precision == DS_F64) wide[i] = in[i];
@@ -33,15 +34,18 @@ static ds_status apply(void *context, double *y, const double *x) { return multi
 static ds_status adjoint(void *context, double *x, const double *y) { return multiply(context, x, y, ds_adjoint); }
 
 ds_status ds_jacobian_singular_values(ds_lanczos *out, ds_gradient *gradient, ds_workspace *workspace, const ds_model *model,
-                                      const ds_batch *batch, size_t last, const ds_lanczos_options *options) {
+                                      const ds_batch *batch, size_t first, size_t count, size_t last,
+                                      const ds_lanczos_options *options) {
     ds_status status = DS_OK;
-    const ds_spec *spec = ds_model_spec(model);
+    size_t token = ds_model_spec(model)->value_channels * ds_model_spec(model)->hidden;
     jacobian j = {.gradient = gradient,
                   .precision = ds_model_precision(model),
-                  .size = batch->sequences * batch->length * spec->value_channels * spec->hidden};
+                  .size = count * token,
+                  .begin = first * token,
+                  .whole = batch->length * token};
     ds_linear_map map = {j.size, j.size, apply, adjoint, &j};
     *out = (ds_lanczos){0};
-    j.vector = ds_alloc_array(j.size, ds_precision_size(j.precision));
+    j.vector = ds_alloc_array(j.whole, ds_precision_size(j.precision));
     if (j.vector == NULL) {
         status = DS_ERR_SYSTEM;
         goto done;
@@ -62,17 +66,17 @@ static double tolerance_of(const ds_model *model) {
     return 16 * sqrt(roundings) * ds_unit_roundoff(ds_model_precision(model));
 }
 
-/* What the frozen operators of the window's tokens do at every prefix depth. */
-static ds_status find_frozen(ds_depth_norm *out, ds_session *session, size_t sequence) {
+/* What the frozen operators of the tokens do at every prefix depth. */
+static ds_status find_frozen(ds_depth_norm *out, ds_session *session, size_t sequence, size_t first, size_t count) {
     ds_status status = DS_OK;
     size_t sublayers = ds_spec_sublayers(&session->spec), hidden = session->spec.hidden;
     ds_direction_source source = {0};
     ds_directions directions = {0};
     ds_distribution distribution = {0};
     ds_position_list window = {0};
-    DS_NEW(window.at, session->length);
-    window.count = session->length;
-    for (size_t t = 0; t < session->length; t++) window.at[t] = (ds_position){sequence, t};
+    DS_NEW(window.at, count);
+    window.count = count;
+    for (size_t t = 0; t < count; t++) window.at[t] = (ds_position){sequence, first + t};
     DS_TRY(ds_direction_source_init(&source, session, 0, sublayers, DS_NULL_NONE, 0));
     DS_TRY(ds_directions_gather(&directions, &source, &window));
     DS_TRY(ds_distribution_init(&distribution, sublayers, hidden, true));
@@ -97,17 +101,19 @@ static ds_status find_depths(ds_end_to_end *out, ds_session *session, ds_gradien
     size_t sublayers = ds_spec_sublayers(&session->spec);
     ds_progress progress = ds_progress_start("Jacobian by depth", (double)sublayers, session->invocation->common.quiet);
     ds_lanczos found = {0};
+    size_t first = out->at.position, count = out->token ? 1 : session->length;
     DS_NEW(out->by_depth, sublayers);
     out->depths = sublayers;
     for (size_t s = 0; s < sublayers; s++) {
         out->by_depth[s] = (ds_depth_norm){0, 0, 1, 1, 1}; /* an additive shortcut is the identity */
-        DS_TRY(ds_jacobian_singular_values(&found, gradient, session->workspace, session->model, batch, s + 1, options));
+        DS_TRY(ds_jacobian_singular_values(&found, gradient, session->workspace, session->model, batch, first, count, s + 1,
+                                           options));
         out->by_depth[s].full = found.values[0];
         out->by_depth[s].residual = found.residuals[0];
         ds_lanczos_release(&found);
         ds_progress_update(&progress, (double)(s + 1));
     }
-    if (session->spec.delta) DS_TRY(find_frozen(out->by_depth, session, out->sequence));
+    if (session->spec.delta) DS_TRY(find_frozen(out->by_depth, session, out->at.sequence, first, count));
 done:
     ds_progress_finish(&progress);
     ds_lanczos_release(&found);
@@ -118,20 +124,19 @@ ds_status ds_end_to_end_run(ds_end_to_end *out, ds_session *session, const ds_en
     ds_status status = DS_OK;
     const ds_spec *spec = &session->spec;
     const size_t budget = (size_t)1 << 30; /* of bytes, for the bases of the iteration */
-    size_t size = session->length * spec->value_channels * spec->hidden;
-    size_t steps = ds_min_size(options->steps, ds_max_size(2 * options->count, budget / (2 * sizeof(double) * size)));
     ds_gradient *gradient = NULL;
     ds_batch batch;
-    *out = (ds_end_to_end){.sequence = options->sequence, .size = size, .tolerance = tolerance_of(session->model)};
-    if (options->sequence >= session->sequences)
-        return ds_fail(DS_ERR_USAGE, "--end-to-end %zu: there are %zu windows, counted from 0", options->sequence,
-                       session->sequences);
+    *out = (ds_end_to_end){.tolerance = tolerance_of(session->model)};
+    DS_TRY(ds_place_parse(&out->at, &out->token, options->place, "end-to-end", session->sequences, session->length));
+    size_t tokens = out->token ? 1 : session->length;
+    out->size = tokens * spec->value_channels * spec->hidden;
+    size_t steps = ds_min_size(options->steps, ds_max_size(2 * options->count, budget / (2 * sizeof(double) * out->size)));
     ds_lanczos_options lanczos = {options->count, steps, out->tolerance, options->seed};
-    DS_TRY(ds_session_batch(session, options->sequence, &batch));
+    DS_TRY(ds_session_batch(session, out->at.sequence, &batch));
     batch.sequences = 1;
     DS_TRY(ds_gradient_new(&gradient, session->model, 1, session->length, &(ds_gradient_options){.memory = 0}));
-    DS_TRY(ds_jacobian_singular_values(&out->found, gradient, session->workspace, session->model, &batch,
-                                       ds_spec_sublayers(spec), &lanczos));
+    DS_TRY(ds_jacobian_singular_values(&out->found, gradient, session->workspace, session->model, &batch, out->at.position,
+                                       tokens, ds_spec_sublayers(spec), &lanczos));
     lanczos.count = 1;
     if (options->by_depth) DS_TRY(find_depths(out, session, gradient, &batch, &lanczos));
 done:
@@ -150,7 +155,8 @@ void ds_end_to_end_release(ds_end_to_end *result) {
 
 void ds_end_to_end_put(ds_json_builder *b, const ds_end_to_end *result) {
     ds_json_begin_object(b, "end_to_end");
-    ds_json_put_count(b, "sequence", result->sequence);
+    ds_json_put_count(b, "sequence", result->at.sequence);
+    if (result->token) ds_json_put_count(b, "position", result->at.position);
     ds_json_put_count(b, "size", result->size);
     ds_json_begin_array(b, "singular_values");
     for (size_t i = 0; i < result->found.count; i++) {
@@ -193,9 +199,11 @@ static const ds_column columns[] = {
 
 ds_status ds_end_to_end_table(ds_table **table, const ds_end_to_end *result) {
     ds_status status = DS_OK;
-    char title[96];
-    (void)snprintf(title, sizeof title, "Jacobian dX_S/dX_0 of window %zu, %zu x %zu: largest singular values",
-                   result->sequence, result->size, result->size);
+    char title[160], place[64];
+    (void)snprintf(place, sizeof place, result->token ? "token %zu:%zu" : "window %zu", result->at.sequence,
+                   result->at.position);
+    (void)snprintf(title, sizeof title, "Jacobian dX_S/dX_0 of %s, %zu x %zu: largest singular values", place, result->size,
+                   result->size);
     DS_TRY(ds_table_new(table, title, columns, sizeof columns / sizeof columns[0]));
     for (size_t i = 0; i < result->found.count; i++) {
         ds_table_integer(*table, (int64_t)(i + 1));

@@ -49,6 +49,20 @@ done:
     return status;
 }
 
+ds_status ds_place_parse(ds_position *at, bool *token, const char *text, const char *option, size_t sequences, size_t length) {
+    const char *end = text;
+    *at = (ds_position){0, 0};
+    bool fits = take_number(&end, sequences, &at->sequence);
+    *token = fits && *end == ':';
+    if (*token) {
+        end++;
+        fits = take_number(&end, length, &at->position);
+    }
+    if (fits && *end == '\0') return DS_OK;
+    return ds_fail(DS_ERR_USAGE, "--%s takes SEQUENCE or SEQUENCE:POSITION below %zu:%zu, not \"%s\"", option, sequences,
+                   length, DS_SHOW(text));
+}
+
 ds_status ds_window_parse(size_t *first, size_t *last, const char *text, size_t sublayers) {
     const char *at = text;
     size_t a, b;

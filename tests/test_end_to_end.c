@@ -38,20 +38,20 @@ static void close_window(window *w) {
     ds_model_free(&w->model);
 }
 
-/* values (size) ascending: of the matrix whose columns are J e_i. */
-static void solve_densely(double *values, window *w, size_t last) {
-    size_t n = w->size;
-    double *matrix = ds_calloc(n * n, sizeof *matrix), *column = ds_calloc(n, sizeof *column);
+/* values (count n / LENGTH) ascending: of the matrix whose columns are J e_i, for the elements of `count` tokens from `first`. */
+static void solve_densely(double *values, window *w, size_t first, size_t count, size_t last) {
+    size_t whole = w->size, n = count * whole / LENGTH, begin = first * whole / LENGTH;
+    double *matrix = ds_calloc(n * n, sizeof *matrix), *column = ds_calloc(whole, sizeof *column);
     ds_svd *svd = NULL;
     assert_true(matrix != NULL && column != NULL);
     expect_ok(ds_svd_new(&svd, n, n));
     expect_ok(ds_embed(w->workspace, w->model, &w->batch, column));
     expect_ok(ds_linearise(w->gradient, &w->batch, column, 0, last, NULL));
     for (size_t i = 0; i < n; i++) {
-        memset(column, 0, n * sizeof *column);
-        column[i] = 1;
+        memset(column, 0, whole * sizeof *column);
+        column[begin + i] = 1;
         expect_ok(ds_tangent(w->gradient, column));
-        for (size_t row = 0; row < n; row++) matrix[row * n + i] = column[row];
+        for (size_t row = 0; row < n; row++) matrix[row * n + i] = column[begin + row];
     }
     expect_ok(ds_singular_values_approx(values, matrix, n, n, svd));
     ds_svd_free(&svd);
@@ -63,11 +63,11 @@ static void compare(window *w, size_t last) {
     double exact[LENGTH * 3 * 10], weights = 0;
     ds_lanczos found;
     assert_true(w->size <= sizeof exact / sizeof exact[0]);
-    solve_densely(exact, w, last);
+    solve_densely(exact, w, 0, LENGTH, last);
     double largest = exact[w->size - 1];
     /* sublayers of about 10 roundings each, over a vector of `size` elements */
     double tolerance = 64 * sqrt(10.0 * (double)last) * (double)w->size * 0x1p-53 * largest;
-    expect_ok(ds_jacobian_singular_values(&found, w->gradient, w->workspace, w->model, &w->batch, last,
+    expect_ok(ds_jacobian_singular_values(&found, w->gradient, w->workspace, w->model, &w->batch, 0, LENGTH, last,
                                           &(ds_lanczos_options){w->size, w->size, 0, 3}));
     assert_int_equal(found.count, w->size);
     for (size_t i = 0; i < w->size; i++) {
@@ -77,10 +77,25 @@ static void compare(window *w, size_t last) {
     }
     expect_close(weights, 1, 64 * (double)w->size * 0x1p-53);
     ds_lanczos_release(&found);
-    expect_ok(ds_jacobian_singular_values(&found, w->gradient, w->workspace, w->model, &w->batch, last,
+    expect_ok(ds_jacobian_singular_values(&found, w->gradient, w->workspace, w->model, &w->batch, 0, LENGTH, last,
                                           &(ds_lanczos_options){COUNT, 64, 0x1p-30, 3}));
     assert_int_equal(found.converged, COUNT);
     for (size_t i = 0; i < COUNT; i++) expect_close(found.values[i], exact[w->size - 1 - i], found.residuals[i] + tolerance);
+    ds_lanczos_release(&found);
+}
+
+/* The block of one token alone: what it does to itself, through every sublayer. */
+static void compare_token(window *w, size_t token, size_t last) {
+    double exact[3 * 10];
+    size_t n = w->size / LENGTH;
+    ds_lanczos found;
+    assert_true(n <= sizeof exact / sizeof exact[0]);
+    solve_densely(exact, w, token, 1, last);
+    double tolerance = 64 * sqrt(10.0 * (double)last) * (double)n * 0x1p-53 * exact[n - 1];
+    expect_ok(ds_jacobian_singular_values(&found, w->gradient, w->workspace, w->model, &w->batch, token, 1, last,
+                                          &(ds_lanczos_options){n, n, 0, 3}));
+    assert_int_equal(found.count, n);
+    for (size_t i = 0; i < n; i++) expect_close(found.values[i], exact[n - 1 - i], tolerance);
     ds_lanczos_release(&found);
 }
 
@@ -90,7 +105,10 @@ static void test_against_the_dense_decomposition(void **state) {
     for (size_t v = 0; v < sizeof variants / sizeof variants[0]; v++) {
         window w = {0};
         open_window(&w, variants[v]);
-        for (size_t last = 1; last <= w.sublayers; last += w.sublayers - 1) compare(&w, last);
+        for (size_t last = 1; last <= w.sublayers; last += w.sublayers - 1) {
+            compare(&w, last);
+            for (size_t token = 0; token < LENGTH; token++) compare_token(&w, token, last);
+        }
         close_window(&w);
     }
 }
