@@ -139,13 +139,17 @@ static inline double ds_unit_roundoff(ds_precision p) { return p == DS_F32 ? 0x1
 
 /* ---- files written whole or not at all --------------------------------------------------------------------------- */
 
-/* A file under construction: bytes go to a temporary beside the target; commit flushes, fsyncs and renames; discard (or a
- * fatal signal handled by ds_outfile_discard_all) removes the temporary and leaves what was there before. */
+/* A file under construction: bytes go to a file without a name in the target's folder; commit flushes, fsyncs, names and renames
+ * it; discard (or a fatal signal handled by ds_outfile_discard_all) leaves what was there before. Where files need names, and for
+ * the moment between naming and renaming, a temporary TARGET.tmp.<16 digits> lies beside the target, locked (flock) by its writer.
+ * What a killed writer left there is removed when the target is written again. */
 typedef struct ds_outfile ds_outfile;
 ds_status ds_outfile_open(ds_outfile **out, const char *path) DS_MUST_CHECK;
 FILE *ds_outfile_stream(ds_outfile *file);
 ds_status ds_outfile_commit(ds_outfile **file) DS_MUST_CHECK; /* frees and sets NULL, also on failure */
 void ds_outfile_discard(ds_outfile **file);                   /* frees and sets NULL; NULL is fine */
+/* An empty file to write and read again, without a name and in the folder of `path`, where there is space for it. */
+ds_status ds_spool_open(FILE **spool, const char *path) DS_MUST_CHECK;
 /* Removes every temporary still open. Async-signal-safe: meant for handlers of SIGINT and SIGTERM. */
 void ds_outfile_discard_all(void);
 ds_status ds_write_file(const char *path, const char *bytes, size_t length) DS_MUST_CHECK;

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <zip.h>
 
 #include "deltascope/report.h"
@@ -21,7 +20,7 @@ typedef struct array {
     size_t trailing[MAX_TRAILING], rank;
     size_t row_bytes;
     uint64_t rows;
-    FILE *spool; /* header, then rows; already unlinked */
+    FILE *spool; /* header, then rows; a file without a name */
 } array;
 
 struct ds_npz {
@@ -67,20 +66,11 @@ static size_t item_size(const char *dtype) {
     return size;
 }
 
-/* A file without a name beside the archive, where the space is that the archive needs anyway. */
+/* Beside the archive, where the space is that it needs anyway. */
 static ds_status open_spool(FILE **spool, const char *path) {
-    ds_status status = DS_OK;
-    ds_text name = {0};
-    int descriptor = -1;
-    DS_TRY(ds_text_printf(&name, "%s.tmp.XXXXXX", path));
-    descriptor = mkstemp(name.bytes);
-    if (descriptor >= 0) (void)unlink(name.bytes);
-    *spool = descriptor < 0 ? NULL : fdopen(descriptor, "w+");
-    if (*spool == NULL || fseeko(*spool, HEADER, SEEK_SET) != 0)
-        status = ds_fail(DS_ERR_SYSTEM, "%s: no temporary file could be made beside it: %s", DS_SHOW(path), strerror(errno));
-    if (*spool == NULL && descriptor >= 0) (void)close(descriptor);
-done:
-    ds_text_release(&name);
+    ds_status status = ds_spool_open(spool, path);
+    if (status == DS_OK && fseeko(*spool, HEADER, SEEK_SET) != 0)
+        status = ds_fail(DS_ERR_SYSTEM, "%s: no place for the header: %s", DS_SHOW(path), strerror(errno));
     return status;
 }
 
