@@ -7,7 +7,7 @@ CC      = gcc
 MARCH  ?= native
 OPT    ?= -O3 -g
 
-PACKAGES = gcc make pkg-config libopenblas-dev liblapacke-dev libgsl-dev libflint-dev libflint-arb-dev libjansson-dev \
+PACKAGES = gcc make pkg-config libopenblas-dev liblapacke-dev libgsl-dev libflint-dev libflint-arb-dev libgmp-dev libjansson-dev \
            libssl-dev zlib1g-dev libzip-dev libpcre2-dev libcmocka-dev gnuplot-nox
 CHECK_PACKAGES = clang libclang-rt-14-dev
 TIDY_PACKAGES = clang clang-tidy clang-tools cppcheck
@@ -27,7 +27,7 @@ SANITIZE ?=
 CPPFLAGS = -Iinclude -D_GNU_SOURCE
 CFLAGS   = -std=c11 $(OPT) -march=$(MARCH) $(FLOATING) $(HARDEN) $(WARNINGS) $(SANITIZE) -pthread
 LDFLAGS  = -pie -Wl,-z,relro,-z,now $(SANITIZE) -pthread
-LIBS     = -llapacke -llapack -lopenblas -lflint-arb -lflint -lgsl -ljansson -lcrypto -lz -lzip -lpcre2-8 -lm
+LIBS     = -llapacke -llapack -lopenblas -lflint-arb -lflint -lgmp -lgsl -ljansson -lcrypto -lz -lzip -lpcre2-8 -lm
 
 # Rooms of the library; a source named *.real.c is compiled twice, in float and in double.
 ROOMS   = base num io spectra stats delta model verify report

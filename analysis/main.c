@@ -1,5 +1,6 @@
 /* The program: finds the command, parses its options, runs it, and turns failures into one sentence and an exit status. */
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,6 +15,15 @@ static void clean_up_and_die(int signal_number) {
     (void)raise(signal_number);
 }
 
+/* The same for a library that cannot go on and cannot return. Two threads may come here: the first one speaks. */
+static void say_and_end(void) {
+    static atomic_flag said = ATOMIC_FLAG_INIT;
+    while (atomic_flag_test_and_set(&said)) (void)pause();
+    ds_outfile_discard_all();
+    (void)fprintf(stderr, "deltascope: %s\n", ds_error_text());
+    _exit(DS_ERR_SYSTEM);
+}
+
 static void install_handlers(void) {
     const int fatal[] = {SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++) {
@@ -23,6 +33,7 @@ static void install_handlers(void) {
         if (sigaction(fatal[i], NULL, &before) == 0 && before.sa_handler == SIG_IGN) continue;
         (void)sigaction(fatal[i], &action, NULL);
     }
+    ds_give_up_handler(say_and_end);
     (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error like any other: exit status 4 */
 }
 

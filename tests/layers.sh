@@ -24,6 +24,7 @@ acb|spectra
 arf|spectra
 mag.h|spectra
 flint/|spectra
+gmp.h|spectra
 gsl/|stats
 pcre2.h|io
 openssl/|io report

@@ -1,5 +1,6 @@
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "deltascope/base.h"
@@ -33,3 +34,17 @@ ds_status(ds_fail_prefix)(ds_status code, const char *format, ...) {
 const char *ds_error_text(void) { return error_text; }
 
 void ds_error_clear(void) { error_text[0] = '\0'; }
+
+static void (*last_handler)(void);
+
+void ds_give_up_handler(void (*handler)(void)) { last_handler = handler; }
+
+void ds_give_up(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(error_text, sizeof error_text, format, arguments);
+    va_end(arguments);
+    if (last_handler != NULL) last_handler();
+    ds_outfile_discard_all();
+    abort();
+}
