@@ -26,7 +26,16 @@ static size_t count_placed(const json_t *results) {
     return count;
 }
 
-bool ds_weight_spectra_applies(const json_t *results) { return count_placed(results) != 0; }
+/* A tail can be fitted to some matrix: one with too few singular values has no exponent. */
+bool ds_weight_spectra_applies(const json_t *results) {
+    bool fitted = false;
+    ds_place place;
+    for (size_t i = 0; i < json_array_size(weights_of(results)); i++) {
+        const json_t *weight = json_array_get(weights_of(results), i);
+        fitted = fitted || (place_of(&place, weight) && json_is_number(json_object_get(weight, "alpha")));
+    }
+    return fitted;
+}
 
 /* The matrices of a sublayer stand side by side. */
 typedef struct row_before {
