@@ -18,6 +18,7 @@ static const report_options defaults = {0};
 static void put_options(ds_json_builder *b, const ds_session *session) {
     const report_options *own = session->invocation->own;
     ds_json_put_text(b, "skip", own->skip);
+    ds_json_put_count(b, "seed", session->invocation->common.seed.value);
 }
 
 /* `envelope` <- the complete report. How the run went is not part of what is hashed. */
@@ -72,8 +73,9 @@ const ds_command ds_command_report = {
         "their thresholds.\n"
         "report.json is canonical JSON; its content_sha256 is the SHA-256 of the canonical form of its checkpoint, data, "
         "precision and results without paths, seconds and threads: two people with the same digest have the same numbers.\n"
-        "With --resume, results in DIR/results of the same checkpoint, data and settings are not measured again. A failed "
-        "check of verify is told among the findings and does not change the exit status.",
+        "DIR/report.journal tells what is finished: an interrupted report goes on with --resume, inside its spectrum and its "
+        "ablations too, and ends with the bytes it would have had. The folder of another run is refused. A failed check of "
+        "verify is told among the findings and does not change the exit status.",
     .examples = "  deltascope report --tokens val.bin --out report checkpoint/\n"
                 "  deltascope report --tokens val.bin --out report --resume checkpoint/\n"
                 "  deltascope plot --figure controls --format pdf report/report.json\n",

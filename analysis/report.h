@@ -7,8 +7,8 @@
 
 /* ---- measuring ------------------------------------------------------------------------------------------------------------------ */
 
-/* Runs what applies to the checkpoint, except the steps named in `skip` (comma separated, NULL for none). With the run's --resume, a
- * file of the same checkpoint, data, precision and settings is kept. *results <- {"COMMAND": results}; *envelope <- a report's
+/* Runs what applies to the checkpoint, except the steps named in `skip` (comma separated, NULL for none). With the run's --resume,
+ * what the folder's journal says is finished is kept, and the journal of another run is refused. *results <- {"COMMAND": results}; *envelope <- a report's
  * envelope without results. Both new references. */
 ds_status ds_report_measure(json_t **results, json_t **envelope, const ds_invocation *invocation,
                             const char *skip) DS_MUST_CHECK;

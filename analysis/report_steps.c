@@ -1,6 +1,7 @@
 /* The measurements of a report: the commands that make them, run in this process. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "report.h"
 #include "results.h"
@@ -57,7 +58,7 @@ static ds_status assign(void *context, const ds_option *option, bool common) {
     return DS_OK;
 }
 
-static ds_status run_step(const step *what, const ds_invocation *invocation, const char *path) {
+static ds_status run_step(const step *what, const ds_invocation *invocation, const char *folder) {
     ds_status status = DS_OK;
     const ds_command *command = ds_command_find(what->command);
     ds_invocation run = {.command = command,
@@ -76,11 +77,11 @@ static ds_status run_step(const step *what, const ds_invocation *invocation, con
         }
     }
     run.own = own;
-    run.common.json = path;
-    run.common.out = NULL;
+    run.common.json = NULL;
+    run.common.out = folder;
+    run.common.step = what->name;
     run.common.quiet = true;
     run.common.table = false;
-    run.common.resume = false;
     status = command->run(&run);
     if (status == DS_CHECK_FAILED) status = DS_OK; /* the report tells which */
 done:
@@ -88,47 +89,46 @@ done:
     return status;
 }
 
-/* ---- what may be kept ------------------------------------------------------------------------------------------------------------- */
+/* ---- what is kept ------------------------------------------------------------------------------------------------------------------ */
 
-/* Every key of `expected` but "path" and "tokens" is the same in `found`. */
-static bool same_source(const json_t *found, const json_t *expected) {
-    const char *key;
-    json_t *value;
-    if (!json_is_object(found)) return json_is_null(found) && !json_is_object(expected);
-    json_object_foreach((json_t *)(uintptr_t)expected, key, value) {
-        if (strcmp(key, "path") != 0 && !json_equal(value, json_object_get(found, key))) return false;
-    }
-    return true;
+static const char record_kind[] = "step"; /* SHA-256 of the step's file, under the step's number */
+
+static ds_status digest_of(char digits[65], const char *path) {
+    ds_status status = DS_OK;
+    char *bytes = NULL;
+    size_t length;
+    DS_TRY(ds_read_file(&bytes, &length, path, DS_RESULTS_MOST_BYTES));
+    DS_TRY(ds_sha256(digits, bytes, length));
+done:
+    free(bytes);
+    return status;
 }
 
-static bool same_settings(const json_t *options, const step *what) {
-    for (size_t i = 0; i < MOST_SETTINGS && what->settings[i].option != NULL; i++) {
-        const json_t *found = json_object_get(options, what->settings[i].option);
-        const char *value = what->settings[i].value;
-        if (value == NULL ? !json_is_true(found) : !json_is_string(found) || strcmp(json_string_value(found), value) != 0)
-            return false;
-    }
-    return true;
+/* *finished <- whether an earlier run has finished the step and its file is still what it was then. */
+static ds_status is_finished(bool *finished, const ds_journal *journal, size_t number, const char *path) {
+    ds_status status = DS_OK;
+    char *recorded = NULL, found[65];
+    size_t length;
+    *finished = false;
+    DS_TRY(ds_journal_find(&recorded, &length, journal, record_kind, number));
+    if (recorded == NULL) goto done;
+    if (digest_of(found, path) == DS_OK)
+        *finished = strcmp(found, recorded) == 0;
+    else
+        ds_error_clear(); /* gone or unreadable: measured anew */
+done:
+    free(recorded);
+    return status;
 }
 
-/* Whether the saved file is what the step would measure. One that cannot be read is measured anew. */
-static bool may_keep(const char *path, const step *what, const json_t *expected, uint64_t seed) {
-    json_t *saved = NULL;
-    if (ds_envelope_load(&saved, path) != DS_OK) {
-        ds_error_clear();
-        return false;
-    }
-    const char *command = json_string_value(json_object_get(saved, "command"));
-    const json_t *options = json_object_get(saved, "options"), *seeded = json_object_get(options, "seed");
-    const json_t *data = json_object_get(saved, "data");
-    bool keep = command != NULL && strcmp(command, what->command) == 0 &&
-                json_equal(json_object_get(saved, "version"), json_object_get(expected, "version")) &&
-                json_equal(json_object_get(saved, "precision"), json_object_get(expected, "precision")) &&
-                same_source(json_object_get(saved, "checkpoint"), json_object_get(expected, "checkpoint")) &&
-                (json_is_null(data) || same_source(data, json_object_get(expected, "data"))) && same_settings(options, what) &&
-                (seeded == NULL || (uint64_t)json_integer_value(seeded) == seed);
-    json_decref(saved);
-    return keep;
+static ds_status keep_step(ds_journal *journal, size_t number, const char *path) {
+    ds_status status = DS_OK;
+    char digits[65];
+    DS_TRY(digest_of(digits, path));
+    DS_TRY(ds_journal_append(journal, record_kind, number, digits, strlen(digits)));
+    DS_TRY(ds_journal_sync(journal));
+done:
+    return status;
 }
 
 /* ---- all of them ------------------------------------------------------------------------------------------------------------------ */
@@ -171,15 +171,16 @@ static bool prepare(step *what, char token[32], const json_t *envelope, const ch
     return true;
 }
 
-/* Opens everything once, so that a wrong input is refused before long work, and tells what saved results must have come from. */
-static ds_status make_envelope(json_t **envelope, bool *gates, const ds_invocation *invocation) {
+/* Opens everything once, so that a wrong input, or the folder of another run, is refused before long work. */
+static ds_status begin(json_t **envelope, ds_journal **journal, bool *gates, const ds_invocation *invocation) {
     ds_status status = DS_OK;
-    ds_session session;
+    ds_session session = {0};
     DS_TRY(ds_session_open(&session, invocation));
     *gates = session.spec.delta;
+    DS_TRY(ds_session_journal(journal, &session));
     status = ds_session_envelope(envelope, &session, NULL);
-    ds_session_close(&session);
 done:
+    ds_session_close(&session);
     return status;
 }
 
@@ -198,12 +199,26 @@ static ds_status join(json_t *results, const char *command, json_t *more) {
     return code == 0 ? DS_OK : ds_fail(DS_ERR_SYSTEM, "report: out of memory while results are put together");
 }
 
-static ds_status load_step(json_t *results, const step *what, const char *path) {
+/* Measures the step unless it is finished, and adds what it says to the results. */
+static ds_status make_step(json_t *results, ds_journal *journal, const step *what, size_t number,
+                           const ds_invocation *invocation, const char *folder) {
     ds_status status = DS_OK;
     json_t *saved = NULL;
-    DS_TRY(ds_envelope_load(&saved, path));
+    ds_text path = {0};
+    bool finished;
+    DS_TRY(ds_text_printf(&path, "%s/%s.json", folder, what->name));
+    DS_TRY(is_finished(&finished, journal, number, path.bytes));
+    if (!finished) {
+        DS_TRY(run_step(what, invocation, folder));
+        DS_TRY(keep_step(journal, number, path.bytes));
+    }
+    DS_TRY(ds_envelope_load(&saved, path.bytes));
     DS_TRY(join(results, what->command, json_object_get(saved, "results")));
+    path.length = 0;
+    DS_TRY(ds_text_printf(&path, "%s/%s.journal", folder, what->name));
+    (void)unlink(path.bytes); /* its pieces are in the result */
 done:
+    ds_text_release(&path);
     json_decref(saved);
     return status;
 }
@@ -211,32 +226,29 @@ done:
 ds_status ds_report_measure(json_t **results, json_t **envelope, const ds_invocation *invocation, const char *skip) {
     ds_status status = DS_OK;
     const ds_common *common = &invocation->common;
-    ds_text path = {0};
+    ds_journal *journal = NULL;
+    ds_text folder = {0};
     bool gates = false;
     ds_progress progress = ds_progress_start("report", STEPS, common->quiet);
     *envelope = NULL;
     *results = json_object();
     if (*results == NULL) return ds_fail(DS_ERR_SYSTEM, "report: out of memory");
     DS_TRY(check_skip(skip));
-    DS_TRY(make_envelope(envelope, &gates, invocation));
-    DS_TRY(ds_make_folder(common->out));
-    DS_TRY(ds_text_printf(&path, "%s/results", common->out));
-    DS_TRY(ds_make_folder(path.bytes));
+    DS_TRY(begin(envelope, &journal, &gates, invocation));
+    DS_TRY(ds_text_printf(&folder, "%s/results", common->out));
+    DS_TRY(ds_make_folder(folder.bytes));
     for (size_t i = 0; i < STEPS; i++) {
         step what = steps[i];
         char token[32];
         if (!prepare(&what, token, *envelope, skip, gates)) continue;
         progress.label = what.name;
         ds_progress_update(&progress, (double)i);
-        path.length = 0;
-        DS_TRY(ds_text_printf(&path, "%s/results/%s.json", common->out, what.name));
-        if (!common->resume || !may_keep(path.bytes, &what, *envelope, common->seed.value))
-            DS_TRY(run_step(&what, invocation, path.bytes));
-        DS_TRY(load_step(*results, &what, path.bytes));
+        DS_TRY(make_step(*results, journal, &what, i, invocation, folder.bytes));
     }
 done:
     ds_progress_finish(&progress);
-    ds_text_release(&path);
+    ds_journal_close(&journal);
+    ds_text_release(&folder);
     if (status != DS_OK) {
         json_decref(*results);
         json_decref(*envelope);

@@ -6,14 +6,12 @@
 #include "deltascope/io.h"
 #include "deltascope/report.h"
 
-enum { MOST_BYTES = 1 << 30 };
-
 ds_status ds_envelope_load(json_t **out, const char *path) {
     ds_status status = DS_OK;
     char *bytes = NULL;
     size_t length;
     *out = NULL;
-    DS_TRY(ds_read_file(&bytes, &length, path, MOST_BYTES));
+    DS_TRY(ds_read_file(&bytes, &length, path, DS_RESULTS_MOST_BYTES));
     DS_TRY(ds_json_parse(out, bytes, length, path));
     const char *schema = json_string_value(json_object_get(*out, "schema"));
     if (schema == NULL || strcmp(schema, "deltascope/1") != 0)

@@ -6,6 +6,8 @@
 
 #include "deltascope/base.h"
 
+enum { DS_RESULTS_MOST_BYTES = 1 << 30 }; /* of a saved file */
+
 /* One envelope of deltascope/1; DS_ERR_INPUT naming the file otherwise. *out is a new reference. */
 ds_status ds_envelope_load(json_t **out, const char *path) DS_MUST_CHECK;
 /* *results <- {"COMMAND": results} of all files together, *envelope <- the first file's, both new references. Files of different

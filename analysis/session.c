@@ -199,6 +199,12 @@ done:
     return status;
 }
 
+/* What the files under --out are called. */
+static const char *name_of(const ds_session *session) {
+    const char *step = session->invocation->common.step;
+    return step == NULL ? session->invocation->command->name : step;
+}
+
 ds_status ds_session_journal(ds_journal **journal, const ds_session *session) {
     ds_status status = DS_OK;
     const ds_common *common = &session->invocation->common;
@@ -208,7 +214,7 @@ ds_status ds_session_journal(ds_journal **journal, const ds_session *session) {
     if (common->out == NULL) return DS_OK;
     DS_TRY(make_key(&key, session));
     DS_TRY(ds_make_folder(common->out));
-    DS_TRY(ds_text_printf(&path, "%s/%s.journal", common->out, session->invocation->command->name));
+    DS_TRY(ds_text_printf(&path, "%s/%s.journal", common->out, name_of(session)));
     DS_TRY(ds_journal_open(journal, path.bytes, key, common->resume));
     if (common->resume && !common->quiet)
         (void)fprintf(stderr, "%s: %zu finished pieces of an earlier run\n", DS_SHOW(path.bytes), ds_journal_count(*journal));
@@ -259,18 +265,19 @@ done:
 /* The envelope without how the run went. `envelope` is changed. */
 static ds_status write_folder(const ds_session *session, json_t *envelope, ds_table *const *tables, size_t count) {
     ds_status status = DS_OK;
-    const char *folder = session->invocation->common.out, *command = session->invocation->command->name;
+    const ds_common *common = &session->invocation->common;
     ds_text path = {0};
-    DS_TRY(ds_make_folder(folder));
-    DS_TRY(ds_text_printf(&path, "%s/%s.json", folder, command));
+    DS_TRY(ds_make_folder(common->out));
+    DS_TRY(ds_text_printf(&path, "%s/%s.json", common->out, name_of(session)));
     if (json_object_set_new(envelope, "threads", json_null()) != 0 ||
         json_object_set_new(envelope, "seconds", json_null()) != 0) {
         status = ds_fail(DS_ERR_SYSTEM, "%s: out of memory for the result", path.bytes);
         goto done;
     }
     DS_TRY(ds_json_write(path.bytes, envelope, DS_JSON_READABLE));
-    DS_TRY(write_tables(folder, command, tables, count));
-    DS_TRY(write_figures(session, folder, envelope));
+    if (common->step != NULL) goto done;
+    DS_TRY(write_tables(common->out, name_of(session), tables, count));
+    DS_TRY(write_figures(session, common->out, envelope));
 done:
     ds_text_release(&path);
     return status;

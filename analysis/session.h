@@ -38,6 +38,8 @@ ds_status ds_session_open_data(ds_session *session) DS_MUST_CHECK;
 /* The windows first .. first + batch->sequences - 1, at most `group` of them; valid until the next call. */
 ds_status ds_session_batch(ds_session *session, size_t first, ds_batch *batch) DS_MUST_CHECK;
 
+/* Files under --out are named after the command, or after the step of the report that runs it. */
+
 /* Opens OUT/COMMAND.journal (OUT is made if missing) for a run of this checkpoint and its configuration, these data, options and
  * precision, with --resume taking up an earlier run's records. Not part of the key: threads and paths. *journal is NULL without
  * --out. */
@@ -49,7 +51,7 @@ ds_status ds_session_envelope(json_t **envelope, const ds_session *session, json
 /* Writes what the options ask for: the envelope to --json; under --out (made if missing) the envelope as COMMAND.json, the
  * `tables` as tables/COMMAND.csv, tables/COMMAND-2.csv ..., and every figure the results allow under figures/. The result under
  * --out depends on the inputs alone, byte for byte: how the run went, "threads" and "seconds", is null there and told only by
- * --json. */
+ * --json. A step of a report leaves tables and figures to the report. */
 ds_status ds_session_publish(const ds_session *session, json_t *results, ds_table *const *tables, size_t count) DS_MUST_CHECK;
 
 #endif

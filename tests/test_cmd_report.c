@@ -270,27 +270,59 @@ static void has_one_digest_for_equal_numbers(void **state) {
     free(c);
 }
 
-/* A saved result of the same run is kept: its time of modification stays, and what was changed in it shows. Of other windows it is
- * measured anew. */
+static char *step_bytes(const char *folder) {
+    size_t length;
+    return content(folder, "results/gates.json", &length);
+}
+
+/* A finished step is kept: its file is not written again. One that was changed since is measured anew. */
 static void keeps_what_was_measured(void **state) {
     (void)state;
-    char folder[256], path[512];
-    json_error_t error;
+    char folder[256], path[512], other[512];
+    struct stat before, after;
     report(folder, "kept", "scalar-safetensors", "");
+    char *measured = step_bytes(folder);
     (void)snprintf(path, sizeof path, "%s/results/gates.json", folder);
-    json_t *saved = json_load_file(path, 0, &error);
-    assert_non_null(saved);
-    assert_int_equal(json_object_set_new(json_object_get(saved, "results"), "loss", json_real(12.5)), 0);
-    assert_int_equal(json_dump_file(saved, path, 0), 0);
+    (void)snprintf(other, sizeof other, "%s/results/ablate.json", folder);
+    (void)scratch_write("kept.json", "{}", 2);
+    assert_int_equal(stat(other, &before), 0);
+    assert_int_equal(rename(scratch_path("kept.json"), path), 0);
     report(folder, "kept", "scalar-safetensors", "--resume");
-    json_t *found = results_of(folder);
-    expect_close(json_number_value(ds_result_at(found, "results/gates/loss")), 12.5, 0);
-    json_decref(found);
-    report(folder, "kept", "scalar-safetensors", "--resume --offset 3");
-    found = results_of(folder);
-    assert_true(json_number_value(ds_result_at(found, "results/gates/loss")) < 12);
-    json_decref(found);
-    json_decref(saved);
+    assert_int_equal(stat(other, &after), 0);
+    assert_int_equal(before.st_ino, after.st_ino);
+    char *again = step_bytes(folder);
+    assert_string_equal(again, measured);
+    free(measured);
+    free(again);
+}
+
+static void expect_refused(const char *folder, const char *model, const char *options, const char *words) {
+    char arguments[1024];
+    size_t length;
+    (void)snprintf(arguments, sizeof arguments, "report " DATA "%s --resume --out %s fixtures/models/%s", options, folder,
+                   model);
+    int status = run(arguments);
+    char *said = content_of(scratch_path("err"), &length);
+    if (status != 3 || strstr(said, words) == NULL)
+        fail_msg("%s: status %d, \"%s\" expected in %s", arguments, status, words, said);
+    free(said);
+}
+
+/* Going on with another checkpoint, other data or other options would mix two runs. */
+static void refuses_the_folder_of_another_run(void **state) {
+    (void)state;
+    char folder[256];
+    report(folder, "mine", "scalar-safetensors", "");
+    char *measured = step_bytes(folder);
+    expect_refused(folder, "scalar-kvshift", "--skip verify", "its checkpoint.");
+    expect_refused(folder, "scalar-safetensors", "--skip verify --offset 3", "its data.offset is 0, this run's is 3");
+    expect_refused(folder, "scalar-safetensors", "--skip verify --seed 7", "its options.seed is 0, this run's is 7");
+    expect_refused(folder, "scalar-safetensors", "", "its options.skip is \"verify\", this run's is null");
+    expect_refused(folder, "scalar-safetensors", "--skip verify --precision double", "its precision is \"float\"");
+    char *still = step_bytes(folder);
+    assert_string_equal(still, measured);
+    free(measured);
+    free(still);
 }
 
 static void refuses_what_it_cannot_do(void **state) {
@@ -308,9 +340,9 @@ static void refuses_what_it_cannot_do(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(writes_a_complete_report),         cmocka_unit_test(leaves_out_what_an_additive_model_has_not),
-        cmocka_unit_test(has_one_digest_for_equal_numbers), cmocka_unit_test(keeps_what_was_measured),
-        cmocka_unit_test(refuses_what_it_cannot_do),
+        cmocka_unit_test(writes_a_complete_report),          cmocka_unit_test(leaves_out_what_an_additive_model_has_not),
+        cmocka_unit_test(has_one_digest_for_equal_numbers),  cmocka_unit_test(keeps_what_was_measured),
+        cmocka_unit_test(refuses_the_folder_of_another_run), cmocka_unit_test(refuses_what_it_cannot_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
