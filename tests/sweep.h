@@ -4,16 +4,22 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Writes the models and token file the commands need into the scratch folder. */
 void sweep_prepare(void);
 size_t sweep_commands(void);
 const char *sweep_name(size_t command);
-/* Fails the allocations of the command in turn, evenly spaced when there are more than `most`; with `persistent`, all that
- * follow fail as well. Each run ends with exit status 4 (or 3), one sentence, the previous result or the whole new one, and
- * no temporary left; or, where the allocation was not needed, with 0 and the same results. Returns how many runs were made; 0 when the
- * program has no such command. */
-size_t sweep_allocations(size_t command, size_t most, bool persistent);
+typedef struct sweep_count {
+    uint64_t allocations; /* of an undisturbed run */
+    size_t paths, points; /* chains of calls they were asked along; first and last allocation of each, together */
+    size_t runs;
+} sweep_count;
+/* Fails the first and the last allocation of every call path of the command in turn, evenly spaced when there are more than
+ * `most`; with `persistent`, all that follow fail as well. Each run ends with exit status 4 (or 3), one sentence, the previous
+ * result or the whole new one, nothing left unfreed or open and no temporary; or, where the allocation was not needed, with 0
+ * and the same results. */
+sweep_count sweep_allocations(size_t command, size_t most, bool persistent);
 /* The arguments of a command, ended by NULL; its results go to sweep_result(). */
 const char *const *sweep_arguments(size_t command);
 const char *sweep_result(void);
