@@ -38,7 +38,7 @@ static ds_status write_at_end(ds_journal *journal, const void *bytes, size_t cou
     while (count > 0) {
         ssize_t written = pwrite(journal->descriptor, at, count, (off_t)journal->end);
         if (written < 0 && errno == EINTR) continue;
-        if (written <= 0) return system_failure(journal, "a journal record could not be written");
+        if (written <= 0) return system_failure(journal, "a journal record could not be written in full");
         at += written;
         count -= (size_t)written;
         journal->end += (uint64_t)written;

@@ -1,6 +1,7 @@
 #include "resume.h"
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "deltascope/io.h"
 #include "scratch.h"
 #include "support.h"
 
@@ -38,35 +40,47 @@ static pid_t start(const subject *s, const char *folder, bool resume) {
     _exit(127);
 }
 
-static char *contents(size_t *length, const char *folder, const char *name) {
-    char path[640];
-    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "rb");
-    if (file == NULL) fail_msg("%s: cannot be opened", path);
-    char *bytes = malloc(1 << 22);
-    assert_non_null(bytes);
-    *length = fread(bytes, 1, 1 << 22, file);
-    (void)fclose(file);
-    return bytes;
-}
+static const subject *compared; /* nftw has no context */
 
-static void expect_same_file(const subject *s, const char *name) {
-    size_t expected_length, found_length;
-    char *expected = contents(&expected_length, s->whole, name), *found = contents(&found_length, s->pieces, name);
+static void expect_same_file(const char *found_path, const char *expected_path) {
+    char *found, *expected;
+    size_t found_length, expected_length;
+    expect_ok(ds_read_file(&expected, &expected_length, expected_path, 1 << 26));
+    expect_ok(ds_read_file(&found, &found_length, found_path, 1 << 26));
     if (found_length != expected_length || memcmp(found, expected, found_length) != 0)
-        fail_msg("%s/%s: not the bytes of the undisturbed run", s->pieces, name);
+        fail_msg("%s: not the bytes of the undisturbed run", found_path);
     free(expected);
     free(found);
 }
 
+/* Both ways, so that neither folder has a file more. */
+static int expect_counterpart(const char *path, const struct stat *info, int kind, struct FTW *walk) {
+    char other[1024];
+    const subject *s = compared;
+    (void)info, (void)walk;
+    if (kind != FTW_F) return 0;
+    bool whole = strncmp(path, s->whole, strlen(s->whole)) == 0;
+    const char *name = path + strlen(whole ? s->whole : s->pieces);
+    (void)snprintf(other, sizeof other, "%s%s", whole ? s->pieces : s->whole, name);
+    expect_same_file(whole ? other : path, whole ? path : other);
+    return 0;
+}
+
 static void expect_same_results(const subject *s) {
-    char name[128];
-    (void)snprintf(name, sizeof name, "%s.json", s->command);
-    expect_same_file(s, name);
-    (void)snprintf(name, sizeof name, "%s.journal", s->command);
-    expect_same_file(s, name);
-    (void)snprintf(name, sizeof name, "tables/%s.csv", s->command);
-    expect_same_file(s, name);
+    compared = s;
+    assert_int_equal(nftw(s->whole, expect_counterpart, 8, FTW_PHYS), 0);
+    assert_int_equal(nftw(s->pieces, expect_counterpart, 8, FTW_PHYS), 0);
+}
+
+/* Whether a step of a report was under way when it was killed. */
+static bool is_inside_a_step(const subject *s) {
+    static const char *const steps[] = {"spectrum", "ablate", "controls"};
+    char path[640];
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        (void)snprintf(path, sizeof path, "%s/results/%s.journal", s->pieces, steps[i]);
+        if (access(path, F_OK) == 0) return true;
+    }
+    return false;
 }
 
 /* How many pieces the run found when it was started; `unknown` when it was killed before it could say. */
@@ -108,10 +122,13 @@ static void forget(const subject *s) {
 void kill_and_resume(const char *command, const char *const *options, size_t kills, uint64_t seed) {
     subject s = {.command = command, .options = options};
     ds_random random = ds_random_init(seed);
-    size_t killed = 0, finished = 0, found = 0;
+    size_t killed = 0, finished = 0, found = 0, inside = 0;
     int outcome = 0;
-    (void)snprintf(s.whole, sizeof s.whole, "%s", scratch_path("whole"));
-    (void)snprintf(s.pieces, sizeof s.pieces, "%s", scratch_path("pieces"));
+    char name[64];
+    (void)snprintf(name, sizeof name, "%s-whole", command);
+    (void)snprintf(s.whole, sizeof s.whole, "%s", scratch_path(name));
+    (void)snprintf(name, sizeof name, "%s-pieces", command);
+    (void)snprintf(s.pieces, sizeof s.pieces, "%s", scratch_path(name));
     (void)snprintf(s.notes, sizeof s.notes, "%s", scratch_path("notes"));
     double began = ds_seconds();
     pid_t child = start(&s, s.whole, false);
@@ -125,12 +142,15 @@ void kill_and_resume(const char *command, const char *const *options, size_t kil
         found = pieces_found(&s, before);
         if (found < before) fail_msg("a restart found %zu finished pieces, the one before %zu", found, before);
         killed += !done;
+        inside += !done && is_inside_a_step(&s);
         if (!done) continue;
         expect_same_results(&s);
         finished++;
         found = 0;
         if (killed < kills) forget(&s);
     }
-    (void)printf("%s, %.1f s undisturbed: %zu kills (seed %llu), %zu runs finished with the same bytes\n", command, undisturbed,
-                 killed, (unsigned long long)seed, finished);
+    (void)printf(
+        "%s, %.1f s undisturbed: %zu kills (seed %llu), %zu inside a step with its own journal, %zu runs finished with the "
+        "same bytes\n",
+        command, undisturbed, killed, (unsigned long long)seed, inside, finished);
 }

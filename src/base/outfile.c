@@ -79,19 +79,19 @@ static char *folder_of(const char *path) {
 
 /* A file without a name in the folder of `path`, which nothing can leave behind; -1 where there are none, or where one could not
  * be given a name later. */
-static int open_unnamed(const char *path, int access_mode) {
+static int open_unnamed(const char *path) {
     char *folder = access("/proc/self/fd", X_OK) == 0 ? folder_of(path) : NULL;
-    int descriptor = folder == NULL ? -1 : open(folder, O_TMPFILE | access_mode | O_CLOEXEC, 0666);
+    int descriptor = folder == NULL ? -1 : open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
     free(folder);
     return descriptor;
 }
 
 /* A new file of that name, locked: the lock tells other runs that its writer lives. One of them may have removed the file between
  * its creation and the lock: then it is made again. */
-static int open_named(const char *name, int access_mode) {
+static int open_named(const char *name) {
     for (;;) {
         struct stat info;
-        int descriptor = open(name, access_mode | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+        int descriptor = open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
         if (descriptor < 0) return -1;
         (void)flock(descriptor, LOCK_EX); /* a file system without locks: leftovers stay */
         if (fstat(descriptor, &info) != 0 || info.st_nlink > 0) return descriptor;
@@ -129,10 +129,10 @@ ds_status ds_spool_open(FILE **spool, const char *path) {
     ds_status status = DS_OK;
     char *name = NULL;
     *spool = NULL;
-    int descriptor = open_unnamed(path, O_RDWR);
+    int descriptor = open_unnamed(path);
     if (descriptor < 0) {
         DS_TRY(name_temporary(&name, path));
-        descriptor = open_named(name, O_RDWR);
+        descriptor = open_named(name);
         if (descriptor >= 0) (void)unlink(name);
     }
     if (descriptor >= 0) *spool = fdopen(descriptor, "w+");
@@ -167,9 +167,9 @@ ds_status ds_outfile_open(ds_outfile **out, const char *path) {
     remove_leftovers(file->path);
     DS_TRY(name_temporary(&file->temporary, file->path));
     DS_TRY(claim_slot(file)); /* before the name exists, so that no signal finds it unclaimed */
-    descriptor = open_unnamed(file->path, O_WRONLY);
+    descriptor = open_unnamed(file->path);
     file->unnamed = descriptor >= 0;
-    if (!file->unnamed) descriptor = open_named(file->temporary, O_WRONLY);
+    if (!file->unnamed) descriptor = open_named(file->temporary);
     if (descriptor < 0) {
         status = system_failure(path, "cannot be written");
         goto done;

@@ -75,6 +75,27 @@ done:
     return status;
 }
 
+/* cairo writes the time of day into a PDF and can not be asked to leave it out. Equal results give equal bytes: the date becomes the
+ * first of 1980, in its place. */
+static ds_status settle_date(const char *path, FILE *picture) {
+    static const char key[] = "/CreationDate (D:", settled[] = "19800101000000";
+    ds_status status = DS_OK;
+    struct stat info;
+    char *bytes = NULL;
+    int descriptor = fileno(picture);
+    if (fstat(descriptor, &info) != 0) return ds_fail(DS_ERR_SYSTEM, "%s: %s", DS_SHOW(path), strerror(errno));
+    size_t length = (size_t)info.st_size;
+    DS_NEW(bytes, length);
+    bool failed = pread(descriptor, bytes, length, 0) != (ssize_t)length;
+    char *at = failed ? NULL : memmem(bytes, length, key, sizeof key - 1);
+    if (at != NULL && (size_t)(bytes + length - at) >= sizeof key + sizeof settled)
+        failed = pwrite(descriptor, settled, sizeof settled - 1, at + sizeof key - 1 - bytes) != sizeof settled - 1;
+    if (failed) status = ds_fail(DS_ERR_SYSTEM, "%s: could not be written in full: %s", DS_SHOW(path), strerror(errno));
+done:
+    free(bytes);
+    return status;
+}
+
 ds_status ds_gnuplot_run(bool *missing, const char *folder, const char *id, const char *format) {
     ds_status status = DS_OK;
     ds_text path = {0}, script = {0};
@@ -85,8 +106,10 @@ ds_status ds_gnuplot_run(bool *missing, const char *folder, const char *id, cons
     DS_TRY(spawn(missing, folder, script.bytes, format, picture));
     if (*missing)
         (void)ds_fail(DS_OK, "gnuplot is not installed: %s/%s will draw the figure once it is", DS_SHOW(folder), script.bytes);
-    else
+    else {
+        if (strcmp(format, "pdf") == 0) DS_TRY(settle_date(path.bytes, ds_outfile_stream(picture)));
         DS_TRY(ds_outfile_commit(&picture));
+    }
 done:
     ds_outfile_discard(&picture);
     ds_text_release(&path);

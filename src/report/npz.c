@@ -107,7 +107,7 @@ ds_status ds_npz_array(ds_npz *npz, size_t *index, const char *name, const char 
 ds_status ds_npz_append(ds_npz *npz, size_t index, const void *values, size_t rows) {
     array *a = &npz->arrays[index];
     if (a->row_bytes != 0 && fwrite(values, a->row_bytes, rows, a->spool) != rows)
-        return ds_fail(DS_ERR_SYSTEM, "%s: rows of array \"%s\" could not be stored: %s", DS_SHOW(npz->path), a->name,
+        return ds_fail(DS_ERR_SYSTEM, "%s: rows of array \"%s\" could not be written in full: %s", DS_SHOW(npz->path), a->name,
                        strerror(errno));
     a->rows += rows;
     return DS_OK;
@@ -130,7 +130,7 @@ static ds_status write_header(array *a, const char *path) {
     header[HEADER - 1] = '\n';
     if (fseeko(a->spool, 0, SEEK_SET) != 0 || fwrite(header, 1, HEADER, a->spool) != HEADER ||
         fseeko(a->spool, 0, SEEK_SET) != 0)
-        status = ds_fail(DS_ERR_SYSTEM, "%s: array \"%s\" could not be stored: %s", DS_SHOW(path), a->name, strerror(errno));
+        status = ds_fail(DS_ERR_SYSTEM, "%s: array \"%s\" could not be written in full: %s", DS_SHOW(path), a->name, strerror(errno));
 done:
     ds_text_release(&text);
     return status;
