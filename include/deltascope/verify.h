@@ -35,7 +35,8 @@ typedef struct ds_verify ds_verify;
 
 /* Borrows the models; copies of the batch. Of the batch only the first two windows are used, and of those so many tokens that
  * one pass takes at most 5e10 floating-point operations, the plain second computation 1e10, all differences of the gradient
- * checks 2e11, but at least 4 tokens: small models are verified on whole windows, the reported sizes within minutes. With one
+ * checks 2e11 and those along single entries 5e10, but at least 4 tokens, and then one entry of a tensor instead of four: small
+ * models are verified on whole windows, the reported sizes within minutes. With one
  * window a second is made of it, read backwards. */
 ds_status ds_verify_new(ds_verify **out, ds_model *model, ds_model *exact, const ds_batch *batch, uint64_t seed) DS_MUST_CHECK;
 void ds_verify_free(ds_verify **verify); /* sets NULL; NULL is fine */

@@ -24,6 +24,8 @@ struct ds_verify {
     ds_side sides[2]; /* [0] the run's, [1] the double one; the same one twice when the run is in double */
     size_t side_count;
     ds_cut wide, narrow, brief; /* for passes, for the second computation, for differences */
+    ds_cut spot;                /* for differences along single entries: begins as brief does */
+    size_t entries;             /* of a tensor, 1 to 4 */
     uint64_t seed;
     double hidden_gain, nll_gain; /* ds_verify_amplification; < 0: not measured yet */
 };
@@ -103,6 +105,7 @@ ds_status ds_check_fused_epsilon(ds_check_result *result, ds_verify *v);
 
 ds_status ds_check_parameter_gradients(ds_check_result *result, ds_verify *v);
 ds_status ds_check_state_gradients(ds_check_result *result, ds_verify *v);
+ds_status ds_check_gradient_entries(ds_check_result *result, ds_verify *v);
 ds_status ds_check_adjoint(ds_check_result *result, ds_verify *v);
 ds_status ds_check_paths(ds_check_result *result, ds_verify *v);
 ds_status ds_check_gradient_threads(ds_check_result *result, ds_verify *v);

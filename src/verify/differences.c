@@ -13,12 +13,17 @@
 
 static const double u64 = 0x1p-53;
 
+enum { MOST_ENTRIES = 4 };
+#define ALL_ENTRIES SIZE_MAX
+
 /* Something that moves along a direction and has a loss there. */
 typedef struct line {
     ds_verify *v;
+    const ds_batch *batch;
     double *values;       /* (count) in place in the model or in a state */
     double *start, *unit; /* (count) where it begins; the direction */
     size_t count;
+    size_t entry;  /* the only one that moves; ALL_ENTRIES: all of them do */
     size_t first;  /* the sublayer the state enters; of a parameter unused */
     double *state; /* (B,T,dv,d) scratch of a pass */
     double *nll, *hidden;
@@ -28,7 +33,7 @@ typedef struct line {
 static ds_status loss_at(double *loss, line *l, double h) {
     ds_status status = DS_OK;
     const ds_side *exact = ds_exact(l->v);
-    const ds_batch *batch = &l->v->brief.batch;
+    const ds_batch *batch = l->batch;
     size_t tokens = batch->sequences * batch->length, first = l->parameter ? 0 : l->first;
     for (size_t i = 0; i < l->count; i++) l->values[i] = l->start[i] + h * l->unit[i];
     if (l->parameter) {
@@ -57,28 +62,32 @@ static ds_status difference(double *derivative, double *left, double *rounding, 
     double coarse = (4 * d[1] - d[0]) / 3, fine = (4 * d[2] - d[1]) / 3;
     *derivative = (16 * fine - coarse) / 15;
     *left = 4 * fabs(fine - coarse);
-    *rounding = 7 * ds_chain_roundings(l->v->spec, l->v->brief.batch.length) * l->v->nll_gain * u64 / h;
+    *rounding = 7 * ds_chain_roundings(l->v->spec, l->batch->length) * l->v->nll_gain * u64 / h;
 done:
     return status;
 }
 
-/* Normal numbers of the size of the values; of size 1 where all are 0. */
-static void choose_direction(line *l, uint64_t seed) {
-    ds_random random = ds_random_init(seed);
+/* Normal numbers of the size of the values; of size 1 where all are 0. An entry alone moves by that size, in later trials less. */
+static void choose_direction(line *l, uint64_t seed, size_t trial) {
+    ds_random random = ds_random_init(seed + (trial << 32));
     double size = ds_norm_plain(l->start, l->count) / sqrt((double)l->count);
-    for (size_t i = 0; i < l->count; i++) l->unit[i] = (size > 0 ? size : 1) * ds_random_normal(&random);
+    if (!(size > 0)) size = 1;
+    for (size_t i = 0; i < l->count; i++) l->unit[i] = l->entry == ALL_ENTRIES ? size * ds_random_normal(&random) : 0;
+    if (l->entry != ALL_ENTRIES) l->unit[l->entry] = ldexp(size, -6 * (int)trial);
 }
 
 /* Shorter and shorter steps, until rounding outweighs what the extrapolation leaves or that is a millionth of the terms of the
  * gradient's own sum, sharp enough for any error but rounding; the sharpest comparison counts. */
 static ds_status compare_direction(ds_worst *sharpest, line *l, const double *gradient) {
     ds_status status = DS_OK;
-    double along = 0, sizes = 0, left, rounding = 0;
+    double along = 0, sizes = 0, largest = 0, left, rounding = 0;
     for (size_t i = 0; i < l->count; i++) {
         along += gradient[i] * l->unit[i];
         sizes += fabs(gradient[i] * l->unit[i]);
+        largest = ds_max_real(largest, fabs(gradient[i]));
     }
-    double own = ds_chain_roundings(l->v->spec, l->v->brief.batch.length) * (double)ds_spec_sublayers(l->v->spec) * u64 * sizes;
+    if (l->entry != ALL_ENTRIES) sizes = largest * fabs(l->unit[l->entry]); /* what cancels in one entry shows in another */
+    double own = ds_chain_roundings(l->v->spec, l->batch->length) * (double)ds_spec_sublayers(l->v->spec) * u64 * sizes;
     *sharpest = (ds_worst){0};
     left = INFINITY;
     const double sharp = 0x1p-20 * sizes;
@@ -95,7 +104,7 @@ done:
 }
 
 /* Where the model has relu, a kink close by shifts every difference alike and no step shows it. Another direction has its kinks
- * elsewhere; a wrong gradient stays wrong. */
+ * elsewhere, and of one entry shorter steps do not reach it; a wrong gradient stays wrong. */
 static ds_status compare_line(ds_worst *worst, line *l, const double *gradient, uint64_t seed) {
     ds_status status = DS_OK;
     const ds_spec *spec = l->v->spec;
@@ -103,7 +112,7 @@ static ds_status compare_line(ds_worst *worst, line *l, const double *gradient, 
     ds_worst best = {0};
     for (size_t trial = 0; trial < (kinks ? 4 : 1) && (trial == 0 || best.ratio > 1); trial++) {
         ds_worst found;
-        choose_direction(l, seed + (trial << 32));
+        choose_direction(l, seed, trial);
         DS_TRY(compare_direction(&found, l, gradient));
         if (trial == 0 || found.ratio < best.ratio) best = found;
     }
@@ -112,11 +121,32 @@ done:
     return status;
 }
 
-static ds_status line_init(line *l, ds_verify *v, bool parameter, size_t most) {
+/* Along one random direction, or along so many entries alone: that of the largest derivative, the first and the last, where blocks of
+ * kernels end, and one drawn at random. */
+static ds_status compare_values(ds_worst *worst, line *l, const double *gradient, size_t entries, uint64_t seed) {
     ds_status status = DS_OK;
-    const ds_batch *batch = &v->brief.batch;
+    ds_random random = ds_random_init(seed ^ l->count);
+    size_t chosen[MOST_ENTRIES] = {0, 0, l->count - 1, ds_random_below(&random, l->count)};
+    for (size_t i = 1; i < l->count; i++) {
+        if (fabs(gradient[i]) > fabs(gradient[chosen[0]])) chosen[0] = i;
+    }
+    l->entry = ALL_ENTRIES;
+    if (entries == 0) DS_TRY(compare_line(worst, l, gradient, seed));
+    for (size_t e = 0; e < entries; e++) {
+        bool known = false;
+        for (size_t i = 0; i < e; i++) known = known || chosen[i] == chosen[e];
+        if (known) continue;
+        l->entry = chosen[e];
+        DS_TRY(compare_line(worst, l, gradient, seed));
+    }
+done:
+    return status;
+}
+
+static ds_status line_init(line *l, ds_verify *v, const ds_batch *batch, bool parameter, size_t most) {
+    ds_status status = DS_OK;
     size_t tokens = batch->sequences * batch->length;
-    *l = (line){.v = v, .parameter = parameter};
+    *l = (line){.v = v, .batch = batch, .parameter = parameter};
     DS_TRY(ds_verify_amplification(v));
     DS_NEW_ARRAY(l->start, most);
     DS_NEW_ARRAY(l->unit, most);
@@ -137,48 +167,57 @@ static void line_release(line *l) {
 
 /* ---- parameters ---------------------------------------------------------------------------------------------------------- */
 
-static ds_status compare_parameter(ds_worst *worst, line *l, const ds_gradient *gradient, size_t index) {
+static ds_status compare_parameter(ds_worst *worst, line *l, const ds_gradient *gradient, size_t index, size_t entries) {
     ds_status status = DS_OK;
     ds_model *model = ds_exact(l->v)->model;
     const ds_parameter *parameter = ds_model_parameter(model, index);
     l->values = parameter->values;
     l->count = parameter->count;
     memcpy(l->start, l->values, l->count * sizeof *l->start);
-    status = compare_line(worst, l, ds_gradient_parameter(gradient, index), l->v->seed + index);
+    status = compare_values(worst, l, ds_gradient_parameter(gradient, index), entries, l->v->seed + index);
     memcpy(l->values, l->start, l->count * sizeof *l->start);
     ds_model_refresh(model);
     return status;
 }
 
-static ds_status backward(ds_gradient *gradient, ds_verify *v, const ds_gradient_observer *observer, double *nll) {
-    const ds_batch *batch = &v->brief.batch;
-    return ds_backward(gradient, batch, NULL, 1 / (double)(batch->sequences * batch->length), observer, nll);
+static ds_status backward(ds_gradient *gradient, const line *l, const ds_gradient_observer *observer) {
+    size_t tokens = l->batch->sequences * l->batch->length;
+    return ds_backward(gradient, l->batch, NULL, 1 / (double)tokens, observer, l->nll);
+}
+
+/* *where <- the tensor nearest to its tolerance. */
+static ds_status compare_parameters(ds_worst *worst, size_t *where, ds_verify *v, const ds_batch *batch, size_t entries) {
+    ds_status status = DS_OK;
+    ds_model *model = ds_exact(v)->model;
+    const ds_gradient_options options = {.parameters = true};
+    ds_gradient *gradient = NULL;
+    size_t most = 0;
+    line l;
+    for (size_t i = 0; i < ds_model_parameters(model); i++) most = ds_max_size(most, ds_model_parameter(model, i)->count);
+    DS_TRY(line_init(&l, v, batch, true, most));
+    DS_TRY(ds_gradient_new(&gradient, model, batch->sequences, batch->length, &options));
+    DS_TRY(backward(gradient, &l, NULL));
+    for (size_t i = 0; i < ds_model_parameters(model); i++) {
+        double before = worst->ratio;
+        DS_TRY(compare_parameter(worst, &l, gradient, i, entries));
+        if (worst->ratio > before) *where = i;
+    }
+done:
+    ds_gradient_free(&gradient);
+    line_release(&l);
+    return status;
 }
 
 ds_status ds_check_parameter_gradients(ds_check_result *result, ds_verify *v) {
     ds_status status = DS_OK;
-    ds_model *model = ds_exact(v)->model;
     const ds_batch *batch = &v->brief.batch;
-    const ds_gradient_options options = {.parameters = true};
-    ds_gradient *gradient = NULL;
     ds_worst worst = {0};
-    size_t most = 0, where = 0;
-    line l;
-    for (size_t i = 0; i < ds_model_parameters(model); i++) most = ds_max_size(most, ds_model_parameter(model, i)->count);
-    DS_TRY(line_init(&l, v, true, most));
-    DS_TRY(ds_gradient_new(&gradient, model, batch->sequences, batch->length, &options));
-    DS_TRY(backward(gradient, v, NULL, l.nll));
-    for (size_t i = 0; i < ds_model_parameters(model); i++) {
-        double before = worst.ratio;
-        DS_TRY(compare_parameter(&worst, &l, gradient, i));
-        if (worst.ratio > before) where = i;
-    }
+    size_t where = 0;
+    DS_TRY(compare_parameters(&worst, &where, v, batch, 0));
     ds_worst_report(result, &worst);
     (void)snprintf(result->detail, sizeof result->detail, "%zu tensors, %zu tokens; nearest to its tolerance: %s", worst.count,
-                   batch->sequences * batch->length, ds_model_parameter(model, where)->name);
+                   batch->sequences * batch->length, ds_model_parameter(ds_exact(v)->model, where)->name);
 done:
-    ds_gradient_free(&gradient);
-    line_release(&l);
     return status;
 }
 
@@ -196,35 +235,60 @@ static ds_status keep_state(void *context, const ds_gradient_event *event) {
     return DS_OK;
 }
 
-ds_status ds_check_state_gradients(ds_check_result *result, ds_verify *v) {
+static ds_status compare_states(ds_worst *worst, ds_verify *v, const ds_batch *batch, size_t entries) {
     ds_status status = DS_OK;
-    const ds_batch *batch = &v->brief.batch;
     const ds_gradient_options options = {0};
     size_t sublayers = ds_spec_sublayers(v->spec);
     ds_gradient *gradient = NULL;
     state_gradients all = {.count = batch->sequences * batch->length * v->spec->value_channels * v->spec->hidden};
     ds_gradient_observer observer = {keep_state, &all};
-    ds_worst worst = {0};
     line l;
-    DS_TRY(line_init(&l, v, false, all.count));
+    DS_TRY(line_init(&l, v, batch, false, all.count));
     DS_NEW_ARRAY(all.states, (sublayers + 1) * all.count);
     DS_NEW_ARRAY(all.gradients, (sublayers + 1) * all.count);
     DS_TRY(ds_gradient_new(&gradient, ds_exact(v)->model, batch->sequences, batch->length, &options));
-    DS_TRY(backward(gradient, v, &observer, l.nll));
+    DS_TRY(backward(gradient, &l, &observer));
     l.values = l.state;
     l.count = all.count;
     for (size_t s = 0; s <= sublayers; s++) {
         l.first = s;
         memcpy(l.start, all.states + s * all.count, all.count * sizeof *l.start);
-        DS_TRY(compare_line(&worst, &l, all.gradients + s * all.count, v->seed + s));
+        DS_TRY(compare_values(worst, &l, all.gradients + s * all.count, entries, v->seed + s));
     }
-    ds_worst_report(result, &worst);
-    (void)snprintf(result->detail, sizeof result->detail, "%zu states, %zu tokens", worst.count,
-                   batch->sequences * batch->length);
 done:
     ds_gradient_free(&gradient);
     free(all.states);
     free(all.gradients);
     line_release(&l);
+    return status;
+}
+
+ds_status ds_check_state_gradients(ds_check_result *result, ds_verify *v) {
+    ds_status status = DS_OK;
+    const ds_batch *batch = &v->brief.batch;
+    ds_worst worst = {0};
+    DS_TRY(compare_states(&worst, v, batch, 0));
+    ds_worst_report(result, &worst);
+    (void)snprintf(result->detail, sizeof result->detail, "%zu states, %zu tokens", worst.count,
+                   batch->sequences * batch->length);
+done:
+    return status;
+}
+
+/* ---- both, entry by entry ------------------------------------------------------------------------------------------------ */
+
+ds_status ds_check_gradient_entries(ds_check_result *result, ds_verify *v) {
+    ds_status status = DS_OK;
+    const ds_batch *batch = &v->spot.batch;
+    ds_worst worst = {0};
+    size_t where = 0;
+    DS_TRY(compare_parameters(&worst, &where, v, batch, v->entries));
+    double ratio = worst.ratio;
+    DS_TRY(compare_states(&worst, v, batch, v->entries));
+    ds_worst_report(result, &worst);
+    (void)snprintf(result->detail, sizeof result->detail, "%zu entries, %zu tokens; nearest to its tolerance: %s", worst.count,
+                   batch->sequences * batch->length,
+                   worst.ratio > ratio ? "a state" : ds_model_parameter(ds_exact(v)->model, where)->name);
+done:
     return status;
 }

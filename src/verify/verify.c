@@ -49,6 +49,10 @@ static const struct {
      "derivative of the model, Forward pass", false, ds_check_parameter_gradients},
     {"gradient.states", "gradients of every residual state X_0 ... X_S agree with extrapolated central differences",
      "derivative of the model, Forward pass", false, ds_check_state_gradients},
+    {"gradient.entries",
+     "single entries of every parameter tensor and residual state, that of the largest gradient first, have the derivative of "
+     "extrapolated central differences along them alone",
+     "derivative of the model, Forward pass", false, ds_check_gradient_entries},
     {"gradient.adjoint", "<J v, w> = <v, J^T w>: forward and reverse mode are each other's adjoint",
      "definition of the adjoint", false, ds_check_adjoint},
     {"gradient.paths", "shortcut, direction, gate and value parts of each state's gradient add up to it",
@@ -154,6 +158,11 @@ ds_status ds_verify_new(ds_verify **out, ds_model *model, ds_model *exact, const
     DS_TRY(cut(&v->wide, batch, affordable(spec, batch->length, 5e10)));
     DS_TRY(cut(&v->narrow, batch, affordable(spec, batch->length, 1e10)));
     DS_TRY(cut(&v->brief, batch, affordable(spec, batch->length, 2e11 / differences)));
+    const double most_entries = 4;
+    size_t spot = affordable(spec, v->brief.batch.length, 5e10 / (differences * most_entries));
+    DS_TRY(cut(&v->spot, &v->brief.batch, spot));
+    double work = 2 * (double)spot * ds_spec_forward_flops_per_token(spec, spot) * differences * most_entries;
+    v->entries = work <= 2e11 ? (size_t)most_entries : 1;
     for (size_t i = 0; i < v->side_count; i++) {
         ds_precision precision = i == 0 ? ds_model_precision(model) : DS_F64;
         v->sides[i] = (ds_side){i == 0 ? model : exact, NULL, precision, ds_unit_roundoff(precision)};
@@ -173,6 +182,7 @@ void ds_verify_free(ds_verify **verify) {
     release_cut(&v->wide);
     release_cut(&v->narrow);
     release_cut(&v->brief);
+    release_cut(&v->spot);
     free(v);
     *verify = NULL;
 }
