@@ -25,6 +25,17 @@ static void expect_refused(const char *what, const char *words) {
     if (!(ran.seconds < 10)) fail_msg("%s: took %.1f s", what, ran.seconds);
 }
 
+/* ---- few bytes, many elements ------------------------------------------------------------------------------------------- */
+
+/* A tensor of 2^40 elements with stride 0, which the model does not use, is listed but not walked. */
+static void test_repeated_elements(void **state) {
+    (void)state;
+    CHILD_RUN(&ran, limits, "inspect", "--quiet", "--json", "-", "--config", "fixtures/hostile/valid/pt_f16/config.json",
+              "fixtures/valid/torch/pt_repeated.bin");
+    if (ran.status != 0 || !(ran.seconds < 10)) fail_msg("status %d after %.1f s: %s", ran.status, ran.seconds, ran.err);
+    assert_non_null(strstr(ran.out, "1099511627776"));
+}
+
 /* ---- what is not a regular file ---------------------------------------------------------------------------------------------- */
 
 static void make_fifo(const char *path) { assert_int_equal(mkfifo(path, 0600), 0); }
@@ -322,6 +333,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_impostors_within_a_model),
         cmocka_unit_test(test_impostors_as_arguments),
+        cmocka_unit_test(test_repeated_elements),
         cmocka_unit_test(test_sparse_files),
         cmocka_unit_test(test_archive_beyond_4_gib),
         cmocka_unit_test(test_100000_tensors_take_linear_time),

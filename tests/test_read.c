@@ -1,6 +1,7 @@
 /* Reading: conversions against arithmetic, pieces against whole files, strides, shared storage, checksums and digests. */
 #include "support.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,6 +200,44 @@ static void reads_strided_tensors(void **state) {
     free(stored);
 }
 
+/* A few elements far apart cost what they take, not the bytes between them, however many tensors span these. */
+static void bounds_memory_of_strided_tensors(void **state) {
+    (void)state;
+    enum { TENSORS = 20, ROWS = 3, COLUMNS = 2 };
+    const int64_t row = 8 << 20; /* elements: 32 MiB */
+    const char *path = scratch_write("sparse", "", 0);
+    assert_int_equal(truncate(path, (ROWS - 1) * 4 * row + 4096), 0);
+    int descriptor = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(descriptor >= 0);
+    for (int i = 0; i < ROWS; i++) {
+        const float values[] = {(float)i + 0.25F, (float)i + 0.5F, (float)i + 0.75F};
+        assert_int_equal(pwrite(descriptor, values, sizeof values, i * 4 * row), sizeof values);
+    }
+    (void)close(descriptor);
+    ds_catalog catalog = {0};
+    ds_tensor_read reads[TENSORS];
+    float values[TENSORS * ROWS * COLUMNS];
+    expect_ok(ds_catalog_open_file(&catalog, path));
+    for (size_t i = 0; i < TENSORS; i++) {
+        ds_tensor tensor = tensor_at((const char[]){(char)('a' + i), 0}, DS_DTYPE_F32, 0, 2, (const uint64_t[]){ROWS, COLUMNS},
+                                     (const int64_t[]){row, 2});
+        add(&catalog, &tensor);
+    }
+    expect_ok(ds_catalog_seal(&catalog));
+    for (size_t i = 0; i < TENSORS; i++)
+        reads[i] =
+            (ds_tensor_read){.tensor = &catalog.tensors[i], .precision = DS_F32, .destination = values + i * ROWS * COLUMNS};
+    size_t before = ds_peak_memory_bytes();
+    expect_ok(ds_catalog_read(&catalog, reads, TENSORS));
+    assert_true(ds_peak_memory_bytes() - before < (size_t)16 << 20);
+    for (size_t i = 0; i < TENSORS * ROWS * COLUMNS; i++) {
+        float found = values[i], wanted = (float)(i / COLUMNS % ROWS) + (i % COLUMNS == 0 ? 0.25F : 0.75F);
+        if (!(found == wanted)) fail_msg("element %zu: %g, expected %g", i, (double)found, (double)wanted);
+    }
+    ds_catalog_release(&catalog);
+    (void)unlink(path);
+}
+
 /* Digests of known texts (FIPS 180-4 examples), of one file and of two. */
 static void hashes_files(void **state) {
     (void)state;
@@ -238,7 +277,8 @@ static void checks_every_record(void **state) {
             expect_ok(ds_catalog_read(&catalog, &read, 1));
             assert_memory_equal(values, bytes + 12, sizeof *values << 18);
         } else {
-            expect_failure(ds_catalog_read(&catalog, &read, 1), DS_ERR_INPUT, "crc mismatch in data/0: the record is damaged, its crc32 is ");
+            expect_failure(ds_catalog_read(&catalog, &read, 1), DS_ERR_INPUT,
+                           "crc mismatch in data/0: the record is damaged, its crc32 is ");
         }
         free(values);
         ds_catalog_release(&catalog);
@@ -311,6 +351,7 @@ int main(void) {
         cmocka_unit_test(converts_between_float_and_double),
         cmocka_unit_test(reads_any_layout),
         cmocka_unit_test(reads_strided_tensors),
+        cmocka_unit_test(bounds_memory_of_strided_tensors),
         cmocka_unit_test(hashes_files),
         cmocka_unit_test(checks_every_record),
         cmocka_unit_test(refuses_a_file_that_changes),

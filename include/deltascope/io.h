@@ -88,7 +88,7 @@ typedef struct ds_tensor_read {
 
 /* Reads the wanted tensors in one pass over every file, front to back, hashing all of it. Tensors that share storage (tied
  * heads) are each delivered. Reading with count 0 only hashes. May be called once more for other tensors. Scratch memory is
- * bounded (a few MiB plus the extent of any tensor that is not contiguous). */
+ * bounded: a few MiB, and a copy of each wanted tensor that is not contiguous. */
 ds_status ds_checkpoint_read(ds_checkpoint *checkpoint, const ds_tensor_read *reads, size_t count) DS_MUST_CHECK;
 
 /* SHA-256 of `count` bytes as 64 hexadecimal digits. */
@@ -96,6 +96,9 @@ ds_status ds_sha256(char digits[65], const void *bytes, size_t count) DS_MUST_CH
 
 /* CRC-32 (zlib's) of bytes that arrive in pieces: start with 0. */
 uint32_t ds_crc32(uint32_t crc, const void *bytes, size_t count);
+
+/* The bytes of all weight files together. */
+uint64_t ds_checkpoint_bytes(const ds_checkpoint *checkpoint);
 
 /* 64 hexadecimal digits, after ds_checkpoint_read. One file: its SHA-256, as `sha256sum` prints. Shards: the SHA-256 of the
  * lines "<digest>  <file name>\n" in order of file name, as `sha256sum SHARDS | sha256sum` prints from inside the folder. */

@@ -112,7 +112,7 @@ typedef struct ds_tensor_health {
     const ds_tensor *tensor;
     const ds_parameter *parameter; /* NULL: not used by the model, or the stored output head */
     bool head;                     /* the stored output head */
-    bool readable;                 /* of a floating dtype; otherwise the rest is 0 */
+    bool readable;                 /* of a floating dtype, and no repetition of few bytes; otherwise the rest is 0 */
     uint64_t nan, inf, zero_rows;
     uint32_t crc32; /* of the elements as little-endian float32 (zlib's CRC-32) */
 } ds_tensor_health;

@@ -238,6 +238,12 @@ const char *ds_checkpoint_file(const ds_checkpoint *checkpoint, size_t index) {
     return checkpoint->catalog.files[index].source.path;
 }
 
+uint64_t ds_checkpoint_bytes(const ds_checkpoint *checkpoint) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < checkpoint->catalog.file_count; i++) bytes += checkpoint->catalog.files[i].source.size;
+    return bytes;
+}
+
 size_t ds_checkpoint_count(const ds_checkpoint *checkpoint) { return checkpoint->catalog.tensor_count; }
 
 const ds_tensor *ds_checkpoint_tensor(const ds_checkpoint *checkpoint, size_t index) {

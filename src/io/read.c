@@ -11,7 +11,6 @@
 enum {
     PIECE_BYTES = 1 << 20,  /* fits the second-level cache, so that hashing does not go back to memory */
     VALUES_BYTES = 1 << 18, /* converted values on their way to a sink */
-    PACK_BYTES = 1 << 14,   /* elements gathered from a strided tensor */
     MAX_ITEM = 8,
 };
 
@@ -23,7 +22,7 @@ typedef struct delivery {
     bool direct;         /* stored as wanted: can be read in place */
     bool in_place;       /* being read so: nothing is left to convert */
     bool contiguous;
-    uint8_t *extent;         /* not contiguous: the bytes of the range */
+    uint8_t *packed;         /* not contiguous: the elements in row-major order, as stored */
     uint8_t carry[MAX_ITEM]; /* contiguous: an element that the end of a piece cut */
     size_t carried;
     uint64_t delivered; /* elements */
@@ -73,28 +72,58 @@ static ds_status emit(delivery *d, uint8_t *values, const uint8_t *bytes, size_t
     return DS_OK;
 }
 
-/* Walks the elements of a strided tensor in row-major order. */
-static ds_status emit_strided(delivery *d, uint8_t *values) {
-    const ds_tensor *tensor = d->read->tensor;
-    uint64_t index[DS_MAX_RANK] = {0}, position = 0;
-    uint8_t pack[PACK_BYTES];
-    size_t filled = 0;
-    for (uint64_t element = 0; element < tensor->count; element++) {
-        memcpy(pack + filled * d->item, d->extent + position * d->item, d->item);
-        filled++;
-        if ((filled + 1) * d->item > sizeof pack || element + 1 == tensor->count) {
-            ds_status status = emit(d, values, pack, filled);
-            if (status != DS_OK) return status;
-            filled = 0;
-        }
-        for (size_t i = tensor->rank; i-- > 0;) {
-            position += (uint64_t)tensor->stride[i];
-            if (++index[i] < tensor->shape[i]) break;
-            position -= (uint64_t)tensor->stride[i] * tensor->shape[i];
-            index[i] = 0;
-        }
+/* A strided tensor and a window [low, high) of bytes counted from its first element. */
+typedef struct scatter {
+    const ds_tensor *tensor;
+    size_t item;
+    size_t axes[DS_MAX_RANK];        /* by falling stride, so that inner axes reach least */
+    uint64_t pitch[DS_MAX_RANK];     /* of each of these axes in row-major order */
+    uint64_t reach[DS_MAX_RANK + 1]; /* elements from the first to the last that the axes from here on address, less one */
+    uint64_t low, high;
+    const uint8_t *bytes; /* of the window */
+    uint8_t *packed;
+} scatter;
+
+static void plan_scatter(scatter *s, const ds_tensor *tensor) {
+    uint64_t pitch[DS_MAX_RANK], elements = 1;
+    for (size_t i = tensor->rank; i-- > 0;) {
+        pitch[i] = elements;
+        elements *= tensor->shape[i];
     }
-    return DS_OK;
+    for (size_t i = 0; i < tensor->rank; i++) {
+        size_t at = i;
+        for (; at > 0 && tensor->stride[s->axes[at - 1]] < tensor->stride[i]; at--) s->axes[at] = s->axes[at - 1];
+        s->axes[at] = i;
+    }
+    s->reach[tensor->rank] = 0;
+    for (size_t i = tensor->rank; i-- > 0;) {
+        size_t axis = s->axes[i];
+        s->pitch[i] = pitch[axis];
+        s->reach[i] = s->reach[i + 1] + (tensor->shape[axis] - 1) * (uint64_t)tensor->stride[axis];
+    }
+}
+
+/* Copies the part of the window that belongs to elements of the axes from `level` on; the outer axes put the first of them at
+ * element `position` of the file and at `place` of the packed order. Only indices whose elements meet the window are visited. */
+static void scatter_axes(const scatter *s, size_t level, uint64_t position, uint64_t place) {
+    if (level == s->tensor->rank) {
+        uint64_t begin = position * s->item, from = begin < s->low ? s->low : begin;
+        uint64_t end = begin + s->item, to = end < s->high ? end : s->high;
+        if (from < to) memcpy(s->packed + place * s->item + (from - begin), s->bytes + (from - s->low), to - from);
+        return;
+    }
+    uint64_t size = s->tensor->shape[s->axes[level]], stride = (uint64_t)s->tensor->stride[s->axes[level]];
+    uint64_t first = s->low / s->item, last = (s->high - 1) / s->item; /* elements of the window */
+    uint64_t reach = position + s->reach[level + 1], start = 0, stop = size;
+    if (position > last) return;
+    if (stride == 0) {
+        if (reach < first) return;
+    } else {
+        uint64_t most = (last - position) / stride;
+        if (reach < first) start = (first - reach + stride - 1) / stride;
+        if (most < size) stop = most + 1;
+    }
+    for (uint64_t i = start; i < stop; i++) scatter_axes(s, level + 1, position + i * stride, place + i * s->pitch[level]);
 }
 
 /* Gives a delivery what it wants of the bytes [at, at + count) of the file. */
@@ -104,9 +133,15 @@ static ds_status feed(delivery *d, uint8_t *values, const uint8_t *bytes, uint64
     size_t left = (size_t)(end - begin);
     ds_status status = DS_OK;
     if (!d->contiguous) {
-        memcpy(d->extent + (begin - d->begin), from, left);
-        if (end == d->end) status = emit_strided(d, values);
-        return status;
+        scatter s = {.tensor = d->read->tensor,
+                     .item = d->item,
+                     .low = begin - d->begin,
+                     .high = end - d->begin,
+                     .bytes = from,
+                     .packed = d->packed};
+        plan_scatter(&s, d->read->tensor);
+        scatter_axes(&s, 0, 0, 0);
+        return end == d->end ? emit(d, values, d->packed, (size_t)d->read->tensor->count) : DS_OK;
     }
     while (d->carried > 0 && left > 0) {
         d->carry[d->carried++] = *from++;
@@ -147,14 +182,13 @@ static ds_status check_records(sweep *s, const uint8_t *bytes, uint64_t at, size
 
 /* Takes in the deliveries that begin before `end`. */
 static ds_status admit(sweep *s, uint64_t end) {
-    ds_status status = DS_OK;
     for (; s->next < s->delivery_count && s->deliveries[s->next].begin < end; s->next++) {
         delivery *d = &s->deliveries[s->next];
-        if (!d->contiguous) DS_NEW_ARRAY(d->extent, (size_t)(d->end - d->begin));
+        if (!d->contiguous && (d->packed = ds_alloc_array((size_t)d->read->tensor->count, d->item)) == NULL)
+            return DS_ERR_SYSTEM;
         s->active[s->active_count++] = d;
     }
-done:
-    return status;
+    return DS_OK;
 }
 
 static ds_status feed_active(sweep *s, const uint8_t *bytes, uint64_t at, size_t count) {
@@ -163,8 +197,8 @@ static ds_status feed_active(sweep *s, const uint8_t *bytes, uint64_t at, size_t
         ds_status status = d->in_place ? DS_OK : feed(d, s->values, bytes, at, count);
         if (status != DS_OK) return status;
         if (d->end <= at + count) {
-            free(d->extent);
-            d->extent = NULL;
+            free(d->packed);
+            d->packed = NULL;
             s->active[i] = s->active[--s->active_count];
         } else {
             i++;
@@ -307,7 +341,7 @@ ds_status ds_catalog_read(ds_catalog *catalog, const ds_tensor_read *reads, size
     }
     DS_TRY(combine_digests(catalog));
 done:
-    for (size_t i = 0; i < delivery_count; i++) free(deliveries[i].extent);
+    for (size_t i = 0; i < delivery_count; i++) free(deliveries[i].packed);
     ds_digest_release(&s.digest);
     free(s.values);
     free(s.piece);

@@ -129,12 +129,19 @@ static ds_status list(ds_survey *survey, const ds_checkpoint *checkpoint) {
     const ds_tensor *head = ds_checkpoint_find(checkpoint, "lm_head.weight");
     if (head != NULL) add(survey, head, NULL, true);
     size_t used_count = survey->count;
+    /* A few bytes can name any number of elements (strides of 0, many views of one storage): tensors the model does not use are
+     * looked at as long as their elements, of 2 bytes at least, could lie in the files side by side. */
+    uint64_t room = ds_checkpoint_bytes(checkpoint) / 2;
     for (size_t i = 0; i < used_count; i++) used[i] = (uintptr_t)survey->tensors[i].tensor;
     qsort(used, used_count, sizeof *used, by_address);
     for (size_t i = 0; i < ds_checkpoint_count(checkpoint); i++) {
         const ds_tensor *tensor = ds_checkpoint_tensor(checkpoint, i);
         uintptr_t key = (uintptr_t)tensor;
-        if (bsearch(&key, used, used_count, sizeof *used, by_address) == NULL) add(survey, tensor, NULL, false);
+        if (bsearch(&key, used, used_count, sizeof *used, by_address) != NULL) continue;
+        add(survey, tensor, NULL, false);
+        ds_tensor_health *health = &survey->tensors[survey->count - 1];
+        if (tensor->count > room) health->readable = false;
+        if (health->readable) room -= tensor->count;
     }
 done:
     free(used);
