@@ -122,7 +122,9 @@ static void refuses_with_a_sentence(void **state) {
         {"{\"rope_ratio\": 1.5}", "rope_ratio is out of range: found 1.5, expected 0 to 1"},
         {"{\"rope_base\": 0}", "rope_base is out of range: found 0, expected a number greater than 0"},
         {"{\"residual_branch_mult\": 0.0}", "residual_branch_mult is out of range"},
-        {"{\"ddl_beta_hidden_size\": 0}", "ddl_beta_hidden_size is out of range"},
+        {"{\"ddl_beta_single_linear\": false, \"ddl_beta_hidden_size\": 0}", "ddl_beta_hidden_size is out of range"},
+        {"{\"ddl_beta_hidden_size\": -1, \"ddl_beta_single_linear\": false}", "ddl_beta_hidden_size is out of range"},
+        {"{\"ddl_beta_hidden_size\": 8.0}", "ddl_beta_hidden_size is 8, expected a whole number"},
         {"{\"kv_cache_slot_size\": 0}", "kv_cache_slot_size is out of range"},
         {"{\"q_activation\": \"gelu\"}", "q_activation is \"gelu\", expected one of"},
         {"{\"q_activation\": 3}", "q_activation is 3, expected one of"},
@@ -139,12 +141,22 @@ static void refuses_with_a_sentence(void **state) {
     }
 }
 
+/* The width of a layer that is not there. */
+static void ignores_the_width_of_no_layer(void **state) {
+    (void)state;
+    ds_config config;
+    expect_ok(read_text(&config, "{\"ddl_beta_single_linear\": true, \"ddl_beta_hidden_size\": 0}"));
+    assert_true(config.gate_single);
+    expect_ok(read_text(&config, "{\"ddl_beta_hidden_size\": -128}"));
+    expect_ok(read_text(&config, "{\"ddl_beta_hidden_size\": 8, \"ddl_beta_single_linear\": false}"));
+    assert_int_equal(config.gate_hidden, 8);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gives_the_published_defaults),
-        cmocka_unit_test(reads_every_kind_of_value),
-        cmocka_unit_test(scales_by_parameterization),
-        cmocka_unit_test(refuses_with_a_sentence),
+        cmocka_unit_test(gives_the_published_defaults),  cmocka_unit_test(reads_every_kind_of_value),
+        cmocka_unit_test(scales_by_parameterization),    cmocka_unit_test(refuses_with_a_sentence),
+        cmocka_unit_test(ignores_the_width_of_no_layer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,7 +32,6 @@ static const config_key keys[] = {
     {"ddl_value_channels", COUNT, AT(value_channels), false, 1, DS_MOST_CHANNELS},
     {"ddl_state_shortconv_kernel_size", COUNT, AT(state_kernel), true, 1, DS_MOST_KERNEL},
     {"input_embed_shortconv_kernel_size", COUNT, AT(input_kernel), false, 1, DS_MOST_KERNEL},
-    {"ddl_beta_hidden_size", COUNT, AT(gate_hidden), false, 1, DS_MOST_HIDDEN},
     {"kv_cache_slot_size", COUNT, AT(cache_slot), false, 1, 0x7fffffff},
     {"use_qk_rmsnorm", FLAG, AT(qk_norm), false, ANY},
     {"using_groupnorm", FLAG, AT(head_norm), false, ANY},
@@ -40,7 +39,8 @@ static const config_key keys[] = {
     {"use_k_shift", FLAG, AT(k_shift), false, ANY},
     {"use_v_shift", FLAG, AT(v_shift), false, ANY},
     {"ddl_state_dv_shortconv_causal", FLAG, AT(state_kernel_causal), false, ANY},
-    {"ddl_beta_single_linear", FLAG, AT(gate_single), false, ANY},
+    {"ddl_beta_single_linear", FLAG, AT(gate_single), false, ANY}, /* known before the next */
+    {"ddl_beta_hidden_size", COUNT, AT(gate_hidden), false, 1, DS_MOST_HIDDEN},
     {"ddl_v_sigmoid", FLAG, AT(value_sigmoid), false, ANY},
     {"ddl_v_constant", FLAG, AT(value_constant), false, ANY},
     {"ddl_v_dim1_constant", FLAG, AT(scalar_value_constant), false, ANY},
@@ -236,8 +236,12 @@ ds_status ds_config_read(ds_config *config, const json_t *object, const char *wh
             return ds_fail(DS_ERR_INPUT, "%s: unsupported key %s (the published code refuses it)", where, refused[i]);
     }
     DS_TRY(check_model_type(object, where));
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        DS_TRY(read_key(config, &keys[i], json_object_get(object, keys[i].name), where));
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const json_t *value = json_object_get(object, keys[i].name);
+        /* The width of a gate's hidden layer means nothing where there is none; the published code lets it be 0 then. */
+        if (keys[i].offset == AT(gate_hidden) && config->gate_single && json_is_integer(value)) continue;
+        DS_TRY(read_key(config, &keys[i], value, where));
+    }
     if (config->heads * config->head_dim > DS_MOST_HIDDEN)
         return ds_fail(DS_ERR_INPUT, "%s: num_attention_heads * head_dim is out of range: found %zu * %zu, expected at most %d",
                        where, config->heads, config->head_dim, DS_MOST_HIDDEN);
