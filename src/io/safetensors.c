@@ -167,6 +167,18 @@ static ds_status check_cover(const entry *entries, size_t count, uint64_t data_b
     return DS_OK;
 }
 
+/* JSON knows "-0" and jansson drops its sign, but the reference takes no such integer. */
+static bool has_negative_zero(const char *text, size_t length) {
+    bool in_string = false;
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '"') in_string = !in_string;
+        if (in_string && text[i] == '\\') i++;
+        if (in_string || text[i] != '-' || i + 1 == length || text[i + 1] != '0') continue;
+        if (i + 2 == length || strchr(".eE", text[i + 2]) == NULL) return true;
+    }
+    return false;
+}
+
 static ds_status list_header(ds_catalog *catalog, json_t *header, uint64_t data_begin, const ds_source *source,
                              size_t file_index) {
     ds_status status = DS_OK;
@@ -222,6 +234,11 @@ ds_status ds_safetensors_list(ds_catalog *catalog, const ds_source *source, size
     DS_TRY(ds_json_parse(&header, text, (size_t)length, where.bytes));
     if (!json_is_object(header)) {
         status = ds_fail(DS_ERR_INPUT, "%s: header is not a JSON object", DS_SHOW(source->path));
+        goto done;
+    }
+    if (has_negative_zero(text, (size_t)length)) {
+        status = ds_fail(DS_ERR_INPUT, "%s: invalid JSON: \"-0\" in the header, expected integers without a sign",
+                         DS_SHOW(source->path));
         goto done;
     }
     free(text); /* before the entries are built: a header of 32 MiB is not needed twice */
