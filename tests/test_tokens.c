@@ -213,6 +213,10 @@ static void test_shards(void **state) {
     refuse_bytes("word.bin", file, sizeof file, 128256, "byte 1023 of the token shard's header is 1");
     put_i32(file, 0, 20240522);
     refuse_bytes("eval.bin", file, sizeof file, 128256, "an evaluation file");
+    put_i32(file, 0, 20240326);
+    refuse_bytes("model.bin", file, sizeof file, 128256, "a model file (magic 20240326)");
+    put_i32(file, 0, 20240327);
+    refuse_bytes("state.bin", file, sizeof file, 128256, "a model file (magic 20240327)");
 }
 
 static void test_raw_files(void **state) {

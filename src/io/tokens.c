@@ -10,6 +10,7 @@ enum {
     SHARD_MAGIC_U16 = 20240520,  /* version 1, uint16 ids (GPT-2) */
     SHARD_MAGIC_U32 = 20240801,  /* version 7, uint32 ids (Llama 3) */
     SHARD_MAGIC_EVAL = 20240522, /* multiple-choice evaluations, not a token stream */
+    MODEL_MAGIC = 20240326,      /* a model of the same programs, and one more: its state */
     SHARD_HEADER = 1024,         /* 256 int32: magic, version, count, zeros */
     CHUNK = 1 << 16,             /* bytes read at once; a multiple of every width */
 };
@@ -90,6 +91,9 @@ static ds_status find_layout(ds_token_layout *layout, const ds_source *source) {
     if (magic == SHARD_MAGIC_EVAL)
         return ds_fail(DS_ERR_INPUT, "%s: unsupported token format: an evaluation file (magic %d), expected a token stream",
                        DS_SHOW(path), SHARD_MAGIC_EVAL);
+    if (magic == MODEL_MAGIC || magic == MODEL_MAGIC + 1)
+        return ds_fail(DS_ERR_INPUT, "%s: unsupported token format: a model file (magic %" PRIu32 "), expected a token stream",
+                       DS_SHOW(path), magic);
     uint32_t swapped = load_u32be(front), version = load_u32be(front + 4);
     if ((swapped == SHARD_MAGIC_U16 && version == 1) || (swapped == SHARD_MAGIC_U32 && version == 7))
         return ds_fail(DS_ERR_INPUT, "%s: unsupported token format: a token shard written big-endian", DS_SHOW(path));
