@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -33,12 +34,23 @@ static const char *kind_of(mode_t mode) {
                             : "something else";
 }
 
+/* Shards stay open, so that what is read is what was checked, and there may be more than the usual limit of 1,024 allows. */
+static bool raise_descriptor_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return false;
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
+/* O_NONBLOCK: a FIFO without a writer must be refused, not waited for. */
+static int open_to_read(const char *path) { return open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY); }
+
 ds_status ds_source_open(ds_source *source, const char *path) {
     ds_status status = DS_OK;
     struct stat info;
     *source = (ds_source){.descriptor = -1};
-    /* O_NONBLOCK: a FIFO without a writer must be refused, not waited for */
-    source->descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    source->descriptor = open_to_read(path);
+    if (source->descriptor < 0 && errno == EMFILE && raise_descriptor_limit()) source->descriptor = open_to_read(path);
     if (source->descriptor < 0) {
         status = open_failure(path, errno);
     } else if (fstat(source->descriptor, &info) != 0) {

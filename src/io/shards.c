@@ -3,7 +3,7 @@
 
 #include "shards.h"
 
-enum { MAX_SHARDS = 512, MAX_FILE_NAME = 255 };
+enum { MAX_SHARDS = 10000, MAX_FILE_NAME = 255 };
 static const uint64_t index_limit = UINT64_C(32) << 20;
 
 static ds_status check_shard_name(const char *tensor, const char *name, const char *path) {
