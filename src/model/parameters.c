@@ -354,9 +354,12 @@ done:
 static ds_status check(void *context, const table_entry *expected) {
     const ds_checkpoint *checkpoint = context;
     const ds_tensor *tensor = expected->tensor;
-    if (tensor == NULL)
-        return ds_fail(DS_ERR_INPUT, "%s: missing tensor %s (%s)", ds_checkpoint_path(checkpoint), expected->label.name,
+    if (tensor == NULL) {
+        bool single = ds_checkpoint_files(checkpoint) == 1;
+        return ds_fail(DS_ERR_INPUT, "%s: missing tensor %s (%s)",
+                       single ? ds_checkpoint_file(checkpoint, 0) : ds_checkpoint_path(checkpoint), expected->label.name,
                        expected->label.role);
+    }
     bool equal = tensor->rank == expected->rank;
     for (size_t i = 0; equal && i < expected->rank; i++) equal = tensor->shape[i] == expected->shape[i];
     if (!equal) return wrong_shape(checkpoint, expected);
