@@ -20,11 +20,11 @@ static const ds_report_column gates[] = {
     {{"beta_95", "β 95%", NULL, DS_COLUMN_FIXED, 3}, "beta/quantiles/0.95"},
     {{"k_norm2", "‖k‖²", NULL, DS_COLUMN_FIXED, 3}, "k_norm2/mean"},
     {{"eigenvalue", "λ mean", NULL, DS_COLUMN_FIXED, 3}, "eigenvalue/mean"},
-    {{"identity", NULL, NULL, DS_COLUMN_PERCENT, 1}, "regimes/identity"},
+    {{"identity", "ident.", NULL, DS_COLUMN_PERCENT, 1}, "regimes/identity"},
     {{"damped", NULL, NULL, DS_COLUMN_PERCENT, 1}, "regimes/damped"},
-    {{"projection", NULL, NULL, DS_COLUMN_PERCENT, 1}, "regimes/projection"},
-    {{"over_relaxed", "over-relaxed", NULL, DS_COLUMN_PERCENT, 1}, "regimes/over_relaxed"},
-    {{"reflection", NULL, NULL, DS_COLUMN_PERCENT, 1}, "regimes/reflection"},
+    {{"projection", "proj.", NULL, DS_COLUMN_PERCENT, 1}, "regimes/projection"},
+    {{"over_relaxed", "over", NULL, DS_COLUMN_PERCENT, 1}, "regimes/over_relaxed"},
+    {{"reflection", "refl.", NULL, DS_COLUMN_PERCENT, 1}, "regimes/reflection"},
     {{"discrepancy_before", "error before", NULL, DS_COLUMN_FIXED, 3}, "discrepancy/pre_rms"},
     {{"discrepancy_after", "error after", NULL, DS_COLUMN_FIXED, 3}, "discrepancy/post_rms"},
     {{"relative_edit", "edit/‖X‖", NULL, DS_COLUMN_FIXED, 3}, "relative_edit"},
@@ -66,6 +66,7 @@ static const ds_report_column weights[] = {
     {{"alpha", "α", NULL, DS_COLUMN_FIXED, 2}, "alpha"},
     {{"alpha_stderr", "± s.e.", NULL, DS_COLUMN_FIXED, 2}, "alpha_stderr"},
     {{"above_mp_edge", "above MP edge", NULL, DS_COLUMN_INTEGER, 0}, "above_mp_edge"},
+    {{"verdict", NULL, NULL, DS_COLUMN_TEXT, 0}, "verdict"},
 };
 static const ds_report_column checks[] = {
     {{"check", NULL, NULL, DS_COLUMN_TEXT, 0}, "id"},          {{"status", NULL, NULL, DS_COLUMN_TEXT, 0}, "status"},
@@ -97,7 +98,7 @@ static const ds_report_table tables[] = {
     {"table-weights", "Weight matrices",
      "α: exponent of a power law fitted to the upper tail of the squared singular values; MP edge: what a random matrix of "
      "this "
-     "shape and variance would reach.",
+     "shape and variance would reach. How verdicts depend on their thresholds is in the results.",
      "weights", "spectrum/weights", COLUMNS(weights)},
     {"table-checks", "Checks", "Passed when measured ≤ tolerance; tolerances are derived from the arithmetic's rounding.",
      "checks", "verify/checks", COLUMNS(checks)},

@@ -142,6 +142,20 @@ static void expect_linked(const char *page) {
     }
 }
 
+/* A row of headings in Markdown has about as many characters as the page has room for at 1100 pixels. */
+static void expect_headings_to_fit(const char *page) {
+    enum { ROOM = 160 };
+    size_t tables = 0;
+    for (const char *end = page; (end = strstr(end, "\n|:--")) != NULL; end++) {
+        const char *start = end;
+        size_t columns = 0;
+        while (start > page && start[-1] != '\n') columns += ((unsigned char)*--start & 0xC0) != 0x80;
+        if (columns > ROOM) fail_msg("%zu columns: %.*s", columns, (int)(end - start), start);
+        tables++;
+    }
+    assert_in_range(tables, 3, 20);
+}
+
 static void expect_page(const char *folder, size_t figures) {
     size_t length;
     char *page = content(folder, "report.html", &length);
@@ -157,6 +171,7 @@ static void expect_page(const char *folder, size_t figures) {
     free(page);
     page = content(folder, "report.md", &length);
     assert_int_equal(count_of(page, "\nRedraw: `"), figures);
+    expect_headings_to_fit(page);
     free(page);
 }
 
