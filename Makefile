@@ -97,7 +97,7 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz_%.o $(HELPER_OBJECTS) $(BUILD)/libdeltascop
 ## make check         build and run the tests
 ## make check-san     the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-clang   build everything with clang, warnings as errors
-## make check-long    the long property tests, and check-mutation
+## make check-long    the long tests (allocation failures, kills, proofs), check-mutation and check-msan
 ## make check-mutation  plant one error at a time in kernels and model: verify has to fail each time
 ## make check-msan    the readers over all hostile and fuzz inputs under MemorySanitizer
 ## make tidy          clang-tidy, cppcheck and scan-build over src and analysis
@@ -143,6 +143,7 @@ check-long: deps
 	@$(MAKE) --no-print-directory all $(LONG_TESTS)
 	@for t in $(LONG_TESTS); do echo "== $$(basename $$t)"; DELTASCOPE=$(BUILD)/deltascope $$t || exit 1; done
 	@$(MAKE) --no-print-directory check-mutation
+	@$(MAKE) --no-print-directory check-msan
 
 check-mutation: deps
 	@tests/mutation.sh build-mutation

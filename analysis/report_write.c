@@ -27,7 +27,7 @@ ds_status ds_report_digest(char digits[65], const json_t *envelope) {
     json_t *content = NULL;
     ds_json_begin_object(&b, NULL);
     for (size_t i = 0; i < sizeof hashed / sizeof *hashed; i++)
-        ds_json_put(&b, hashed[i], json_deep_copy(json_object_get(envelope, hashed[i])));
+        ds_json_put(&b, hashed[i], ds_json_copy(json_object_get(envelope, hashed[i])));
     ds_json_end(&b);
     DS_TRY(ds_json_finish(&content, &b));
     strip(content);
@@ -245,7 +245,7 @@ done:
 static ds_status write_results(const document *all) {
     ds_status status = DS_OK;
     ds_text path = {0};
-    json_t *kept = json_copy((json_t *)(uintptr_t)all->envelope); /* jansson counts references in what it copies from */
+    json_t *kept = ds_json_copy(all->envelope);
     if (json_object_set_new(kept, "threads", json_null()) != 0 || json_object_set_new(kept, "seconds", json_null()) != 0) {
         status = ds_fail(DS_ERR_SYSTEM, "report: out of memory for the result");
         goto done;

@@ -181,7 +181,7 @@ static ds_status make_key(json_t **key, const ds_session *session) {
     ds_json_put_text(&b, "precision", session->invocation->common.precision);
     ds_json_begin_object(&b, "checkpoint");
     ds_json_put_text(&b, "sha256", ds_checkpoint_sha256(session->checkpoint));
-    ds_json_put(&b, "config", json_deep_copy(ds_checkpoint_config(session->checkpoint)));
+    ds_json_put(&b, "config", ds_json_copy(ds_checkpoint_config(session->checkpoint)));
     ds_json_end(&b);
     if (session->tokens != NULL) {
         ds_json_begin_object(&b, "data");

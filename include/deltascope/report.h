@@ -41,6 +41,8 @@ void ds_json_put_histogram(ds_json_builder *b, const char *key, const ds_histogr
 ds_status ds_json_finish(json_t **out, ds_json_builder *b) DS_MUST_CHECK;
 void ds_json_discard(ds_json_builder *b);
 
+/* A deep copy, or NULL when out of memory: jansson's own is then silently without what there was no memory for. */
+json_t *ds_json_copy(const json_t *value);
 json_t *ds_json_number(double value); /* a new reference: null for NaN and infinities; NULL when out of memory */
 
 /* ---- the envelope of a result (CONTRACT "JSON: the envelope") ---------------------------------------------------- */

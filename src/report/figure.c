@@ -77,7 +77,7 @@ ds_status ds_figure_results(json_t **out, const json_t *envelope) {
     *out = NULL;
     if (command == NULL || !json_is_object(results))
         return ds_fail(DS_ERR_INPUT, "the result has no \"command\" or no \"results\", expected an envelope of deltascope/1");
-    *out = strcmp(command, "report") == 0 ? json_copy(results) : json_pack("{s:O}", command, results);
+    *out = strcmp(command, "report") == 0 ? ds_json_copy(results) : json_pack("{s:O}", command, results);
     return *out != NULL ? DS_OK : ds_fail(DS_ERR_SYSTEM, "out of memory while results are put together");
 }
 

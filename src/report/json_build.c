@@ -161,6 +161,13 @@ static void put_data(ds_json_builder *b, const ds_envelope *e) {
     ds_json_end(b);
 }
 
+json_t *ds_json_copy(const json_t *value) {
+    json_t *copy = json_deep_copy(value);
+    if (json_equal(copy, value)) return copy;
+    json_decref(copy);
+    return NULL;
+}
+
 ds_status ds_envelope_json(json_t **out, const ds_envelope *e) {
     ds_json_builder b = {0};
     ds_json_begin_object(&b, NULL);

@@ -130,7 +130,8 @@ static ds_status write_header(array *a, const char *path) {
     header[HEADER - 1] = '\n';
     if (fseeko(a->spool, 0, SEEK_SET) != 0 || fwrite(header, 1, HEADER, a->spool) != HEADER ||
         fseeko(a->spool, 0, SEEK_SET) != 0)
-        status = ds_fail(DS_ERR_SYSTEM, "%s: array \"%s\" could not be written in full: %s", DS_SHOW(path), a->name, strerror(errno));
+        status = ds_fail(DS_ERR_SYSTEM, "%s: array \"%s\" could not be written in full: %s", DS_SHOW(path), a->name,
+                         strerror(errno));
 done:
     ds_text_release(&text);
     return status;
