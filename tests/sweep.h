@@ -11,9 +11,9 @@ void sweep_prepare(void);
 size_t sweep_commands(void);
 const char *sweep_name(size_t command);
 typedef struct sweep_count {
-    uint64_t allocations; /* of an undisturbed run */
-    size_t paths, points; /* chains of calls they were asked along; first and last allocation of each, together */
-    size_t runs;
+    uint64_t allocations;  /* of an undisturbed run */
+    size_t paths, points;  /* chains of calls they were asked along; first and last allocation of each, together */
+    size_t runs, given_up; /* of them those that ended where FLINT would have aborted */
 } sweep_count;
 /* Fails the first and the last allocation of every call path of the command in turn, evenly spaced when there are more than
  * `most`; with `persistent`, all that follow fail as well. Each run ends with exit status 4 (or 3), one sentence, the previous

@@ -61,6 +61,49 @@ static void test_the_disk_is_full(void **state) {
     }
 }
 
+/* FLINT aborts and OpenBLAS tries for ever, if they are let. With room for little more than the program itself, any command still
+ * ends soon and says why; with every size in between it ends too. */
+static void test_libraries_without_memory(void **state) {
+    (void)state;
+    if (child_under_sanitizer()) return; /* its shadow needs more than any limit */
+    size_t refused = 0;
+    assert_int_equal(setenv("OPENBLAS_NUM_THREADS", "1", 1), 0); /* its own threads map blocks before main */
+    for (uint64_t mebibytes = 112; mebibytes <= 352; mebibytes += 12) {
+        const child_limits limits = {.address_space = mebibytes << 20, .seconds = 20};
+        sweep_reset_result();
+        CHILD_RUN(&ran, limits, "spectrum", "--certify", "--quiet", "--tokens", scratch_path("ids.bin"), "--seq-len", "8",
+                  "--threads", "1", "--json", sweep_result(), scratch_path("tiny"));
+        if (ran.status == 0) continue;
+        if (ran.status == 127) continue; /* the libraries themselves cannot be loaded */
+        expect_system_failure("little memory", "out of memory");
+        sweep_expect_untouched("little memory");
+        refused++;
+    }
+    assert_int_equal(unsetenv("OPENBLAS_NUM_THREADS"), 0);
+    print_message("%zu of 21 limits were too small\n", refused);
+    assert_int_equal(ran.status, 0);
+}
+
+static bool has_argument(size_t command, const char *word) {
+    const char *const *arguments = sweep_arguments(command);
+    for (size_t i = 0; arguments[i] != NULL; i++) {
+        if (strcmp(arguments[i], word) == 0) return true;
+    }
+    return false;
+}
+
+/* Where FLINT would abort: a sentence, status 4, no signal, no temporary. */
+static void test_ball_arithmetic_without_memory(void **state) {
+    (void)state;
+    if (child_under_sanitizer()) return; /* whose build fails the program's own calls only */
+    for (size_t command = 0; command < sweep_commands(); command++) {
+        if (!has_argument(command, "--certify")) continue;
+        sweep_count count = sweep_allocations(command, 160, false);
+        print_message("%zu of %zu runs ended inside ball arithmetic\n", count.given_up, count.runs);
+        assert_true(count.given_up > 5);
+    }
+}
+
 static void test_devices_and_missing_folders_as_results(void **state) {
     (void)state;
     const char *model = scratch_path("tiny"), *ids = scratch_path("ids.bin");
@@ -175,6 +218,8 @@ static void test_numbers_that_are_none_are_named(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory_runs_out),
+        cmocka_unit_test(test_ball_arithmetic_without_memory),
+        cmocka_unit_test(test_libraries_without_memory),
         cmocka_unit_test(test_the_disk_is_full),
         cmocka_unit_test(test_devices_and_missing_folders_as_results),
         cmocka_unit_test(test_signals_while_writing),

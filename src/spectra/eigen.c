@@ -41,6 +41,7 @@ ds_status ds_eigen_new(ds_eigen **out, size_t order) {
     ds_eigen *w = NULL;
     *out = NULL;
     DS_TRY(ds_check_extent(order));
+    DS_TRY(ds_lapack_reserve());
     DS_NEW(w, 1);
     w->order = order;
     DS_NEW_ARRAY(w->matrix, order * order);

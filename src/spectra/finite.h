@@ -6,6 +6,8 @@
 
 #include "deltascope/base.h"
 
+/* Before LAPACK is called: DS_ERR_SYSTEM when there is no room for what its BLAS maps for each thread. */
+ds_status ds_lapack_reserve(void) DS_MUST_CHECK;
 /* DS_ERR_INPUT naming the first element that is not finite. */
 ds_status ds_check_finite_input(const double *matrix, size_t rows, size_t columns) DS_MUST_CHECK;
 /* DS_ERR_SYSTEM when `info` is not 0 or one of the results is not finite. */

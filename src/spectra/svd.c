@@ -29,6 +29,7 @@ ds_status ds_svd_new(ds_svd **out, size_t rows, size_t columns) {
     *out = NULL;
     DS_TRY(ds_check_extent(rows));
     DS_TRY(ds_check_extent(columns));
+    DS_TRY(ds_lapack_reserve());
     DS_NEW(w, 1);
     w->rows = rows;
     w->columns = columns;
