@@ -98,7 +98,11 @@ static ds_status run(const ds_invocation *invocation) {
     for (size_t i = 0; i < ds_figure_count(); i++) {
         const ds_figure *figure = ds_figure_at(i);
         if (chosen != NULL ? figure != chosen : !ds_figure_applies(figure, results)) continue;
-        DS_TRY(draw(figure, results, envelope, own));
+        status = draw(figure, results, envelope, own);
+        if (status == DS_ERR_INPUT)
+            status = ds_fail_prefix(status, "%s%s", DS_SHOW(invocation->operands[0]),
+                                    invocation->operand_count > 1 ? " and the other files" : "");
+        if (status != DS_OK) goto done;
         drawn++;
     }
     if (drawn == 0) status = ds_fail(DS_ERR_INPUT, "%s: no figure can be drawn from it", DS_SHOW(invocation->operands[0]));

@@ -314,6 +314,44 @@ static void test_files_that_change_after_opening(void **state) {
 }
 
 /* Names of 5,000 bytes with control characters do not flood or steer the terminal. */
+/* What a terminal would obey or show in another order, and where a name is cut. */
+static void test_what_is_escaped(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"a\x1b[31m\n\x7f", "a\\x1B[31m\\x0A\\x7F"}, /* C0 */
+        {"\xC2\x9B"
+         "31m",
+         "\\xC2\\x9B31m"},                                                    /* C1 */
+        {"\xE2\x80\xAEgnp\xE2\x81\xA6", "\\xE2\\x80\\xAEgnp\\xE2\\x81\\xA6"}, /* right to left, isolate */
+        {"\xE2\x80\xA8\xD8\x9C", "\\xE2\\x80\\xA8\\xD8\\x9C"},                /* line separator, Arabic letter mark */
+        {"\xC0\xAF\xED\xA0\x80", "\\xC0\\xAF\\xED\\xA0\\x80"},                /* not UTF-8 */
+        {"\xC3\xA9 \xE2\x82\xAC \xF0\x9F\x98\x80", "\xC3\xA9 \xE2\x82\xAC \xF0\x9F\x98\x80"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) assert_string_equal(DS_SHOW(cases[i][0]), cases[i][1]);
+    char name[210];
+    memset(name, 'n', sizeof name);
+    memcpy(name + 198, "\xF0\x9F\x98\x80", 5); /* bytes 198 to 201: would end beyond 200 */
+    ds_name shown = ds_escape(name, 202);
+    assert_int_equal(strlen(shown.text), 198 + 3);
+    assert_string_equal(shown.text + 197, "n...");
+    memcpy(name + 196, "\xF0\x9F\x98\x80", 5);
+    assert_string_equal(ds_escape(name, 200).text + 196, "\xF0\x9F\x98\x80");
+}
+
+/* A result of somebody else's is refused by the name of its file. */
+static void test_refused_results_are_named(void **state) {
+    (void)state;
+    static const char text[] =
+        "{\"schema\":\"deltascope/1\",\"command\":\"gates\",\"results\":{\"loss\":1,\"sublayers\":[{\"index\":0,"
+        "\"name\":\"\\u001b[31m\",\"beta\":{}}]}}";
+    const char *path = scratch_write("theirs.json", text, sizeof text - 1);
+    CHILD_RUN(&ran, limits, "plot", "--out", scratch_path("plots"), path);
+    expect_refused("a result", "theirs.json: results: ");
+    assert_null(strchr(ran.err, 0x1B));
+    CHILD_RUN(&ran, limits, "plot", "--out", scratch_path("plots"), path, path);
+    expect_refused("two results", "theirs.json and the other files: results: ");
+}
+
 static void test_names_in_messages_are_cut_and_escaped(void **state) {
     (void)state;
     ds_text file = {0};
@@ -338,6 +376,8 @@ int main(void) {
         cmocka_unit_test(test_archive_beyond_4_gib),
         cmocka_unit_test(test_100000_tensors_take_linear_time),
         cmocka_unit_test(test_files_that_change_after_opening),
+        cmocka_unit_test(test_what_is_escaped),
+        cmocka_unit_test(test_refused_results_are_named),
         cmocka_unit_test(test_names_in_messages_are_cut_and_escaped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

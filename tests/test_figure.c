@@ -242,6 +242,11 @@ static void test_lines_can_be_told_apart(void **state) {
     assert_non_null(strstr(data, "1\t0.0625\n"));
     expect_ok(ds_figure_caption(&caption, figure, results, NULL));
     assert_non_null(strstr(caption.bytes, "each of 64 tokens"));
+    caption.length = 0;
+    json_t *envelope = json_pack("{s:{s:s}}", "checkpoint", "variant", "\x1b[31m");
+    expect_ok(ds_figure_caption(&caption, figure, results, envelope));
+    assert_non_null(strstr(caption.bytes, "Checkpoint: \\x1B[31m, ")); /* fit to be printed, whoever wrote the result */
+    json_decref(envelope);
     ds_text_release(&caption);
     free(data);
     json_decref(one);

@@ -124,7 +124,8 @@ ds_status ds_text_append(ds_text *text, const char *bytes, size_t length) DS_MUS
 ds_status ds_text_printf(ds_text *text, const char *format, ...) DS_PRINTF(2, 3) DS_MUST_CHECK;
 void ds_text_release(ds_text *text);
 
-/* A name from a file, made fit for a message: control bytes and broken UTF-8 as \xNN, cut after 200 bytes with "...". */
+/* A name from a file, made fit for a message: control bytes, marks of the writing direction and broken UTF-8 as \xNN, cut
+ * after 200 bytes with "...". */
 #define DS_NAME_CAPACITY 832
 typedef struct ds_name {
     char text[DS_NAME_CAPACITY];

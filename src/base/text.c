@@ -85,17 +85,24 @@ size_t ds_utf8_decode(uint32_t *point, const char *bytes, size_t left) {
     return length;
 }
 
+/* A sequence that a terminal obeys or that makes a line read as another: C0 and C1 controls (U+0080 to U+009F drive some
+ * terminals as well), marks and overrides of the writing direction, line and paragraph separators. */
+static bool is_control(const unsigned char *s, size_t step) {
+    uint32_t point = 0;
+    if (step == 0 || ds_utf8_decode(&point, (const char *)s, step) == 0) return true;
+    return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0x61C || point == 0x200E || point == 0x200F ||
+           (point >= 0x2028 && point <= 0x202E) || (point >= 0x2066 && point <= 0x2069);
+}
+
 ds_name ds_escape(const char *bytes, size_t length) {
     enum { NAME_BYTES = 200 };
     ds_name name;
     size_t used = 0, at = 0;
     const unsigned char *s = (const unsigned char *)bytes;
-    while (at < length && at < NAME_BYTES) {
+    while (at < length) {
         size_t step = utf8_sequence(s + at, length - at);
-        /* C1 controls (U+0080..U+009F) drive some terminals as well */
-        bool control =
-            step == 0 || (step == 1 && (s[at] < 0x20 || s[at] == 0x7F)) || (step == 2 && s[at] == 0xC2 && s[at + 1] < 0xA0);
-        if (control) {
+        if (at + ds_max_size(step, 1) > NAME_BYTES) break;
+        if (is_control(s + at, step)) {
             used += (size_t)snprintf(name.text + used, sizeof name.text - used, "\\x%02X", s[at]);
             at++;
         } else {

@@ -88,7 +88,7 @@ static ds_status describe_data(ds_text *caption, const json_t *envelope) {
     const char *variant = json_string_value(json_object_get(checkpoint, "variant"));
     ds_status status = DS_OK;
     if (variant != NULL)
-        DS_TRY(ds_text_printf(caption, " Checkpoint: %s, %lld layers, d = %lld, %lld value channel%s.", variant,
+        DS_TRY(ds_text_printf(caption, " Checkpoint: %s, %lld layers, d = %lld, %lld value channel%s.", DS_SHOW(variant),
                               (long long)json_integer_value(json_object_get(checkpoint, "layers")),
                               (long long)json_integer_value(json_object_get(checkpoint, "hidden")),
                               (long long)json_integer_value(json_object_get(checkpoint, "value_channels")),
