@@ -125,6 +125,7 @@ void ds_comparison_release(ds_comparison *comparison) {
         ds_case_list_release(&entry->cases);
         free(entry->label);
         free(entry->path);
+        free(entry->warning);
         free(entry->loss);
         free(entry->closed);
         free(entry->cost);
@@ -189,6 +190,10 @@ ds_status ds_comparison_measure(ds_comparison *comparison, size_t index, ds_sess
     entry->spec = session->spec;
     entry->parameters = ds_model_parameter_count(session->model);
     (void)snprintf(entry->sha256, sizeof entry->sha256, "%s", ds_checkpoint_sha256(session->checkpoint));
+    if (session->warning.bytes != NULL && (entry->warning = ds_strdup(session->warning.bytes)) == NULL) {
+        status = DS_ERR_SYSTEM;
+        goto done;
+    }
     DS_TRY(ds_gate_census_init(&entry->census, &session->spec, regime_tol));
     if (comparison->shut) DS_TRY(ds_case_list_parse(&entry->cases, &session->spec, "closed", "each"));
     DS_NEW(entry->loss, session->sequences);

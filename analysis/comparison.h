@@ -10,6 +10,7 @@
 
 typedef struct ds_compared {
     char *label, *path;
+    char *warning; /* of the session that measured it; NULL: none */
     char sha256[65];
     ds_spec spec;
     uint64_t parameters;

@@ -248,6 +248,7 @@ static ds_status put_entry(ds_json_builder *b, const ds_comparison *comparison, 
     ds_json_put_real(b, "x", comparison->x[index]);
     ds_json_put_text(b, "path", entry->path);
     ds_json_put_text(b, "sha256", entry->sha256);
+    ds_json_put_warning(b, entry->warning);
     ds_json_put_text(b, "variant", ds_spec_variant(&entry->spec));
     ds_json_put_count(b, "parameters", entry->parameters);
     ds_json_put_count(b, "layers", entry->spec.layers);

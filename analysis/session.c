@@ -56,6 +56,23 @@ done:
     return status;
 }
 
+/* The steps of a report open what the report has opened, and warned of, itself. */
+static ds_status warn_of_unused(ds_session *session) {
+    ds_status status = DS_OK;
+    const ds_tensor **unused = NULL;
+    size_t count;
+    DS_TRY(ds_model_unused(&unused, &count, session->model, session->checkpoint));
+    if (count == 0) goto done;
+    DS_TRY(ds_text_printf(&session->warning, "this configuration leaves %zu of %zu tensors unused, the first is %s", count,
+                          ds_checkpoint_count(session->checkpoint), DS_SHOW(unused[0]->name)));
+    if (session->invocation->common.step == NULL)
+        (void)fprintf(stderr, "deltascope: warning: %s: %s\n", DS_SHOW(ds_checkpoint_path(session->checkpoint)),
+                      session->warning.bytes);
+done:
+    free(unused);
+    return status;
+}
+
 ds_status ds_session_open(ds_session *session, const ds_invocation *invocation) {
     ds_status status = DS_OK;
     const ds_common *common = &invocation->common;
@@ -66,6 +83,7 @@ ds_status ds_session_open(ds_session *session, const ds_invocation *invocation) 
     session->length = common->seq_len.given ? common->seq_len.value : session->spec.block_size;
     if (data) DS_TRY(ds_session_open_data(session));
     DS_TRY(ds_model_load(&session->model, session->checkpoint, strcmp(common->precision, "double") == 0 ? DS_F64 : DS_F32));
+    DS_TRY(warn_of_unused(session));
     if (data) DS_TRY(make_buffers(session));
 done:
     if (status != DS_OK) ds_session_close(session);
@@ -81,6 +99,7 @@ void ds_session_close(ds_session *session) {
     ds_tokenizer_close(&session->tokenizer);
     ds_model_free(&session->model);
     ds_checkpoint_close(&session->checkpoint);
+    ds_text_release(&session->warning);
     *session = (ds_session){0};
 }
 
@@ -125,6 +144,7 @@ ds_status ds_session_envelope(json_t **envelope, const ds_session *session, json
                           .precision = ds_model_precision(session->model),
                           .threads = ds_threads(),
                           .seconds = ds_seconds() - session->started,
+                          .warning = session->warning.bytes,
                           .results = results};
     if (session->checkpoint != NULL) {
         fields.checkpoint.path = ds_checkpoint_path(session->checkpoint);

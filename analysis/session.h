@@ -26,9 +26,11 @@ typedef struct ds_session {
     uint32_t *ids;              /* (length + 1): one window as read */
     uint32_t *inputs, *targets; /* (group, length) */
     double started;
+    ds_text warning; /* what a reader of the results must know; empty: nothing */
 } ds_session;
 
-/* Opens everything the command's `takes` asks for, cheap checks first: configuration and data before weights. */
+/* Opens everything the command's `takes` asks for, cheap checks first: configuration and data before weights. Tensors that the
+ * configuration leaves unused are told on standard error and in the results. */
 ds_status ds_session_open(ds_session *session, const ds_invocation *invocation) DS_MUST_CHECK;
 void ds_session_close(ds_session *session);
 /* A part of the above for a session that is opened by hand up to `spec` and `length`: the data of --tokens or --text, if given, and

@@ -92,6 +92,11 @@ typedef enum ds_head_tie {
 /* Loads weights in one pass over the checkpoint. A NaN or infinity anywhere, a tensor of another shape, a missing tensor or an
  * output head that differs from the embedding is DS_ERR_INPUT naming it. */
 ds_status ds_model_load(ds_model **out, ds_checkpoint *checkpoint, ds_precision precision) DS_MUST_CHECK;
+/* The tensors of the checkpoint that a model of it does not use, neither as a parameter nor as the stored output head, in the
+ * checkpoint's order: no error (MODEL.md), but what a configuration with too few layers leaves. Free *tensors (count), not what
+ * it points to. */
+ds_status ds_model_unused(const ds_tensor ***tensors, size_t *count, const ds_model *model,
+                          const ds_checkpoint *checkpoint) DS_MUST_CHECK;
 /* Initialised as the published code does (for bench and null models): normal weights, gates at ddl_beta_init. */
 ds_status ds_model_random(ds_model **out, const ds_spec *spec, ds_precision precision, uint64_t seed) DS_MUST_CHECK;
 void ds_model_free(ds_model **model); /* sets NULL; NULL is fine */

@@ -33,6 +33,8 @@ void ds_json_put_bool(ds_json_builder *b, const char *key, bool value);
 void ds_json_put_text(ds_json_builder *b, const char *key, const char *text); /* NULL: null; broken UTF-8 is escaped */
 void ds_json_put_reals(ds_json_builder *b, const char *key, const double *values, size_t count);
 void ds_json_put_counts(ds_json_builder *b, const char *key, const uint64_t *values, size_t count);
+/* The key "warnings" of an open object, an array of sentences; nothing when `warning` is NULL. */
+void ds_json_put_warning(ds_json_builder *b, const char *warning);
 /* CONTRACT's statistics object, plus "count" and "quantile_rank_error". */
 void ds_json_put_stats(ds_json_builder *b, const char *key, const ds_statistics *statistics);
 void ds_json_put_summary(ds_json_builder *b, const char *key, ds_summary *summary);
@@ -63,7 +65,8 @@ typedef struct ds_envelope {
     ds_precision precision;
     uint64_t threads;
     double seconds;
-    json_t *results; /* borrowed */
+    const char *warning; /* what a reader of the results must know; NULL: nothing */
+    json_t *results;     /* borrowed */
 } ds_envelope;
 
 ds_status ds_envelope_json(json_t **out, const ds_envelope *envelope) DS_MUST_CHECK;

@@ -16,6 +16,33 @@ ds_head_tie ds_head_stored(const ds_checkpoint *checkpoint, const ds_tensor **he
     return shared ? DS_HEAD_SHARED : DS_HEAD_EQUAL;
 }
 
+static int by_address(const void *left, const void *right) {
+    uintptr_t a = *(const uintptr_t *)left, b = *(const uintptr_t *)right;
+    return (a > b) - (a < b);
+}
+
+ds_status ds_model_unused(const ds_tensor ***tensors, size_t *count, const ds_model *model, const ds_checkpoint *checkpoint) {
+    ds_status status = DS_OK;
+    const ds_tensor *head = ds_checkpoint_find(checkpoint, "lm_head.weight");
+    size_t all = ds_checkpoint_count(checkpoint), used_count = model->parameter_count;
+    uintptr_t *used = NULL;
+    *tensors = NULL;
+    *count = 0;
+    DS_NEW(used, used_count + 1);
+    DS_NEW(*tensors, all);
+    for (size_t i = 0; i < used_count; i++) used[i] = (uintptr_t)ds_checkpoint_find(checkpoint, model->parameters[i].name);
+    if (head != NULL) used[used_count++] = (uintptr_t)head;
+    qsort(used, used_count, sizeof *used, by_address);
+    for (size_t i = 0; i < all; i++) {
+        const ds_tensor *tensor = ds_checkpoint_tensor(checkpoint, i);
+        uintptr_t key = (uintptr_t)tensor;
+        if (bsearch(&key, used, used_count, sizeof *used, by_address) == NULL) (*tensors)[(*count)++] = tensor;
+    }
+done:
+    free(used);
+    return status;
+}
+
 /* A chunk of one of the two: what the other has delivered already is compared, the rest is kept. */
 static ds_status pair_chunk(ds_pair *pair, uint64_t *own, uint64_t other, const void *values, uint64_t first, size_t count) {
     const char *bytes = values;

@@ -108,17 +108,12 @@ static void add(ds_survey *survey, const ds_tensor *tensor, const ds_parameter *
         (ds_tensor_health){.tensor = tensor, .parameter = parameter, .head = head, .readable = tensor->dtype != DS_DTYPE_OTHER};
 }
 
-static int by_address(const void *left, const void *right) {
-    uintptr_t a = *(const uintptr_t *)left, b = *(const uintptr_t *)right;
-    return (a > b) - (a < b);
-}
-
 /* Lists parameters in their order, the stored head, and what is left. */
 static ds_status list(ds_survey *survey, const ds_checkpoint *checkpoint) {
     ds_status status = DS_OK;
     const ds_model *model = survey->model;
-    uintptr_t *used = NULL;
-    DS_NEW(used, model->parameter_count + 1);
+    const ds_tensor **unused = NULL;
+    size_t unused_count;
     DS_NEW(survey->tensors, ds_checkpoint_count(checkpoint));
     for (size_t i = 0; i < model->parameter_count; i++) {
         const ds_parameter *parameter = &model->parameters[i];
@@ -128,23 +123,18 @@ static ds_status list(ds_survey *survey, const ds_checkpoint *checkpoint) {
     }
     const ds_tensor *head = ds_checkpoint_find(checkpoint, "lm_head.weight");
     if (head != NULL) add(survey, head, NULL, true);
-    size_t used_count = survey->count;
+    DS_TRY(ds_model_unused(&unused, &unused_count, model, checkpoint));
     /* A few bytes can name any number of elements (strides of 0, many views of one storage): tensors the model does not use are
      * looked at as long as their elements, of 2 bytes at least, could lie in the files side by side. */
     uint64_t room = ds_checkpoint_bytes(checkpoint) / 2;
-    for (size_t i = 0; i < used_count; i++) used[i] = (uintptr_t)survey->tensors[i].tensor;
-    qsort(used, used_count, sizeof *used, by_address);
-    for (size_t i = 0; i < ds_checkpoint_count(checkpoint); i++) {
-        const ds_tensor *tensor = ds_checkpoint_tensor(checkpoint, i);
-        uintptr_t key = (uintptr_t)tensor;
-        if (bsearch(&key, used, used_count, sizeof *used, by_address) != NULL) continue;
-        add(survey, tensor, NULL, false);
+    for (size_t i = 0; i < unused_count; i++) {
+        add(survey, unused[i], NULL, false);
         ds_tensor_health *health = &survey->tensors[survey->count - 1];
-        if (tensor->count > room) health->readable = false;
-        if (health->readable) room -= tensor->count;
+        if (unused[i]->count > room) health->readable = false;
+        if (health->readable) room -= unused[i]->count;
     }
 done:
-    free(used);
+    free(unused);
     return status;
 }
 

@@ -100,6 +100,13 @@ void ds_json_put_summary(ds_json_builder *b, const char *key, ds_summary *summar
     ds_json_put_stats(b, key, &statistics);
 }
 
+void ds_json_put_warning(ds_json_builder *b, const char *warning) {
+    if (warning == NULL) return;
+    ds_json_begin_array(b, "warnings");
+    ds_json_put_text(b, NULL, warning);
+    ds_json_end(b);
+}
+
 void ds_json_put_histogram(ds_json_builder *b, const char *key, const ds_histogram *h) {
     ds_json_begin_object(b, key);
     ds_json_put_reals(b, "edges", h->edges, h->bins + 1);
@@ -180,6 +187,7 @@ ds_status ds_envelope_json(json_t **out, const ds_envelope *e) {
     ds_json_put_text(&b, "precision", e->precision == DS_F64 ? "double" : "float");
     ds_json_put_count(&b, "threads", e->threads);
     ds_json_put_real(&b, "seconds", e->seconds);
+    ds_json_put_warning(&b, e->warning);
     ds_json_put(&b, "results", e->results != NULL ? json_incref(e->results) : json_object());
     ds_json_end(&b);
     return ds_json_finish(out, &b);
