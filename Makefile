@@ -8,7 +8,8 @@ MARCH  ?= native
 OPT    ?= -O3 -g
 
 PACKAGES = gcc make pkg-config libopenblas-dev liblapacke-dev libgsl-dev libflint-dev libflint-arb-dev libgmp-dev libjansson-dev \
-           libssl-dev zlib1g-dev libzip-dev libpcre2-dev libcmocka-dev gnuplot-nox
+           libssl-dev zlib1g-dev libzip-dev libpcre2-dev libcmocka-dev gnuplot-nox \
+           libblas3 liblapack3 libblis4-pthread
 CHECK_PACKAGES = clang libclang-rt-14-dev
 TIDY_PACKAGES = clang clang-tidy clang-tools cppcheck
 
