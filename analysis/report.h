@@ -3,14 +3,15 @@
 #ifndef DELTASCOPE_ANALYSIS_REPORT_H
 #define DELTASCOPE_ANALYSIS_REPORT_H
 
+#include "manifest.h"
 #include "session.h"
 
 /* ---- measuring ------------------------------------------------------------------------------------------------------------------ */
 
 /* Runs what applies to the checkpoint, except the steps named in `skip` (comma separated, NULL for none). With the run's --resume,
  * what the folder's journal says is finished is kept, and the journal of another run is refused. *results <- {"COMMAND": results}; *envelope <- a report's
- * envelope without results. Both new references. */
-ds_status ds_report_measure(json_t **results, json_t **envelope, const ds_invocation *invocation,
+ * envelope without results. Both new references. The steps' files are added to `files`. */
+ds_status ds_report_measure(json_t **results, json_t **envelope, ds_manifest *files, const ds_invocation *invocation,
                             const char *skip) DS_MUST_CHECK;
 
 /* SHA-256 of the canonical form of {"checkpoint", "data", "precision", "results"} without paths, seconds and threads at any depth. */
@@ -45,7 +46,9 @@ ds_status ds_report_table_new(ds_table **table, const ds_report_table *kind, con
 
 /* ---- writing ---------------------------------------------------------------------------------------------------------------------- */
 
-/* DIR/{report.json,report.html,report.md}, DIR/tables and DIR/figures from a report's complete envelope. */
-ds_status ds_report_write(const char *folder, const json_t *envelope, const ds_findings *findings, bool quiet) DS_MUST_CHECK;
+/* DIR/{report.json,report.html,report.md}, DIR/tables and DIR/figures from a report's complete envelope; each written file is
+ * added to `files`. */
+ds_status ds_report_write(const char *folder, ds_manifest *files, const json_t *envelope, const ds_findings *findings,
+                          bool quiet) DS_MUST_CHECK;
 
 #endif

@@ -223,7 +223,8 @@ done:
     return status;
 }
 
-ds_status ds_report_measure(json_t **results, json_t **envelope, const ds_invocation *invocation, const char *skip) {
+ds_status ds_report_measure(json_t **results, json_t **envelope, ds_manifest *files, const ds_invocation *invocation,
+                            const char *skip) {
     ds_status status = DS_OK;
     const ds_common *common = &invocation->common;
     ds_journal *journal = NULL;
@@ -244,6 +245,7 @@ ds_status ds_report_measure(json_t **results, json_t **envelope, const ds_invoca
         progress.label = what.name;
         ds_progress_update(&progress, (double)i);
         DS_TRY(make_step(*results, journal, &what, i, invocation, folder.bytes));
+        DS_TRY(ds_manifest_add(files, "results/%s.json", what.name));
     }
 done:
     ds_progress_finish(&progress);

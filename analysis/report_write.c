@@ -81,6 +81,7 @@ enum { MOST_TABLES = 8 };
 
 typedef struct document {
     const char *folder;
+    ds_manifest *files;
     const json_t *envelope, *results;
     ds_page_section sections[CHAPTERS];
     size_t figure_count;
@@ -133,10 +134,11 @@ static ds_status make_tables(document *all, const ds_findings *findings) {
             DS_TRY(ds_report_table_new(&all->tables[i], kind, all->results));
         if (all->tables[i] == NULL) continue;
         for (size_t f = 0; f < sizeof formats / sizeof *formats; f++) {
+            const char *name = kind == NULL ? "findings" : kind->id + strlen("table-"), *ending = formats[f].ending;
             path.length = 0;
-            DS_TRY(ds_text_printf(&path, "%s/tables/%s.%s", all->folder,
-                                  kind == NULL ? "findings" : kind->id + strlen("table-"), formats[f].ending));
+            DS_TRY(ds_text_printf(&path, "%s/tables/%s.%s", all->folder, name, ending));
             DS_TRY(ds_table_write(path.bytes, all->tables[i], formats[f].format));
+            DS_TRY(ds_manifest_add(all->files, "tables/%s.%s", name, ending));
         }
     }
 done:
@@ -166,6 +168,7 @@ done:
 }
 
 static ds_status make_figures(document *all) {
+    static const char *const endings[] = {"tsv", "gp", "svg", "pdf", "png"}; /* the first two also without gnuplot */
     ds_status status = DS_OK;
     ds_text path = {0};
     size_t most = ds_figure_count();
@@ -179,6 +182,10 @@ static ds_status make_figures(document *all) {
         if (ds_figure_applies(ds_figure_at(i), all->results)) all->figures[all->figure_count++] = ds_figure_at(i);
     }
     DS_TRY(ds_parallel_for(all->figure_count, make_figure, all));
+    for (size_t i = 0; i < all->figure_count; i++) {
+        for (size_t e = 0; e < (all->drawn[i] ? 5 : 2); e++)
+            DS_TRY(ds_manifest_add(all->files, "figures/%s.%s", ds_figure_id(all->figures[i]), endings[e]));
+    }
 done:
     ds_text_release(&path);
     return status;
@@ -235,6 +242,7 @@ static ds_status write_page(const document *all, const ds_page *page, const char
     DS_TRY(ds_text_printf(&path, "%s/%s", all->folder, name));
     DS_TRY(format(&text, page));
     DS_TRY(ds_write_file(path.bytes, text.bytes, text.length));
+    DS_TRY(ds_manifest_add(all->files, "%s", name));
 done:
     ds_text_release(&path);
     ds_text_release(&text);
@@ -252,15 +260,17 @@ static ds_status write_results(const document *all) {
     }
     DS_TRY(ds_text_printf(&path, "%s/report.json", all->folder));
     DS_TRY(ds_json_write(path.bytes, kept, DS_JSON_CANONICAL));
+    DS_TRY(ds_manifest_add(all->files, "report.json"));
 done:
     json_decref(kept);
     ds_text_release(&path);
     return status;
 }
 
-ds_status ds_report_write(const char *folder, const json_t *envelope, const ds_findings *findings, bool quiet) {
+ds_status ds_report_write(const char *folder, ds_manifest *files, const json_t *envelope, const ds_findings *findings,
+                          bool quiet) {
     ds_status status = DS_OK;
-    document all = {.folder = folder, .envelope = envelope, .results = json_object_get(envelope, "results")};
+    document all = {.folder = folder, .files = files, .envelope = envelope, .results = json_object_get(envelope, "results")};
     ds_page page = {.findings = findings->rows, .finding_count = findings->count, .verdict = findings->verdict.bytes};
     ds_page_section shown[CHAPTERS];
     for (size_t c = 0; c < CHAPTERS; c++)

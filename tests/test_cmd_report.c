@@ -1,6 +1,7 @@
 /* report from the command line: the files it leaves, a page that is well formed, figures that plot redraws to the byte, a digest that
  * does not depend on threads. */
 #include <ctype.h>
+#include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -353,11 +354,66 @@ static void refuses_what_it_cannot_do(void **state) {
     free(said);
 }
 
+/* ---- the folder of an earlier report ------------------------------------------------------------------------------------------------ */
+
+static const char *walked, *beside; /* nftw has no context */
+static size_t files_found;
+
+/* Every file of the folder `walked` is also in `beside`. */
+static int expect_beside(const char *path, const struct stat *info, int kind, struct FTW *walk) {
+    char other[1024];
+    struct stat found;
+    (void)info, (void)walk;
+    if (kind != FTW_F) return 0;
+    (void)snprintf(other, sizeof other, "%s%s", beside, path + strlen(walked));
+    if (stat(other, &found) != 0) fail_msg("%s is not in %s", path, beside);
+    files_found++;
+    return 0;
+}
+
+static size_t expect_all_beside(const char *folder, const char *other) {
+    walked = folder;
+    beside = other;
+    files_found = 0;
+    assert_int_equal(nftw(folder, expect_beside, 8, FTW_PHYS), 0);
+    return files_found;
+}
+
+/* A file of somebody's own, and one of ours that somebody has changed. */
+static void own(const char *folder, const char *name, bool remove_it) {
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "a");
+    assert_non_null(file);
+    (void)fputs("# mine\n", file);
+    assert_int_equal(fclose(file), 0);
+    if (remove_it) assert_int_equal(remove(path), 0);
+}
+
+static void removes_what_an_earlier_report_left(void **state) {
+    (void)state;
+    char used[256], fresh[256], arguments[640];
+    report(used, "used", "cc-bf16", "");
+    own(used, "figures/mine.svg", false);
+    own(used, "tables/gates.csv", false);
+    own(used, "notes.txt", false);
+    report(used, "used", "additive-small", "");
+    report(fresh, "fresh", "additive-small", "");
+    size_t expected = expect_all_beside(fresh, used);
+    (void)snprintf(arguments, sizeof arguments, "%s; sha256sum --quiet -c report.sha256", used);
+    if (run_program("cd", arguments) != 0) fail_msg("sha256sum finds other files than those listed");
+    own(used, "figures/mine.svg", true);
+    own(used, "tables/gates.csv", true);
+    own(used, "notes.txt", true);
+    assert_int_equal(expect_all_beside(used, fresh), expected);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_a_complete_report),          cmocka_unit_test(leaves_out_what_an_additive_model_has_not),
         cmocka_unit_test(has_one_digest_for_equal_numbers),  cmocka_unit_test(keeps_what_was_measured),
-        cmocka_unit_test(refuses_the_folder_of_another_run), cmocka_unit_test(refuses_what_it_cannot_do),
+        cmocka_unit_test(refuses_the_folder_of_another_run), cmocka_unit_test(removes_what_an_earlier_report_left),
+        cmocka_unit_test(refuses_what_it_cannot_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
