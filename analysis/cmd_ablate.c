@@ -63,6 +63,7 @@ static ds_status find_means(ds_session *session, ds_case_list *list, ds_journal 
     DS_NEW(values, list->sublayers);
     DS_NEW(nll, session->group * session->length);
     DS_TRY(ds_journal_find_reals(&known, values, list->sublayers, journal, "means", 0));
+    for (size_t s = 0; s < list->sublayers; s++) known = known && values[s] >= 0.0 && values[s] <= 2.0; /* or nobody's */
     for (size_t first = 0; first < session->sequences && !known; first += session->group) {
         ds_batch batch;
         DS_TRY(ds_session_batch(session, first, &batch));

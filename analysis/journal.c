@@ -132,7 +132,7 @@ static ds_status refuse_key(const ds_journal *journal, const json_t *theirs, con
     }
     status = ds_fail(DS_ERR_INPUT,
                      "%s: this is the journal of another run: its %s is %s, this run's is %s; leave out --resume to start anew",
-                     DS_SHOW(journal->path), path.bytes, DS_SHOW(found), DS_SHOW(expected));
+                     DS_SHOW(journal->path), path.length == 0 ? "key" : path.bytes, DS_SHOW(found), DS_SHOW(expected));
 done:
     free(found);
     free(expected);

@@ -1,6 +1,7 @@
 /* What no file in fixtures/hostile can show: things in the place of a file that are not one, files larger than memory, counts
  * that invite quadratic work, and files that change while the program runs. All through the program, within 1 GiB. */
 #include <fcntl.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -352,6 +353,46 @@ static void test_refused_results_are_named(void **state) {
     expect_refused("two results", "theirs.json and the other files: results: ");
 }
 
+static const char *const forced[] = {"ablate", "--quiet", "--modes", "mean-gate", "--scopes", "each", "--sequences", "2"};
+
+/* `forced` into scratch folder `out`, perhaps resumed. */
+static void run_forced(const char *out, bool resume, child_limits within) {
+    const char *arguments[16];
+    size_t count = sizeof forced / sizeof *forced;
+    memcpy(arguments, forced, sizeof forced);
+    const char *const rest[] = {"--tokens", tokens, "--out", out, "fixtures/models/ddl-cc-ec", resume ? "--resume" : NULL,
+                                NULL};
+    memcpy(arguments + count, rest, sizeof rest);
+    child_run(&ran, arguments, within);
+}
+
+/* A journal whose sums are right and whose gate means no gate can have: they are measured again. */
+static void test_a_forged_journal(void **state) {
+    (void)state;
+    const char *folder = scratch_path("forged"), *path = scratch_path("forged/ablate.journal");
+    char *bytes = NULL, *at = NULL;
+    size_t length = 0;
+    for (uint64_t room = 1024; at == NULL; room += 64) { /* until key and means are written, and nothing more */
+        child_limits small = limits;
+        small.file_size = room;
+        assert_true(room < 16384);
+        run_forced(folder, false, small);
+        free(bytes);
+        expect_ok(ds_read_file(&bytes, &length, path, 1 << 20));
+        at = memmem(bytes, length, "means", 5);
+    }
+    const size_t magic = 21, head = 32;
+    const uint64_t key = ds_load_u64le((uint8_t *)bytes + magic), means = ds_load_u64le((uint8_t *)at - 16);
+    assert_ptr_equal(at - 16, bytes + magic + head + key + 4);
+    for (size_t i = 0; i < means / sizeof(double); i++) memcpy(at + 16 + i * sizeof(double), &(double){NAN}, sizeof(double));
+    uint32_t crc = ds_crc32(ds_crc32(0, bytes + magic, head + key), at - 16, head + means);
+    put((uint8_t *)at + 16 + means, crc, 4);
+    (void)scratch_write("forged/ablate.journal", bytes, (size_t)(at - bytes) + 16 + means + 4);
+    free(bytes);
+    run_forced(folder, true, limits);
+    if (ran.status != 0) fail_msg("status %d: %s", ran.status, ran.err);
+}
+
 static void test_names_in_messages_are_cut_and_escaped(void **state) {
     (void)state;
     ds_text file = {0};
@@ -378,6 +419,7 @@ int main(void) {
         cmocka_unit_test(test_files_that_change_after_opening),
         cmocka_unit_test(test_what_is_escaped),
         cmocka_unit_test(test_refused_results_are_named),
+        cmocka_unit_test(test_a_forged_journal),
         cmocka_unit_test(test_names_in_messages_are_cut_and_escaped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

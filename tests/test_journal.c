@@ -168,6 +168,9 @@ static void other_runs_are_refused(void **state) {
                    "its checkpoint.sha256 is \"ab\", this run's is \"ef\"");
     expect_failure(ds_journal_open(&journal, path, options, true), DS_ERR_INPUT, "its options.windows is 5, this run's is 6");
     expect_failure(ds_journal_open(&journal, path, less, true), DS_ERR_INPUT, "its options.windows is 5, this run's is absent");
+    json_t *list = json_array();
+    expect_failure(ds_journal_open(&journal, path, list, true), DS_ERR_INPUT, "its key is {\"checkpoint\":");
+    json_decref(list);
     expect_ok(ds_journal_open(&journal, path, key, true)); /* a refusal changes nothing */
     assert_int_equal(expect_prefix(journal), 2);
     ds_journal_close(&journal);
