@@ -107,7 +107,7 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz_%.o $(HELPER_OBJECTS) $(BUILD)/libdeltascop
 ## make bench         speed of every stage beside the machine's own matrix product
 ## make install       into PREFIX (/usr/local)
 ## make format        clang-format everything
-.PHONY: all help deps deps-check deps-tidy demo check tests check-san check-clang check-long check-mutation check-msan tidy fuzz layers headers bench install uninstall format clean
+.PHONY: all help deps deps-check deps-tidy demo check tests check-san check-clang check-long check-mutation check-msan tidy tidied fuzz layers headers bench install uninstall format clean
 
 define install_packages
 	@missing=; for p in $(1); do \
@@ -161,15 +161,38 @@ check-msan: deps-check
 	    SANITIZE="-fsanitize=memory -fsanitize-memory-track-origins" build-msan/msan-readers
 	MSAN_OPTIONS=poison_in_malloc=0:poison_in_free=0 build-msan/msan-readers
 
-# What clang-tidy is asked, and what not and why: .clang-tidy. A file is seen with its double half.
-TIDY_FLAGS = -std=c11 $(CPPFLAGS) -DDS_REAL_BITS=64
-TIDY_SOURCES = $(SOURCES) $(wildcard analysis/*.c)
+# What clang-tidy is asked, and what not and why: .clang-tidy. A file that has passed is not looked at again before it or a header
+# changes; a *.real.c is looked at in both halves.
+TIDY_SOURCES = $(PLAIN) $(REAL:%.real.c=%.f32) $(REAL:%.real.c=%.f64) $(wildcard analysis/*.c)
+TIDIED = $(patsubst %,build-tidy/%.passed,$(TIDY_SOURCES))
+$(TIDIED): .clang-tidy $(wildcard include/deltascope/* src/*/*.h analysis/*.h)
+define look_over
+	@mkdir -p $(@D)
+	@said=$$(clang-tidy --quiet $< -- -std=c11 $(CPPFLAGS) $(1) 2>&1) || { printf '%s\n' "$$said"; exit 1; }
+	@touch $@
+endef
+build-tidy/%.c.passed: %.c
+	$(call look_over)
+build-tidy/%.f32.passed: %.real.c
+	$(call look_over,-DDS_REAL_BITS=32)
+build-tidy/%.f64.passed: %.real.c
+	$(call look_over,-DDS_REAL_BITS=64)
+tidied: $(TIDIED)
+
+# jobserver: `make -j tidy` has said how many already.
+TIDY_MAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+CPPCHECK = cppcheck -q -j$(shell nproc) --std=c11 --language=c --enable=warning,performance,portability --inline-suppr \
+           --suppress=missingIncludeSystem --library=tests/cppcheck.cfg --error-exitcode=1
 tidy: deps-tidy
-	@clang-tidy --quiet $(TIDY_SOURCES) -- $(TIDY_FLAGS)
-	@cppcheck --std=c11 --language=c --enable=warning,performance,portability --inline-suppr --suppress=missingIncludeSystem \
-	    --error-exitcode=1 -q -DDS_REAL_BITS=64 -D_GNU_SOURCE -Iinclude -Isrc src analysis
-	@scan-build --use-cc=clang --status-bugs -o build-scan/reports \
-	    $(MAKE) --no-print-directory BUILD=build-scan OPT=-O1 CC=clang all
+	@echo '== clang-tidy'
+	@$(TIDY_MAKE) -k -Otarget tidied
+	@echo '== cppcheck'
+	@$(CPPCHECK) -DDS_REAL_BITS=64 -D_GNU_SOURCE -Iinclude -Isrc src analysis
+	@echo '== scan-build'
+	@rm -rf build-scan
+	@said=$$(scan-build --use-cc=clang --status-bugs -o build-scan/reports \
+	    $(TIDY_MAKE) BUILD=build-scan OPT=-O1 CC=clang all 2>&1) || { printf '%s\n' "$$said" | grep -v '^  CC'; exit 1; }
+	@echo 'nothing found'
 
 SECONDS ?= 60
 FUZZ_BUILD = BUILD=build-fuzz CC=clang OPT="-O1 -g -fno-omit-frame-pointer" HARDEN=-fPIE \
@@ -216,4 +239,4 @@ format:
 
 .SECONDARY:
 clean:
-	rm -rf $(BUILD) build-san build-clang demo
+	rm -rf $(BUILD) build-san build-clang build-tidy build-scan demo
