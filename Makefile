@@ -101,7 +101,7 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz_%.o $(HELPER_OBJECTS) $(BUILD)/libdeltascop
 ## make check-long    the long tests (allocation failures, kills, proofs), check-mutation and check-msan
 ## make check-mutation  plant one error at a time in kernels and model: verify has to fail each time
 ## make check-msan    the readers over all hostile and fuzz inputs under MemorySanitizer
-## make tidy          clang-tidy, cppcheck and scan-build over src and analysis
+## make tidy          clang-tidy and cppcheck over all C, scan-build over src and analysis
 ## make fuzz          run every fuzz target for SECONDS (60) with libFuzzer; FUZZ="zip torch" chooses some
 ## make layers        check that every room includes only lower rooms
 ## make bench         speed of every stage beside the machine's own matrix product
@@ -161,14 +161,17 @@ check-msan: deps-check
 	    SANITIZE="-fsanitize=memory -fsanitize-memory-track-origins" build-msan/msan-readers
 	MSAN_OPTIONS=poison_in_malloc=0:poison_in_free=0 build-msan/msan-readers
 
-# What clang-tidy is asked, and what not and why: .clang-tidy. A file that has passed is not looked at again before it or a header
-# changes; a *.real.c is looked at in both halves.
-TIDY_SOURCES = $(PLAIN) $(REAL:%.real.c=%.f32) $(REAL:%.real.c=%.f64) $(wildcard analysis/*.c)
+# What clang-tidy is asked, and what not and why: .clang-tidy, tests/.clang-tidy. A file that has passed is not looked at again
+# before it or a header changes; a *.real.c is looked at in both halves.
+TIDY_SOURCES = $(PLAIN) $(REAL:%.real.c=%.f32) $(REAL:%.real.c=%.f64) $(wildcard analysis/*.c tests/*.c)
 TIDIED = $(patsubst %,build-tidy/%.passed,$(TIDY_SOURCES))
-$(TIDIED): .clang-tidy $(wildcard include/deltascope/* src/*/*.h analysis/*.h)
+$(TIDIED): .clang-tidy
+$(filter build-tidy/tests/%,$(TIDIED)): tests/.clang-tidy
+-include $(shell find build-tidy -name '*.d' 2>/dev/null)
 define look_over
 	@mkdir -p $(@D)
 	@said=$$(clang-tidy --quiet $< -- -std=c11 $(CPPFLAGS) $(1) 2>&1) || { printf '%s\n' "$$said"; exit 1; }
+	@$(CC) -std=c11 $(CPPFLAGS) $(1) -MM -MP -MT $@ -MF $(@:.passed=.d) $<
 	@touch $@
 endef
 build-tidy/%.c.passed: %.c
@@ -187,7 +190,7 @@ tidy: deps-tidy
 	@echo '== clang-tidy'
 	@$(TIDY_MAKE) -k -Otarget tidied
 	@echo '== cppcheck'
-	@$(CPPCHECK) -DDS_REAL_BITS=64 -D_GNU_SOURCE -Iinclude -Isrc src analysis
+	@$(CPPCHECK) -DDS_REAL_BITS=64 -D_GNU_SOURCE -Iinclude -Isrc src analysis tests
 	@echo '== scan-build'
 	@rm -rf build-scan
 	@said=$$(scan-build --use-cc=clang --status-bugs -o build-scan/reports \

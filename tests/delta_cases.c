@@ -103,12 +103,13 @@ bool make_defective_case(delta_case *out, size_t most_hidden, size_t most_sublay
     make_delta_case(out, most_hidden, most_sublayers, true, random);
     if (out->sublayers < 2) return false;
     if (ds_product_new(&product, out->hidden, out->sublayers) == DS_OK && ds_eigen_new(&solver, out->sublayers) == DS_OK) {
-        double low = 0.0, high = 2.0;
+        double low = 0.0, middle = 1.0, high = 2.0;
         size_t at_low = count_pairs(out, low, product, solver);
         found = at_low != count_pairs(out, high, product, solver);
-        for (double middle = 1.0; found && low < middle && middle < high; middle = low + 0.5 * (high - low)) {
+        while (found && low < middle && middle < high) {
             bool same = count_pairs(out, middle, product, solver) == at_low;
             *(same ? &low : &high) = middle;
+            middle = low + 0.5 * (high - low);
         }
         (void)count_pairs(out, high, product, solver);
     }

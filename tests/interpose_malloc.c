@@ -226,7 +226,7 @@ void *OURS(aligned_alloc)(size_t alignment, size_t size) {
 
 int fsync(int descriptor) {
     const char *signal_number = getenv("FAULT_SIGNAL");
-    if (signal_number != NULL) (void)raise(atoi(signal_number));
+    if (signal_number != NULL) (void)raise((int)strtol(signal_number, NULL, 10));
     return fail_at == UINT64_MAX ? (int)syscall(SYS_fsync, descriptor) : 0; /* thousands of runs need no disk */
 }
 

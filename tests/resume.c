@@ -24,11 +24,11 @@ typedef struct subject {
 } subject;
 
 static pid_t start(const subject *s, const char *folder, bool resume) {
-    const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope";
+    const char *built = getenv("DELTASCOPE"), *program = built != NULL ? built : "build/deltascope";
     const char *line[MOST_OPTIONS + 16] = {program,     s->command, "--tokens", "fixtures/data/val.bin",
                                            "--seq-len", "32",       "--out",    folder};
     size_t count = 8;
-    for (size_t i = 0; s->options[i] != NULL && i < MOST_OPTIONS; i++) line[count++] = s->options[i];
+    for (size_t i = 0; i < MOST_OPTIONS && s->options[i] != NULL; i++) line[count++] = s->options[i];
     if (resume) line[count++] = "--resume";
     line[count] = "fixtures/models/ddl-cc-ec";
     pid_t child = fork();
@@ -70,6 +70,7 @@ static void expect_same_results(const subject *s) {
     compared = s;
     assert_int_equal(nftw(s->whole, expect_counterpart, 8, FTW_PHYS), 0);
     assert_int_equal(nftw(s->pieces, expect_counterpart, 8, FTW_PHYS), 0);
+    compared = NULL;
 }
 
 /* Whether a step of a report was under way when it was killed. */

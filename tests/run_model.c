@@ -37,6 +37,7 @@ static void run_together_and_alone(const ds_model *model) {
     for (size_t w = 0; w < WINDOWS && status == DS_OK; w++) {
         ds_batch one = {tokens + w * LENGTH, targets + w * LENGTH, 1, LENGTH};
         MUST(ds_forward(workspace, model, &one, NULL, NULL, alone) == DS_OK);
+        /* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-exp42-c,cert-flp37-c): the same bits are meant */
         MUST(memcmp(alone, together + w * LENGTH, sizeof alone) == 0);
         for (size_t t = 0; t < LENGTH; t++) MUST(isfinite(alone[t]) && alone[t] >= 0);
     }

@@ -246,8 +246,8 @@ static void find_points(sweep_count *count, uint64_t **points, size_t command) {
     *count = (sweep_count){.allocations = total, .paths = length / 2};
     assert_true(length > 0);
     qsort(found, length, sizeof *found, by_value);
-    bool every = getenv("DELTASCOPE_SWEEP") != NULL && strcmp(getenv("DELTASCOPE_SWEEP"), "every") == 0;
-    if (every) {
+    const char *asked = getenv("DELTASCOPE_SWEEP");
+    if (asked != NULL && strcmp(asked, "every") == 0) {
         free(found);
         found = ds_alloc_array(total, sizeof *found);
         assert_non_null(found);

@@ -166,6 +166,43 @@ static void test_sparse_files(void **state) {
     (void)unlink(config);
 }
 
+/* One file of an archive whose sizes and place are only in zip64 fields: its entry of the central directory, and its local header.
+ * Both return their length. */
+static size_t central_entry(uint8_t *out, const char *name, uint64_t size, uint64_t at) {
+    size_t length = strlen(name);
+    uint8_t *extra = out + 46 + length;
+    memset(out, 0, 46);
+    put(out, 0x02014b50, 4);
+    put(out + 20, UINT32_MAX, 4);
+    put(out + 24, UINT32_MAX, 4);
+    put(out + 28, length, 2);
+    put(out + 30, 28, 2);
+    put(out + 42, UINT32_MAX, 4);
+    memcpy(out + 46, name, length);
+    put(extra, 1, 2);
+    put(extra + 2, 24, 2);
+    put(extra + 4, size, 8);
+    put(extra + 12, size, 8);
+    put(extra + 20, at, 8);
+    return 46 + length + 28;
+}
+
+static size_t local_header(uint8_t *out, const char *name, uint64_t size) {
+    size_t length = strlen(name);
+    memset(out, 0, 30);
+    put(out, 0x04034b50, 4);
+    put(out + 18, UINT32_MAX, 4);
+    put(out + 22, UINT32_MAX, 4);
+    put(out + 26, length, 2);
+    put(out + 28, 20, 2);
+    memcpy(out + 30, name, length);
+    put(out + 30 + length, 1, 2);
+    put(out + 32 + length, 16, 2);
+    put(out + 34 + length, size, 8);
+    put(out + 42 + length, size, 8);
+    return 50 + length;
+}
+
 /* An archive whose first storage is 5 GiB of nothing: everything behind it is addressed by zip64 fields. */
 static void test_archive_beyond_4_gib(void **state) {
     (void)state;
@@ -187,36 +224,10 @@ static void test_archive_beyond_4_gib(void **state) {
     uint64_t at = 0;
     const char *path = scratch_path("big.pt");
     for (size_t i = 0; i < 4; i++) {
-        size_t name = strlen(entries[i].name);
-        uint8_t *central = directory + used;
-        memset(central, 0, 46);
-        put(central, 0x02014b50, 4);
-        put(central + 20, UINT32_MAX, 4);
-        put(central + 24, UINT32_MAX, 4);
-        put(central + 28, name, 2);
-        put(central + 30, 28, 2);
-        put(central + 42, UINT32_MAX, 4);
-        memcpy(central + 46, entries[i].name, name);
-        uint8_t *extra = central + 46 + name;
-        put(extra, 1, 2);
-        put(extra + 2, 24, 2);
-        put(extra + 4, entries[i].size, 8);
-        put(extra + 12, entries[i].size, 8);
-        put(extra + 20, at, 8);
-        used += 46 + name + 28;
-        memset(local, 0, sizeof local);
-        put(local, 0x04034b50, 4);
-        put(local + 18, UINT32_MAX, 4);
-        put(local + 22, UINT32_MAX, 4);
-        put(local + 26, name, 2);
-        put(local + 28, 20, 2);
-        memcpy(local + 30, entries[i].name, name);
-        put(local + 30 + name, 1, 2);
-        put(local + 32 + name, 16, 2);
-        put(local + 34 + name, entries[i].size, 8);
-        put(local + 42 + name, entries[i].size, 8);
-        write_at(path, at, local, 50 + name);
-        at += 50 + name;
+        used += central_entry(directory + used, entries[i].name, entries[i].size, at);
+        size_t header = local_header(local, entries[i].name, entries[i].size);
+        write_at(path, at, local, header);
+        at += header;
         if (entries[i].bytes != NULL) write_at(path, at, entries[i].bytes, (size_t)entries[i].size);
         at += entries[i].size;
     }

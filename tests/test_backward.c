@@ -342,6 +342,7 @@ static void states_agree_with_differences(void **state) {
 static void *copy_parameters(const ds_gradient *gradient, const forward_case *c, size_t *bytes) {
     *bytes = 0;
     for (size_t p = 0; p < ds_model_parameters(c->model); p++) *bytes += ds_model_parameter(c->model, p)->count * c->size;
+    assert_true(*bytes > 0);
     char *all = malloc(*bytes), *at = all;
     assert_non_null(all);
     for (size_t p = 0; p < ds_model_parameters(c->model); p++) {

@@ -83,7 +83,10 @@ static const char *tag_end(const char *at) {
     char quote = '\0';
     for (at++; *at != '\0' && (quote != '\0' || *at != '>'); at++) {
         if (quote == '\0' && *at == '<') fail_msg("a tag inside a tag: %.60s", at);
-        if (quote == '\0' ? *at == '"' || *at == '\'' : *at == quote) quote = quote == '\0' ? *at : '\0';
+        if (quote == '\0' && (*at == '"' || *at == '\''))
+            quote = *at;
+        else if (*at == quote)
+            quote = '\0';
     }
     if (*at == '\0') fail_msg("a tag is not closed");
     return at;

@@ -88,8 +88,8 @@ static void test_many_tokens_are_listed_evenly_spaced(void **state) {
     const json_t *entries = json_object_get(all, "accumulated");
     assert_int_equal(json_array_size(entries), LISTED);
     for (size_t i = 0; i < LISTED; i++) {
-        size_t token = i * MANY_WINDOWS * MANY_LENGTH / LISTED;
-        expect_close(real(json_array_get(entries, i), "sequence"), (double)(token / MANY_LENGTH), 0);
+        size_t token = i * MANY_WINDOWS * MANY_LENGTH / LISTED, sequence = token / MANY_LENGTH;
+        expect_close(real(json_array_get(entries, i), "sequence"), (double)sequence, 0);
         expect_close(real(json_array_get(entries, i), "position"), (double)(token % MANY_LENGTH), 0);
     }
     /* token 7 * 64 + 4 = 452 is number ceil(452 * 1024 / 1280) = 362 */
@@ -187,7 +187,7 @@ static void expect_certified(const json_t *entry) {
     size_t at = 0;
     for (size_t j = 0; j < json_array_size(intervals); j++) {
         const json_t *interval = json_array_get(intervals, j);
-        for (double i = 0; i < real(interval, "multiplicity"); i++)
+        for (size_t i = 0; i < (size_t)real(interval, "multiplicity"); i++)
             expect_close(json_number_value(json_array_get(json_object_get(entry, "singular_values"), at++)),
                          real(interval, "value"), real(interval, "radius") + real(entry, "singular_value_bound"));
     }

@@ -149,7 +149,7 @@ static char *measure_in_groups(measurement measure, const char *model, size_t gr
     session.group = group;
     char *text = measure(&session);
     ds_session_close(&session);
-    return text;
+    return text; /* cppcheck-suppress returnDanglingLifetime; a text of its own, not a part of the session */
 }
 
 static ds_status add_gates(void *context, const ds_observation *seen) { return ds_gate_census_add(context, seen); }

@@ -294,7 +294,8 @@ static void test_captions(void **state) {
 static void test_without_gnuplot(void **state) {
     (void)state;
     json_t *results = make_results(1, 0.1);
-    char *path = strdup(getenv("PATH") != NULL ? getenv("PATH") : ""), svg[160];
+    const char *before = getenv("PATH");
+    char *path = strdup(before != NULL ? before : ""), svg[160];
     bool drawn = true;
     size_t length;
     const ds_figure_options options = {DS_FIGURE_SVG, 0, false};

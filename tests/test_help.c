@@ -198,6 +198,7 @@ static void test_examples_parse(void **state) {
             size_t length = strcspn(at, "\n");
             (void)snprintf(line, sizeof line, "%.*s", (int)length, at);
             int count = split(words, 63, line);
+            assert_true(count >= 2);
             assert_string_equal(words[0], "deltascope");
             const ds_command *command = ds_command_find(words[1]);
             assert_non_null(command);

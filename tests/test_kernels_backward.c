@@ -50,7 +50,7 @@ static double fixed[FIXED]; /* weights, taps, cosines: whatever a kernel reads b
 
 /* Numbers that are floats, so that both precisions see the same; none nearer to a relu's kink than the steps below. */
 static double *noise(size_t count) {
-    double *x = malloc(count * sizeof *x);
+    double *x = calloc(count, sizeof *x);
     assert_non_null(x);
     for (size_t i = 0; i < count; i++) {
         do x[i] = (double)(float)ds_random_normal(&source);
@@ -136,7 +136,7 @@ static void backward_is_the_adjoint_of_the_derivative(void **state) {
     for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
         const kernel_case *c = &cases[k];
         double *x = noise(c->inputs), *v = noise(c->inputs), *dy = noise(c->outputs), *moved = malloc(c->inputs * sizeof *x);
-        double *y = malloc(c->outputs * sizeof *y), *dx = malloc(c->inputs * sizeof *dx), left = 0;
+        double *y = calloc(c->outputs, sizeof *y), *dx = calloc(c->inputs, sizeof *dx), left = 0;
         assert_true(moved != NULL && y != NULL && dx != NULL);
         for (size_t s = 0; s < 4; s++) {
             for (size_t i = 0; i < c->inputs; i++) moved[i] = x[i] + steps[s] * v[i];
@@ -155,8 +155,8 @@ static void float_follows_double(void **state) {
     (void)state;
     for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
         const kernel_case *c = &cases[k];
-        double *x = noise(c->inputs), *dy = noise(c->outputs), *narrow = malloc(c->inputs * sizeof *x), error = 0;
-        double *wide = malloc(c->inputs * sizeof *wide);
+        double *x = noise(c->inputs), *dy = noise(c->outputs), *narrow = calloc(c->inputs, sizeof *x), error = 0;
+        double *wide = calloc(c->inputs, sizeof *wide);
         assert_true(narrow != NULL && wide != NULL);
         run_backward_f32(narrow, c, x, dy);
         run_backward_f64(wide, c, x, dy);

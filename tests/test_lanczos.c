@@ -34,7 +34,7 @@ static ds_status adjoint(void *context, double *x, const double *y) {
 static ds_linear_map map_of(dense *a) { return (ds_linear_map){a->rows, a->columns, apply, adjoint, a}; }
 
 static void fill(dense *a, size_t rows, size_t columns, size_t rank, ds_random *random) {
-    double left[MOST * MOST], right[MOST * MOST];
+    double left[MOST * MOST] = {0}, right[MOST * MOST] = {0};
     a->rows = rows;
     a->columns = columns;
     for (size_t i = 0; i < rows * rank; i++) left[i] = ds_random_normal(random);

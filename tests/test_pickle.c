@@ -9,7 +9,7 @@
 
 #include "../src/io/pickle_machine.h"
 
-#define P(text) text, sizeof text - 1
+#define P(text) (text), sizeof(text) - 1
 
 static ds_pickle *parse(const char *bytes, size_t length, ds_pickle_names names) {
     ds_pickle *pickle;

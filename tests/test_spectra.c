@@ -144,7 +144,7 @@ static void test_singular_values(void **state) {
             columns = swapped;
         }
         size_t least = ds_min_size(rows, columns);
-        double matrix[ROWS * ROWS], values[ROWS], again[ROWS], left[ROWS * ROWS], right[ROWS * ROWS];
+        double matrix[ROWS * ROWS] = {0}, values[ROWS], again[ROWS], left[ROWS * ROWS], right[ROWS * ROWS];
         for (size_t i = 0; i < rows * columns; i++) matrix[i] = ds_random_normal(&random) + 0.3;
         expect_ok(ds_singular_values_approx(values, matrix, rows, columns, workspace));
         expect_ok(ds_singular_vectors_approx(again, left, right, matrix, rows, columns, workspace));

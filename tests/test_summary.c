@@ -123,7 +123,8 @@ static void expect_ranks(ds_summary *summary, const double *values, size_t n) {
     ds_statistics s = ds_summary_statistics(summary);
     assert_int_equal(s.count, n);
     assert_true(s.min == sorted[0] && s.max == sorted[n - 1]);
-    for (double level = 0; level <= 1; level += 1.0 / 128) {
+    for (size_t i = 0; i <= 128; i++) {
+        double level = (double)i / 128;
         double found = rank_distance(sorted, n, ds_summary_quantile(summary, level), level * (double)(n - 1));
         if (!(found <= s.quantile_rank_error)) fail_msg("level %g: rank error %g > %g", level, found, s.quantile_rank_error);
     }

@@ -18,7 +18,7 @@ static ds_gradient *open_gradient(const forward_case *c, size_t memory) {
 
 static double *random_state(const forward_case *c, ds_random *random) {
     size_t count = forward_case_state_bytes(c) / sizeof(double);
-    double *x = malloc(count * sizeof *x);
+    double *x = calloc(count, sizeof *x);
     assert_non_null(x);
     for (size_t i = 0; i < count; i++) x[i] = ds_random_normal(random);
     return x;
@@ -112,8 +112,8 @@ static void tangents_agree_with_differences(void **unused) {
             c.spec->q_activation == DS_ACT_RELU || c.spec->k_activation == DS_ACT_RELU || c.spec->v_activation == DS_ACT_RELU;
         size_t count = forward_case_state_bytes(&c) / sizeof(double), sublayers = ds_spec_sublayers(c.spec);
         ds_gradient *gradient = open_gradient(&c, 0);
-        double *origin = forward_case_embed(&c), *v = random_state(&c, &random), *jv = malloc(count * sizeof *jv);
-        double *difference = calloc(count, sizeof *difference), *moved = malloc(count * sizeof *moved);
+        double *origin = forward_case_embed(&c), *v = random_state(&c, &random), *jv = calloc(count, sizeof *jv);
+        double *difference = calloc(count, sizeof *difference), *moved = calloc(count, sizeof *moved);
         assert_true(jv != NULL && difference != NULL && moved != NULL);
         double h = (kink ? 1e-6 : 1e-4) * sqrt(dot(origin, origin, count) / dot(v, v, count));
         const double steps[] = {h / 2, -h / 2, h, -h}, factors[] = {4 / (3 * h), -4 / (3 * h), -1 / (6 * h), 1 / (6 * h)};

@@ -42,6 +42,7 @@ static void test_pieces_of_characters(void **state) {
 static void test_controls_are_spelled(void **state) {
     (void)state;
     expect_labels("fixtures/tokenizer/gpt2", "\x1B", true, "\\x1B");
+    /* NOLINTNEXTLINE(misc-misleading-bidirectional): the attack itself */
     expect_labels("fixtures/tokenizer/gpt2", "\xE2\x80\xAE", true, "\\xE2\\x80|\\xAE"); /* right-to-left override */
     expect_labels("fixtures/tokenizer/gpt2", "\x7F", true, "\\x7F");
 }

@@ -138,14 +138,17 @@ static size_t naive_merge(char words[][512], size_t count, const json_t *ranks) 
             const json_t *rank = json_object_get(ranks, pair);
             if (rank == NULL || (size_t)json_integer_value(rank) >= best) continue;
             best = (size_t)json_integer_value(rank);
-            strcpy(first, words[i]), strcpy(second, words[i + 1]);
+            memcpy(first, words[i], sizeof first);
+            memcpy(second, words[i + 1], sizeof second);
         }
         if (best == SIZE_MAX) return count;
         size_t kept = 0;
         for (size_t i = 0; i < count; i++, kept++) {
             bool merges = i + 1 < count && strcmp(words[i], first) == 0 && strcmp(words[i + 1], second) == 0;
             memmove(words[kept], words[i], sizeof words[i]);
-            if (merges) strcat(words[kept], words[++i]);
+            if (!merges) continue;
+            (void)snprintf(words[kept], sizeof words[kept], "%s%s", first, second);
+            i++;
         }
         count = kept;
     }

@@ -345,7 +345,7 @@ static void accepts_what_a_walk_stays_within(void **state) {
         static const char front[] = "\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n(" FLOATS "K";
         static const char back[] = HOOKS "tRs.";
         ds_text pickle = {0};
-        size_t rank = (size_t)ds_random_below(&random, 4), index[3] = {0}, size[3], stride[3], most = 0, count = 1;
+        size_t rank = (size_t)ds_random_below(&random, 4), index[3] = {0}, size[3] = {0}, stride[3] = {0}, most = 0, count = 1;
         size_t offset = (size_t)ds_random_below(&random, 10);
         expect_ok(ds_text_append(&pickle, front, sizeof front - 1));
         char byte = (char)offset;
