@@ -182,6 +182,10 @@ static void test_refusals(void **state) {
         {"attention", 1, {2}, "found tensor attention"},
     };
     forward_case c = forward_case_open(model_name, DS_F64, B, T);
+    ds_reference *none = NULL;
+    const char *empty = scratch_path("empty.safetensors");
+    expect_ok(ds_safetensors_write(empty, NULL, 0));
+    expect_failure(ds_reference_open(&none, empty, config, c.model), DS_ERR_INPUT, "empty.safetensors: no tensors, expected");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         static dump d;
         ds_reference *reference = NULL;

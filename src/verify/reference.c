@@ -124,6 +124,10 @@ ds_status ds_reference_open(ds_reference **out, const char *path, const char *co
     DS_TRY(ds_checkpoint_open(&r->file, path, config_path));
     DS_NEW(r->tensors, ds_checkpoint_count(r->file));
     for (size_t i = 0; i < ds_checkpoint_count(r->file); i++) DS_TRY(find_tensor(r, ds_checkpoint_tensor(r->file, i), model));
+    if (r->count == 0) { /* it would agree with everything */
+        status = ds_fail(DS_ERR_INPUT, "%s: no tensors, expected logits, loss, states.N or grad.PARAMETER", DS_SHOW(path));
+        goto done;
+    }
     *out = r;
     r = NULL;
 done:
