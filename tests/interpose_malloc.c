@@ -74,7 +74,8 @@ static uint64_t hash_of(void *const *frames, int count) {
 static void follow_path(uint64_t now) {
     void *frames[FRAMES];
     inside = true;
-    uint64_t hash = hash_of(frames, backtrace(frames, FRAMES));
+    int count = backtrace(frames, FRAMES);
+    uint64_t hash = hash_of(frames, count);
     inside = false;
     take();
     for (size_t i = hash % PATHS, tried = 0; tried < PATHS; i = (i + 1) % PATHS, tried++) {

@@ -216,7 +216,7 @@ static void bounds_memory_of_strided_tensors(void **state) {
     (void)close(descriptor);
     ds_catalog catalog = {0};
     ds_tensor_read reads[TENSORS];
-    float values[TENSORS * ROWS * COLUMNS];
+    float values[TENSORS * ROWS * COLUMNS] = {0};
     expect_ok(ds_catalog_open_file(&catalog, path));
     for (size_t i = 0; i < TENSORS; i++) {
         ds_tensor tensor = tensor_at((const char[]){(char)('a' + i), 0}, DS_DTYPE_F32, 0, 2, (const uint64_t[]){ROWS, COLUMNS},

@@ -17,7 +17,7 @@ static void expect_words(const char *list, const char *const *expected, size_t c
 
 static void test_words(void **state) {
     (void)state;
-    expect_words(NULL, NULL, 0);
+    expect_words(NULL, (const char *const[]){""}, 0);
     expect_words("", (const char *const[]){""}, 1);
     expect_words("attn", (const char *const[]){"attn"}, 1);
     expect_words("attn,,mlp,", (const char *const[]){"attn", "", "mlp", ""}, 4);

@@ -85,7 +85,7 @@ typedef struct scatter {
 } scatter;
 
 static void plan_scatter(scatter *s, const ds_tensor *tensor) {
-    uint64_t pitch[DS_MAX_RANK], elements = 1;
+    uint64_t pitch[DS_MAX_RANK] = {0}, elements = 1;
     for (size_t i = tensor->rank; i-- > 0;) {
         pitch[i] = elements;
         elements *= tensor->shape[i];
