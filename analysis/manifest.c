@@ -54,17 +54,6 @@ static bool is_ours(const char *path) {
     return false;
 }
 
-static ds_status digest_of(char digest[DIGITS + 1], const char *path) {
-    ds_status status = DS_OK;
-    char *bytes = NULL;
-    size_t length;
-    DS_TRY(ds_read_file(&bytes, &length, path, MOST_BYTES));
-    DS_TRY(ds_sha256(digest, bytes, length));
-done:
-    free(bytes);
-    return status;
-}
-
 /* What is no longer as it was listed has become somebody's own. */
 static ds_status remove_listed(const char *folder, const char *name, const char *listed) {
     ds_status status = DS_OK;
@@ -73,7 +62,7 @@ static ds_status remove_listed(const char *folder, const char *name, const char 
     char digest[DIGITS + 1];
     DS_TRY(ds_text_printf(&path, "%s/%s", folder, name));
     if (lstat(path.bytes, &info) != 0 || !S_ISREG(info.st_mode)) goto done;
-    DS_TRY(digest_of(digest, path.bytes));
+    DS_TRY(ds_sha256_file(digest, path.bytes, MOST_BYTES));
     if (memcmp(digest, listed, DIGITS) == 0 && unlink(path.bytes) != 0)
         status = ds_fail(DS_ERR_SYSTEM, "%s: left by an earlier report, cannot be removed: %s", DS_SHOW(path.bytes),
                          strerror(errno));
@@ -109,7 +98,7 @@ ds_status ds_manifest_replace(const ds_manifest *manifest, const char *folder) {
         char digest[DIGITS + 1];
         path.length = 0;
         DS_TRY(ds_text_printf(&path, "%s/%s", folder, manifest->paths[i]));
-        DS_TRY(digest_of(digest, path.bytes));
+        DS_TRY(ds_sha256_file(digest, path.bytes, MOST_BYTES));
         DS_TRY(ds_text_printf(&lines, "%s  %s\n", digest, manifest->paths[i]));
     }
     DS_TRY(ds_write_file(list.bytes, lines.bytes, lines.length));

@@ -93,17 +93,6 @@ done:
 
 static const char record_kind[] = "step"; /* SHA-256 of the step's file, under the step's number */
 
-static ds_status digest_of(char digits[65], const char *path) {
-    ds_status status = DS_OK;
-    char *bytes = NULL;
-    size_t length;
-    DS_TRY(ds_read_file(&bytes, &length, path, DS_RESULTS_MOST_BYTES));
-    DS_TRY(ds_sha256(digits, bytes, length));
-done:
-    free(bytes);
-    return status;
-}
-
 /* *finished <- whether an earlier run has finished the step and its file is still what it was then. */
 static ds_status is_finished(bool *finished, const ds_journal *journal, size_t number, const char *path) {
     ds_status status = DS_OK;
@@ -112,7 +101,7 @@ static ds_status is_finished(bool *finished, const ds_journal *journal, size_t n
     *finished = false;
     DS_TRY(ds_journal_find(&recorded, &length, journal, record_kind, number));
     if (recorded == NULL) goto done;
-    if (digest_of(found, path) == DS_OK)
+    if (ds_sha256_file(found, path, DS_RESULTS_MOST_BYTES) == DS_OK)
         *finished = strcmp(found, recorded) == 0;
     else
         ds_error_clear(); /* gone or unreadable: measured anew */
@@ -124,7 +113,7 @@ done:
 static ds_status keep_step(ds_journal *journal, size_t number, const char *path) {
     ds_status status = DS_OK;
     char digits[65];
-    DS_TRY(digest_of(digits, path));
+    DS_TRY(ds_sha256_file(digits, path, DS_RESULTS_MOST_BYTES));
     DS_TRY(ds_journal_append(journal, record_kind, number, digits, strlen(digits)));
     DS_TRY(ds_journal_sync(journal));
 done:

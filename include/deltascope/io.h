@@ -93,6 +93,8 @@ ds_status ds_checkpoint_read(ds_checkpoint *checkpoint, const ds_tensor_read *re
 
 /* SHA-256 of `count` bytes as 64 hexadecimal digits. */
 ds_status ds_sha256(char digits[65], const void *bytes, size_t count) DS_MUST_CHECK;
+/* The same of a regular file of at most `limit` bytes. */
+ds_status ds_sha256_file(char digits[65], const char *path, uint64_t limit) DS_MUST_CHECK;
 
 /* CRC-32 (zlib's) of bytes that arrive in pieces: start with 0. */
 uint32_t ds_crc32(uint32_t crc, const void *bytes, size_t count);
