@@ -274,8 +274,8 @@ static ds_status publish(const ds_session *session, const ablation_result *resul
     DS_TRY(make_table(&table, result));
     DS_TRY(ds_session_publish(session, results, &table, 1));
     if (!session->invocation->common.table) goto done;
-    (void)printf("intact loss %.6f nats over %zu windows of %zu tokens\n\n", ds_mean(result->baseline, result->sequences),
-                 result->sequences, session->length);
+    (void)printf("intact loss %.6f nats over %zu window%s of %zu token%s\n\n", ds_mean(result->baseline, result->sequences),
+                 result->sequences, ds_plural(result->sequences), session->length, ds_plural(session->length));
     DS_TRY(ds_table_print(stdout, table));
     ds_shadow_print(stdout, &result->shadow);
 done:

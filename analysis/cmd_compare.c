@@ -39,8 +39,8 @@ static ds_status print(const ds_session *session, ds_comparison *comparison, ds_
     bool curves = trajectory && ds_terminal_of(stdout).unicode, gates = false;
     if (!session->invocation->common.table) return DS_OK;
     for (size_t i = 0; i < comparison->count; i++) gates = gates || comparison->entries[i].census.sublayers != 0;
-    (void)printf("%zu checkpoints on the same %zu windows of %zu tokens\n\n", comparison->count, session->sequences,
-                 session->length);
+    (void)printf("%zu checkpoints on the same %zu window%s of %zu token%s\n\n", comparison->count, session->sequences,
+                 ds_plural(session->sequences), session->length, ds_plural(session->length));
     DS_TRY(ds_table_print(stdout, tables[0]));
     if (gates) {
         (void)printf("\n");

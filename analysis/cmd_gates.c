@@ -121,8 +121,8 @@ static ds_status publish(const ds_session *session, collection *all) {
     if (all->per_token != NULL) DS_TRY(ds_per_token_commit(&all->per_token));
     DS_TRY(ds_session_publish(session, results, &table, 1));
     if (!session->invocation->common.table) goto done;
-    (void)printf("loss %.6f nats over %zu windows of %zu tokens\n\n", ds_mean(all->sequence_loss, session->sequences),
-                 session->sequences, session->length);
+    (void)printf("loss %.6f nats over %zu window%s of %zu token%s\n\n", ds_mean(all->sequence_loss, session->sequences),
+                 session->sequences, ds_plural(session->sequences), session->length, ds_plural(session->length));
     if (session->spec.delta) DS_TRY(ds_table_print(stdout, table));
     ds_limits_print(stdout, &all->limits);
     ds_shadow_print(stdout, &all->shadow);

@@ -203,7 +203,8 @@ static ds_status publish(const ds_session *session, const gradflow_result *resul
     if (count > 1) DS_TRY(ds_jacobians_table(&tables[1], result->jacobians));
     DS_TRY(ds_session_publish(session, results, tables, count));
     if (!session->invocation->common.table) goto done;
-    (void)printf("loss %.6f nats over %zu windows of %zu tokens\n", result->flow.loss, session->sequences, session->length);
+    (void)printf("loss %.6f nats over %zu window%s of %zu token%s\n", result->flow.loss, session->sequences,
+                 ds_plural(session->sequences), session->length, ds_plural(session->length));
     DS_TRY(ds_table_print(stdout, tables[0]));
     if (result->attribution.measured != NULL)
         (void)printf("estimate against measurement: Pearson %.2f [%.2f, %.2f], Spearman %.2f\n",

@@ -123,8 +123,9 @@ static ds_status print(const ds_session *session, const ds_survey *survey, const
                  3.0 * ds_spec_forward_flops_per_token(spec, session->length),
                  ds_state_bytes_per_token(spec, ds_model_precision(session->model)));
     if (session->tokens != NULL)
-        (void)printf("data: %" PRIu64 " tokens; %zu windows of %zu from token %" PRIu64 " on\n\n",
-                     ds_tokens_count(session->tokens), session->sequences, session->length, session->offset);
+        (void)printf("data: %" PRIu64 " tokens; %zu window%s of %zu from token %" PRIu64 " on\n\n",
+                     ds_tokens_count(session->tokens), session->sequences, ds_plural(session->sequences), session->length,
+                     session->offset);
     for (size_t i = 0; i < notes->count; i++) print_note(&notes->notes[i]);
 done:
     ds_table_free(&screen);

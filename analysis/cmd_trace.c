@@ -130,7 +130,7 @@ static ds_status print_picture(const ds_trace_view *view) {
     ds_heat heat;
     DS_TRY(ds_trace_view_heat(&heat, view, terminal.unicode));
     DS_TRY(ds_heat_terminal(&picture, &heat, &terminal));
-    (void)printf("%zu tokens", trace->tokens);
+    (void)printf("%zu token%s", trace->tokens, ds_plural(trace->tokens));
     if (trace->tokens > 1)
         (void)printf(", intact loss %.6f nats after the first", ds_trace_mean_loss(trace->loss, trace->tokens));
     (void)printf("\n%s", picture.bytes);

@@ -61,12 +61,11 @@ static void note_weights(ds_notes *notes, const ds_survey *survey) {
 static void note_names(ds_notes *notes, const ds_survey *survey) {
     char names[400];
     size_t count = list(names, survey, is_unused);
-    if (count != 0)
-        note(notes, "names", "%zu tensor%s this configuration does not use: %s.", count, count == 1 ? "" : "s", names);
+    if (count != 0) note(notes, "names", "%zu tensor%s this configuration does not use: %s.", count, ds_plural(count), names);
     count = list(names, survey, was_wrapped);
     if (count != 0)
         note(notes, "names", "A training wrapper put a prefix in front of %zu name%s; it was taken off.", count,
-             count == 1 ? "" : "s");
+             ds_plural(count));
 }
 
 static void note_configuration(ds_notes *notes, const ds_spec *spec) {

@@ -13,6 +13,11 @@ static double number_at(const json_t *value, const char *path) {
     return json_is_number(found) ? json_number_value(found) : NAN;
 }
 
+static size_t count_at(const json_t *value, const char *path) {
+    json_int_t count = json_integer_value(ds_result_at(value, path));
+    return count > 0 ? (size_t)count : 0;
+}
+
 static const char *text_at(const json_t *value, const char *path) {
     const char *found = json_string_value(ds_result_at(value, path));
     return found == NULL ? "" : found;
@@ -118,15 +123,15 @@ static ds_status say_model(ds_text *text, const json_t *envelope) {
     const json_t *data = json_object_get(envelope, "data");
     double loss = number_at(envelope, "results/gates/loss");
     if (isnan(loss)) loss = number_at(envelope, "results/ablate/baseline/loss");
-    DS_TRY(ds_text_printf(text, "This %s checkpoint of %.0f layers and %.0f parameters",
-                          text_at(envelope, "checkpoint/variant"), number_at(envelope, "checkpoint/layers"),
-                          number_at(envelope, "checkpoint/parameters")));
+    size_t layers = count_at(envelope, "checkpoint/layers"), sequences = count_at(data, "sequences");
+    DS_TRY(ds_text_printf(text, "This %s checkpoint of %zu layer%s and %zu parameters", text_at(envelope, "checkpoint/variant"),
+                          layers, ds_plural(layers), count_at(envelope, "checkpoint/parameters")));
     if (isnan(loss)) {
         status = ds_text_printf(text, " was not run on data. ");
         goto done;
     }
-    DS_TRY(ds_text_printf(text, " has a loss of %.4f nats per token over %.0f windows of %.0f tokens. ", loss,
-                          number_at(data, "sequences"), number_at(data, "seq_len")));
+    DS_TRY(ds_text_printf(text, " has a loss of %.4f nats per token over %zu window%s of %zu tokens. ", loss, sequences,
+                          ds_plural(sequences), count_at(data, "seq_len")));
 done:
     return status;
 }

@@ -280,7 +280,7 @@ void ds_shadow_print(FILE *stream, const ds_shadow *shadow) {
         worst.eigenvalue = ds_max_real(worst.eigenvalue, shadow->errors[s].eigenvalue);
     }
     (void)fprintf(stream, "float against double on %zu window%s: a window's loss within %.2g", shadow->count,
-                  shadow->count == 1 ? "" : "s", largest_loss_error(shadow));
+                  ds_plural(shadow->count), largest_loss_error(shadow));
     if (ds_model_spec(shadow->model)->delta)
         (void)fprintf(stream, ",\ngates %.2g, eigenvalues %.2g, log|det| %.2g", worst.beta, worst.eigenvalue,
                       shadow->log_abs_det);

@@ -93,6 +93,19 @@ static void test_gradients(void **state) {
     expect_words("gradflow" DATA, "branch", "gate");
 }
 
+static void test_one_of_each(void **state) {
+    (void)state;
+#define ONE " --tokens fixtures/data/val.bin --sequences 1 --seq-len 1"
+    expect_words("inspect" ONE, "1 window of 1 from", NULL);
+    expect_words("gates" ONE, "over 1 window of 1 token\n", NULL);
+    expect_words("ablate" ONE, "over 1 window of 1 token\n", NULL);
+    expect_words("gradflow" ONE, "over 1 window of 1 token\n", NULL);
+    expect_words("compare fixtures/models/scalar-ckpt" ONE, "same 1 window of 1 token\n", NULL);
+    expect_words("trace --tokens fixtures/data/val.bin --seq-len 1", "1 token\n", NULL);
+    expect_words("spectrum --positions all --null shuffled-gates --end-to-end 0:0" ONE, "token 0:0", NULL);
+    expect_words("verify" ONE, " 0 failed", NULL);
+}
+
 /* A figure that is listed can be asked for: its whole name is there. */
 static void test_figures_are_listed_whole(void **state) {
     (void)state;
@@ -138,6 +151,7 @@ int main(void) {
         cmocka_unit_test(test_additive_model),
         cmocka_unit_test(test_without_unicode),
         cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_one_of_each),
         cmocka_unit_test(test_figures_are_listed_whole),
         cmocka_unit_test(test_results_on_standard_output),
         cmocka_unit_test(test_report),

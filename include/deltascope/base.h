@@ -133,6 +133,8 @@ typedef struct ds_name {
 ds_name ds_escape(const char *bytes, size_t length);
 /* For a NUL-terminated name inside one call expression: DS_SHOW(name). */
 #define DS_SHOW(name) (ds_escape((name), strlen(name)).text)
+/* The ending of a noun after a count: 1 window, 2 windows. */
+static inline const char *ds_plural(size_t count) { return count == 1 ? "" : "s"; }
 bool ds_is_utf8(const char *bytes, size_t length);
 /* The length in bytes of the well-formed UTF-8 sequence at the front, its code point in *point; 0 when there is none. */
 size_t ds_utf8_decode(uint32_t *point, const char *bytes, size_t left);

@@ -83,20 +83,23 @@ ds_status ds_figure_results(json_t **out, const json_t *envelope) {
 
 bool ds_figure_applies(const ds_figure *figure, const json_t *results) { return figure->applies(results); }
 
+static size_t count_of(const json_t *object, const char *key) {
+    json_int_t count = json_integer_value(json_object_get(object, key));
+    return count > 0 ? (size_t)count : 0;
+}
+
 static ds_status describe_data(ds_text *caption, const json_t *envelope) {
     const json_t *checkpoint = json_object_get(envelope, "checkpoint"), *data = json_object_get(envelope, "data");
     const char *variant = json_string_value(json_object_get(checkpoint, "variant"));
     ds_status status = DS_OK;
+    size_t layers = count_of(checkpoint, "layers"), channels = count_of(checkpoint, "value_channels");
+    size_t sequences = count_of(data, "sequences"), length = count_of(data, "seq_len");
     if (variant != NULL)
-        DS_TRY(ds_text_printf(caption, " Checkpoint: %s, %lld layers, d = %lld, %lld value channel%s.", DS_SHOW(variant),
-                              (long long)json_integer_value(json_object_get(checkpoint, "layers")),
-                              (long long)json_integer_value(json_object_get(checkpoint, "hidden")),
-                              (long long)json_integer_value(json_object_get(checkpoint, "value_channels")),
-                              json_integer_value(json_object_get(checkpoint, "value_channels")) == 1 ? "" : "s"));
+        DS_TRY(ds_text_printf(caption, " Checkpoint: %s, %zu layer%s, d = %zu, %zu value channel%s.", DS_SHOW(variant), layers,
+                              ds_plural(layers), count_of(checkpoint, "hidden"), channels, ds_plural(channels)));
     if (json_is_object(data))
-        DS_TRY(ds_text_printf(caption, " Data: %lld sequences of %lld tokens.",
-                              (long long)json_integer_value(json_object_get(data, "sequences")),
-                              (long long)json_integer_value(json_object_get(data, "seq_len"))));
+        DS_TRY(ds_text_printf(caption, " Data: %zu sequence%s of %zu token%s.", sequences, ds_plural(sequences), length,
+                              ds_plural(length)));
 done:
     return status;
 }
