@@ -173,6 +173,17 @@ done:
     return status;
 }
 
+/* jansson's json_object_update_missing does not tell of keys it had no memory for. */
+static int add_missing(json_t *object, json_t *more) {
+    const char *key;
+    json_t *value;
+    int code = 0;
+    json_object_foreach(more, key, value) {
+        if (json_object_get(object, key) == NULL) code |= json_object_set(object, key, value);
+    }
+    return code;
+}
+
 /* The cases of a second ablation join those of the first; otherwise what is already there stays. */
 static ds_status join(json_t *results, const char *command, json_t *more) {
     json_t *before = json_object_get(results, command);
@@ -183,7 +194,7 @@ static ds_status join(json_t *results, const char *command, json_t *more) {
         code = json_array_extend(json_object_get(before, "cases"), json_object_get(more, "cases"));
     else { /* figures draw the last token of every window, not as many as all positions list */
         if (json_object_get(more, "accumulated") != NULL) (void)json_object_del(before, "accumulated");
-        code = json_object_update_missing(before, more);
+        code = add_missing(before, more);
     }
     return code == 0 ? DS_OK : ds_fail(DS_ERR_SYSTEM, "report: out of memory while results are put together");
 }
