@@ -333,7 +333,8 @@ static void test_what_is_escaped(void **state) {
         {"a\x1b[31m\n\x7f", "a\\x1B[31m\\x0A\\x7F"}, /* C0 */
         {"\xC2\x9B"
          "31m",
-         "\\xC2\\x9B31m"},                                                    /* C1 */
+         "\\xC2\\x9B31m"}, /* C1 */
+        /* NOLINTNEXTLINE(misc-misleading-bidirectional): the attack itself */
         {"\xE2\x80\xAEgnp\xE2\x81\xA6", "\\xE2\\x80\\xAEgnp\\xE2\\x81\\xA6"}, /* right to left, isolate */
         {"\xE2\x80\xA8\xD8\x9C", "\\xE2\\x80\\xA8\\xD8\\x9C"},                /* line separator, Arabic letter mark */
         {"\xC0\xAF\xED\xA0\x80", "\\xC0\\xAF\\xED\\xA0\\x80"},                /* not UTF-8 */

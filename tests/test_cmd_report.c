@@ -379,6 +379,7 @@ static size_t expect_all_beside(const char *folder, const char *other) {
     beside = other;
     files_found = 0;
     assert_int_equal(nftw(folder, expect_beside, 8, FTW_PHYS), 0);
+    walked = beside = NULL;
     return files_found;
 }
 
