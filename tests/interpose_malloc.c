@@ -177,7 +177,7 @@ static void expect_nothing_left(void) {
     for (int i = 3; i < 64; i++) open += !at_start[i] && fcntl(i, F_GETFD) != -1;
     if (left == 0 && open == 0) return;
     Dl_info place = {.dli_fname = "nobody"};
-    (void)dladdr((void *)caller, &place); /* NOLINT: an address from the stack */
+    (void)dladdr((void *)caller, &place); /* NOLINT(performance-no-int-to-ptr): an address from the stack */
     (void)fflush(NULL);
     (void)dprintf(STDERR_FILENO, "%zu blocks not freed, one of them asked for at %s+%#zx; %zu files not closed\n", left,
                   place.dli_fname, (size_t)(caller - (uintptr_t)place.dli_fbase), open);

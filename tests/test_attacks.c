@@ -325,7 +325,6 @@ static void test_files_that_change_after_opening(void **state) {
     }
 }
 
-/* Names of 5,000 bytes with control characters do not flood or steer the terminal. */
 /* What a terminal would obey or show in another order, and where a name is cut. */
 static void test_what_is_escaped(void **state) {
     (void)state;
@@ -405,6 +404,7 @@ static void test_a_forged_journal(void **state) {
     if (ran.status != 0) fail_msg("status %d: %s", ran.status, ran.err);
 }
 
+/* Names of 5,000 bytes with control characters do not flood or steer the terminal. */
 static void test_names_in_messages_are_cut_and_escaped(void **state) {
     (void)state;
     ds_text file = {0};
