@@ -257,7 +257,7 @@ static void check_captions(int channels) {
     json_t *results = make_results(2, 0.1);
     char said[160];
     (void)snprintf(said, sizeof said,
-                   " Checkpoint: ddl-cc, 2 layers, d = 64, %d value channel%s. Data: 3 sequences of 128 tokens.", channels,
+                   " Checkpoint: ddl-cc, 2 layers, d = 64, %d value channel%s. Data: 3 windows of 128 tokens.", channels,
                    channels == 1 ? "" : "s");
     json_t *envelope = json_pack("{s:s, s:{s:s, s:i, s:i, s:i}, s:{s:i, s:i}, s:O}", "command", "report", "checkpoint",
                                  "variant", "ddl-cc", "layers", 2, "hidden", 64, "value_channels", channels, "data",

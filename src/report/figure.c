@@ -98,7 +98,7 @@ static ds_status describe_data(ds_text *caption, const json_t *envelope) {
         DS_TRY(ds_text_printf(caption, " Checkpoint: %s, %zu layer%s, d = %zu, %zu value channel%s.", DS_SHOW(variant), layers,
                               ds_plural(layers), count_of(checkpoint, "hidden"), channels, ds_plural(channels)));
     if (json_is_object(data))
-        DS_TRY(ds_text_printf(caption, " Data: %zu sequence%s of %zu token%s.", sequences, ds_plural(sequences), length,
+        DS_TRY(ds_text_printf(caption, " Data: %zu window%s of %zu token%s.", sequences, ds_plural(sequences), length,
                               ds_plural(length)));
 done:
     return status;

@@ -43,7 +43,7 @@ ds_status ds_closed_gate_loss_describe(ds_text *caption, const json_t *results) 
         ds_text_printf(caption,
                        "Increase of the loss (intact: %.4f nats per token) when the gate of one sublayer is forced shut, for "
                        "%zu sublayers one at a time. Bars: 95%% intervals of the mean paired difference, bootstrapped over "
-                       "sequences.",
+                       "windows.",
                        loss, count_single(results));
 done:
     return status;
@@ -106,7 +106,7 @@ ds_status ds_closed_gate_cumulative_describe(ds_text *caption, const json_t *res
         caption,
         "Increase of the loss when the gates of all sublayers from one on (%zu cases), or up to and including "
         "one (%zu cases), are forced shut. Even sublayers are attention, odd ones MLP. Bars: 95%% intervals of "
-        "the mean paired difference, bootstrapped over sequences.",
+        "the mean paired difference, bootstrapped over windows.",
         count_cumulative(results, ends[0]), count_cumulative(results, ends[1]));
 }
 
@@ -177,6 +177,6 @@ ds_status ds_controls_describe(ds_text *caption, const json_t *results) {
         "Increase of the loss under %zu ways of forcing the gates of all attention sublayers, all MLP sublayers, "
         "or all: closed (β = 0), mean (each sublayer's mean gate), open (β = 1), reflect (β = 2), the write "
         "without the erase, the erase without the write. Bars: 95%% intervals of the mean paired difference, "
-        "bootstrapped over sequences.",
+        "bootstrapped over windows.",
         count_modes(results));
 }

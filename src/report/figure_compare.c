@@ -85,7 +85,7 @@ ds_status ds_compare_costs_describe(ds_text *caption, const json_t *results) {
     return ds_text_printf(
         caption,
         "Rise of the loss when the gate of one sublayer (even: attention, odd: MLP) is shut, of %zu checkpoints on "
-        "the same data. Bars: 95%% intervals of the mean, bootstrapped over sequences, paired with the intact model.",
+        "the same data. Bars: 95%% intervals of the mean, bootstrapped over windows, paired with the intact model.",
         count_with(results, "cases"));
 }
 
@@ -105,7 +105,7 @@ ds_status ds_trajectory_loss_describe(ds_text *caption, const json_t *results) {
     return ds_text_printf(
         caption,
         "Loss of %zu checkpoints of a run on the same data. Bars: 95%% intervals of the paired difference from the "
-        "first, bootstrapped over sequences and drawn about the loss.",
+        "first, bootstrapped over windows and drawn about the loss.",
         json_array_size(checkpoints_of(results)));
 }
 
