@@ -32,16 +32,17 @@ ds_status ds_findings_json(json_t **out, const ds_findings *findings) DS_MUST_CH
 ds_status ds_findings_table(ds_table **table, const ds_findings *findings) DS_MUST_CHECK;
 void ds_findings_release(ds_findings *findings); /* a zeroed one is fine */
 
-/* The tables of a report. */
-size_t ds_report_table_count(void);
+/* The tables of a report: those that may be shown, some instead of others. */
+enum { DS_REPORT_TABLES = 8 };
 typedef struct ds_report_table {
     const char *id, *title, *note, *section;
     const char *rows; /* path of an array of objects, or of an object whose keys are the rows' names */
     const struct ds_report_column *columns;
     size_t column_count;
+    bool (*applies)(const json_t *results); /* NULL: wherever there are rows */
 } ds_report_table;
 const ds_report_table *ds_report_table_at(size_t index);
-/* *table <- NULL when the results have no such rows. */
+/* *table <- NULL when the results have no such rows, or the table does not apply to them. */
 ds_status ds_report_table_new(ds_table **table, const ds_report_table *kind, const json_t *results) DS_MUST_CHECK;
 
 /* ---- writing ---------------------------------------------------------------------------------------------------------------------- */

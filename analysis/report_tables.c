@@ -56,6 +56,14 @@ static const ds_report_column gradient[] = {
     {{"value", "through v", NULL, DS_COLUMN_REAL, 3}, "value_norm"},
     {{"cosine", "cos(shortcut, total)", NULL, DS_COLUMN_FIXED, 3}, "cosine_shortcut_total"},
 };
+static const ds_report_column additive_gradient[] = {
+    {{"sublayer", NULL, NULL, DS_COLUMN_TEXT, 0}, "name"},
+    {{"total", NULL, NULL, DS_COLUMN_REAL, 3}, "total_norm"},
+    {{"shortcut", NULL, NULL, DS_COLUMN_REAL, 3}, "shortcut_norm"},
+    {{"branch", "through the branch", NULL, DS_COLUMN_REAL, 3}, "direction_norm"},
+    {{"cosine", "cos(shortcut, total)", NULL, DS_COLUMN_FIXED, 3}, "cosine_shortcut_total"},
+};
+static bool is_additive(const json_t *results) { return !ds_gradient_has_gates(results); }
 static const ds_report_column weights[] = {
     {{"tensor", NULL, NULL, DS_COLUMN_TEXT, 0}, "tensor"},
     {{"rows", NULL, NULL, DS_COLUMN_INTEGER, 0}, "rows"},
@@ -75,36 +83,40 @@ static const ds_report_column checks[] = {
 };
 
 #define COLUMNS(c) (c), sizeof(c) / sizeof *(c)
-static const ds_report_table tables[] = {
-    {"table-parameters", "Parameters by part", NULL, "checkpoint", "inspect/parameters", COLUMNS(parameters)},
+static const ds_report_table tables[DS_REPORT_TABLES] = {
+    {"table-parameters", "Parameters by part", NULL, "checkpoint", "inspect/parameters", COLUMNS(parameters), NULL},
     {"table-gates", "Gates by sublayer",
      "b = mβ‖k‖²; λ = 1 − b is the one moved eigenvalue. Shares are of tokens: identity b < 0.1, damped to 0.9, projection to "
      "1.1, "
      "over-relaxed to 1.9, reflection beyond. Error is the root mean square of k^T X − v^T.",
-     "gates", "gates/sublayers", COLUMNS(gates)},
+     "gates", "gates/sublayers", COLUMNS(gates), NULL},
     {"table-depths", "The accumulated shortcut by depth",
      "Of the product of the frozen operators of the first sublayers, over all tokens: means, and the median of the smallest σ. "
      "Complex: share of the eigenvalues that can differ from 1.",
-     "spectrum", "spectrum/distribution", COLUMNS(depths)},
+     "spectrum", "spectrum/distribution", COLUMNS(depths), NULL},
     {"table-cases", "Forced gates",
      "Δ loss against the intact model on the same windows; intervals from a paired bootstrap over windows; p adjusted by Holm "
      "over the cases of one run (closed gates, and the controls, are one run each).",
-     "ablation", "ablate/cases", COLUMNS(cases)},
+     "ablation", "ablate/cases", COLUMNS(cases), NULL},
     {"table-gradient", "Gradient by sublayer",
      "Frobenius norms over the batch of the gradient reaching the sublayer's input, and of its parts through A^T and through "
      "k, "
      "β and v; parts add as vectors, not as norms.",
-     "gradient", "gradflow/sublayers", COLUMNS(gradient)},
+     "gradient", "gradflow/sublayers", COLUMNS(gradient), ds_gradient_has_gates},
+    {"table-gradient", "Gradient by sublayer",
+     "Frobenius norms over the batch of the gradient reaching the sublayer's input, and of its parts through the shortcut, "
+     "which "
+     "is the identity, and through the branch; parts add as vectors, not as norms.",
+     "gradient", "gradflow/sublayers", COLUMNS(additive_gradient), is_additive},
     {"table-weights", "Weight matrices",
      "α: exponent of a power law fitted to the upper tail of the squared singular values; MP edge: what a random matrix of "
      "this "
      "shape and variance would reach. How verdicts depend on their thresholds is in the results.",
-     "weights", "spectrum/weights", COLUMNS(weights)},
+     "weights", "spectrum/weights", COLUMNS(weights), NULL},
     {"table-checks", "Checks", "Passed when measured ≤ tolerance; tolerances are derived from the arithmetic's rounding.",
-     "checks", "verify/checks", COLUMNS(checks)},
+     "checks", "verify/checks", COLUMNS(checks), NULL},
 };
 
-size_t ds_report_table_count(void) { return sizeof tables / sizeof *tables; }
 const ds_report_table *ds_report_table_at(size_t index) { return &tables[index]; }
 
 static void put_cell(ds_table *table, const ds_report_column *column, const json_t *row, const char *name) {
@@ -128,6 +140,7 @@ ds_status ds_report_table_new(ds_table **table, const ds_report_table *kind, con
     ds_column columns[MOST_COLUMNS];
     *table = NULL;
     if (json_array_size(rows) == 0 && json_object_size(rows) == 0) return DS_OK;
+    if (kind->applies != NULL && !kind->applies(results)) return DS_OK;
     for (size_t c = 0; c < kind->column_count; c++) columns[c] = kind->columns[c].column;
     DS_TRY(ds_table_new(table, kind->title, columns, kind->column_count));
     for (size_t i = 0; i < json_array_size(rows); i++) {

@@ -77,8 +77,6 @@ static size_t chapter_of(const char *figure) {
 
 /* ---- what a page is made of ------------------------------------------------------------------------------------------------------- */
 
-enum { MOST_TABLES = 8 };
-
 typedef struct document {
     const char *folder;
     ds_manifest *files;
@@ -89,7 +87,7 @@ typedef struct document {
     bool *drawn;
     ds_text *caption, *command; /* (figure_count) */
     char **svg;
-    ds_table *tables[MOST_TABLES];
+    ds_table *tables[DS_REPORT_TABLES + 1]; /* those of the results, then the findings */
     ds_text title, footer;
 } document;
 
@@ -104,7 +102,7 @@ static void release(document *all) {
     free(all->caption);
     free(all->command);
     free(all->svg);
-    for (size_t i = 0; i < MOST_TABLES; i++) ds_table_free(&all->tables[i]);
+    for (size_t i = 0; i <= DS_REPORT_TABLES; i++) ds_table_free(&all->tables[i]);
     ds_text_release(&all->title);
     ds_text_release(&all->footer);
 }
@@ -126,8 +124,8 @@ static ds_status make_tables(document *all, const ds_findings *findings) {
     ds_status status = DS_OK;
     ds_text path = {0};
     DS_TRY(subfolder(&path, all, "tables"));
-    for (size_t i = 0; i <= ds_report_table_count(); i++) {
-        const ds_report_table *kind = i < ds_report_table_count() ? ds_report_table_at(i) : NULL;
+    for (size_t i = 0; i <= DS_REPORT_TABLES; i++) {
+        const ds_report_table *kind = i < DS_REPORT_TABLES ? ds_report_table_at(i) : NULL;
         if (kind == NULL)
             DS_TRY(ds_findings_table(&all->tables[i], findings));
         else
@@ -205,7 +203,7 @@ static ds_status add_figures(document *all) {
 }
 
 static void add_tables(document *all) {
-    for (size_t t = 0; t < ds_report_table_count(); t++) {
+    for (size_t t = 0; t < DS_REPORT_TABLES; t++) {
         const ds_report_table *kind = ds_report_table_at(t);
         for (size_t c = 0; c < CHAPTERS && all->tables[t] != NULL; c++) {
             ds_page_section *section = &all->sections[c];

@@ -243,6 +243,13 @@ static void compile_tables(const char *folder) {
     ds_text_release(&source);
 }
 
+static void expect_front(const char *folder, const char *name, const char *front) {
+    size_t length;
+    char *bytes = content(folder, name, &length);
+    if (strncmp(bytes, front, strlen(front)) != 0) fail_msg("%s begins with \"%.100s\", expected \"%s\"", name, bytes, front);
+    free(bytes);
+}
+
 static void writes_a_complete_report(void **state) {
     (void)state;
     char folder[256];
@@ -250,6 +257,7 @@ static void writes_a_complete_report(void **state) {
     size_t figures = expect_figures(folder);
     assert_true(figures >= 12);
     expect_page(folder, figures);
+    expect_front(folder, "tables/gradient.csv", "sublayer,total,shortcut,direction,gate,value,cosine\r\n");
     compile_tables(folder);
 }
 
@@ -262,6 +270,7 @@ static void leaves_out_what_an_additive_model_has_not(void **state) {
     size_t figures = expect_figures(folder);
     assert_true(figures >= 2);
     expect_page(folder, figures);
+    expect_front(folder, "tables/gradient.csv", "sublayer,total,shortcut,branch,cosine\r\n");
     compile_tables(folder);
     json_decref(found);
 }

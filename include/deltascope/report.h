@@ -188,6 +188,9 @@ const char *ds_figure_preset(const ds_figure *figure);
 ds_status ds_figure_results(json_t **out, const json_t *envelope) DS_MUST_CHECK;
 /* What a path like "beta/quantiles/0.05" or "delta_loss_ci95/0" leads to, keys and indices separated by slashes; NULL for nothing. */
 const json_t *ds_result_at(const json_t *value, const char *path);
+/* Whether some part of gradflow's gradient passes a gate or a value. Additive sublayers have neither: what does not pass the
+ * identity passes their branch. */
+bool ds_gradient_has_gates(const json_t *results);
 /* Whether `results` hold what the figure needs (an additive checkpoint has no gates to draw). */
 bool ds_figure_applies(const ds_figure *figure, const json_t *results);
 /* Appends one or two sentences: what is measured, on how much data, with which interval. `envelope` supplies checkpoint and

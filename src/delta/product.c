@@ -100,7 +100,7 @@ static void finish_column(ds_product *p, size_t s, double *x) {
     memcpy(v + s + 1, x + s + 1, (d - s - 1) * sizeof *x);
 }
 
-/* Columns s .. s+columns-1 of R, columns 1 or DS_COLUMNS: the reflectors there are pass over all of them at once. */
+/* Columns s .. s+columns-1 of R, columns being 1 or DS_COLUMNS: each reflector passes over all of them at once. */
 static void factor(ds_product *p, size_t s, size_t columns) {
     size_t d = p->hidden, known = ds_min_size(s, d);
     double *x = p->rows;

@@ -12,8 +12,7 @@ bool ds_gradient_paths_applies(const json_t *results) {
     return json_array_size(states_of(results)) != 0 && json_array_size(sublayers_of(results)) != 0;
 }
 
-/* Additive sublayers have neither a gate nor a value: what does not pass the identity passes their branch. */
-static bool has_gates(const json_t *results) {
+bool ds_gradient_has_gates(const json_t *results) {
     size_t index;
     const json_t *sublayer;
     json_array_foreach(sublayers_of(results), index, sublayer) {
@@ -31,7 +30,7 @@ ds_status ds_gradient_paths_draw(ds_drawing *drawing, const json_t *results) {
     DS_TRY(ds_data_rows(&drawing->data, "states", states_of(results), "gradflow.states", state_paths, 2));
     DS_TRY(ds_data_rows(&drawing->data, "paths", sublayers_of(results), "gradflow.sublayers", split, 5));
     status = ds_text_printf(&drawing->settings, "sublayers = %zu\ngates = %d\n", json_array_size(sublayers_of(results)),
-                            has_gates(results));
+                            ds_gradient_has_gates(results));
 done:
     return status;
 }
@@ -44,8 +43,8 @@ ds_status ds_gradient_paths_describe(ds_text *caption, const json_t *results) {
         "norms need not add up. Exact "
         "derivatives: no interval.",
         json_array_size(states_of(results)),
-        has_gates(results) ? "the shortcut (k, β, v held), the direction k, the gate β, the value v"
-                           : "the shortcut, which is the identity, and the branch");
+        ds_gradient_has_gates(results) ? "the shortcut (k, β, v held), the direction k, the gate β, the value v"
+                                       : "the shortcut, which is the identity, and the branch");
 }
 
 bool ds_frozen_full_applies(const json_t *results) { return json_array_size(jacobians_of(results)) != 0; }
