@@ -25,18 +25,21 @@ FLOATING = -ffp-contract=off -fno-math-errno -fno-trapping-math
 HARDEN   = -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 SANITIZE ?=
 , := ,
-CPPFLAGS = -Iinclude -D_GNU_SOURCE
+CPPFLAGS = -Iinclude -D_GNU_SOURCE $(ROOM_PATHS)
+# The program's rooms see each other; a library's room sees the public headers and itself.
+$(BUILD)/analysis/%: ROOM_PATHS = -Ianalysis
+$(BUILD)/tests/%: ROOM_PATHS = -Isrc -Ianalysis -Itests/support
 CFLAGS   = -std=c11 $(OPT) -march=$(MARCH) $(FLOATING) $(HARDEN) $(WARNINGS) $(SANITIZE) -pthread
 LDFLAGS  = -pie -Wl,-z,relro,-z,now $(SANITIZE) -pthread
 LIBS     = -llapacke -llapack -lopenblas -lflint-arb -lflint -lgmp -lgsl -ljansson -lcrypto -lz -lzip -lpcre2-8 -lm
 
 # Rooms of the library; a source named *.real.c is compiled twice, in float and in double.
-ROOMS   = base num io spectra stats delta model verify report
+ROOMS   = base num io spectra stats delta model verify run measure report
 SOURCES = $(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c))
 REAL    = $(filter %.real.c,$(SOURCES))
 PLAIN   = $(filter-out %.real.c,$(SOURCES))
 OBJECTS = $(PLAIN:%.c=$(BUILD)/%.o) $(REAL:%.real.c=$(BUILD)/%.f32.o) $(REAL:%.real.c=$(BUILD)/%.f64.o)
-COMMANDS = $(filter-out analysis/main.c,$(wildcard analysis/*.c))
+COMMANDS = $(filter-out analysis/cli/main.c,$(wildcard analysis/*/*.c))
 COMMAND_OBJECTS = $(COMMANDS:%.c=$(BUILD)/%.o)
 TESTS   = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 LONG_TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/long_*.c))
@@ -64,7 +67,7 @@ $(BUILD)/libdeltascope.a: $(OBJECTS)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
-$(BUILD)/deltascope: $(BUILD)/analysis/main.o $(COMMAND_OBJECTS) $(BUILD)/libdeltascope.a
+$(BUILD)/deltascope: $(BUILD)/analysis/cli/main.o $(COMMAND_OBJECTS) $(BUILD)/libdeltascope.a
 	$(Q)$(if $(V),,echo '  LD $@';) $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libdeltascope.a $(LIBS)
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPER_OBJECTS) $(COMMAND_OBJECTS) $(BUILD)/libdeltascope.a
@@ -74,7 +77,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPER_OBJECTS) $(COMMAND_OBJECTS) $(BUIL
 FAULT_NAMES = malloc calloc realloc aligned_alloc
 FAULT_FLAGS = $(if $(SANITIZE),$(FAULT_NAMES:%=-Wl,--wrap=%))
 $(BUILD)/tests/interpose_malloc.o: CPPFLAGS += $(if $(SANITIZE),-DFAULT_WRAP)
-$(BUILD)/deltascope-faults: $(BUILD)/analysis/main.o $(COMMAND_OBJECTS) $(BUILD)/tests/interpose_malloc.o $(BUILD)/libdeltascope.a
+$(BUILD)/deltascope-faults: $(BUILD)/analysis/cli/main.o $(COMMAND_OBJECTS) $(BUILD)/tests/interpose_malloc.o $(BUILD)/libdeltascope.a
 	$(Q)$(if $(V),,echo '  LD $@';) $(CC) $(LDFLAGS) $(FAULT_FLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libdeltascope.a $(LIBS)
 $(BUILD)/tests/test_faults $(BUILD)/tests/long_faults: | $(BUILD)/deltascope-faults
 

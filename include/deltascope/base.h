@@ -139,6 +139,11 @@ bool ds_is_utf8(const char *bytes, size_t length);
 /* The length in bytes of the well-formed UTF-8 sequence at the front, its code point in *point; 0 when there is none. */
 size_t ds_utf8_decode(uint32_t *point, const char *bytes, size_t left);
 
+/* Lists of words separated by commas. An empty word is a word: "a," has two. Takes the next word off the front of *list, NULL when
+ * there are none; false at the end. */
+bool ds_next_word(const char **list, const char **word, size_t *length);
+bool ds_is_word(const char *name, const char *word, size_t length);
+
 /* ---- numbers ----------------------------------------------------------------------------------------------------- */
 
 typedef enum ds_precision { DS_F32 = 0, DS_F64 = 1 } ds_precision;

@@ -155,6 +155,68 @@ ds_status ds_tokens_from_text(ds_tokens **out, const char *text_path, const ds_t
 ds_status ds_tokens_from_string(ds_tokens **out, const char *text, size_t length, const char *where,
                                 const ds_tokenizer *tokenizer, uint64_t vocab) DS_MUST_CHECK;
 
+/* ---- building JSON ----------------------------------------------------------------------------------------------- */
+
+enum { DS_JSON_DEPTH = 16 };
+
+/* Grows one JSON value. Zero-initialise; begin with ds_json_begin_object(b, NULL) (or _array). Inside an object every call
+ * names a key, inside an array the key is NULL. The first failure (DS_ERR_SYSTEM) is kept and later calls do nothing. */
+typedef struct ds_json_builder {
+    json_t *open[DS_JSON_DEPTH]; /* open[0] is the root; the builder owns it, it owns the rest */
+    size_t depth;
+    ds_status status;
+} ds_json_builder;
+
+void ds_json_begin_object(ds_json_builder *b, const char *key);
+void ds_json_begin_array(ds_json_builder *b, const char *key);
+void ds_json_end(ds_json_builder *b); /* closes the innermost object or array */
+/* Takes over one reference to `value`; NULL means that making it failed. */
+void ds_json_put(ds_json_builder *b, const char *key, json_t *value);
+void ds_json_put_real(ds_json_builder *b, const char *key, double value); /* null for NaN and infinities */
+void ds_json_put_count(ds_json_builder *b, const char *key, uint64_t value);
+void ds_json_put_bool(ds_json_builder *b, const char *key, bool value);
+void ds_json_put_text(ds_json_builder *b, const char *key, const char *text); /* NULL: null; broken UTF-8 is escaped */
+void ds_json_put_reals(ds_json_builder *b, const char *key, const double *values, size_t count);
+void ds_json_put_counts(ds_json_builder *b, const char *key, const uint64_t *values, size_t count);
+/* *out <- the finished value (a new reference), or NULL and the first failure. The builder is empty again in both cases. */
+ds_status ds_json_finish(json_t **out, ds_json_builder *b) DS_MUST_CHECK;
+void ds_json_discard(ds_json_builder *b);
+
+/* A deep copy, or NULL when out of memory: jansson's own is then silently without what there was no memory for. */
+json_t *ds_json_copy(const json_t *value);
+json_t *ds_json_number(double value); /* a new reference: null for NaN and infinities; NULL when out of memory */
+
+/* What a path like "beta/quantiles/0.05" or "delta_loss_ci95/0" leads to, keys and indices separated by slashes; NULL for nothing. */
+const json_t *ds_json_at(const json_t *value, const char *path);
+
+/* ---- writing JSON ------------------------------------------------------------------------------------------------ */
+
+/* READABLE: two-space indentation, short lists on one line, keys in the order of insertion. CANONICAL: no white space, keys
+ * sorted bytewise: equal contents give equal bytes. Both: every real number is the shortest decimal that reads back as the same
+ * double, always with a point or an exponent. */
+typedef enum ds_json_style { DS_JSON_READABLE, DS_JSON_CANONICAL } ds_json_style;
+ds_status ds_json_print(ds_text *text, const json_t *value, ds_json_style style) DS_MUST_CHECK; /* appends */
+/* With a final newline; "-" is standard output. */
+ds_status ds_json_write(const char *path, const json_t *value, ds_json_style style) DS_MUST_CHECK;
+/* The shortest decimal that reads back as `value`, in at least 32 bytes; "nan", "inf", "-inf" otherwise. Returns `text`. */
+char *ds_format_real(char text[32], double value);
+
+/* ---- npz archives ------------------------------------------------------------------------------------------------ */
+
+/* numpy.load's archive of named arrays, stored, zip64 where needed, equal contents giving equal bytes. Rows are appended to any
+ * array at any time and wait in unlinked temporary files, so that memory does not grow with them. */
+typedef struct ds_npz ds_npz;
+ds_status ds_npz_open(ds_npz **out, const char *path) DS_MUST_CHECK;
+/* Declares an array of shape (rows, trailing[0], ..., trailing[rank - 1]); dtype is numpy's little-endian spelling: "<f8",
+ * "<f4", "<u4",
+ * "<i8", "|u1", ... Indices count up from 0. */
+ds_status ds_npz_array(ds_npz *npz, size_t *index, const char *name, const char *dtype, const size_t *trailing,
+                       size_t rank) DS_MUST_CHECK;
+/* Appends `rows` rows, row-major, host byte order. */
+ds_status ds_npz_append(ds_npz *npz, size_t index, const void *values, size_t rows) DS_MUST_CHECK;
+ds_status ds_npz_commit(ds_npz **npz) DS_MUST_CHECK; /* frees and sets NULL, also on failure */
+void ds_npz_discard(ds_npz **npz);                   /* leaves what was there before; NULL is fine */
+
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_io_libraries(ds_text *text) DS_MUST_CHECK;
 

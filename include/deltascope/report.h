@@ -1,87 +1,12 @@
-/* report: results in neutral form in; JSON, tables (terminal, CSV, Markdown, LaTeX), npz archives and figures out.
+/* report: results in neutral form in; tables (terminal, CSV, Markdown, LaTeX), pages and figures out.
  *
- * Files are written whole or not at all. Builders and tables keep their first error and report it once, when they are
- * finished or written, so that filling them reads as a list of facts. */
+ * Files are written whole or not at all. Tables keep their first error and report it once, when they are written, so that filling them reads as a list of facts. */
 #ifndef DELTASCOPE_REPORT_H
 #define DELTASCOPE_REPORT_H
 
 #include <jansson.h>
 
-#include "deltascope/base.h"
-#include "deltascope/stats.h"
-
-/* ---- building JSON ----------------------------------------------------------------------------------------------- */
-
-enum { DS_JSON_DEPTH = 16 };
-
-/* Grows one JSON value. Zero-initialise; begin with ds_json_begin_object(b, NULL) (or _array). Inside an object every call
- * names a key, inside an array the key is NULL. The first failure (DS_ERR_SYSTEM) is kept and later calls do nothing. */
-typedef struct ds_json_builder {
-    json_t *open[DS_JSON_DEPTH]; /* open[0] is the root; the builder owns it, it owns the rest */
-    size_t depth;
-    ds_status status;
-} ds_json_builder;
-
-void ds_json_begin_object(ds_json_builder *b, const char *key);
-void ds_json_begin_array(ds_json_builder *b, const char *key);
-void ds_json_end(ds_json_builder *b); /* closes the innermost object or array */
-/* Takes over one reference to `value`; NULL means that making it failed. */
-void ds_json_put(ds_json_builder *b, const char *key, json_t *value);
-void ds_json_put_real(ds_json_builder *b, const char *key, double value); /* null for NaN and infinities */
-void ds_json_put_count(ds_json_builder *b, const char *key, uint64_t value);
-void ds_json_put_bool(ds_json_builder *b, const char *key, bool value);
-void ds_json_put_text(ds_json_builder *b, const char *key, const char *text); /* NULL: null; broken UTF-8 is escaped */
-void ds_json_put_reals(ds_json_builder *b, const char *key, const double *values, size_t count);
-void ds_json_put_counts(ds_json_builder *b, const char *key, const uint64_t *values, size_t count);
-/* The key "warnings" of an open object, an array of sentences; nothing when `warning` is NULL. */
-void ds_json_put_warning(ds_json_builder *b, const char *warning);
-/* CONTRACT's statistics object, plus "count" and "quantile_rank_error". */
-void ds_json_put_stats(ds_json_builder *b, const char *key, const ds_statistics *statistics);
-void ds_json_put_summary(ds_json_builder *b, const char *key, ds_summary *summary);
-void ds_json_put_histogram(ds_json_builder *b, const char *key, const ds_histogram *histogram);
-/* *out <- the finished value (a new reference), or NULL and the first failure. The builder is empty again in both cases. */
-ds_status ds_json_finish(json_t **out, ds_json_builder *b) DS_MUST_CHECK;
-void ds_json_discard(ds_json_builder *b);
-
-/* A deep copy, or NULL when out of memory: jansson's own is then silently without what there was no memory for. */
-json_t *ds_json_copy(const json_t *value);
-json_t *ds_json_number(double value); /* a new reference: null for NaN and infinities; NULL when out of memory */
-
-/* ---- the envelope of a result (CONTRACT "JSON: the envelope") ---------------------------------------------------- */
-
-typedef struct ds_envelope {
-    const char *command;
-    struct {
-        const char *path; /* NULL: no checkpoint, "checkpoint": null */
-        const char *sha256, *variant, *dtype;
-        uint64_t parameters, layers, hidden, heads, value_channels, vocab;
-    } checkpoint;
-    struct {
-        const char *path; /* NULL: no data, "data": null */
-        const char *sha256;
-        uint64_t seq_len, sequences, offset, tokens;
-    } data;
-    json_t *options; /* borrowed object, or NULL for none */
-    ds_precision precision;
-    uint64_t threads;
-    double seconds;
-    const char *warning; /* what a reader of the results must know; NULL: nothing */
-    json_t *results;     /* borrowed */
-} ds_envelope;
-
-ds_status ds_envelope_json(json_t **out, const ds_envelope *envelope) DS_MUST_CHECK;
-
-/* ---- writing JSON ------------------------------------------------------------------------------------------------ */
-
-/* READABLE: two-space indentation, short lists on one line, keys in the order of insertion. CANONICAL: no white space, keys
- * sorted bytewise: equal contents give equal bytes. Both: every real number is the shortest decimal that reads back as the same
- * double, always with a point or an exponent. */
-typedef enum ds_json_style { DS_JSON_READABLE, DS_JSON_CANONICAL } ds_json_style;
-ds_status ds_json_print(ds_text *text, const json_t *value, ds_json_style style) DS_MUST_CHECK; /* appends */
-/* With a final newline; "-" is standard output. */
-ds_status ds_json_write(const char *path, const json_t *value, ds_json_style style) DS_MUST_CHECK;
-/* The shortest decimal that reads back as `value`, in at least 32 bytes; "nan", "inf", "-inf" otherwise. Returns `text`. */
-char *ds_format_real(char text[32], double value);
+#include "deltascope/io.h"
 
 /* ---- tables ------------------------------------------------------------------------------------------------------ */
 
@@ -151,22 +76,6 @@ ds_status ds_heat_svg(ds_text *text, const ds_heat *heat) DS_MUST_CHECK;
 /* A page that needs nothing beside itself, light or dark as the reader's system is. `caption` is plain text. */
 ds_status ds_heat_html(ds_text *text, const ds_heat *heat, const char *caption) DS_MUST_CHECK;
 
-/* ---- npz archives ------------------------------------------------------------------------------------------------ */
-
-/* numpy.load's archive of named arrays, stored, zip64 where needed, equal contents giving equal bytes. Rows are appended to any
- * array at any time and wait in unlinked temporary files, so that memory does not grow with them. */
-typedef struct ds_npz ds_npz;
-ds_status ds_npz_open(ds_npz **out, const char *path) DS_MUST_CHECK;
-/* Declares an array of shape (rows, trailing[0], ..., trailing[rank - 1]); dtype is numpy's little-endian spelling: "<f8",
- * "<f4", "<u4",
- * "<i8", "|u1", ... Indices count up from 0. */
-ds_status ds_npz_array(ds_npz *npz, size_t *index, const char *name, const char *dtype, const size_t *trailing,
-                       size_t rank) DS_MUST_CHECK;
-/* Appends `rows` rows, row-major, host byte order. */
-ds_status ds_npz_append(ds_npz *npz, size_t index, const void *values, size_t rows) DS_MUST_CHECK;
-ds_status ds_npz_commit(ds_npz **npz) DS_MUST_CHECK; /* frees and sets NULL, also on failure */
-void ds_npz_discard(ds_npz **npz);                   /* leaves what was there before; NULL is fine */
-
 /* ---- figures ----------------------------------------------------------------------------------------------------- */
 
 /* A figure is drawn from saved results alone: FOLDER/ID.tsv holds what is drawn, FOLDER/ID.gp is a gnuplot script that stands
@@ -186,8 +95,6 @@ const char *ds_figure_preset(const ds_figure *figure);
 /* The results figures are drawn from: those of one envelope, as {"COMMAND": results}; of a `report` envelope, whose results
  * already have that form, all of them. *out is a new object reference. Several may be combined with json_object_update. */
 ds_status ds_figure_results(json_t **out, const json_t *envelope) DS_MUST_CHECK;
-/* What a path like "beta/quantiles/0.05" or "delta_loss_ci95/0" leads to, keys and indices separated by slashes; NULL for nothing. */
-const json_t *ds_result_at(const json_t *value, const char *path);
 /* Whether some part of gradflow's gradient passes a gate or a value. Additive sublayers have neither: what does not pass the
  * identity passes their branch. */
 bool ds_gradient_has_gates(const json_t *results);
@@ -256,6 +163,52 @@ typedef struct ds_page {
  * refers to figures/ID.svg. */
 ds_status ds_page_html(ds_text *text, const ds_page *page) DS_MUST_CHECK;
 ds_status ds_page_markdown(ds_text *text, const ds_page *page) DS_MUST_CHECK;
+
+/* ---- reading results ---------------------------------------------------------------------------------------------- */
+
+enum { DS_REPORT_FINDINGS = 12 };
+typedef struct ds_findings {
+    ds_finding rows[DS_REPORT_FINDINGS];
+    ds_text where[DS_REPORT_FINDINGS];
+    size_t count;
+    ds_text verdict;
+} ds_findings;
+ds_status ds_findings_find(ds_findings *findings, const json_t *envelope) DS_MUST_CHECK;
+/* As an array for the report's "findings". */
+ds_status ds_findings_json(json_t **out, const ds_findings *findings) DS_MUST_CHECK;
+ds_status ds_findings_table(ds_table **table, const ds_findings *findings) DS_MUST_CHECK;
+void ds_findings_release(ds_findings *findings); /* a zeroed one is fine */
+
+/* The tables of a report: those that may be shown, some instead of others. */
+enum { DS_REPORT_TABLES = 8 };
+typedef struct ds_report_table {
+    const char *id, *title, *note, *section;
+    const char *rows; /* path of an array of objects, or of an object whose keys are the rows' names */
+    const struct ds_report_column *columns;
+    size_t column_count;
+    bool (*applies)(const json_t *results); /* NULL: wherever there are rows */
+} ds_report_table;
+const ds_report_table *ds_report_table_at(size_t index);
+/* *table <- NULL when the results have no such rows, or the table does not apply to them. */
+ds_status ds_report_table_new(ds_table **table, const ds_report_table *kind, const json_t *results) DS_MUST_CHECK;
+
+/* ---- saved results ------------------------------------------------------------------------------------------------ */
+
+enum { DS_RESULTS_MOST_BYTES = 1 << 30 }; /* of a saved file */
+
+/* One envelope of deltascope/1; DS_ERR_INPUT naming the file otherwise. *out is a new reference. */
+ds_status ds_envelope_load(json_t **out, const char *path) DS_MUST_CHECK;
+/* *results <- {"COMMAND": results} of all files together, *envelope <- the first file's, both new references. Files of different
+ * checkpoints are refused. */
+ds_status ds_results_load(json_t **results, json_t **envelope, const char *const *paths, size_t count) DS_MUST_CHECK;
+
+/* ---- token labels -------------------------------------------------------------------------------------------------- */
+
+/* Appends one token as a word without white space or control characters. Spaces, line ends and tabs are visible (as symbols, or
+ * with `unicode` false as _, \n, \t); bytes that are not whole characters (a byte-pair piece may end within one), control
+ * and direction characters, and without `unicode` everything beyond ASCII are \xNN. An id the tokenizer does not know, and
+ * every id without a tokenizer (NULL), is "#ID". */
+ds_status ds_token_label(ds_text *text, const ds_tokenizer *tokenizer, uint32_t id, bool unicode) DS_MUST_CHECK;
 
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_report_libraries(ds_text *text) DS_MUST_CHECK;

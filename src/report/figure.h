@@ -41,7 +41,7 @@ ds_status ds_result_text(const char **out, const json_t *object, const char *key
 ds_status ds_result_number(double *out, const json_t *object, const char *key, const char *where) DS_MUST_CHECK;
 /* An element of an array of numbers; NaN when it is null, absent or no number. */
 double ds_result_element(const json_t *array, size_t index);
-/* The number ds_result_at finds; null is NaN, anything else DS_ERR_INPUT. */
+/* The number ds_json_at finds; null is NaN, anything else DS_ERR_INPUT. */
 ds_status ds_result_number_at(double *out, const json_t *value, const char *path, const char *where) DS_MUST_CHECK;
 /* A sublayer of a figure by layer. */
 typedef struct ds_place {

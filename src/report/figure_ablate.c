@@ -119,7 +119,7 @@ enum { MODES = sizeof modes / sizeof *modes, SCOPES = sizeof scopes / sizeof *sc
 
 /* A report keeps the controls, which are a family of hypotheses of their own, apart from the closed gates. */
 static const json_t *find_control(const json_t *results, size_t mode, size_t scope) {
-    const json_t *const lists[] = {ds_result_at(results, "controls/cases"), cases_of(results)};
+    const json_t *const lists[] = {ds_json_at(results, "controls/cases"), cases_of(results)};
     char wanted[32];
     (void)snprintf(wanted, sizeof wanted, "%s:%s", modes[mode], scopes[scope]);
     for (size_t list = 0; list < 2; list++) {

@@ -5,15 +5,15 @@
 
 enum { LONGEST_LABEL = 20 };
 
-static const json_t *checkpoints_of(const json_t *results) { return ds_result_at(results, "compare/checkpoints"); }
+static const json_t *checkpoints_of(const json_t *results) { return ds_json_at(results, "compare/checkpoints"); }
 
 /* What the checkpoints of a trajectory are placed by. */
 static const char *x_name(const json_t *results) {
-    const char *kind = json_string_value(ds_result_at(results, "compare/x"));
+    const char *kind = json_string_value(ds_json_at(results, "compare/x"));
     return kind != NULL && strcmp(kind, "number") == 0 ? "training step" : "checkpoint";
 }
 
-static bool is_trajectory(const json_t *results) { return json_is_true(ds_result_at(results, "compare/trajectory")); }
+static bool is_trajectory(const json_t *results) { return json_is_true(ds_json_at(results, "compare/trajectory")); }
 
 /* How many checkpoints have something under `key`: additive ones have no gates, and gates need not have been shut. */
 static size_t count_with(const json_t *results, const char *key) {

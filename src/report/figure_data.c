@@ -36,21 +36,8 @@ double ds_result_element(const json_t *array, size_t index) {
     return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
-const json_t *ds_result_at(const json_t *value, const char *path) {
-    char key[64];
-    while (value != NULL && *path != '\0') {
-        size_t length = strcspn(path, "/");
-        if (length >= sizeof key) return NULL;
-        memcpy(key, path, length);
-        key[length] = '\0';
-        value = json_is_array(value) ? json_array_get(value, strtoul(key, NULL, 10)) : json_object_get(value, key);
-        path += length + (path[length] == '/');
-    }
-    return value;
-}
-
 ds_status ds_result_number_at(double *out, const json_t *value, const char *path, const char *where) {
-    const json_t *found = ds_result_at(value, path);
+    const json_t *found = ds_json_at(value, path);
     *out = json_is_number(found) ? json_number_value(found) : NAN;
     if (json_is_number(found) || json_is_null(found)) return DS_OK;
     return ds_fail(DS_ERR_INPUT, "results: %s: \"%s\" holds %s, expected a number or null", where, path,

@@ -3,9 +3,9 @@
 
 #include "figure.h"
 
-static const json_t *accumulated_of(const json_t *results) { return ds_result_at(results, "spectrum/accumulated"); }
-static const json_t *distribution_of(const json_t *results) { return ds_result_at(results, "spectrum/distribution"); }
-static const json_t *coherence_of(const json_t *results) { return ds_result_at(results, "spectrum/directions/coherence"); }
+static const json_t *accumulated_of(const json_t *results) { return ds_json_at(results, "spectrum/accumulated"); }
+static const json_t *distribution_of(const json_t *results) { return ds_json_at(results, "spectrum/distribution"); }
+static const json_t *coherence_of(const json_t *results) { return ds_json_at(results, "spectrum/directions/coherence"); }
 
 /* ---- eigenvalues and singular values of chosen tokens ------------------------------------------------------------------------------- */
 
@@ -85,11 +85,11 @@ ds_status ds_singular_values_describe(ds_text *caption, const json_t *results) {
 /* The whole product alone (--depths last) is one depth: there is no course to draw. */
 static bool has_at_depth(const json_t *results, const char *path) {
     return json_array_size(distribution_of(results)) > 1 &&
-           ds_result_at(json_array_get(distribution_of(results), 0), path) != NULL;
+           ds_json_at(json_array_get(distribution_of(results), 0), path) != NULL;
 }
 
 static double tokens_of(const json_t *results) {
-    const json_t *count = ds_result_at(json_array_get(distribution_of(results), 0), "norm2/count");
+    const json_t *count = ds_json_at(json_array_get(distribution_of(results), 0), "norm2/count");
     return json_is_number(count) ? json_number_value(count) : NAN;
 }
 
@@ -187,7 +187,7 @@ done:
 
 ds_status ds_coherence_describe(ds_text *caption, const json_t *results) {
     ds_status status = DS_OK;
-    const json_t *rank = ds_result_at(results, "spectrum/directions/effective_rank");
+    const json_t *rank = ds_json_at(results, "spectrum/directions/effective_rank");
     DS_TRY(ds_text_printf(
         caption,
         "Mean over tokens of |k_a·k_b| between the directions of %zu sublayers; even ones are attention, odd ones "

@@ -1,6 +1,8 @@
 /* Figures from `gates`. */
 #include <math.h>
 
+#include "deltascope/stats.h"
+
 #include "figure.h"
 
 enum { MOST_BINS = 50 }; /* neighbouring bins are drawn together beyond this many: finer cells are thinner than a printed dot */
@@ -80,7 +82,7 @@ ds_status ds_gate_distribution_describe(ds_text *caption, const json_t *results)
 
 /* Of numbers, not null: a single token has no spread, but it has these. */
 static bool has_numbers(const json_t *results, const char *path) {
-    return json_is_number(ds_result_at(json_array_get(sublayers_of(results), 0), path));
+    return json_is_number(ds_json_at(json_array_get(sublayers_of(results), 0), path));
 }
 
 bool ds_regime_shares_applies(const json_t *results) { return has_numbers(results, "regimes/identity"); }

@@ -4,9 +4,9 @@
 
 #include "figure.h"
 
-static const json_t *states_of(const json_t *results) { return ds_result_at(results, "gradflow/states"); }
-static const json_t *sublayers_of(const json_t *results) { return ds_result_at(results, "gradflow/sublayers"); }
-static const json_t *jacobians_of(const json_t *results) { return ds_result_at(results, "gradflow/jacobians"); }
+static const json_t *states_of(const json_t *results) { return ds_json_at(results, "gradflow/states"); }
+static const json_t *sublayers_of(const json_t *results) { return ds_json_at(results, "gradflow/sublayers"); }
+static const json_t *jacobians_of(const json_t *results) { return ds_json_at(results, "gradflow/jacobians"); }
 
 bool ds_gradient_paths_applies(const json_t *results) {
     return json_array_size(states_of(results)) != 0 && json_array_size(sublayers_of(results)) != 0;
@@ -55,10 +55,10 @@ static const char at_token[] = "frozen/eigenvalue";
  * sublayer, when the gates were measured too. */
 static void frozen_eigenvalue(double quantiles[3], const json_t *results, const json_t *jacobian, double index) {
     static const char *const paths[] = {"eigenvalue/quantiles/0.05", "eigenvalue/quantiles/0.5", "eigenvalue/quantiles/0.95"};
-    const json_t *sublayer = json_array_get(ds_result_at(results, "gates/sublayers"), index >= 0 ? (size_t)index : 0);
-    const json_t *own = ds_result_at(jacobian, at_token);
+    const json_t *sublayer = json_array_get(ds_json_at(results, "gates/sublayers"), index >= 0 ? (size_t)index : 0);
+    const json_t *own = ds_json_at(jacobian, at_token);
     for (size_t i = 0; i < 3; i++) {
-        const json_t *value = json_is_number(own) ? own : ds_result_at(sublayer, paths[i]);
+        const json_t *value = json_is_number(own) ? own : ds_json_at(sublayer, paths[i]);
         quantiles[i] = json_is_number(value) ? json_number_value(value) : NAN;
     }
 }
@@ -86,8 +86,8 @@ done:
 
 ds_status ds_frozen_full_describe(ds_text *caption, const json_t *results) {
     const json_t *first = json_array_get(jacobians_of(results), 0);
-    long long size = json_integer_value(ds_result_at(first, "size"));
-    bool own = json_is_number(ds_result_at(first, at_token));
+    long long size = json_integer_value(ds_json_at(first, "size"));
+    bool own = json_is_number(ds_json_at(first, at_token));
     return ds_text_printf(
         caption,
         "The full non-linear sublayer, %zu Jacobians: largest and smallest singular value of the token's own block "

@@ -5,7 +5,7 @@
 
 #include "figure.h"
 
-static const json_t *weights_of(const json_t *results) { return ds_result_at(results, "spectrum/weights"); }
+static const json_t *weights_of(const json_t *results) { return ds_json_at(results, "spectrum/weights"); }
 
 /* "transformer.h.3.mlp.c_fc1.weight" -> layer 3, MLP; false for matrices outside attention and MLP. */
 static bool place_of(ds_place *place, const json_t *weight) {

@@ -1,0 +1,197 @@
+#include "bench/bench.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "deltascope/measure/ablation.h"
+#include "deltascope/delta.h"
+#include "deltascope/gradient.h"
+
+enum { FORWARD_RUNS = 5, BACKWARD_RUNS = 3 };
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Random token ids: (windows, length) inputs and targets, freed by the caller. */
+static ds_status random_batch(ds_batch *batch, uint32_t **ids, const ds_model *model, size_t windows, size_t length) {
+    ds_status status = DS_OK;
+    ds_random random = ds_random_init(7);
+    *ids = NULL;
+    DS_NEW(*ids, 2 * windows * length);
+    for (size_t i = 0; i < 2 * windows * length; i++)
+        (*ids)[i] = (uint32_t)ds_random_below(&random, ds_model_spec(model)->vocab);
+    *batch = (ds_batch){*ids, *ids + windows * length, windows, length};
+done:
+    return status;
+}
+
+ds_status ds_bench_forward_run(ds_bench_forward *out, const ds_model *model, size_t length) {
+    ds_status status = DS_OK;
+    ds_workspace *workspace = NULL;
+    double *nll = NULL, seconds[FORWARD_RUNS];
+    uint32_t *ids = NULL;
+    ds_batch batch;
+    size_t windows = ds_batch_sequences(model, length);
+    DS_TRY(random_batch(&batch, &ids, model, windows, length));
+    DS_TRY(ds_workspace_new(&workspace, model, windows, length));
+    DS_NEW(nll, windows * length);
+    DS_TRY(ds_forward(workspace, model, &batch, NULL, NULL, nll)); /* touches every page once */
+    for (size_t run = 0; run < FORWARD_RUNS; run++) {
+        double start = ds_seconds();
+        DS_TRY(ds_forward(workspace, model, &batch, NULL, NULL, nll));
+        seconds[run] = ds_seconds() - start;
+    }
+    qsort(seconds, FORWARD_RUNS, sizeof *seconds, ascending);
+    double tokens = (double)(windows * length);
+    *out = (ds_bench_forward){seconds[FORWARD_RUNS / 2], windows * length,
+                              tokens * ds_spec_forward_flops_per_token(ds_model_spec(model), length)};
+done:
+    ds_workspace_free(&workspace);
+    free(nll);
+    free(ids);
+    return status;
+}
+
+ds_status ds_bench_backward_run(ds_bench_forward *out, const ds_model *model, size_t length) {
+    ds_status status = DS_OK;
+    ds_gradient *gradient = NULL;
+    double *nll = NULL, seconds[BACKWARD_RUNS];
+    uint32_t *ids = NULL;
+    ds_batch batch;
+    const ds_gradient_options options = {.parameters = true};
+    size_t windows =
+        ds_min_size(2, ds_batch_sequences(model, length)); /* what they leave for the backward pass fits in memory */
+    double tokens = (double)(windows * length);
+    DS_TRY(random_batch(&batch, &ids, model, windows, length));
+    DS_TRY(ds_gradient_new(&gradient, model, windows, length, &options));
+    DS_NEW(nll, windows * length);
+    DS_TRY(ds_backward(gradient, &batch, NULL, 1 / tokens, NULL, nll));
+    for (size_t run = 0; run < BACKWARD_RUNS; run++) {
+        double start = ds_seconds();
+        DS_TRY(ds_backward(gradient, &batch, NULL, 1 / tokens, NULL, nll));
+        seconds[run] = ds_seconds() - start;
+    }
+    qsort(seconds, BACKWARD_RUNS, sizeof *seconds, ascending);
+    *out = (ds_bench_forward){seconds[BACKWARD_RUNS / 2], windows * length,
+                              3 * tokens * ds_spec_forward_flops_per_token(ds_model_spec(model), length)};
+done:
+    ds_gradient_free(&gradient);
+    free(nll);
+    free(ids);
+    return status;
+}
+
+ds_status ds_bench_sweep_run(ds_bench_sweep *out, const ds_model *model, size_t length, double forward_seconds_per_token) {
+    ds_status status = DS_OK;
+    ds_case_list list = {0};
+    ds_ablation *ablation = NULL;
+    ds_workspace *workspace = NULL;
+    uint32_t *ids = NULL;
+    double *baseline = NULL, *loss = NULL, *kl = NULL;
+    const ds_spec *spec = ds_model_spec(model);
+    ds_batch batch;
+    DS_TRY(ds_case_list_parse(&list, spec, "closed", "each"));
+    size_t windows = ds_ablation_sequences(model, &list, length);
+    DS_TRY(random_batch(&batch, &ids, model, windows, length));
+    DS_NEW(baseline, windows);
+    DS_NEW(loss, windows * list.count);
+    DS_NEW(kl, windows * list.count);
+    DS_TRY(ds_workspace_new(&workspace, model, windows, length));
+    DS_TRY(ds_ablation_new(&ablation, model, &list, windows, length));
+    double start = ds_seconds();
+    DS_TRY(ds_ablation_run(ablation, workspace, &batch, baseline, loss, kl, NULL, NULL));
+    double seconds = ds_seconds() - start, forward = forward_seconds_per_token * (double)(windows * length);
+    double head_share = ds_spec_head_flops_per_token(spec) / ds_spec_forward_flops_per_token(spec, length);
+    *out = (ds_bench_sweep){
+        .cases = list.count,
+        .forward_equivalents = seconds / forward,
+        .operation_equivalents = ds_ablation_forward_equivalents(ablation),
+        .naive_equivalents = (double)list.count * (1 + head_share),
+    };
+done:
+    ds_ablation_free(&ablation);
+    ds_workspace_free(&workspace);
+    ds_case_list_release(&list);
+    free(baseline);
+    free(loss);
+    free(kl);
+    free(ids);
+    return status;
+}
+
+/* ---- loading ---- */
+
+/* config.json of a bench model: what ds_spec_reported says, spelt as a checkpoint would. */
+static ds_status write_config(const char *path, const ds_spec *spec) {
+    ds_text text = {0};
+    ds_status status = ds_text_printf(&text,
+                                      "{\"vocab_size\": %zu, \"num_hidden_layers\": %zu, \"num_attention_heads\": %zu, "
+                                      "\"hidden_size\": %zu, \"head_dim\": %zu, "
+                                      "\"block_size\": %zu, \"ddl_value_channels\": %zu}\n",
+                                      spec->vocab, spec->layers, spec->heads, spec->hidden, spec->head_dim, spec->block_size,
+                                      spec->value_channels);
+    if (status == DS_OK) status = ds_write_file(path, text.bytes, text.length);
+    ds_text_release(&text);
+    return status;
+}
+
+static ds_status write_weights(const char *path, const ds_model *model) {
+    ds_status status = DS_OK;
+    size_t count = ds_model_parameters(model);
+    ds_tensor_write *tensors = NULL;
+    DS_NEW(tensors, count);
+    for (size_t i = 0; i < count; i++) {
+        const ds_parameter *parameter = ds_model_parameter(model, i);
+        tensors[i] =
+            (ds_tensor_write){parameter->name, ds_model_precision(model), parameter->rank, parameter->shape, parameter->values};
+    }
+    DS_TRY(ds_safetensors_write(path, tensors, count));
+done:
+    free(tensors);
+    return status;
+}
+
+static ds_status time_load(ds_bench_load *out, const char *folder, const ds_model *model) {
+    ds_status status = DS_OK;
+    ds_checkpoint *checkpoint = NULL;
+    ds_model *loaded = NULL;
+    double start = ds_seconds();
+    DS_TRY(ds_checkpoint_open(&checkpoint, folder, NULL));
+    DS_TRY(ds_model_load(&loaded, checkpoint, ds_model_precision(model)));
+    out->seconds = ds_seconds() - start;
+    out->bytes = (double)ds_model_parameter_count(model) * (double)ds_precision_size(ds_model_precision(model));
+done:
+    ds_model_free(&loaded);
+    ds_checkpoint_close(&checkpoint);
+    return status;
+}
+
+ds_status ds_bench_load_run(ds_bench_load *out, const ds_model *model) {
+    ds_status status = DS_OK;
+    const char *base = getenv("TMPDIR");
+    ds_text folder = {0}, weights = {0}, config = {0};
+    bool made = false;
+    DS_TRY(ds_text_printf(&folder, "%s/deltascope-bench-XXXXXX", base == NULL ? "/tmp" : base));
+    if (mkdtemp(folder.bytes) == NULL) {
+        status = ds_fail(DS_ERR_SYSTEM, "%s: a temporary folder cannot be made", DS_SHOW(folder.bytes));
+        goto done;
+    }
+    made = true;
+    DS_TRY(ds_text_printf(&weights, "%s/model.safetensors", folder.bytes));
+    DS_TRY(ds_text_printf(&config, "%s/config.json", folder.bytes));
+    DS_TRY(write_config(config.bytes, ds_model_spec(model)));
+    DS_TRY(write_weights(weights.bytes, model));
+    DS_TRY(time_load(out, folder.bytes, model));
+done:
+    if (weights.bytes != NULL) (void)unlink(weights.bytes);
+    if (config.bytes != NULL) (void)unlink(config.bytes);
+    if (made) (void)rmdir(folder.bytes);
+    ds_text_release(&folder);
+    ds_text_release(&weights);
+    ds_text_release(&config);
+    return status;
+}

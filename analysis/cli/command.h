@@ -1,0 +1,128 @@
+/* analysis: one binary, many commands. A command is a row of the table in commands.c: what it is called, what it accepts, what
+ * it does. Help, shell completion and the manual page are made from these rows, so that they cannot disagree with the parser.
+ *
+ * To add a command: write analysis/cmd_NAME.c with its option table and a `ds_command ds_command_NAME`, declare it below,
+ * list it in commands.c. */
+#ifndef DELTASCOPE_CLI_COMMAND_H
+#define DELTASCOPE_CLI_COMMAND_H
+
+#include "deltascope/base.h"
+
+typedef enum ds_option_kind {
+    DS_OPTION_FLAG,      /* bool */
+    DS_OPTION_TEXT,      /* const char * */
+    DS_OPTION_COUNT,     /* ds_count: a whole number >= `minimum` */
+    DS_OPTION_TOLERANCE, /* double: at least 0, below 1/2 */
+    DS_OPTION_REAL,      /* double: finite */
+    DS_OPTION_CHOICE,    /* const char *: one of the words of `argument`, separated by | */
+} ds_option_kind;
+
+/* A whole number that may not have been given. */
+typedef struct ds_count {
+    uint64_t value;
+    bool given;
+} ds_count;
+
+typedef struct ds_option {
+    const char *name;     /* without the dashes */
+    const char *argument; /* "FILE", "N", "float|double"; NULL for a flag */
+    const char *help;     /* no full stop; ends with the default in parentheses where there is one */
+    ds_option_kind kind;
+    size_t offset; /* of the value in the structure it is stored into */
+    uint64_t minimum;
+} ds_option;
+
+/* Options every model command takes (CONTRACT). */
+typedef struct ds_common {
+    const char *config, *tokens, *text, *tokenizer, *precision, *json, *out;
+    ds_count seq_len, sequences, offset, threads, seed, shadow;
+    bool quiet, resume;
+    bool table; /* whether standard output takes a table: neither with --quiet nor when the result goes there */
+    /* Of a report: its files under --out have this name and not the command's, and are result and journal alone. NULL elsewhere. */
+    const char *step;
+} ds_common;
+
+/* Which groups of common options a command takes. */
+enum {
+    DS_TAKES_CHECKPOINT = 1, /* --config, --precision */
+    DS_TAKES_DATA = 2,       /* --tokens, --text, --tokenizer, --sequences, --offset: data are required */
+    DS_TAKES_LENGTH = 4,     /* --seq-len */
+    DS_TAKES_RUN = 8,        /* --threads, --seed, --json, --out, --quiet */
+    DS_TAKES_RESUME = 16,    /* --resume: the command keeps a journal under --out */
+    DS_DATA_OPTIONAL = 32,   /* beside DS_TAKES_DATA: some of the command's work needs no data */
+    DS_TAKES_SHADOW = 64,    /* --shadow */
+    DS_TAKES_MODEL = DS_TAKES_CHECKPOINT | DS_TAKES_DATA | DS_TAKES_LENGTH | DS_TAKES_RUN,
+};
+
+typedef struct ds_command ds_command;
+struct ds_json_builder;
+struct ds_run;
+
+/* A parsed command line. */
+typedef struct ds_invocation {
+    const ds_command *command;
+    ds_common common;
+    const void *own; /* the command's own options: the structure its table describes, defaults filled in */
+    const char *const *operands;
+    size_t operand_count;
+} ds_invocation;
+
+struct ds_command {
+    const char *name;
+    const char *operands; /* for the usage line, e.g. "CHECKPOINT" */
+    size_t least_operands, most_operands;
+    const char *summary;     /* one line, no full stop */
+    const char *description; /* paragraphs for --help, separated by newlines; wrapped when printed */
+    const char *examples;    /* command lines, one a line, each ending with a newline; or NULL */
+    unsigned takes;          /* DS_TAKES_* */
+    const ds_option *options;
+    size_t option_count;
+    const void *defaults; /* `own_size` bytes: the command's own options when none is given */
+    size_t own_size;
+    /* NULL, or flags of the command's own with which neither operand nor data are needed, separated by | ("list|recipe"). */
+    const char *alone;
+    /* Puts the command's own options, as its result tells them, into the open object of "options"; NULL: there are none. */
+    void (*put_options)(struct ds_json_builder *b, const struct ds_invocation *invocation, const struct ds_run *run);
+    /* The exit status; the sentence of a failure is stored. */
+    ds_status (*run)(const ds_invocation *invocation);
+};
+
+extern const ds_command *const ds_commands[];
+extern const size_t ds_command_count;
+
+extern const ds_command ds_command_ablate;
+extern const ds_command ds_command_bench;
+extern const ds_command ds_command_compare;
+extern const ds_command ds_command_completion;
+extern const ds_command ds_command_gates;
+extern const ds_command ds_command_gradflow;
+extern const ds_command ds_command_inspect;
+extern const ds_command ds_command_man;
+extern const ds_command ds_command_plot;
+extern const ds_command ds_command_report;
+extern const ds_command ds_command_spectrum;
+extern const ds_command ds_command_tokenize;
+extern const ds_command ds_command_trace;
+extern const ds_command ds_command_verify;
+
+const ds_command *ds_command_find(const char *name); /* NULL when there is none */
+
+/* Calls visit for the command's common options, then its own; stops at and returns the first answer that is not DS_OK. */
+typedef ds_status (*ds_option_visit)(void *context, const ds_option *option, bool common);
+ds_status ds_command_each_option(const ds_command *command, ds_option_visit visit, void *context) DS_MUST_CHECK;
+
+/* Parses argv[1..]; argv[0] is the command's name. `own` has command->own_size bytes. operands point into argv. */
+ds_status ds_command_parse(ds_invocation *invocation, void *own, const ds_command *command, int argc,
+                           char **argv) DS_MUST_CHECK;
+
+/* Help of one command, and of the program, as plain text of at most 79 columns. */
+ds_status ds_help_command(ds_text *text, const ds_command *command) DS_MUST_CHECK;
+ds_status ds_help_program(ds_text *text) DS_MUST_CHECK;
+/* The manual page, in roff (man macros). */
+ds_status ds_manual_page(ds_text *page) DS_MUST_CHECK;
+/* What both say of the program: paragraphs separated by newlines; the meaning of each exit status. */
+extern const char ds_help_description[];
+extern const char *const ds_exit_statuses[];
+extern const size_t ds_exit_status_count;
+
+#endif

@@ -1,0 +1,111 @@
+/* The program: finds the command, parses its options, runs it, and turns failures into one sentence and an exit status. */
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/command.h"
+#include "cli/version.h"
+
+/* Unfinished files are removed; then the signal does what it always does, so that the caller sees why the program ended. */
+static void clean_up_and_die(int signal_number) {
+    ds_outfile_discard_all();
+    (void)signal(signal_number, SIG_DFL);
+    (void)raise(signal_number);
+}
+
+/* The same for a library that cannot go on and cannot return. Two threads may come here: the first one speaks. */
+static void say_and_end(void) {
+    static atomic_flag said = ATOMIC_FLAG_INIT;
+    while (atomic_flag_test_and_set(&said)) (void)pause();
+    ds_outfile_discard_all();
+    (void)fprintf(stderr, "deltascope: %s\n", ds_error_text());
+    _exit(DS_ERR_SYSTEM);
+}
+
+static void install_handlers(void) {
+    const int fatal[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++) {
+        struct sigaction action = {.sa_handler = clean_up_and_die};
+        struct sigaction before;
+        /* what the caller chose to ignore (nohup) stays ignored */
+        if (sigaction(fatal[i], NULL, &before) == 0 && before.sa_handler == SIG_IGN) continue;
+        (void)sigaction(fatal[i], &action, NULL);
+    }
+    ds_give_up_handler(say_and_end);
+    (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error like any other: exit status 4 */
+}
+
+static ds_status print_text(ds_status status, ds_text *text) {
+    if (status == DS_OK) (void)fwrite(text->bytes, 1, text->length, stdout);
+    ds_text_release(text);
+    return status;
+}
+
+static ds_status print_program_help(void) {
+    ds_text text = {0};
+    return print_text(ds_help_program(&text), &text);
+}
+
+static ds_status print_command_help(const ds_command *command) {
+    ds_text text = {0};
+    return print_text(ds_help_command(&text, command), &text);
+}
+
+static ds_status print_version(void) {
+    ds_text text = {0};
+    return print_text(ds_version_text(&text), &text);
+}
+
+static bool asks_for_help(int argc, char **argv) {
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return true;
+    }
+    return false;
+}
+
+/* A place that cannot take the result is better found before the hours than after them. */
+static ds_status check_outputs(const ds_common *common) {
+    ds_status status = DS_OK;
+    if (common->json != NULL && strcmp(common->json, "-") != 0) DS_TRY(ds_outfile_check(common->json));
+    if (common->out != NULL) DS_TRY(ds_folder_check(common->out));
+done:
+    return status;
+}
+
+static ds_status run_command(const ds_command *command, int argc, char **argv) {
+    if (asks_for_help(argc, argv)) return print_command_help(command);
+    void *own = ds_calloc(command->own_size, 1);
+    if (own == NULL) return DS_ERR_SYSTEM;
+    ds_invocation invocation;
+    ds_status outcome = ds_command_parse(&invocation, own, command, argc, argv);
+    if (outcome == DS_OK && invocation.common.threads.given) outcome = ds_threads_set(invocation.common.threads.value);
+    if (outcome == DS_OK) outcome = check_outputs(&invocation.common);
+    if (outcome == DS_OK) outcome = command->run(&invocation);
+    free(own);
+    ds_threads_stop();
+    return outcome;
+}
+
+static ds_status dispatch(int argc, char **argv) {
+    if (argc < 2) return ds_fail(DS_ERR_USAGE, "a command is missing; \"deltascope --help\" lists them");
+    const char *word = argv[1];
+    if (strcmp(word, "--version") == 0) return print_version();
+    bool help = strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
+    if (help && argc == 2) return print_program_help();
+    if (help) word = argv[2];
+    const ds_command *command = ds_command_find(word);
+    if (command == NULL)
+        return ds_fail(DS_ERR_USAGE, "there is no command \"%s\"; \"deltascope --help\" lists them", DS_SHOW(word));
+    return help ? print_command_help(command) : run_command(command, argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv) {
+    install_handlers();
+    ds_status outcome = dispatch(argc, argv);
+    if (outcome <= DS_CHECK_FAILED && (fflush(stdout) != 0 || ferror(stdout)))
+        outcome = ds_fail(DS_ERR_SYSTEM, "standard output could not be written in full");
+    if (outcome > DS_CHECK_FAILED) (void)fprintf(stderr, "deltascope: %s\n", ds_error_text());
+    return (int)outcome;
+}

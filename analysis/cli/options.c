@@ -1,0 +1,217 @@
+/* The option parser, driven by the tables of the commands. getopt_long does the splitting; types and ranges are checked here.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/command.h"
+
+enum { MAX_OPTIONS = 64 };
+
+#define COMMON(field) offsetof(ds_common, field)
+#define LENGTH_OF(array) (sizeof(array) / sizeof(array)[0])
+
+static const ds_option checkpoint_options[] = {
+    {"config", "FILE", "configuration of a single weight file (config.json beside it)", DS_OPTION_TEXT, COMMON(config), 0},
+    {"precision", "float|double", "arithmetic of the model itself (float)", DS_OPTION_CHOICE, COMMON(precision), 0},
+};
+static const ds_option data_options[] = {
+    {"tokens", "FILE", "token ids: raw little-endian uint16, a headered shard, or .npy", DS_OPTION_TEXT, COMMON(tokens), 0},
+    {"text", "FILE", "text instead of token ids; needs --tokenizer", DS_OPTION_TEXT, COMMON(text), 0},
+    {"tokenizer", "PATH", "a nanoGPT meta.pkl, or a folder with GPT-2's vocab.json and merges.txt", DS_OPTION_TEXT,
+     COMMON(tokenizer), 0},
+    {"sequences", "N", "how many windows (all that fit, at most 64)", DS_OPTION_COUNT, COMMON(sequences), 1},
+    {"offset", "O", "token at which the first window starts (0)", DS_OPTION_COUNT, COMMON(offset), 0},
+};
+static const ds_option length_options[] = {
+    {"seq-len", "T", "window length; windows are consecutive and do not overlap (block_size)", DS_OPTION_COUNT, COMMON(seq_len),
+     1},
+};
+static const ds_option run_options[] = {
+    {"threads", "N", "worker threads; results do not depend on it (all cores)", DS_OPTION_COUNT, COMMON(threads), 1},
+    {"seed", "N", "seed of everything random: samples, bootstrap (0)", DS_OPTION_COUNT, COMMON(seed), 0},
+    {"json", "FILE", "write the machine-readable result; - is standard output, in place of the table", DS_OPTION_TEXT,
+     COMMON(json), 0},
+    {"out", "DIR", "a folder for result, tables and figures", DS_OPTION_TEXT, COMMON(out), 0},
+    {"quiet", NULL, "no progress and no table", DS_OPTION_FLAG, COMMON(quiet), 0},
+};
+static const ds_option resume_options[] = {
+    {"resume", NULL, "go on where an interrupted run with the same --out stopped", DS_OPTION_FLAG, COMMON(resume), 0},
+};
+
+static const ds_option shadow_options[] = {
+    {"shadow", "N", "repeat N windows in double and report the float run's errors", DS_OPTION_COUNT, COMMON(shadow), 1},
+};
+
+static const struct {
+    unsigned group;
+    const ds_option *options;
+    size_t count;
+} groups[] = {
+    {DS_TAKES_CHECKPOINT, checkpoint_options, LENGTH_OF(checkpoint_options)},
+    {DS_TAKES_DATA, data_options, LENGTH_OF(data_options)},
+    {DS_TAKES_LENGTH, length_options, LENGTH_OF(length_options)},
+    {DS_TAKES_RUN, run_options, LENGTH_OF(run_options)},
+    {DS_TAKES_SHADOW, shadow_options, LENGTH_OF(shadow_options)},
+    {DS_TAKES_RESUME, resume_options, LENGTH_OF(resume_options)},
+};
+
+ds_status ds_command_each_option(const ds_command *command, ds_option_visit visit, void *context) {
+    ds_status status = DS_OK;
+    for (size_t g = 0; g < LENGTH_OF(groups); g++) {
+        if (!(command->takes & groups[g].group)) continue;
+        for (size_t i = 0; i < groups[g].count; i++) DS_TRY(visit(context, &groups[g].options[i], true));
+    }
+    for (size_t i = 0; i < command->option_count; i++) DS_TRY(visit(context, &command->options[i], false));
+done:
+    return status;
+}
+
+typedef struct option_list {
+    struct {
+        const ds_option *option;
+        bool common;
+    } entries[MAX_OPTIONS];
+    struct option getopt_table[MAX_OPTIONS + 1]; /* ends with a zeroed entry */
+    size_t count;
+} option_list;
+
+static ds_status collect(void *context, const ds_option *option, bool common) {
+    option_list *list = context;
+    if (list->count == MAX_OPTIONS) return ds_fail(DS_ERR_SYSTEM, "more than %d options", MAX_OPTIONS);
+    list->entries[list->count].option = option;
+    list->entries[list->count].common = common;
+    list->getopt_table[list->count] =
+        (struct option){option->name, option->argument == NULL ? no_argument : required_argument, NULL, (int)list->count};
+    list->count++;
+    return DS_OK;
+}
+
+static ds_status parse_count(ds_count *count, const ds_option *option, const char *value) {
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(value, &end, 10);
+    bool digits = value[0] >= '0' && value[0] <= '9'; /* strtoull would take a sign or white space */
+    if (!digits || *end != '\0' || errno != 0 || number < option->minimum)
+        return ds_fail(DS_ERR_USAGE, "--%s takes a whole number of at least %llu, not \"%s\"", option->name,
+                       (unsigned long long)option->minimum, DS_SHOW(value));
+    *count = (ds_count){number, true};
+    return DS_OK;
+}
+
+static ds_status parse_choice(const char **choice, const ds_option *option, const char *value) {
+    size_t length = strlen(value);
+    const char *at = option->argument;
+    while (at != NULL) {
+        if (strcspn(at, "|") == length && memcmp(at, value, length) == 0) {
+            *choice = value;
+            return DS_OK;
+        }
+        at = strchr(at, '|');
+        if (at != NULL) at++;
+    }
+    return ds_fail(DS_ERR_USAGE, "--%s takes %s, not \"%s\"", option->name, option->argument, DS_SHOW(value));
+}
+
+static ds_status parse_real(double *real, const ds_option *option, const char *value) {
+    char *end;
+    double number = strtod(value, &end);
+    if (end == value || *end != '\0' || !isfinite(number))
+        return ds_fail(DS_ERR_USAGE, "--%s takes a finite number, not \"%s\"", option->name, DS_SHOW(value));
+    *real = number;
+    return DS_OK;
+}
+
+static ds_status parse_tolerance(double *tolerance, const ds_option *option, const char *value) {
+    char *end;
+    double number = strtod(value, &end);
+    if (end == value || *end != '\0' || !(number >= 0 && number < 0.5))
+        return ds_fail(DS_ERR_USAGE, "--%s takes a number from 0 to below 0.5, not \"%s\"", option->name, DS_SHOW(value));
+    *tolerance = number;
+    return DS_OK;
+}
+
+static ds_status store(void *structure, const ds_option *option, const char *value) {
+    void *target = (char *)structure + option->offset;
+    switch (option->kind) {
+    case DS_OPTION_FLAG:
+        *(bool *)target = true;
+        return DS_OK;
+    case DS_OPTION_TEXT:
+        if (value[0] == '\0') return ds_fail(DS_ERR_USAGE, "--%s takes %s, not an empty word", option->name, option->argument);
+        *(const char **)target = value;
+        return DS_OK;
+    case DS_OPTION_COUNT:
+        return parse_count(target, option, value);
+    case DS_OPTION_REAL:
+        return parse_real(target, option, value);
+    case DS_OPTION_TOLERANCE:
+        return parse_tolerance(target, option, value);
+    case DS_OPTION_CHOICE:
+        return parse_choice(target, option, value);
+    }
+    return ds_fail(DS_ERR_USAGE, "--%s has no known kind", option->name);
+}
+
+/* Whether one of the flags that stand alone was given. */
+static bool stands_alone(const ds_command *command, const void *own) {
+    for (size_t i = 0; command->alone != NULL && i < command->option_count; i++) {
+        const ds_option *option = &command->options[i];
+        if (option->kind != DS_OPTION_FLAG || !*(const bool *)((const char *)own + option->offset)) continue;
+        for (const char *word = command->alone; word != NULL; word = strchr(word, '|')) {
+            word += *word == '|';
+            if (strcspn(word, "|") == strlen(option->name) && strncmp(word, option->name, strlen(option->name)) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+static ds_status check_invocation(const ds_command *command, const ds_invocation *invocation) {
+    if (stands_alone(command, invocation->own)) return DS_OK;
+    if (invocation->operand_count < command->least_operands)
+        return ds_fail(DS_ERR_USAGE, "%s needs %s; see \"deltascope %s --help\"", command->name, command->operands,
+                       command->name);
+    if (invocation->operand_count > command->most_operands)
+        return ds_fail(DS_ERR_USAGE, "\"%s\" is one argument too many for %s",
+                       DS_SHOW(invocation->operands[command->most_operands]), command->name);
+    const ds_common *common = &invocation->common;
+    if (common->shadow.given && strcmp(common->precision, "double") == 0)
+        return ds_fail(DS_ERR_USAGE, "--shadow estimates the errors of a float run: leave out --precision double");
+    if (common->resume && common->out == NULL)
+        return ds_fail(DS_ERR_USAGE, "--resume needs --out DIR, the folder of the run to go on with");
+    if (!(command->takes & DS_TAKES_DATA)) return DS_OK;
+    bool none = common->tokens == NULL && common->text == NULL && common->tokenizer == NULL;
+    if (none && (command->takes & DS_DATA_OPTIONAL) && !common->shadow.given) return DS_OK;
+    if ((common->tokens == NULL) == (common->text == NULL))
+        return ds_fail(DS_ERR_USAGE, "%s needs either --tokens FILE or --text FILE with --tokenizer PATH", command->name);
+    if ((common->text == NULL) != (common->tokenizer == NULL))
+        return ds_fail(DS_ERR_USAGE, "--text and --tokenizer go together");
+    return DS_OK;
+}
+
+ds_status ds_command_parse(ds_invocation *invocation, void *own, const ds_command *command, int argc, char **argv) {
+    ds_status status = DS_OK;
+    option_list list = {.count = 0};
+    *invocation = (ds_invocation){.command = command, .common = {.precision = "float"}, .own = own};
+    if (command->own_size != 0) memcpy(own, command->defaults, command->own_size);
+    DS_TRY(ds_command_each_option(command, collect, &list));
+    optind = 0; /* glibc: start afresh, also when tests parse several command lines */
+    opterr = 0;
+    int found;
+    while ((found = getopt_long(argc, argv, ":", list.getopt_table, NULL)) != -1) {
+        const char *word = argv[optind > 0 ? optind - 1 : 0];
+        if (found == '?') return ds_fail(DS_ERR_USAGE, "%s does not know the option \"%s\"", command->name, DS_SHOW(word));
+        if (found == ':') return ds_fail(DS_ERR_USAGE, "\"%s\" needs a value", DS_SHOW(word));
+        DS_TRY(store(list.entries[found].common ? (void *)&invocation->common : own, list.entries[found].option, optarg));
+    }
+    invocation->operands = (const char *const *)&argv[optind];
+    invocation->operand_count = (size_t)(argc - optind);
+    ds_common *common = &invocation->common;
+    common->table = !common->quiet && (common->json == NULL || strcmp(common->json, "-") != 0);
+    DS_TRY(check_invocation(command, invocation));
+done:
+    return status;
+}

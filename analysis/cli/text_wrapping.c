@@ -1,0 +1,25 @@
+#include "cli/text_wrapping.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { WIDTH = 79 };
+
+static size_t columns_of(const char *word, size_t length) {
+    size_t columns = 0;
+    for (size_t i = 0; i < length; i++) columns += ((unsigned char)word[i] & 0xC0) != 0x80;
+    return columns;
+}
+
+void ds_print_wrapped(const char *words, size_t indent, size_t column) {
+    for (bool first = true; *words != '\0'; first = false) {
+        size_t length = strcspn(words, " "), columns = columns_of(words, length);
+        bool fits = first || column + 1 + columns <= WIDTH;
+        column = (fits ? column + !first : indent) + columns;
+        if (!fits) (void)printf("\n%*s", (int)indent, "");
+        (void)printf("%s%.*s", fits && !first ? " " : "", (int)length, words);
+        words += length + (words[length] == ' ');
+    }
+    (void)printf("\n");
+}

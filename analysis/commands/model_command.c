@@ -1,0 +1,141 @@
+#include "model_command.h"
+
+#include <string.h>
+
+#include "cli/progress_line.h"
+
+ds_run_options ds_command_run_options(const ds_invocation *invocation) {
+    const ds_common *common = &invocation->common;
+    bool data = (invocation->command->takes & DS_TAKES_DATA) != 0;
+    return (ds_run_options){.checkpoint = invocation->operands[0],
+                            .config = common->config,
+                            .tokens = data ? common->tokens : NULL,
+                            .text = data ? common->text : NULL,
+                            .tokenizer = data ? common->tokenizer : NULL,
+                            .length = common->seq_len.value,
+                            .sequences = common->sequences.value,
+                            .offset = common->offset.value,
+                            .precision = strcmp(common->precision, "double") == 0 ? DS_F64 : DS_F32,
+                            .seed = common->seed.value,
+                            .listener = ds_progress_line(common->quiet)};
+}
+
+ds_status ds_command_open(ds_run *run, const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    const ds_run_options options = ds_command_run_options(invocation);
+    DS_TRY(ds_run_open(run, &options));
+    /* The steps of a report open what the report has opened, and warned of, itself. */
+    if (run->warning.bytes != NULL && invocation->common.step == NULL)
+        (void)fprintf(stderr, "deltascope: warning: %s: %s\n", DS_SHOW(ds_checkpoint_path(run->checkpoint)),
+                      run->warning.bytes);
+done:
+    return status;
+}
+
+ds_status ds_command_options(json_t **options, const ds_invocation *invocation, const ds_run *run) {
+    const ds_command *command = invocation->command;
+    ds_json_builder b = {0};
+    ds_json_begin_object(&b, NULL);
+    if (command->put_options != NULL) command->put_options(&b, invocation, run);
+    ds_json_end(&b);
+    return ds_json_finish(options, &b);
+}
+
+/* What the files under --out are called. */
+static const char *name_of(const ds_invocation *invocation) {
+    const char *step = invocation->common.step;
+    return step == NULL ? invocation->command->name : step;
+}
+
+ds_status ds_command_journal(ds_journal **journal, const ds_invocation *invocation, ds_run *run) {
+    ds_status status = DS_OK;
+    const ds_common *common = &invocation->common;
+    ds_text path = {0};
+    json_t *options = NULL;
+    *journal = NULL;
+    if (common->out == NULL) return DS_OK;
+    DS_TRY(ds_command_options(&options, invocation, run));
+    DS_TRY(ds_text_printf(&path, "%s/%s.journal", common->out, name_of(invocation)));
+    const ds_journal_plan plan = {path.bytes, invocation->command->name, options, common->resume};
+    DS_TRY(ds_run_journal(journal, run, &plan));
+done:
+    ds_text_release(&path);
+    json_decref(options);
+    return status;
+}
+
+/* ---- publishing -------------------------------------------------------------------------------------------------- */
+
+static ds_status write_tables(const char *folder, const char *command, ds_table *const *tables, size_t count) {
+    ds_status status = DS_OK;
+    ds_text path = {0};
+    DS_TRY(ds_text_printf(&path, "%s/tables", folder));
+    DS_TRY(ds_make_folder(path.bytes));
+    for (size_t i = 0; i < count; i++) {
+        path.length = 0;
+        DS_TRY(ds_text_printf(&path, "%s/tables/%s", folder, command));
+        if (i > 0) DS_TRY(ds_text_printf(&path, "-%zu", i + 1));
+        DS_TRY(ds_text_printf(&path, ".csv"));
+        DS_TRY(ds_table_write(path.bytes, tables[i], DS_TABLE_CSV));
+    }
+done:
+    ds_text_release(&path);
+    return status;
+}
+
+static ds_status write_figures(const ds_invocation *invocation, const char *folder, const json_t *envelope) {
+    ds_status status = DS_OK;
+    const ds_figure_options options = {.formats = DS_FIGURE_SVG | DS_FIGURE_PNG};
+    ds_text path = {0};
+    json_t *results = NULL;
+    bool drawn = true;
+    DS_TRY(ds_figure_results(&results, envelope));
+    DS_TRY(ds_text_printf(&path, "%s/figures", folder));
+    for (size_t i = 0; i < ds_figure_count(); i++) {
+        const ds_figure *figure = ds_figure_at(i);
+        if (!ds_figure_applies(figure, results)) continue;
+        DS_TRY(ds_make_folder(path.bytes));
+        DS_TRY(ds_figure_write(&drawn, path.bytes, figure, results, &options));
+    }
+    if (!drawn && !invocation->common.quiet) (void)fprintf(stderr, "deltascope: %s\n", ds_error_text());
+done:
+    json_decref(results);
+    ds_text_release(&path);
+    return status;
+}
+
+/* The envelope without how the run went. `envelope` is changed. */
+static ds_status write_folder(const ds_invocation *invocation, json_t *envelope, ds_table *const *tables, size_t count) {
+    ds_status status = DS_OK;
+    const ds_common *common = &invocation->common;
+    ds_text path = {0};
+    DS_TRY(ds_make_folder(common->out));
+    DS_TRY(ds_text_printf(&path, "%s/%s.json", common->out, name_of(invocation)));
+    if (json_object_set_new(envelope, "threads", json_null()) != 0 ||
+        json_object_set_new(envelope, "seconds", json_null()) != 0) {
+        status = ds_fail(DS_ERR_SYSTEM, "%s: out of memory for the result", path.bytes);
+        goto done;
+    }
+    DS_TRY(ds_json_write(path.bytes, envelope, DS_JSON_READABLE));
+    if (common->step != NULL) goto done;
+    DS_TRY(write_tables(common->out, name_of(invocation), tables, count));
+    DS_TRY(write_figures(invocation, common->out, envelope));
+done:
+    ds_text_release(&path);
+    return status;
+}
+
+ds_status ds_command_publish(const ds_invocation *invocation, const ds_run *run, json_t *results, ds_table *const *tables,
+                             size_t count) {
+    ds_status status = DS_OK;
+    const ds_common *common = &invocation->common;
+    json_t *envelope = NULL, *options = NULL;
+    DS_TRY(ds_command_options(&options, invocation, run));
+    DS_TRY(ds_run_envelope(&envelope, run, invocation->command->name, options, results));
+    if (common->json != NULL) DS_TRY(ds_json_write(common->json, envelope, DS_JSON_READABLE));
+    if (common->out != NULL) DS_TRY(write_folder(invocation, envelope, tables, count));
+done:
+    json_decref(options);
+    json_decref(envelope);
+    return status;
+}

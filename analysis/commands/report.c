@@ -1,0 +1,93 @@
+/* report: everything about one checkpoint in one folder. */
+#include <stdlib.h>
+
+#include "report/report.h"
+#include "cli/text_wrapping.h"
+
+typedef struct report_options {
+    const char *skip;
+} report_options;
+
+static const ds_option options[] = {
+    {"skip", "LIST",
+     "leave out: inspect, gates, spectrum, weights, ablate, controls, gradflow, jacobians, verify, comma separated (none)",
+     DS_OPTION_TEXT, offsetof(report_options, skip), 0},
+};
+static const report_options defaults = {0};
+
+static void put_options(ds_json_builder *b, const ds_invocation *invocation, const ds_run *run) {
+    (void)run;
+    const report_options *own = invocation->own;
+    ds_json_put_text(b, "skip", own->skip);
+    ds_json_put_count(b, "seed", invocation->common.seed.value);
+}
+
+/* `envelope` <- the complete report. How the run went is not part of what is hashed. */
+static ds_status complete(json_t *envelope, ds_findings *findings, json_t *results, double started) {
+    ds_status status = DS_OK;
+    char digest[65];
+    json_t *rows = NULL;
+    int code = json_object_set(envelope, "results", results);
+    code |= json_object_set_new(envelope, "seconds", json_real(ds_seconds() - started));
+    DS_TRY(ds_report_digest(digest, envelope));
+    code |= json_object_set_new(envelope, "content_sha256", json_string(digest));
+    DS_TRY(ds_findings_find(findings, envelope));
+    DS_TRY(ds_findings_json(&rows, findings));
+    code |= json_object_set_new(envelope, "findings", rows);
+    code |= json_object_set_new(envelope, "verdict", json_string(findings->verdict.bytes));
+    if (code != 0) status = ds_fail(DS_ERR_SYSTEM, "report: out of memory while results are put together");
+done:
+    return status;
+}
+
+static ds_status run_command(const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    const ds_common *common = &invocation->common;
+    ds_findings findings = {.count = 0};
+    ds_manifest files = {.count = 0};
+    json_t *results = NULL, *envelope = NULL;
+    double started = ds_seconds();
+    if (common->out == NULL) return ds_fail(DS_ERR_USAGE, "report needs --out DIR, the folder the report is written into");
+    DS_TRY(ds_report_measure(&results, &envelope, &files, invocation, ((const report_options *)invocation->own)->skip));
+    DS_TRY(complete(envelope, &findings, results, started));
+    if (common->json != NULL) DS_TRY(ds_json_write(common->json, envelope, DS_JSON_CANONICAL));
+    DS_TRY(ds_report_write(common->out, &files, envelope, &findings, common->quiet));
+    DS_TRY(ds_manifest_replace(&files, common->out));
+    if (!common->table) goto done;
+    ds_print_wrapped(findings.verdict.bytes, 0, 0);
+    (void)printf("\n%s/report.html\ncontent %s\n", common->out, json_string_value(json_object_get(envelope, "content_sha256")));
+done:
+    ds_findings_release(&findings);
+    ds_manifest_release(&files);
+    json_decref(results);
+    json_decref(envelope);
+    return status;
+}
+
+const ds_command ds_command_report = {
+    .name = "report",
+    .operands = "CHECKPOINT",
+    .least_operands = 1,
+    .most_operands = 1,
+    .summary = "Everything about one checkpoint: page, figures, tables",
+    .description =
+        "Runs inspect, gates, spectrum, ablate, gradflow and verify, each into DIR/results, and makes of them DIR/report.html "
+        "(one file that needs nothing else), report.md, report.json (all results), tables/ (CSV and LaTeX) and figures/ (SVG, "
+        "PDF, PNG, each with its data and gnuplot script). It opens with a verdict in plain words and a table of findings with "
+        "their thresholds.\n"
+        "report.json is canonical JSON; its content_sha256 is the SHA-256 of the canonical form of its checkpoint, data, "
+        "precision and results without paths, seconds and threads: two people with the same digest have the same numbers.\n"
+        "DIR/report.journal tells what is finished: an interrupted report goes on with --resume, inside its spectrum and its "
+        "ablations too, and ends with the bytes it would have had. The folder of another run is refused. A failed check of "
+        "verify is told among the findings and does not change the exit status.",
+    .examples = "  deltascope report --tokens val.bin --out report checkpoint/\n"
+                "  deltascope report --tokens val.bin --out report --resume checkpoint/\n"
+                "  deltascope plot --figure controls --format pdf report/report.json\n",
+    .takes = DS_TAKES_MODEL | DS_TAKES_RESUME,
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .defaults = &defaults,
+    .own_size = sizeof defaults,
+    .put_options = put_options,
+    .run = run_command,
+};

@@ -1,0 +1,296 @@
+/* A report's files: figures and tables, the page that shows them, the results they are made from. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "report.h"
+#include "cli/version.h"
+
+/* ---- content digest --------------------------------------------------------------------------------------------------------------- */
+
+static void strip(json_t *value) {
+    static const char *const incidental[] = {"path", "seconds", "threads"};
+    const char *key;
+    json_t *item;
+    size_t index;
+    if (json_is_object(value)) {
+        for (size_t i = 0; i < sizeof incidental / sizeof *incidental; i++) (void)json_object_del(value, incidental[i]);
+        json_object_foreach(value, key, item) strip(item);
+    }
+    json_array_foreach(value, index, item) strip(item);
+}
+
+ds_status ds_report_digest(char digits[65], const json_t *envelope) {
+    static const char *const hashed[] = {"checkpoint", "data", "precision", "results"};
+    ds_status status = DS_OK;
+    ds_text canonical = {0};
+    ds_json_builder b = {0};
+    json_t *content = NULL;
+    ds_json_begin_object(&b, NULL);
+    for (size_t i = 0; i < sizeof hashed / sizeof *hashed; i++)
+        ds_json_put(&b, hashed[i], ds_json_copy(json_object_get(envelope, hashed[i])));
+    ds_json_end(&b);
+    DS_TRY(ds_json_finish(&content, &b));
+    strip(content);
+    DS_TRY(ds_json_print(&canonical, content, DS_JSON_CANONICAL));
+    DS_TRY(ds_sha256(digits, canonical.bytes, canonical.length));
+done:
+    ds_text_release(&canonical);
+    json_decref(content);
+    return status;
+}
+
+/* ---- sections --------------------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *id, *title, *lead;
+} chapters[] = {
+    {"checkpoint", "Checkpoint", "What the file holds."},
+    {"gates", "Gates", "How far each sublayer moves the state along its direction k, and what it overwrites."},
+    {"spectrum", "Spectrum of the shortcut",
+     "The frozen operator A = I − mβkk^T of a token has one eigenvalue that can differ from 1; over depth the operators "
+     "multiply."},
+    {"ablation", "What each gate is worth", "The loss when gates are forced, on the same windows as the intact model."},
+    {"gradient", "Gradient flow", "How the gradient reaches each depth, and by which path."},
+    {"weights", "Weights", "The weight matrices beside random ones."},
+    {"checks", "Checks", "Statements of the paper and of the arithmetic, each measured against a derived tolerance."},
+    {"more", "More figures", "What else the results allow."},
+};
+enum { CHAPTERS = sizeof chapters / sizeof *chapters, MORE = CHAPTERS - 1 };
+
+static size_t chapter_of(const char *figure) {
+    static const struct {
+        const char *figure, *chapter;
+    } places[] = {{"gate-distribution", "gates"},  {"regime-shares", "gates"},       {"discrepancy", "gates"},
+                  {"edit-sizes", "gates"},         {"eigenvalue-beta", "spectrum"},  {"accumulated-eigenvalues", "spectrum"},
+                  {"singular-values", "spectrum"}, {"depth-spectrum", "spectrum"},   {"depth-gain", "spectrum"},
+                  {"coherence", "spectrum"},       {"closed-gate-loss", "ablation"}, {"closed-gate-cumulative", "ablation"},
+                  {"controls", "ablation"},        {"gradient-paths", "gradient"},   {"frozen-full", "gradient"},
+                  {"weight-spectra", "weights"}};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        if (strcmp(places[i].figure, figure) != 0) continue;
+        for (size_t c = 0; c < CHAPTERS; c++) {
+            if (strcmp(chapters[c].id, places[i].chapter) == 0) return c;
+        }
+    }
+    return MORE;
+}
+
+/* ---- what a page is made of ------------------------------------------------------------------------------------------------------- */
+
+typedef struct document {
+    const char *folder;
+    ds_manifest *files;
+    const json_t *envelope, *results;
+    ds_page_section sections[CHAPTERS];
+    size_t figure_count;
+    const ds_figure **figures; /* (figure_count): those that apply */
+    bool *drawn;
+    ds_text *caption, *command; /* (figure_count) */
+    char **svg;
+    ds_table *tables[DS_REPORT_TABLES + 1]; /* those of the results, then the findings */
+    ds_text title, footer;
+} document;
+
+static void release(document *all) {
+    for (size_t i = 0; i < all->figure_count; i++) {
+        if (all->caption != NULL) ds_text_release(&all->caption[i]);
+        if (all->command != NULL) ds_text_release(&all->command[i]);
+        if (all->svg != NULL) free(all->svg[i]);
+    }
+    free((void *)all->figures);
+    free(all->drawn);
+    free(all->caption);
+    free(all->command);
+    free(all->svg);
+    for (size_t i = 0; i <= DS_REPORT_TABLES; i++) ds_table_free(&all->tables[i]);
+    ds_text_release(&all->title);
+    ds_text_release(&all->footer);
+}
+
+static ds_status subfolder(ds_text *path, const document *all, const char *name) {
+    ds_status status = DS_OK;
+    path->length = 0;
+    DS_TRY(ds_text_printf(path, "%s/%s", all->folder, name));
+    status = ds_make_folder(path->bytes);
+done:
+    return status;
+}
+
+static ds_status make_tables(document *all, const ds_findings *findings) {
+    static const struct {
+        ds_table_format format;
+        const char *ending;
+    } formats[] = {{DS_TABLE_CSV, "csv"}, {DS_TABLE_LATEX, "tex"}};
+    ds_status status = DS_OK;
+    ds_text path = {0};
+    DS_TRY(subfolder(&path, all, "tables"));
+    for (size_t i = 0; i <= DS_REPORT_TABLES; i++) {
+        const ds_report_table *kind = i < DS_REPORT_TABLES ? ds_report_table_at(i) : NULL;
+        if (kind == NULL)
+            DS_TRY(ds_findings_table(&all->tables[i], findings));
+        else
+            DS_TRY(ds_report_table_new(&all->tables[i], kind, all->results));
+        if (all->tables[i] == NULL) continue;
+        for (size_t f = 0; f < sizeof formats / sizeof *formats; f++) {
+            const char *name = kind == NULL ? "findings" : kind->id + strlen("table-"), *ending = formats[f].ending;
+            path.length = 0;
+            DS_TRY(ds_text_printf(&path, "%s/tables/%s.%s", all->folder, name, ending));
+            DS_TRY(ds_table_write(path.bytes, all->tables[i], formats[f].format));
+            DS_TRY(ds_manifest_add(all->files, "tables/%s.%s", name, ending));
+        }
+    }
+done:
+    ds_text_release(&path);
+    return status;
+}
+
+/* One figure: its files, its picture read back, its words. gnuplot takes its time, so this runs in parallel. */
+static ds_status make_figure(void *context, size_t i, size_t worker) {
+    const ds_figure_options options = {.formats = DS_FIGURE_SVG | DS_FIGURE_PDF | DS_FIGURE_PNG};
+    enum { MOST_BYTES = 1 << 26 };
+    ds_status status = DS_OK;
+    document *all = context;
+    const ds_figure *figure = all->figures[i];
+    ds_text path = {0};
+    size_t length;
+    (void)worker;
+    DS_TRY(ds_text_printf(&path, "%s/figures", all->folder));
+    DS_TRY(ds_figure_write(&all->drawn[i], path.bytes, figure, all->results, &options));
+    DS_TRY(ds_text_printf(&path, "/%s.svg", ds_figure_id(figure)));
+    if (all->drawn[i]) DS_TRY(ds_read_file(&all->svg[i], &length, path.bytes, MOST_BYTES));
+    DS_TRY(ds_figure_caption(&all->caption[i], figure, all->results, all->envelope));
+    DS_TRY(ds_text_printf(&all->command[i], "deltascope plot --figure %s report.json", ds_figure_id(figure)));
+done:
+    ds_text_release(&path);
+    return status;
+}
+
+static ds_status make_figures(document *all) {
+    static const char *const endings[] = {"tsv", "gp", "svg", "pdf", "png"}; /* the first two also without gnuplot */
+    ds_status status = DS_OK;
+    ds_text path = {0};
+    size_t most = ds_figure_count();
+    DS_NEW(all->figures, most);
+    DS_NEW(all->drawn, most);
+    DS_NEW(all->caption, most);
+    DS_NEW(all->command, most);
+    DS_NEW(all->svg, most);
+    DS_TRY(subfolder(&path, all, "figures"));
+    for (size_t i = 0; i < most; i++) {
+        if (ds_figure_applies(ds_figure_at(i), all->results)) all->figures[all->figure_count++] = ds_figure_at(i);
+    }
+    DS_TRY(ds_parallel_for(all->figure_count, make_figure, all));
+    for (size_t i = 0; i < all->figure_count; i++) {
+        for (size_t e = 0; e < (all->drawn[i] ? 5 : 2); e++)
+            DS_TRY(ds_manifest_add(all->files, "figures/%s.%s", ds_figure_id(all->figures[i]), endings[e]));
+    }
+done:
+    ds_text_release(&path);
+    return status;
+}
+
+static ds_status add_figures(document *all) {
+    for (size_t i = 0; i < all->figure_count; i++) {
+        ds_page_section *section = &all->sections[chapter_of(ds_figure_id(all->figures[i]))];
+        if (section->figure_count == DS_PAGE_FIGURES) return ds_fail(DS_ERR_SYSTEM, "report: too many figures in one section");
+        section->figures[section->figure_count++] = (ds_page_figure){.id = ds_figure_id(all->figures[i]),
+                                                                     .title = ds_figure_title(all->figures[i]),
+                                                                     .caption = all->caption[i].bytes,
+                                                                     .command = all->command[i].bytes,
+                                                                     .svg = all->svg[i]};
+    }
+    return DS_OK;
+}
+
+static void add_tables(document *all) {
+    for (size_t t = 0; t < DS_REPORT_TABLES; t++) {
+        const ds_report_table *kind = ds_report_table_at(t);
+        for (size_t c = 0; c < CHAPTERS && all->tables[t] != NULL; c++) {
+            ds_page_section *section = &all->sections[c];
+            if (strcmp(chapters[c].id, kind->section) == 0)
+                section->tables[section->table_count++] = (ds_page_table){kind->id, kind->title, kind->note, all->tables[t]};
+        }
+    }
+}
+
+static const char *text_at(const json_t *value, const char *path) {
+    const char *found = json_string_value(ds_json_at(value, path));
+    return found == NULL ? "none" : found;
+}
+
+static ds_status make_words(document *all) {
+    ds_status status = DS_OK;
+    const json_t *envelope = all->envelope;
+    DS_TRY(ds_text_printf(&all->title, "Deltascope report: %s", DS_SHOW(text_at(envelope, "checkpoint/path"))));
+    DS_TRY(ds_text_printf(&all->footer,
+                          "deltascope %s report, arithmetic in %s precision. Checkpoint SHA-256 %s. Data: %s, SHA-256 %s. "
+                          "Content SHA-256 %s: of the canonical form of checkpoint, data, precision and results without paths, "
+                          "times and thread counts; equal digests mean equal numbers.",
+                          DS_VERSION, text_at(envelope, "precision"), text_at(envelope, "checkpoint/sha256"),
+                          DS_SHOW(text_at(envelope, "data/path")), text_at(envelope, "data/sha256"),
+                          text_at(envelope, "content_sha256")));
+done:
+    return status;
+}
+
+static ds_status write_page(const document *all, const ds_page *page, const char *name,
+                            ds_status (*format)(ds_text *, const ds_page *)) {
+    ds_status status = DS_OK;
+    ds_text path = {0}, text = {0};
+    DS_TRY(ds_text_printf(&path, "%s/%s", all->folder, name));
+    DS_TRY(format(&text, page));
+    DS_TRY(ds_write_file(path.bytes, text.bytes, text.length));
+    DS_TRY(ds_manifest_add(all->files, "%s", name));
+done:
+    ds_text_release(&path);
+    ds_text_release(&text);
+    return status;
+}
+
+/* Equal inputs give equal bytes: how the run went is null here, as in every result under --out. */
+static ds_status write_results(const document *all) {
+    ds_status status = DS_OK;
+    ds_text path = {0};
+    json_t *kept = ds_json_copy(all->envelope);
+    if (json_object_set_new(kept, "threads", json_null()) != 0 || json_object_set_new(kept, "seconds", json_null()) != 0) {
+        status = ds_fail(DS_ERR_SYSTEM, "report: out of memory for the result");
+        goto done;
+    }
+    DS_TRY(ds_text_printf(&path, "%s/report.json", all->folder));
+    DS_TRY(ds_json_write(path.bytes, kept, DS_JSON_CANONICAL));
+    DS_TRY(ds_manifest_add(all->files, "report.json"));
+done:
+    json_decref(kept);
+    ds_text_release(&path);
+    return status;
+}
+
+ds_status ds_report_write(const char *folder, ds_manifest *files, const json_t *envelope, const ds_findings *findings,
+                          bool quiet) {
+    ds_status status = DS_OK;
+    document all = {.folder = folder, .files = files, .envelope = envelope, .results = json_object_get(envelope, "results")};
+    ds_page page = {.findings = findings->rows, .finding_count = findings->count, .verdict = findings->verdict.bytes};
+    ds_page_section shown[CHAPTERS];
+    for (size_t c = 0; c < CHAPTERS; c++)
+        all.sections[c] = (ds_page_section){.id = chapters[c].id, .title = chapters[c].title, .lead = chapters[c].lead};
+    DS_TRY(write_results(&all));
+    DS_TRY(make_tables(&all, findings));
+    DS_TRY(make_figures(&all));
+    if (all.figure_count > 0 && !all.drawn[0] && !quiet)
+        (void)fprintf(stderr, "deltascope: gnuplot is not installed: %s/figures holds data and scripts, no pictures\n",
+                      DS_SHOW(folder));
+    DS_TRY(add_figures(&all));
+    add_tables(&all);
+    DS_TRY(make_words(&all));
+    for (size_t c = 0; c < CHAPTERS; c++) {
+        if (all.sections[c].figure_count + all.sections[c].table_count > 0) shown[page.section_count++] = all.sections[c];
+    }
+    page.title = all.title.bytes;
+    page.footer = all.footer.bytes;
+    page.sections = shown;
+    DS_TRY(write_page(&all, &page, "report.md", ds_page_markdown));
+    DS_TRY(write_page(&all, &page, "report.html", ds_page_html));
+done:
+    release(&all);
+    return status;
+}

@@ -1,9 +1,0 @@
-/* What --version prints: the program's version and those of the libraries it runs with. */
-#ifndef DELTASCOPE_ANALYSIS_VERSION_H
-#define DELTASCOPE_ANALYSIS_VERSION_H
-
-#include "deltascope/base.h"
-
-ds_status ds_version_text(ds_text *text) DS_MUST_CHECK;
-
-#endif

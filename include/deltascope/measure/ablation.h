@@ -1,0 +1,53 @@
+/* Forced gates: which cases a run consists of, and their losses over one batch of windows, sharing work.
+ *
+ * The state before the first forced sublayer is computed once for all cases, a closed gate costs nothing (its sublayer leaves
+ * the state as it is, so it is not run), and equal cases are computed once. */
+#ifndef DELTASCOPE_MEASURE_ABLATION_H
+#define DELTASCOPE_MEASURE_ABLATION_H
+
+#include "deltascope/model.h"
+
+typedef struct ds_case {
+    char name[48];    /* CONTRACT: "closed:3.mlp", "closed:all", "closed-from:4", ... */
+    const char *mode; /* "closed", "open", "reflect", "mean-gate", "write-only", "erase-only" */
+    ds_gate *gates;   /* (S): learned where the case forces nothing */
+    bool *forced;     /* (S) */
+    size_t same_as;   /* index of the earliest case with the same gates: its own index when there is none */
+} ds_case;
+
+typedef struct ds_case_list {
+    ds_case *cases;
+    size_t count, capacity, sublayers;
+    bool needs_means; /* a mean-gate case is among them: ds_case_list_set_means before running */
+} ds_case_list;
+
+/* Cases of comma-separated modes x scopes, in the order modes, scopes, sublayers. On an additive checkpoint only `closed`
+ * exists. Unknown words are DS_ERR_USAGE. */
+ds_status ds_case_list_parse(ds_case_list *list, const ds_spec *spec, const char *modes, const char *scopes) DS_MUST_CHECK;
+/* means (S): each sublayer's mean gate over the data. */
+void ds_case_list_set_means(ds_case_list *list, const double *means);
+void ds_case_list_release(ds_case_list *list);
+/* gates (S) <- the gates that case names like "closed:3.mlp" or "closed-from:4,open:attn" (comma separated, later ones win) force;
+ * learned elsewhere. mean-gate is not among them: a mean needs data. Unknown names are DS_ERR_USAGE naming `option`. */
+ds_status ds_gates_parse(ds_gate *gates, const ds_spec *spec, const char *words, const char *option) DS_MUST_CHECK;
+
+typedef struct ds_ablation ds_ablation;
+/* Buffers for batches of up to `sequences` windows of `length` tokens. */
+ds_status ds_ablation_new(ds_ablation **out, const ds_model *model, const ds_case_list *list, size_t sequences,
+                          size_t length) DS_MUST_CHECK;
+void ds_ablation_free(ds_ablation **ablation); /* sets NULL; NULL is fine */
+
+/* How many windows a batch should hold so that the buffers stay within about a GiB. Results do not depend on it. */
+size_t ds_ablation_sequences(const ds_model *model, const ds_case_list *list, size_t length);
+
+/* What a batch costs beside one forward pass over it, counting operations: shared work once, every case's output head. */
+double ds_ablation_forward_equivalents(const ds_ablation *ablation);
+
+typedef void (*ds_ablation_tick)(void *context, double share); /* share of this batch that is done, 0..1 */
+
+/* baseline (B): mean loss of each window, intact. loss, kl (cases, B), row-major: mean loss and mean KL(intact || case) of each
+ * window. Equal cases get equal rows. `tick` may be NULL. */
+ds_status ds_ablation_run(ds_ablation *ablation, ds_workspace *workspace, const ds_batch *batch, double *baseline, double *loss,
+                          double *kl, ds_ablation_tick tick, void *context) DS_MUST_CHECK;
+
+#endif

@@ -1,0 +1,37 @@
+/* How a trained model uses its gates: CONTRACT "gates", streaming over windows. */
+#ifndef DELTASCOPE_MEASURE_GATES_H
+#define DELTASCOPE_MEASURE_GATES_H
+
+#include <jansson.h>
+
+#include "deltascope/delta.h"
+#include "deltascope/model.h"
+#include "deltascope/stats.h"
+
+/* What is kept of one sublayer; memory does not grow with the data. Sums run over tokens in order. */
+typedef struct ds_gate_usage {
+    ds_summary beta, k_norm2, eigenvalue;
+    ds_histogram histogram; /* of beta over [0, 2] */
+    uint64_t regimes[DS_REGIME_COUNT], tokens;
+    ds_sum pre2, post2, readout2, target2; /* squares over tokens and channels */
+    ds_sum edit, relative_edit;            /* over tokens */
+} ds_gate_usage;
+
+typedef struct ds_gate_census {
+    size_t sublayers, channels; /* 0 sublayers for an additive checkpoint */
+    double residual_mult, tolerance;
+    ds_gate_usage *usage; /* (sublayers) */
+} ds_gate_census;
+
+/* `tolerance`: how near 0, 1 and 2 a gate must be to count as identity, projection and reflection. */
+ds_status ds_gate_census_init(ds_gate_census *census, const ds_spec *spec, double tolerance) DS_MUST_CHECK;
+void ds_gate_census_release(ds_gate_census *census);
+/* Adds what one sublayer did; call for every batch in order of windows. Wants DS_OBSERVE_GATES. */
+ds_status ds_gate_census_add(ds_gate_census *census, const ds_observation *observation) DS_MUST_CHECK;
+/* Mean gate of a sublayer over what was added. */
+double ds_gate_census_mean(ds_gate_census *census, size_t sublayer);
+double ds_gate_share(const ds_gate_usage *usage, size_t regime);
+/* The "sublayers" array of CONTRACT; a new reference in *out. */
+ds_status ds_gate_census_json(json_t **out, ds_gate_census *census) DS_MUST_CHECK;
+
+#endif

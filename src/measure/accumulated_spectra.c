@@ -1,0 +1,298 @@
+#include "deltascope/measure/accumulated_spectra.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+typedef struct streaming {
+    ds_study *study;
+    ds_certifying *certifying; /* NULL: without certificates */
+    size_t solved;             /* of the tokens that are listed: batches come in order */
+} streaming;
+
+/* Number i of n evenly spaced ones of all tokens. */
+static size_t spaced_token(size_t i, size_t n, size_t tokens) { return (size_t)((uint64_t)i * tokens / n); }
+
+static void take_samples(ds_directions *sample, const ds_directions *batch, size_t first, size_t tokens) {
+    for (size_t i = 0; i < sample->tokens; i++) {
+        size_t token = spaced_token(i, sample->tokens, tokens);
+        if (token >= first && token - first < batch->tokens) ds_directions_copy(sample, i, batch, token - first);
+    }
+}
+
+/* What is listed of a batch, solved as listed tokens are. */
+static ds_status list_batch(streaming *task, const ds_directions *batch, size_t first) {
+    ds_status status = DS_OK;
+    ds_study *study = task->study;
+    ds_directions some = {0}, picked = *batch;
+    size_t from = task->solved, count = 0;
+    while (from + count < study->listed && spaced_token(from + count, study->listed, study->tokens) - first < batch->tokens)
+        count++;
+    if (count == 0) return DS_OK;
+    if (count < batch->tokens) {
+        DS_TRY(ds_directions_init(&some, count, batch->sublayers, batch->hidden));
+        for (size_t i = 0; i < count; i++)
+            ds_directions_copy(&some, i, batch, spaced_token(from + i, study->listed, study->tokens) - first);
+        picked = some;
+    }
+    DS_TRY(ds_accumulated_run(study->accumulated + from, &picked));
+    if (task->certifying != NULL) DS_TRY(ds_certified_run(study->certified + from, &picked, task->certifying));
+    task->solved += count;
+done:
+    ds_directions_release(&some);
+    return status;
+}
+
+static ds_status study_batch(void *context, const ds_directions *batch, size_t first) {
+    ds_status status = DS_OK;
+    streaming *task = context;
+    ds_study *study = task->study;
+    DS_TRY(ds_distribution_add(&study->distribution, batch, first));
+    DS_TRY(ds_overlap_add(&study->overlap, batch));
+    if (task->certifying != NULL) DS_TRY(ds_verdict_tally_add(&study->tally, batch, first, task->certifying));
+    DS_TRY(list_batch(task, batch, first));
+    take_samples(&study->sample, batch, first, study->tokens);
+done:
+    return status;
+}
+
+static ds_status study_all(ds_study *out, ds_direction_source *source, ds_certifying *certifying) {
+    ds_status status = DS_OK;
+    size_t sublayers = source->last - source->first, hidden = source->run->spec.hidden;
+    streaming task = {out, certifying, 0};
+    out->listed = ds_min_size(out->tokens, DS_LISTED_TOKENS);
+    DS_NEW(out->accumulated, out->listed);
+    if (certifying != NULL) DS_NEW(out->certified, out->listed);
+    DS_TRY(ds_distribution_init(&out->distribution, sublayers, hidden, out->options->every_depth));
+    bool learned = source->null == DS_NULL_NONE;
+    DS_TRY(ds_distribution_keep(&out->distribution, out->options->journal, learned ? "token" : "null token"));
+    out->tally.journal = out->options->journal;
+    out->tally.kind = learned ? "verdicts" : "null verdicts";
+    DS_TRY(ds_directions_init(&out->sample, ds_min_size(out->tokens, DS_RANK_TOKENS), sublayers, hidden));
+    DS_TRY(ds_directions_stream(source, study_batch, &task));
+    out->determinant_error = out->distribution.determinant_error;
+    out->norm_excess = out->distribution.norm_excess;
+done:
+    return status;
+}
+
+static ds_status study_listed(ds_study *out, ds_direction_source *source, ds_certifying *certifying) {
+    ds_status status = DS_OK;
+    DS_TRY(ds_directions_gather(&out->sample, source, out->options->positions));
+    out->listed = out->sample.tokens;
+    DS_NEW(out->accumulated, out->listed);
+    DS_TRY(ds_accumulated_run(out->accumulated, &out->sample));
+    for (size_t i = 0; i < out->listed; i++) {
+        const ds_product_summary *summary = &out->accumulated[i].summary;
+        DS_TRY(ds_identities_check(summary, "listed token", i));
+        out->determinant_error =
+            fmax(out->determinant_error, ds_identity_breach(summary->determinant_error, summary->determinant_tolerance));
+        out->norm_excess = fmax(out->norm_excess, ds_identity_breach(summary->norm_excess, summary->norm_tolerance));
+    }
+    DS_TRY(ds_overlap_add(&out->overlap, &out->sample));
+    if (certifying == NULL) goto done;
+    DS_NEW(out->certified, out->listed);
+    DS_TRY(ds_certified_run(out->certified, &out->sample, certifying));
+done:
+    return status;
+}
+
+ds_status ds_study_run(ds_study *out, ds_direction_source *source, const ds_study_options *options) {
+    ds_status status = DS_OK;
+    const ds_run *run = source->run;
+    size_t sublayers = source->last - source->first, hidden = run->spec.hidden;
+    ds_certifying certifying = {0}, *proof = options->certify ? &certifying : NULL;
+    *out = (ds_study){
+        .options = options, .first = source->first, .length = run->length, .tokens = run->sequences * run->length};
+    DS_TRY(ds_overlap_init(&out->overlap, sublayers, hidden));
+    if (options->certify) DS_TRY(ds_certifying_init(&certifying, sublayers, hidden, run->spec.residual_mult));
+    if (options->positions->all) {
+        DS_TRY(study_all(out, source, proof));
+    } else {
+        DS_TRY(study_listed(out, source, proof));
+    }
+    DS_NEW(out->rank, sublayers);
+    DS_NEW(out->participation, sublayers);
+    DS_TRY(ds_sublayer_ranks(out->rank, out->participation, &out->sample));
+    DS_TRY(ds_gain_survey_run(&out->gains, &out->sample, options->seed));
+done:
+    ds_certifying_release(&certifying);
+    if (status != DS_OK) ds_study_release(out);
+    return status;
+}
+
+void ds_study_release(ds_study *study) {
+    ds_accumulated_release(study->accumulated, study->listed);
+    ds_certified_release(study->certified, study->listed);
+    ds_distribution_release(&study->distribution);
+    ds_overlap_release(&study->overlap);
+    ds_gain_survey_release(&study->gains);
+    free(study->rank);
+    free(study->participation);
+    ds_directions_release(&study->sample);
+    *study = (ds_study){0};
+}
+
+/* ---- JSON ---- */
+
+static void put_complexes(ds_json_builder *b, const char *key, const ds_complex *values, size_t count) {
+    ds_json_begin_array(b, key);
+    for (size_t i = 0; i < count; i++) ds_json_put_reals(b, NULL, (const double[]){values[i].re, values[i].im}, 2);
+    ds_json_end(b);
+}
+
+static void put_accumulated(ds_json_builder *b, ds_position at, const ds_accumulated *item, const ds_certified *certified) {
+    const ds_product_summary *summary = &item->summary;
+    ds_json_begin_object(b, NULL);
+    ds_json_put_count(b, "sequence", at.sequence);
+    ds_json_put_count(b, "position", at.position);
+    put_complexes(b, "eigenvalues", item->eigenvalues, item->order);
+    ds_json_put_reals(b, "eigenvalue_bounds", item->bounds, item->order);
+    ds_json_put_reals(b, "singular_values", item->singular_values, item->order);
+    ds_json_put_real(b, "singular_value_bound", item->singular_bound);
+    ds_json_put_real(b, "norm2", summary->norm2);
+    ds_json_put_real(b, "spectral_radius", summary->spectral_radius);
+    ds_json_put_real(b, "frobenius_defect", summary->frobenius_defect);
+    ds_json_put_real(b, "log_abs_det", summary->log_abs_det);
+    ds_json_put_real(b, "departure_from_normality", summary->departure_from_normality);
+    ds_json_put_real(b, "mean_squared_singular_value", summary->mean_squared_singular_value);
+    ds_json_put_real(b, "complex_share", summary->complex_share);
+    if (certified != NULL) ds_certified_put(b, certified);
+    ds_json_end(b);
+}
+
+static ds_position listed_position(const ds_study *study, size_t i) {
+    const ds_position_list *positions = study->options->positions;
+    if (!positions->all) return positions->at[i];
+    size_t token = spaced_token(i, study->listed, study->tokens);
+    return (ds_position){token / study->length, token % study->length};
+}
+
+ds_status ds_study_put(ds_json_builder *b, ds_study *study) {
+    ds_status status = DS_OK;
+    const ds_position_list *positions = study->options->positions;
+    ds_json_begin_array(b, "accumulated");
+    for (size_t i = 0; i < study->listed; i++)
+        put_accumulated(b, listed_position(study, i), &study->accumulated[i],
+                        study->certified == NULL ? NULL : &study->certified[i]);
+    ds_json_end(b);
+    if (positions->all) ds_distribution_put(b, &study->distribution);
+    if (positions->all && study->options->certify) ds_verdict_tally_put(b, &study->tally);
+    ds_json_begin_object(b, "checks");
+    ds_json_put_real(b, "determinant_error_over_tolerance", study->determinant_error);
+    ds_json_put_real(b, "norm_excess_over_tolerance", study->norm_excess);
+    ds_json_end(b);
+    DS_TRY(ds_gain_survey_put(b, &study->gains));
+    ds_json_begin_object(b, "directions");
+    ds_overlap_put(b, &study->overlap, study->first);
+    ds_json_begin_object(b, "over_data");
+    ds_json_put_count(b, "tokens", ds_min_size(study->sample.tokens, DS_RANK_TOKENS));
+    ds_json_put_reals(b, "effective_rank", study->rank, study->sample.sublayers);
+    ds_json_put_reals(b, "participation_ratio", study->participation, study->sample.sublayers);
+    ds_json_end(b);
+done:
+    return status;
+}
+
+/* ---- tables ---- */
+
+static const ds_column columns[] = {
+    {"sequence", "window", NULL, DS_COLUMN_INTEGER, 0},
+    {"position", NULL, NULL, DS_COLUMN_INTEGER, 0},
+    {"spectral_radius", "|λ| max", NULL, DS_COLUMN_FIXED, 6},
+    {"smallest", "σ min", NULL, DS_COLUMN_FIXED, 6},
+    {"norm2", "σ max", NULL, DS_COLUMN_FIXED, 6},
+    {"log_abs_det", "log|det|", NULL, DS_COLUMN_FIXED, 4},
+    {"frobenius_defect", "‖P-I‖F", NULL, DS_COLUMN_FIXED, 4},
+    {"largest_bound", "± (est.)", NULL, DS_COLUMN_REAL, 2},
+    {"largest_radius", "± proved", NULL, DS_COLUMN_REAL, 2},
+    {"contraction", NULL, NULL, DS_COLUMN_TEXT, 0},
+    {"invertible", NULL, NULL, DS_COLUMN_TEXT, 0},
+};
+
+ds_status ds_study_table(ds_table **table, ds_study *study, const char *null) {
+    ds_status status = DS_OK;
+    char title[96] = "Shortcut accumulated over depth";
+    if (null != NULL) (void)snprintf(title, sizeof title, "Null model %s over depth", null);
+    if (study->options->positions->all) return ds_distribution_table(table, &study->distribution, title);
+    size_t count = sizeof columns / sizeof columns[0];
+    DS_TRY(ds_table_new(table, title, columns, study->certified == NULL ? count - 3 : count));
+    for (size_t i = 0; i < study->listed; i++) {
+        const ds_accumulated *item = &study->accumulated[i];
+        double bound = item->singular_bound;
+        for (size_t j = 0; j < item->order; j++) bound = fmax(bound, item->bounds[j]);
+        ds_table_integer(*table, (int64_t)study->options->positions->at[i].sequence);
+        ds_table_integer(*table, (int64_t)study->options->positions->at[i].position);
+        ds_table_real(*table, item->summary.spectral_radius);
+        ds_table_real(*table, item->summary.smallest);
+        ds_table_real(*table, item->summary.norm2);
+        ds_table_real(*table, item->summary.log_abs_det);
+        ds_table_real(*table, item->summary.frobenius_defect);
+        ds_table_real(*table, bound);
+        if (study->certified == NULL) continue;
+        ds_table_real(*table, study->certified[i].widest);
+        ds_table_text(*table, ds_verdict_name(study->certified[i].certificate.contraction));
+        ds_table_text(*table, ds_verdict_name(study->certified[i].certificate.invertible));
+    }
+done:
+    return status;
+}
+
+static const ds_column direction_columns[] = {
+    {"sublayer", NULL, NULL, DS_COLUMN_TEXT, 0},
+    {"survival", "survives", NULL, DS_COLUMN_FIXED, 3},
+    {"survival_05", "5%", NULL, DS_COLUMN_FIXED, 3},
+    {"edited_again", "edited again", NULL, DS_COLUMN_FIXED, 3},
+    {"undone", NULL, NULL, DS_COLUMN_FIXED, 3},
+    {"effective_rank", "rank", NULL, DS_COLUMN_FIXED, 1},
+    {"output_head", "in head's", NULL, DS_COLUMN_FIXED, 3},
+    {"output_projection", "in W_o's", NULL, DS_COLUMN_FIXED, 3},
+};
+
+ds_status ds_study_directions_table(ds_table **table, ds_study *study, const ds_alignment *alignment) {
+    ds_status status = DS_OK;
+    double tokens = (double)study->overlap.tokens;
+    char title[192];
+    (void)snprintf(title, sizeof title, "Directions: survival, later edits, rank, share in top %zu (random %.3f)",
+                   alignment->count, (double)alignment->count / (double)study->sample.hidden);
+    DS_TRY(ds_table_new(table, title, direction_columns, sizeof direction_columns / sizeof direction_columns[0]));
+    for (size_t s = 0; s < study->overlap.sublayers; s++) {
+        char name[32];
+        ds_statistics survival = ds_summary_statistics(&study->overlap.survival[s]);
+        ds_table_text(*table, ds_sublayer_name(name, study->first + s));
+        ds_table_real(*table, survival.mean);
+        ds_table_real(*table, survival.quantiles[1]);
+        ds_table_real(*table, (double)study->overlap.edited_again[s] / tokens);
+        ds_table_real(*table, (double)study->overlap.undone[s] / tokens);
+        ds_table_real(*table, study->rank[s]);
+        ds_table_real(*table, alignment->head[s]);
+        ds_table_real(*table, alignment->branch[s]);
+    }
+done:
+    return status;
+}
+
+static double mean_gain(const ds_study *study, ds_gain gain) {
+    return ds_mean(study->gains.values + (size_t)gain * study->gains.tokens, study->gains.tokens);
+}
+
+void ds_study_print(FILE *stream, const ds_study *study) {
+    const ds_overlap *overlap = &study->overlap;
+    size_t sublayers = overlap->sublayers;
+    double sum = 0, tokens = (double)overlap->tokens, pairs = (double)(sublayers * (sublayers - 1));
+    for (size_t i = 0; i < sublayers * sublayers; i++) {
+        if (i % (sublayers + 1) != 0) sum += ds_sum_value(&overlap->coherence[i]) / tokens;
+    }
+    if (pairs > 0)
+        (void)fprintf(
+            stream,
+            "coherence of a token's directions %.4f (random ones: %.4f);\neffective rank %.2f, participation ratio %.2f "
+            "of %zu\n",
+            sum / pairs, ds_random_coherence(overlap->hidden), ds_sum_value(&overlap->effective_rank) / tokens,
+            ds_sum_value(&overlap->participation_ratio) / tokens, sublayers);
+    (void)fprintf(
+        stream,
+        "largest absolute row sum %.3f, column sum %.3f, 2-norm %.4f;\nexact reflections along the same directions, an "
+        "isometry: %.3f, %.3f, 1;\none random reflection: %.3f\n",
+        mean_gain(study, DS_GAIN_ABSOLUTE_ROW), mean_gain(study, DS_GAIN_ABSOLUTE_COLUMN), mean_gain(study, DS_GAIN_NORM2),
+        mean_gain(study, DS_GAIN_ISOMETRY_ROW), mean_gain(study, DS_GAIN_ISOMETRY_COLUMN), study->gains.one_reflection);
+}

@@ -1,0 +1,123 @@
+#include "deltascope/measure/checkpoint_inspection.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "deltascope/report.h"
+
+const char *ds_head_tie_name(ds_head_tie head) {
+    static const char *const names[] = {"absent", "shared", "equal", "different"};
+    return names[head];
+}
+
+const char *ds_health_role(const ds_tensor_health *health) {
+    if (health->head) return "output head";
+    return health->parameter == NULL ? NULL : health->parameter->role;
+}
+
+bool ds_health_odd_zeros(const ds_tensor_health *health) {
+    const char *name = health->tensor->name, *suffix = ".bias";
+    size_t length = strlen(name), least = strlen(suffix);
+    return health->zero_rows != 0 && !(length >= least && strcmp(name + length - least, suffix) == 0);
+}
+
+uint64_t ds_state_bytes_per_token(const ds_spec *spec, ds_precision precision) {
+    return (uint64_t)spec->hidden * spec->value_channels * ds_precision_size(precision);
+}
+
+static void put_tensors(ds_json_builder *b, const ds_survey *survey) {
+    ds_json_begin_array(b, "tensors");
+    for (size_t i = 0; i < survey->count; i++) {
+        const ds_tensor_health *health = &survey->tensors[i];
+        const ds_tensor *tensor = health->tensor;
+        char crc[16];
+        (void)snprintf(crc, sizeof crc, "%08" PRIx32, health->crc32);
+        ds_json_begin_object(b, NULL);
+        ds_json_put_text(b, "name", tensor->name);
+        if (strcmp(tensor->name, tensor->stored_name) != 0) ds_json_put_text(b, "stored_name", tensor->stored_name);
+        ds_json_put_text(b, "dtype", tensor->dtype_name);
+        ds_json_put_counts(b, "shape", tensor->shape, tensor->rank);
+        ds_json_put_text(b, "role", ds_health_role(health));
+        ds_json_put_text(b, "group", health->parameter == NULL ? NULL : ds_group_name(health->parameter->group));
+        ds_json_put_text(b, "crc32_f32", health->readable ? crc : NULL);
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+    ds_json_begin_array(b, "unused");
+    for (size_t i = 0; i < survey->count; i++) {
+        if (ds_health_role(&survey->tensors[i]) == NULL) ds_json_put_text(b, NULL, survey->tensors[i].tensor->name);
+    }
+    ds_json_end(b);
+    ds_json_begin_array(b, "health");
+    for (size_t i = 0; i < survey->count; i++) {
+        const ds_tensor_health *health = &survey->tensors[i];
+        if (!health->readable) continue;
+        ds_json_begin_object(b, NULL);
+        ds_json_put_text(b, "tensor", health->tensor->name);
+        ds_json_put_count(b, "nan", health->nan);
+        ds_json_put_count(b, "inf", health->inf);
+        ds_json_put_count(b, "zero_rows", health->zero_rows);
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+}
+
+static void put_specification(ds_json_builder *b, const ds_spec *spec) {
+    ds_json_begin_object(b, "specification");
+    ds_json_put_text(b, "variant", ds_spec_variant(spec));
+    ds_json_put_text(b, "names", spec->newer_names ? "newer" : "older");
+    ds_json_put_count(b, "head_dim", spec->head_dim);
+    ds_json_put_count(b, "mlp_hidden", spec->mlp_hidden);
+    ds_json_put_count(b, "block_size", spec->block_size);
+    ds_json_put_count(b, "rotary_dim", spec->rotary_dim);
+    ds_json_put_count(b, "state_kernel", spec->state_kernel);
+    ds_json_put_count(b, "input_kernel", spec->input_kernel);
+    ds_json_put_bool(b, "gate_two_layer", spec->gate_two_layer);
+    ds_json_put_real(b, "k_eps", spec->k_eps);
+    ds_json_put_real(b, "residual_mult", spec->residual_mult);
+    ds_json_put_real(b, "logit_scale", spec->logit_scale);
+    ds_json_end(b);
+}
+
+static void put_origin(ds_json_builder *b, const ds_survey *survey, const ds_checkpoint *checkpoint, const ds_notes *notes) {
+    ds_json_put_text(b, "format", ds_checkpoint_format(checkpoint));
+    ds_json_begin_array(b, "files");
+    for (size_t i = 0; i < ds_checkpoint_files(checkpoint); i++) {
+        ds_json_begin_object(b, NULL);
+        ds_json_put_text(b, "path", ds_checkpoint_file(checkpoint, i));
+        ds_json_put_text(b, "sha256", ds_checkpoint_file_sha256(checkpoint, i));
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+    ds_json_put_text(b, "tied_head", ds_head_tie_name(survey->head));
+    ds_json_begin_array(b, "notes");
+    for (size_t i = 0; i < notes->count; i++) {
+        ds_json_begin_object(b, NULL);
+        ds_json_put_text(b, "topic", notes->notes[i].topic);
+        ds_json_put_text(b, "text", notes->notes[i].text);
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+}
+
+ds_status ds_inspection_json(json_t **results, const ds_survey *survey, const ds_checkpoint *checkpoint, const ds_notes *notes,
+                             size_t length, ds_precision precision) {
+    ds_json_builder b = {0};
+    ds_json_begin_object(&b, NULL);
+    put_tensors(&b, survey);
+    ds_json_begin_object(&b, "parameters");
+    ds_json_put_count(&b, "total", survey->total);
+    for (size_t g = 0; g < DS_GROUP_COUNT; g++) ds_json_put_count(&b, ds_group_name((ds_group)g), survey->groups[g]);
+    ds_json_end(&b);
+    double forward = ds_spec_forward_flops_per_token(&survey->spec, length);
+    ds_json_begin_object(&b, "cost");
+    ds_json_put_count(&b, "seq_len", length);
+    ds_json_put_real(&b, "forward_flops_per_token", forward);
+    ds_json_put_real(&b, "training_flops_per_token", 3.0 * forward);
+    ds_json_put_count(&b, "state_bytes_per_token", ds_state_bytes_per_token(&survey->spec, precision));
+    ds_json_end(&b);
+    put_specification(&b, &survey->spec);
+    put_origin(&b, survey, checkpoint, notes);
+    ds_json_end(&b);
+    return ds_json_finish(results, &b);
+}

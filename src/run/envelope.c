@@ -1,0 +1,145 @@
+/* The envelope of a result (CONTRACT "JSON: the envelope"), and the key of a run's journal, which tells the same things. */
+#include <string.h>
+
+#include "deltascope/num.h"
+#include "deltascope/run.h"
+
+#include "journal.h"
+#include "windows.h"
+
+/* The one element type of all floating tensors, or "mixed". */
+static const char *stored_dtype(const ds_checkpoint *checkpoint) {
+    const char *found = NULL;
+    for (size_t i = 0; i < ds_checkpoint_count(checkpoint); i++) {
+        const ds_tensor *tensor = ds_checkpoint_tensor(checkpoint, i);
+        if (tensor->dtype == DS_DTYPE_OTHER) continue;
+        if (found != NULL && strcmp(found, tensor->dtype_name) != 0) return "mixed";
+        found = tensor->dtype_name;
+    }
+    return found == NULL ? "none" : found;
+}
+
+static void put_checkpoint(ds_json_builder *b, const ds_run *run) {
+    const ds_spec *spec = &run->spec;
+    if (run->checkpoint == NULL) {
+        ds_json_put_text(b, "checkpoint", NULL);
+        return;
+    }
+    ds_json_begin_object(b, "checkpoint");
+    ds_json_put_text(b, "path", ds_checkpoint_path(run->checkpoint));
+    ds_json_put_text(b, "sha256", ds_checkpoint_sha256(run->checkpoint));
+    ds_json_put_text(b, "variant", ds_spec_variant(spec));
+    ds_json_put_count(b, "parameters", run->parameters);
+    ds_json_put_text(b, "dtype", stored_dtype(run->checkpoint));
+    ds_json_put_count(b, "layers", spec->layers);
+    ds_json_put_count(b, "hidden", spec->hidden);
+    ds_json_put_count(b, "heads", spec->heads);
+    ds_json_put_count(b, "value_channels", spec->value_channels);
+    ds_json_put_count(b, "vocab", spec->vocab);
+    ds_json_end(b);
+}
+
+static void put_data(ds_json_builder *b, const ds_run *run) {
+    if (run->tokens == NULL) {
+        ds_json_put_text(b, "data", NULL);
+        return;
+    }
+    ds_json_begin_object(b, "data");
+    ds_json_put_text(b, "path", ds_tokens_path(run->tokens));
+    ds_json_put_text(b, "sha256", ds_tokens_sha256(run->tokens));
+    ds_json_put_count(b, "seq_len", run->length);
+    ds_json_put_count(b, "sequences", run->sequences);
+    ds_json_put_count(b, "offset", run->options.offset);
+    ds_json_put_count(b, "tokens", (uint64_t)run->sequences * run->length);
+    ds_json_end(b);
+}
+
+static void put_object(ds_json_builder *b, const char *key, json_t *object) {
+    ds_json_put(b, key, object != NULL ? json_incref(object) : json_object());
+}
+
+static const char *precision_name(const ds_run *run) { return run->options.precision == DS_F64 ? "double" : "float"; }
+
+ds_status ds_run_envelope(json_t **out, const ds_run *run, const char *command, json_t *options, json_t *results) {
+    ds_json_builder b = {0};
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_text(&b, "schema", "deltascope/1");
+    ds_json_put_text(&b, "command", command);
+    ds_json_put_text(&b, "version", DS_VERSION);
+    put_checkpoint(&b, run);
+    put_data(&b, run);
+    put_object(&b, "options", options);
+    ds_json_put_text(&b, "precision", precision_name(run));
+    ds_json_put_count(&b, "threads", ds_threads());
+    ds_json_put_real(&b, "seconds", ds_seconds() - run->started);
+    if (run->warning.bytes != NULL) {
+        ds_json_begin_array(&b, "warnings");
+        ds_json_put_text(&b, NULL, run->warning.bytes);
+        ds_json_end(&b);
+    }
+    put_object(&b, "results", results);
+    ds_json_end(&b);
+    return ds_json_finish(out, &b);
+}
+
+/* What decides the bytes of a result. A tokenizer is not part of the text's digest: the ids it made speak for it. */
+static ds_status make_key(json_t **key, ds_run *run, const ds_journal_plan *plan) {
+    ds_status status = DS_OK;
+    uint32_t crc = 0;
+    ds_json_builder b = {0};
+    if (run->tokens != NULL) DS_TRY(ds_run_crc32(&crc, run));
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_text(&b, "command", plan->command);
+    ds_json_put_text(&b, "version", DS_VERSION);
+    ds_json_put_text(&b, "blas", ds_blas_name());
+    ds_json_put_text(&b, "precision", precision_name(run));
+    ds_json_begin_object(&b, "checkpoint");
+    ds_json_put_text(&b, "sha256", ds_checkpoint_sha256(run->checkpoint));
+    ds_json_put(&b, "config", ds_json_copy(ds_checkpoint_config(run->checkpoint)));
+    ds_json_end(&b);
+    if (run->tokens != NULL) {
+        ds_json_begin_object(&b, "data");
+        ds_json_put_text(&b, "sha256", ds_tokens_sha256(run->tokens));
+        ds_json_put_count(&b, "seq_len", run->length);
+        ds_json_put_count(&b, "sequences", run->sequences);
+        ds_json_put_count(&b, "offset", run->options.offset);
+        ds_json_put_count(&b, "tokens_crc32", crc);
+        ds_json_end(&b);
+    }
+    ds_json_put(&b, "options", ds_json_copy(plan->options));
+    ds_json_end(&b);
+    DS_TRY(ds_json_finish(key, &b));
+done:
+    return status;
+}
+
+/* The folder `path` lies in. */
+static ds_status make_folder_of(const char *path) {
+    ds_status status = DS_OK;
+    ds_text folder = {0};
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL || slash == path) return DS_OK;
+    DS_TRY(ds_text_append(&folder, path, (size_t)(slash - path)));
+    DS_TRY(ds_make_folder(folder.bytes));
+done:
+    ds_text_release(&folder);
+    return status;
+}
+
+ds_status ds_run_journal(ds_journal **out, ds_run *run, const ds_journal_plan *plan) {
+    ds_status status = DS_OK;
+    json_t *key = NULL;
+    const ds_listener *listener = &run->options.listener;
+    char found[DS_NAME_CAPACITY + 64];
+    *out = NULL;
+    if (plan == NULL) return DS_OK;
+    DS_TRY(make_key(&key, run, plan));
+    DS_TRY(make_folder_of(plan->path));
+    DS_TRY(ds_journal_open(out, plan->path, key, plan->resume));
+    if (!plan->resume || listener->note == NULL) goto done;
+    (void)snprintf(found, sizeof found, "%s: %zu finished pieces of an earlier run", DS_SHOW(plan->path), ds_journal_count(*out));
+    listener->note(listener->context, found);
+done:
+    json_decref(key);
+    return status;
+}

@@ -1,0 +1,115 @@
+/* Opening what a measurement needs: checkpoint, data, windows, buffers. */
+#include "deltascope/run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Window s reads ids [o+sT, o+sT+T] (the last one only as a target), so n windows need o + nT + 1 ids. */
+static ds_status cut_windows(ds_run *run) {
+    const uint64_t usual_windows = 64;
+    uint64_t count = ds_tokens_count(run->tokens), length = run->length, offset = run->options.offset;
+    uint64_t after = offset < count ? count - offset : 0;
+    uint64_t fitting = after == 0 ? 0 : (after - 1) / length;
+    uint64_t wanted = run->options.sequences;
+    if (wanted == 0) wanted = fitting < usual_windows ? fitting : usual_windows;
+    if (fitting == 0)
+        return ds_fail(DS_ERR_INPUT, "%s: too few tokens: %llu from offset %llu on, but one window of length %llu needs %llu",
+                       DS_SHOW(ds_tokens_path(run->tokens)), (unsigned long long)after, (unsigned long long)offset,
+                       (unsigned long long)length, (unsigned long long)length + 1);
+    if (wanted > fitting)
+        return ds_fail(DS_ERR_INPUT, "%s: too few tokens: %llu windows of length %llu were asked for and %llu fit",
+                       DS_SHOW(ds_tokens_path(run->tokens)), (unsigned long long)wanted, (unsigned long long)length,
+                       (unsigned long long)fitting);
+    run->sequences = wanted;
+    return DS_OK;
+}
+
+static ds_status open_data(ds_run *run) {
+    ds_status status = DS_OK;
+    const ds_run_options *options = &run->options;
+    if (options->tokens != NULL) {
+        DS_TRY(ds_tokens_open(&run->tokens, options->tokens, run->spec.vocab));
+    } else {
+        DS_TRY(ds_tokenizer_open(&run->tokenizer, options->tokenizer));
+        DS_TRY(ds_tokens_from_text(&run->tokens, options->text, run->tokenizer, run->spec.vocab));
+    }
+    DS_TRY(cut_windows(run));
+    DS_NEW(run->ids, run->length + 1);
+done:
+    return status;
+}
+
+static ds_status make_buffers(ds_run *run) {
+    ds_status status = DS_OK;
+    run->batch = ds_min_size(ds_batch_sequences(run->model, run->length), run->sequences);
+    size_t ids;
+    if (!ds_mul_size(run->batch, run->length, &ids))
+        return ds_fail(DS_ERR_USAGE, "a window length of %zu is out of range", run->length);
+    DS_NEW(run->inputs, ids);
+    DS_NEW(run->targets, ids);
+    DS_TRY(ds_workspace_new(&run->workspace, run->model, run->batch, run->length));
+done:
+    return status;
+}
+
+static ds_status note_unused(ds_run *run) {
+    ds_status status = DS_OK;
+    const ds_tensor **unused = NULL;
+    size_t count;
+    DS_TRY(ds_model_unused(&unused, &count, run->model, run->checkpoint));
+    if (count > 0)
+        DS_TRY(ds_text_printf(&run->warning, "this configuration leaves %zu of %zu tensors unused, the first is %s", count,
+                              ds_checkpoint_count(run->checkpoint), DS_SHOW(unused[0]->name)));
+done:
+    free(unused);
+    return status;
+}
+
+ds_status ds_run_open(ds_run *run, const ds_run_options *options) {
+    ds_status status = DS_OK;
+    bool data = options->tokens != NULL || options->text != NULL;
+    *run = (ds_run){.options = *options, .started = ds_seconds()};
+    DS_TRY(ds_checkpoint_open(&run->checkpoint, options->checkpoint, options->config));
+    DS_TRY(ds_spec_detect(&run->spec, run->checkpoint));
+    run->length = options->length != 0 ? options->length : run->spec.block_size;
+    if (data) DS_TRY(open_data(run));
+    if (options->without_weights) goto done;
+    DS_TRY(ds_model_load(&run->model, run->checkpoint, options->precision));
+    run->parameters = ds_model_parameter_count(run->model);
+    DS_TRY(note_unused(run));
+    if (data) DS_TRY(make_buffers(run));
+done:
+    if (status != DS_OK) ds_run_close(run);
+    return status;
+}
+
+void ds_run_close(ds_run *run) {
+    ds_workspace_free(&run->workspace);
+    free(run->ids);
+    free(run->inputs);
+    free(run->targets);
+    ds_tokens_close(&run->tokens);
+    ds_tokenizer_close(&run->tokenizer);
+    ds_model_free(&run->model);
+    ds_checkpoint_close(&run->checkpoint);
+    ds_text_release(&run->warning);
+    *run = (ds_run){0};
+}
+
+/* ---- progress ---------------------------------------------------------------------------------------------------- */
+
+ds_progress ds_progress_start(const ds_run *run, const char *label, double total) {
+    ds_progress progress = {.listener = &run->options.listener, .label = label, .total = total};
+    ds_progress_update(&progress, 0);
+    return progress;
+}
+
+void ds_progress_update(const ds_progress *progress, double done) {
+    const ds_listener *listener = progress->listener;
+    if (listener->progress != NULL) listener->progress(listener->context, progress->label, done, progress->total);
+}
+
+void ds_progress_finish(const ds_progress *progress) {
+    const ds_listener *listener = progress->listener;
+    if (listener->progress != NULL) listener->progress(listener->context, NULL, 0, 0);
+}

@@ -1,0 +1,159 @@
+/* The loop over the windows of a run: the only one there is. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "deltascope/run.h"
+
+#include "journal.h"
+#include "windows.h"
+
+/* run->ids <- window w and the token after it. */
+static ds_status read_window(ds_run *run, size_t w) {
+    return ds_tokens_read(run->tokens, run->ids, run->options.offset + (uint64_t)w * run->length, run->length + 1);
+}
+
+ds_status ds_run_read_windows(ds_run *run, uint32_t *inputs, uint32_t *targets, size_t first, size_t count) {
+    ds_status status = DS_OK;
+    size_t length = run->length;
+    for (size_t w = 0; w < count; w++) {
+        DS_TRY(read_window(run, first + w));
+        memcpy(inputs + w * length, run->ids, length * sizeof *inputs);
+        memcpy(targets + w * length, run->ids + 1, length * sizeof *targets);
+    }
+done:
+    return status;
+}
+
+ds_status ds_run_batch(ds_run *run, size_t first, ds_batch *batch) {
+    size_t windows = ds_min_size(run->batch, run->sequences - first);
+    *batch = (ds_batch){run->inputs, run->targets, windows, run->length};
+    return ds_run_read_windows(run, run->inputs, run->targets, first, windows);
+}
+
+ds_status ds_run_window(ds_run *run, size_t window, ds_batch *batch) {
+    *batch = (ds_batch){run->inputs, run->targets, 1, run->length};
+    return ds_run_read_windows(run, run->inputs, run->targets, window, 1);
+}
+
+ds_status ds_run_crc32(uint32_t *crc, ds_run *run) {
+    ds_status status = DS_OK;
+    *crc = 0;
+    for (size_t w = 0; w < run->sequences; w++) {
+        DS_TRY(read_window(run, w));
+        *crc = ds_crc32(*crc, run->ids, (run->length + 1) * sizeof *run->ids);
+    }
+done:
+    return status;
+}
+
+void ds_window_batch_progress(const ds_window_batch *now, double share) {
+    ds_progress_update(now->progress, (double)now->place + share * (double)now->batch.sequences);
+}
+
+/* One pass in hand. */
+typedef struct passing {
+    ds_run *run;
+    const ds_window_pass *pass;
+    ds_progress progress;
+    size_t count, most; /* windows of the pass; in a batch */
+    size_t *windows;    /* (count) */
+    double *record;     /* (record_length); NULL when the pass leaves none */
+} passing;
+
+static ds_status list_windows(passing *all) {
+    ds_status status = DS_OK;
+    const ds_window_pass *pass = all->pass;
+    all->count = pass->selected != NULL ? pass->selected_count : all->run->sequences;
+    all->most = pass->most == 0 ? all->run->batch : ds_min_size(pass->most, all->run->batch);
+    DS_NEW(all->windows, all->count);
+    for (size_t i = 0; i < all->count; i++) all->windows[i] = pass->selected != NULL ? pass->selected[i] : i;
+    if (pass->record_length > 0) DS_NEW(all->record, pass->record_length);
+done:
+    return status;
+}
+
+/* *found <- whether an earlier run has finished window number `place` of the pass; its record is then in hand. */
+static ds_status find_record(bool *found, passing *all, size_t place) {
+    const ds_window_pass *pass = all->pass;
+    *found = false;
+    if (all->record == NULL) return DS_OK;
+    return ds_journal_find_reals(found, all->record, pass->record_length, pass->journal, pass->kind, all->windows[place]);
+}
+
+/* How many windows from `place` on make a batch: none of them finished before. */
+static ds_status batch_windows(size_t *windows, passing *all, size_t place) {
+    ds_status status = DS_OK;
+    bool found = false;
+    size_t count = 1;
+    for (; count < all->most && place + count < all->count; count++) {
+        DS_TRY(find_record(&found, all, place + count));
+        if (found) break;
+    }
+    *windows = count;
+done:
+    return status;
+}
+
+static ds_status read_batch(passing *all, size_t place, size_t count) {
+    ds_status status = DS_OK;
+    ds_run *run = all->run;
+    for (size_t b = 0; b < count; b++)
+        DS_TRY(ds_run_read_windows(run, run->inputs + b * run->length, run->targets + b * run->length,
+                                   all->windows[place + b], 1));
+done:
+    return status;
+}
+
+/* Hands the records of the batch just computed over, and keeps them. */
+static ds_status keep_records(passing *all, size_t place, size_t count) {
+    ds_status status = DS_OK;
+    const ds_window_pass *pass = all->pass;
+    for (size_t b = 0; b < count; b++) {
+        size_t window = all->windows[place + b];
+        pass->fill(pass->context, all->record, b, count);
+        pass->take(pass->context, window, all->record);
+        DS_TRY(ds_journal_append(pass->journal, pass->kind, window, all->record, pass->record_length * sizeof *all->record));
+    }
+    DS_TRY(ds_journal_sync(pass->journal));
+done:
+    return status;
+}
+
+static ds_status compute_batch(passing *all, size_t place, size_t count) {
+    ds_status status = DS_OK;
+    ds_run *run = all->run;
+    const ds_window_batch now = {.run = run,
+                                 .batch = {run->inputs, run->targets, count, run->length},
+                                 .windows = all->windows + place,
+                                 .place = place,
+                                 .progress = &all->progress};
+    DS_TRY(read_batch(all, place, count));
+    DS_TRY(all->pass->batch(all->pass->context, &now));
+    if (all->record != NULL) DS_TRY(keep_records(all, place, count));
+    ds_window_batch_progress(&now, 1);
+done:
+    return status;
+}
+
+ds_status ds_run_windows(ds_run *run, const ds_window_pass *pass) {
+    ds_status status = DS_OK;
+    passing all = {.run = run, .pass = pass};
+    DS_TRY(list_windows(&all));
+    all.progress = ds_progress_start(run, pass->label, (double)all.count);
+    for (size_t place = 0, count; place < all.count; place += count) {
+        bool found;
+        count = 1;
+        DS_TRY(find_record(&found, &all, place));
+        if (found) {
+            pass->take(pass->context, all.windows[place], all.record);
+        } else {
+            DS_TRY(batch_windows(&count, &all, place));
+            DS_TRY(compute_batch(&all, place, count));
+        }
+    }
+done:
+    if (all.progress.label != NULL) ds_progress_finish(&all.progress);
+    free(all.windows);
+    free(all.record);
+    return status;
+}
