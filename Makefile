@@ -28,6 +28,8 @@ SANITIZE ?=
 CPPFLAGS = -Iinclude -D_GNU_SOURCE $(ROOM_PATHS)
 # The program's rooms see each other; a library's room sees the public headers and itself.
 $(BUILD)/analysis/%: ROOM_PATHS = -Ianalysis
+build-tidy/analysis/%: ROOM_PATHS = -Ianalysis
+build-tidy/tests/%: ROOM_PATHS = -Isrc -Ianalysis -Itests/support
 $(BUILD)/tests/%: ROOM_PATHS = -Isrc -Ianalysis -Itests/support
 CFLAGS   = -std=c11 $(OPT) -march=$(MARCH) $(FLOATING) $(HARDEN) $(WARNINGS) $(SANITIZE) -pthread
 LDFLAGS  = -pie -Wl,-z,relro,-z,now $(SANITIZE) -pthread
@@ -41,9 +43,9 @@ PLAIN   = $(filter-out %.real.c,$(SOURCES))
 OBJECTS = $(PLAIN:%.c=$(BUILD)/%.o) $(REAL:%.real.c=$(BUILD)/%.f32.o) $(REAL:%.real.c=$(BUILD)/%.f64.o)
 COMMANDS = $(filter-out analysis/cli/main.c,$(wildcard analysis/*/*.c))
 COMMAND_OBJECTS = $(COMMANDS:%.c=$(BUILD)/%.o)
-TESTS   = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
-LONG_TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/long_*.c))
-HELPER_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard tests/test_*.c tests/long_*.c tests/fuzz_*.c tests/interpose_*.c tests/msan_*.c),$(wildcard tests/*.c)))
+TESTS   = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/*/test_*.c))
+LONG_TESTS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/*/long_*.c))
+HELPER_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/support/interpose_malloc.c,$(wildcard tests/support/*.c)))
 
 all: $(BUILD)/deltascope $(BUILD)/libdeltascope.a
 
@@ -76,19 +78,19 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPER_OBJECTS) $(COMMAND_OBJECTS) $(BUIL
 # The program with an allocator that fails when told. Sanitizers bring their own: then only the program's own calls can fail.
 FAULT_NAMES = malloc calloc realloc aligned_alloc
 FAULT_FLAGS = $(if $(SANITIZE),$(FAULT_NAMES:%=-Wl,--wrap=%))
-$(BUILD)/tests/interpose_malloc.o: CPPFLAGS += $(if $(SANITIZE),-DFAULT_WRAP)
-$(BUILD)/deltascope-faults: $(BUILD)/analysis/cli/main.o $(COMMAND_OBJECTS) $(BUILD)/tests/interpose_malloc.o $(BUILD)/libdeltascope.a
+$(BUILD)/tests/support/interpose_malloc.o: CPPFLAGS += $(if $(SANITIZE),-DFAULT_WRAP)
+$(BUILD)/deltascope-faults: $(BUILD)/analysis/cli/main.o $(COMMAND_OBJECTS) $(BUILD)/tests/support/interpose_malloc.o $(BUILD)/libdeltascope.a
 	$(Q)$(if $(V),,echo '  LD $@';) $(CC) $(LDFLAGS) $(FAULT_FLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libdeltascope.a $(LIBS)
-$(BUILD)/tests/test_faults $(BUILD)/tests/long_faults: | $(BUILD)/deltascope-faults
+$(BUILD)/tests/program/test_faults $(BUILD)/tests/program/long_faults: | $(BUILD)/deltascope-faults
 
 # The fuzz targets: each with an engine for `make fuzz`, and all together, their entry point renamed, in one regression test.
-FUZZ = $(patsubst tests/fuzz_%.c,%,$(wildcard tests/fuzz_*.c))
-FUZZ_OBJECTS = $(FUZZ:%=$(BUILD)/tests/fuzz_%.plain.o)
-$(BUILD)/tests/fuzz_%.plain.o: tests/fuzz_%.c
+FUZZ = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_OBJECTS = $(FUZZ:%=$(BUILD)/tests/fuzz/fuzz_%.plain.o)
+$(BUILD)/tests/fuzz/fuzz_%.plain.o: tests/fuzz/fuzz_%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -DLLVMFuzzerTestOneInput=fuzz_$* $(CFLAGS) -MMD -MP -c $< -o $@
-$(BUILD)/tests/test_fuzz_regression: $(FUZZ_OBJECTS)
-$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz_%.o $(HELPER_OBJECTS) $(BUILD)/libdeltascope.a
+$(BUILD)/tests/io/test_fuzz_regression: $(FUZZ_OBJECTS)
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(HELPER_OBJECTS) $(BUILD)/libdeltascope.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(BUILD)/libdeltascope.a $(LIBS) -lcmocka
 
@@ -155,7 +157,7 @@ check-mutation: deps
 # MemorySanitizer over the readers alone: numerical libraries are not built with it, and do not take part.
 MSAN_WRAPPED = malloc free realloc aligned_alloc json_loadb json_dumps json_object_set_new SHA256_Final pcre2_compile_8 pcre2_match_8
 MSAN_OBJECTS = $(foreach room,base io,$(patsubst %.c,$(BUILD)/%.o,$(wildcard src/$(room)/*.c))) \
-               $(addprefix $(BUILD)/tests/,msan_boundary.o msan_readers.o relations.o)
+               $(addprefix $(BUILD)/tests/,fuzz/msan_boundary.o fuzz/msan_readers.o support/relations.o)
 $(BUILD)/msan-readers: $(MSAN_OBJECTS)
 	$(Q)$(CC) $(LDFLAGS) $(addprefix -Wl$(,)--wrap=,$(MSAN_WRAPPED)) -o $@ $^ \
 	    -ljansson -lcrypto -lz -lpcre2-8
@@ -166,7 +168,7 @@ check-msan: deps-check
 
 # What clang-tidy is asked, and what not and why: .clang-tidy, tests/.clang-tidy. A file that has passed is not looked at again
 # before it or a header changes; a *.real.c is looked at in both halves.
-TIDY_SOURCES = $(PLAIN) $(REAL:%.real.c=%.f32) $(REAL:%.real.c=%.f64) $(wildcard analysis/*.c tests/*.c)
+TIDY_SOURCES = $(PLAIN) $(REAL:%.real.c=%.f32) $(REAL:%.real.c=%.f64) $(wildcard analysis/*/*.c tests/*/*.c)
 TIDIED = $(patsubst %,build-tidy/%.passed,$(TIDY_SOURCES))
 $(TIDIED): .clang-tidy
 $(filter build-tidy/tests/%,$(TIDIED)): tests/.clang-tidy
@@ -215,7 +217,7 @@ layers:
 
 # Each public header compiles alone.
 headers:
-	@for h in $(wildcard include/deltascope/*.h); do $(CC) $(CPPFLAGS) -std=c11 $(WARNINGS) -fsyntax-only -x c $$h || exit 1; done
+	@for h in $(wildcard include/deltascope/*.h include/deltascope/measure/*.h); do $(CC) $(CPPFLAGS) -std=c11 $(WARNINGS) -fsyntax-only -x c $$h || exit 1; done
 
 bench: deps
 	@$(MAKE) --no-print-directory all
@@ -228,8 +230,9 @@ demo: deps
 install: all
 	install -D -m 755 $(BUILD)/deltascope $(DESTDIR)$(PREFIX)/bin/deltascope
 	install -D -m 644 $(BUILD)/libdeltascope.a $(DESTDIR)$(PREFIX)/lib/libdeltascope.a
-	install -d $(DESTDIR)$(PREFIX)/include/deltascope $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -d $(DESTDIR)$(PREFIX)/include/deltascope/measure $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 644 $(wildcard include/deltascope/*.h include/deltascope/*.inc) $(DESTDIR)$(PREFIX)/include/deltascope
+	install -m 644 $(wildcard include/deltascope/measure/*.h) $(DESTDIR)$(PREFIX)/include/deltascope/measure
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
 	$(BUILD)/deltascope man > $(DESTDIR)$(PREFIX)/share/man/man1/deltascope.1
 	$(BUILD)/deltascope completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/deltascope
@@ -241,7 +244,7 @@ uninstall:
 	      $(DESTDIR)$(PREFIX)/share/bash-completion/completions/deltascope
 
 format:
-	clang-format -i $(wildcard src/*/*.[ch] include/deltascope/*.h analysis/*.[ch] tests/*.[ch])
+	clang-format -i $(wildcard src/*/*.[ch] include/deltascope/*.h include/deltascope/measure/*.h analysis/*/*.[ch] tests/*/*.[ch])
 
 .SECONDARY:
 clean:

@@ -30,6 +30,7 @@ typedef struct ds_run_options {
     size_t length;          /* T, tokens in a window; 0: the checkpoint's block_size */
     size_t sequences;       /* how many windows; 0: all that fit, at most 64 */
     uint64_t offset;        /* token at which window 0 starts */
+    size_t batch;           /* windows in a batch, at most; 0: as many as keep all threads busy */
     ds_precision precision; /* of the model's arithmetic */
     uint64_t seed;          /* of everything random */
     bool without_weights;   /* structure and configuration alone: `model` and `workspace` stay NULL */

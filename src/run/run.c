@@ -41,7 +41,8 @@ done:
 
 static ds_status make_buffers(ds_run *run) {
     ds_status status = DS_OK;
-    run->batch = ds_min_size(ds_batch_sequences(run->model, run->length), run->sequences);
+    size_t most = run->options.batch != 0 ? run->options.batch : ds_batch_sequences(run->model, run->length);
+    run->batch = ds_min_size(most, run->sequences);
     size_t ids;
     if (!ds_mul_size(run->batch, run->length, &ids))
         return ds_fail(DS_ERR_USAGE, "a window length of %zu is out of range", run->length);

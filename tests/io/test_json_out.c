@@ -1,0 +1,156 @@
+/* JSON that reads back as what was built, number for number. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "deltascope/io.h"
+#include "measure/result_json.h"
+#include "support.h"
+
+enum { SEED = 4242 };
+
+static double random_bits(ds_random *random) {
+    double value;
+    do {
+        uint64_t bits = ds_random_u64(random);
+        memcpy(&value, &bits, sizeof value);
+    } while (!isfinite(value));
+    return value;
+}
+
+static void test_numbers(void **state) {
+    (void)state;
+    char text[32];
+    const struct {
+        double value;
+        const char *expected;
+    } cases[] = {{0.1, "0.1"}, {1e300, "1e+300"},   {5e-324, "5e-324"}, {-0.0, "-0"}, {1.0 / 3, "0.3333333333333333"},
+                 {NAN, "nan"}, {-INFINITY, "-inf"}, {123456, "123456"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_string_equal(ds_format_real(text, cases[i].value), cases[i].expected);
+    ds_random random = ds_random_init(SEED);
+    for (size_t i = 0; i < 20000; i++) {
+        double value = i % 2 == 0 ? random_bits(&random) : ds_random_normal(&random);
+        double back = strtod(ds_format_real(text, value), NULL);
+        assert_memory_equal(&back, &value, sizeof value);
+        char shorter[40]; /* one digit less reads back as another number */
+        const char *exponent = strchr(text, 'e');
+        int digits = 0;
+        for (const char *at = text; at != exponent && *at != '\0'; at++)
+            digits += *at >= '0' && *at <= '9' && (digits > 0 || *at != '0');
+        if (digits > 1) {
+            (void)snprintf(shorter, sizeof shorter, "%.*e", digits - 2, value);
+            if (text[strlen(text) - 1] != '0') assert_true(strtod(shorter, NULL) != value);
+        }
+    }
+}
+
+static json_t *build_sample(void) {
+    ds_json_builder b = {0};
+    json_t *out = NULL;
+    ds_statistics s = {.count = 3, .mean = 0.1, .std = NAN, .min = -1e-7, .max = 2, .quantiles = {1, 2, 3, 4, 5, 6, 7.5}};
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_text(&b, "z", "tab\there, quote\", back\\slash, bell\a, umlaut ü");
+    ds_json_put_text(&b, "broken",
+                     "a\xff"
+                     "b");
+    ds_json_put_text(&b, "nothing", NULL);
+    ds_json_put_real(&b, "one", 1);
+    ds_json_put_real(&b, "infinite", INFINITY);
+    ds_json_put_count(&b, "count", UINT64_C(9007199254740993));
+    ds_json_put_bool(&b, "yes", true);
+    ds_json_put_stats(&b, "beta", &s);
+    ds_json_begin_array(&b, "list");
+    for (int i = 0; i < 300; i++) ds_json_put_real(&b, NULL, sqrt(i));
+    ds_json_end(&b);
+    ds_json_begin_array(&b, "empty");
+    ds_json_end(&b);
+    ds_json_end(&b);
+    expect_ok(ds_json_finish(&out, &b));
+    return out;
+}
+
+static void test_round_trip(void **state) {
+    (void)state;
+    json_t *value = build_sample(), *back = NULL;
+    for (int style = DS_JSON_READABLE; style <= DS_JSON_CANONICAL; style++) {
+        ds_text text = {0};
+        expect_ok(ds_json_print(&text, value, (ds_json_style)style));
+        expect_ok(ds_json_parse(&back, text.bytes, text.length, "what was printed"));
+        assert_true(json_equal(value, back));
+        if (style == DS_JSON_CANONICAL) {
+            assert_null(strpbrk(text.bytes, "\n"));
+            assert_non_null(strstr(text.bytes, "{\"beta\":{\"count\":3,\"max\":2.0,\"mean\":0.1,\"min\":-1e-07,"));
+        } else {
+            size_t widest = 0, width = 0;
+            for (size_t i = 0; i < text.length; i++) {
+                width = text.bytes[i] == '\n' ? 0 : width + 1;
+                widest = ds_max_size(widest, width);
+            }
+            assert_true(widest <= 101 && strstr(text.bytes, "\n  \"one\": 1.0,\n") != NULL);
+            assert_non_null(strstr(text.bytes, "\"infinite\": null"));
+            assert_non_null(strstr(text.bytes, "\"count\": 9007199254740993"));
+            assert_non_null(strstr(text.bytes, "a\\\\xFFb"));
+        }
+        json_decref(back);
+        ds_text_release(&text);
+    }
+    json_decref(value);
+}
+
+/* Sorted keys: the order of insertion does not show. */
+static void test_canonical(void **state) {
+    (void)state;
+    json_t *a = json_pack("{s:i, s:[f, n], s:{}}", "b", 1, "a", 2.5, "c"),
+           *b = json_pack("{s:{}, s:[f, n], s:i}", "c", "a", 2.5, "b", 1);
+    ds_text first = {0}, second = {0};
+    expect_ok(ds_json_print(&first, a, DS_JSON_CANONICAL));
+    expect_ok(ds_json_print(&second, b, DS_JSON_CANONICAL));
+    assert_string_equal(first.bytes, "{\"a\":[2.5,null],\"b\":1,\"c\":{}}");
+    assert_string_equal(first.bytes, second.bytes);
+    ds_text_release(&first);
+    ds_text_release(&second);
+    json_decref(a);
+    json_decref(b);
+}
+
+static void test_misuse(void **state) {
+    (void)state;
+    json_t *out = NULL;
+    ds_json_builder b = {0};
+    expect_failure(ds_json_finish(&out, &b), DS_ERR_USAGE, "before it was begun");
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_real(&b, NULL, 1);
+    ds_json_put_real(&b, "later", 1);
+    expect_failure(ds_json_finish(&out, &b), DS_ERR_USAGE, "lacks its key");
+    ds_json_begin_array(&b, NULL);
+    ds_json_put_real(&b, "x", 1);
+    expect_failure(ds_json_finish(&out, &b), DS_ERR_USAGE, "array has a key");
+    ds_json_begin_array(&b, NULL);
+    expect_failure(ds_json_finish(&out, &b), DS_ERR_USAGE, "1 levels open");
+    ds_json_begin_array(&b, NULL);
+    ds_json_end(&b);
+    ds_json_end(&b);
+    expect_failure(ds_json_finish(&out, &b), DS_ERR_USAGE, "not begun");
+    ds_json_begin_array(&b, NULL);
+    ds_json_end(&b);
+    ds_json_begin_array(&b, NULL);
+    expect_failure(ds_json_finish(&out, &b), DS_ERR_USAGE, "outside");
+    for (int i = 0; i < 20; i++) ds_json_begin_array(&b, NULL);
+    expect_failure(ds_json_finish(&out, &b), DS_ERR_USAGE, "deeper");
+    ds_json_begin_array(&b, NULL);
+    ds_json_put(&b, NULL, NULL);
+    expect_failure(ds_json_finish(&out, &b), DS_ERR_SYSTEM, "out of memory");
+    assert_null(out);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_canonical),
+        cmocka_unit_test(test_misuse),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,199 @@
+/* verify: it passes on sound models, and each of its comparisons can fail. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "verify/check.h"
+
+#include "forward_case.h"
+#include "support.h"
+
+static size_t find(const char *id) {
+    for (size_t i = 0; i < ds_check_count(); i++) {
+        if (strcmp(ds_check_id(i), id) == 0) return i;
+    }
+    fail_msg("there is no check %s", id);
+    return 0;
+}
+
+static void test_table(void **state) {
+    (void)state;
+    for (size_t i = 0; i < ds_check_count(); i++) {
+        assert_int_equal(find(ds_check_id(i)), i);
+        assert_non_null(strchr(ds_check_id(i), '.'));
+        assert_true(strlen(ds_check_claim(i)) > 0 && strlen(ds_check_source(i)) > 0);
+        assert_true(ds_check_claim(i)[strlen(ds_check_claim(i)) - 1] != '.');
+    }
+    assert_string_equal(ds_check_status_name(DS_CHECK_SKIP), "skip");
+}
+
+/* The comparison nearest to failing is kept, and no number after a NaN hides it. */
+static void test_worst(void **state) {
+    (void)state;
+    ds_check_result result = {.status = DS_CHECK_FAIL};
+    ds_worst worst = {0};
+    ds_worst_report(&result, &worst);
+    assert_int_equal(result.status, DS_CHECK_SKIP);
+    ds_worst_add(&worst, 1, 4);
+    ds_worst_add(&worst, 0.5, 1);
+    ds_worst_add(&worst, 3, 100);
+    ds_worst_add(&worst, 0, 0);
+    ds_worst_report(&result, &worst);
+    assert_int_equal(result.status, DS_CHECK_PASS);
+    expect_close(result.measured, 0.5, 0);
+    expect_close(result.tolerance, 1, 0);
+    ds_worst_add(&worst, 2, 1);
+    ds_worst_report(&result, &worst);
+    assert_int_equal(result.status, DS_CHECK_FAIL);
+    ds_worst_add(&worst, NAN, 1);
+    ds_worst_add(&worst, 3, 1);
+    ds_worst_report(&result, &worst);
+    assert_int_equal(result.status, DS_CHECK_FAIL);
+    assert_true(isnan(result.measured));
+    worst = (ds_worst){0};
+    ds_worst_add(&worst, 1e-300, 0);
+    ds_worst_report(&result, &worst);
+    assert_int_equal(result.status, DS_CHECK_FAIL);
+    worst = (ds_worst){0};
+    ds_worst_add(&worst, 0, NAN);
+    ds_worst_report(&result, &worst);
+    assert_int_equal(result.status, DS_CHECK_FAIL);
+}
+
+static void expect_all(const char *name, ds_verify *verify, bool delta) {
+    for (size_t i = 0; i < ds_check_count(); i++) {
+        ds_check_result result;
+        expect_ok(ds_verify_check(&result, verify, i));
+        if (result.status == DS_CHECK_FAIL)
+            fail_msg("%s: %s: measured %g, tolerance %g (%s)", name, ds_check_id(i), result.measured, result.tolerance,
+                     result.detail);
+        if (result.status == DS_CHECK_SKIP) {
+            assert_true(isnan(result.measured) && result.detail[0] != '\0');
+            continue;
+        }
+        assert_true(result.measured <= result.tolerance);
+        assert_true(delta || strncmp(ds_check_id(i), "operator.", 9) != 0);
+    }
+}
+
+/* Every variant, in float with double beside it and in double alone; one window, so that the second is made of it. */
+static void test_sound_models(void **state) {
+    (void)state;
+    for (size_t i = 0; i < forward_model_count; i++) {
+        forward_case single = forward_case_open(forward_models[i], DS_F32, 1, 24);
+        forward_case exact = forward_case_open(forward_models[i], DS_F64, 1, 24);
+        ds_verify *verify = NULL;
+        print_message("%s\n", forward_models[i]);
+        expect_ok(ds_verify_new(&verify, single.model, exact.model, &single.batch, 20261121));
+        expect_all(forward_models[i], verify, single.spec->delta);
+        ds_verify_free(&verify);
+        if (i % 4 == 0) {
+            expect_ok(ds_verify_new(&verify, exact.model, exact.model, &exact.batch, 7));
+            expect_all(forward_models[i], verify, single.spec->delta);
+            ds_verify_free(&verify);
+        }
+        forward_case_close(&single);
+        forward_case_close(&exact);
+    }
+}
+
+/* Shortest data: a single token. */
+static void test_one_token(void **state) {
+    (void)state;
+    forward_case c = forward_case_open("tc-ec-sharded", DS_F64, 1, 1);
+    ds_verify *verify = NULL;
+    ds_check_result result;
+    expect_ok(ds_verify_new(&verify, c.model, c.model, &c.batch, 1));
+    expect_all(c.name, verify, true);
+    expect_ok(ds_verify_check(&result, verify, find("pass.causality")));
+    assert_int_equal(result.status, DS_CHECK_SKIP);
+    ds_verify_free(&verify);
+    forward_case_close(&c);
+}
+
+/* Weights that differ between the two precisions are found by comparing them. (Not those of c_proj by a common factor: k has no
+ * length to carry it.) */
+static void test_other_weights_fail(void **state) {
+    (void)state;
+    forward_case single = forward_case_open("scalar-safetensors", DS_F32, 2, 24);
+    forward_case exact = forward_case_open("scalar-safetensors", DS_F64, 2, 24);
+    ds_verify *verify = NULL;
+    ds_check_result result;
+    for (size_t i = 0; i < ds_model_parameters(single.model); i++) {
+        const ds_parameter *parameter = ds_model_parameter(single.model, i);
+        if (strcmp(parameter->name, "transformer.h.0.mlp.c_fc1.weight") != 0) continue;
+        float *values = parameter->values;
+        for (size_t j = 0; j < parameter->count; j++) values[j] *= 1.001f;
+    }
+    ds_model_refresh(single.model);
+    expect_ok(ds_verify_new(&verify, single.model, exact.model, &single.batch, 3));
+    expect_ok(ds_verify_check(&result, verify, find("pass.precision")));
+    assert_int_equal(result.status, DS_CHECK_FAIL);
+    assert_true(result.measured > result.tolerance);
+    expect_ok(ds_verify_check(&result, verify, find("second.sublayers")));
+    assert_int_equal(result.status, DS_CHECK_PASS);
+    ds_verify_free(&verify);
+    expect_failure(ds_verify_new(&verify, exact.model, single.model, &exact.batch, 3), DS_ERR_USAGE, "double");
+    forward_case_close(&single);
+    forward_case_close(&exact);
+}
+
+/* Checks that change a model put it back. */
+static void test_models_unchanged(void **state) {
+    (void)state;
+    forward_case c = forward_case_open("tc-ec-sharded", DS_F64, 2, 16);
+    double eps = c.spec->k_eps, *before[256];
+    ds_verify *verify = NULL;
+    size_t count = ds_model_parameters(c.model);
+    assert_true(count <= 256);
+    for (size_t i = 0; i < count; i++) {
+        const ds_parameter *parameter = ds_model_parameter(c.model, i);
+        before[i] = malloc(parameter->count * sizeof(double));
+        assert_non_null(before[i]);
+        memcpy(before[i], parameter->values, parameter->count * sizeof(double));
+    }
+    expect_ok(ds_verify_new(&verify, c.model, c.model, &c.batch, 5));
+    expect_all(c.name, verify, true);
+    for (size_t i = 0; i < count; i++) {
+        const ds_parameter *parameter = ds_model_parameter(c.model, i);
+        assert_memory_equal(before[i], parameter->values, parameter->count * sizeof(double));
+        free(before[i]);
+    }
+    expect_close(c.spec->k_eps, eps, 0);
+    ds_verify_free(&verify);
+    forward_case_close(&c);
+}
+
+static int run(const char *arguments) {
+    char line[512];
+    const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope";
+    (void)snprintf(line, sizeof line, "%s verify %s >/dev/null 2>&1", program, arguments);
+    int status = system(line);
+    return status < 0 || status % 256 != 0 ? -1 : status / 256;
+}
+
+static void test_command(void **state) {
+    (void)state;
+    assert_int_equal(run("--list"), 0);
+    assert_int_equal(run(""), DS_ERR_USAGE);
+    assert_int_equal(run("--tokens fixtures/data/val.bin --seq-len 16 fixtures/models/tc-newer-names"), 0);
+    assert_int_equal(run("--tokens fixtures/data/val.bin --only update,pass.batch fixtures/models/cc-bf16"), 0);
+    assert_int_equal(run("--tokens fixtures/data/val.bin --only updat fixtures/models/cc-bf16"), DS_ERR_USAGE);
+    assert_int_equal(run("--tokens fixtures/data/val.bin --skip update,,pass fixtures/models/cc-bf16"), DS_ERR_USAGE);
+    assert_int_equal(run("--tokens fixtures/data/absent.bin fixtures/models/cc-bf16"), DS_ERR_INPUT);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_worst),
+        cmocka_unit_test(test_sound_models),
+        cmocka_unit_test(test_one_token),
+        cmocka_unit_test(test_other_weights_fail),
+        cmocka_unit_test(test_models_unchanged),
+        cmocka_unit_test(test_command),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    ds_threads_stop();
+    return failed;
+}
