@@ -41,7 +41,8 @@ static ds_status measure(bench_result *result, ds_session *session) {
     DS_TRY(
         ds_bench_sweep_run(&result->sweep, model, session->length, result->forward.seconds / (double)result->forward.tokens));
     DS_TRY(ds_bench_load_run(&result->load, model));
-    if (session->spec.delta) DS_TRY(ds_bench_spectrum_run(&result->spectrum, &session->spec, common->seed.value));
+    if (ds_rule_has_operators(session->spec.rule))
+        DS_TRY(ds_bench_spectrum_run(&result->spectrum, &session->spec, common->seed.value));
 done:
     return status;
 }
@@ -140,8 +141,8 @@ static ds_status publish(const ds_session *session, const bench_result *result) 
     ds_status status = DS_OK;
     json_t *results = NULL;
     ds_table *table = NULL;
-    DS_TRY(make_results(&results, result, session->spec.delta));
-    DS_TRY(make_table(&table, result, session->spec.delta));
+    DS_TRY(make_results(&results, result, ds_rule_has_operators(session->spec.rule)));
+    DS_TRY(make_table(&table, result, ds_rule_has_operators(session->spec.rule)));
     DS_TRY(ds_session_publish(session, results, &table, 1));
     if (session->invocation->common.table) DS_TRY(ds_table_print(stdout, table));
 done:

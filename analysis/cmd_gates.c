@@ -123,7 +123,7 @@ static ds_status publish(const ds_session *session, collection *all) {
     if (!session->invocation->common.table) goto done;
     (void)printf("loss %.6f nats over %zu window%s of %zu token%s\n\n", ds_mean(all->sequence_loss, session->sequences),
                  session->sequences, ds_plural(session->sequences), session->length, ds_plural(session->length));
-    if (session->spec.delta) DS_TRY(ds_table_print(stdout, table));
+    if (ds_rule_has_gates(session->spec.rule)) DS_TRY(ds_table_print(stdout, table));
     ds_limits_print(stdout, &all->limits);
     ds_shadow_print(stdout, &all->shadow);
 done:
@@ -138,7 +138,7 @@ static ds_status run(const ds_invocation *invocation) {
     ds_session session;
     collection all = {0};
     DS_TRY(ds_session_open(&session, invocation));
-    if (own->per_token != NULL && !session.spec.delta) {
+    if (own->per_token != NULL && !ds_rule_has_gates(session.spec.rule)) {
         status = ds_fail(DS_ERR_USAGE, "--per-token: an additive checkpoint has no gates to write");
         goto done;
     }

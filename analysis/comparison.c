@@ -169,7 +169,8 @@ static ds_status measure_batch(pass *run, const ds_batch *batch, size_t first) {
     ds_session *session = run->session;
     ds_compared *entry = run->entry;
     const ds_observer observer = {DS_OBSERVE_GATES, observe, &entry->census};
-    DS_TRY(ds_forward(session->workspace, session->model, batch, NULL, session->spec.delta ? &observer : NULL, run->nll));
+    DS_TRY(ds_forward(session->workspace, session->model, batch, NULL, ds_rule_has_gates(session->spec.rule) ? &observer : NULL,
+                      run->nll));
     for (size_t b = 0; b < batch->sequences; b++) entry->loss[first + b] = ds_mean(run->nll + b * batch->length, batch->length);
     if (run->ablation == NULL) goto done;
     DS_TRY(ds_ablation_run(run->ablation, session->workspace, batch, run->baseline, run->losses, run->kl, NULL, NULL));

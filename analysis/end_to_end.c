@@ -113,7 +113,7 @@ static ds_status find_depths(ds_end_to_end *out, ds_session *session, ds_gradien
         ds_lanczos_release(&found);
         ds_progress_update(&progress, (double)(s + 1));
     }
-    if (session->spec.delta) DS_TRY(find_frozen(out->by_depth, session, out->at.sequence, first, count));
+    if (ds_rule_has_operators(session->spec.rule)) DS_TRY(find_frozen(out->by_depth, session, out->at.sequence, first, count));
 done:
     ds_progress_finish(&progress);
     ds_lanczos_release(&found);

@@ -165,7 +165,7 @@ static ds_status begin(json_t **envelope, ds_journal **journal, bool *gates, con
     ds_status status = DS_OK;
     ds_session session = {0};
     DS_TRY(ds_session_open(&session, invocation));
-    *gates = session.spec.delta;
+    *gates = ds_rule_has_gates(session.spec.rule);
     DS_TRY(ds_session_journal(journal, &session));
     status = ds_session_envelope(envelope, &session, NULL);
 done:

@@ -175,8 +175,8 @@ static char *gates_text(ds_session *session) {
 static char *ablation_text(ds_session *session) {
     ds_case_list list;
     ds_ablation *ablation;
-    expect_ok(
-        ds_case_list_parse(&list, &session->spec, session->spec.delta ? "closed,reflect,write-only" : "closed", "each,all"));
+    expect_ok(ds_case_list_parse(&list, &session->spec,
+                                 ds_rule_has_gates(session->spec.rule) ? "closed,reflect,write-only" : "closed", "each,all"));
     expect_ok(ds_ablation_new(&ablation, session->model, &list, session->group, session->length));
     size_t group = session->group, cases = list.count;
     double *all = calloc(WINDOWS * (1 + 2 * cases), sizeof *all), *baseline = calloc(group, sizeof *baseline),
