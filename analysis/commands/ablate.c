@@ -48,7 +48,7 @@ typedef struct mean_gates {
 
 static ds_status add_gates(void *context, const ds_observation *seen) {
     mean_gates *means = context;
-    for (size_t t = 0; t < seen->sequences * seen->length; t++) ds_sum_add(&means->sums[seen->sublayer], seen->beta[t]);
+    for (size_t t = 0; t < seen->sequences * seen->length; t++) ds_sum_add(&means->sums[seen->sublayer], seen->delta->beta[t]);
     return DS_OK;
 }
 

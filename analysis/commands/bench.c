@@ -41,7 +41,7 @@ static ds_status measure(bench_result *result, const ds_invocation *invocation, 
     DS_TRY(
         ds_bench_sweep_run(&result->sweep, model, run->length, result->forward.seconds / (double)result->forward.tokens));
     DS_TRY(ds_bench_load_run(&result->load, model));
-    if (run->spec.delta) DS_TRY(ds_bench_spectrum_run(&result->spectrum, &run->spec, common->seed.value));
+    if (ds_rule_has_operators(run->spec.rule)) DS_TRY(ds_bench_spectrum_run(&result->spectrum, &run->spec, common->seed.value));
 done:
     return status;
 }
@@ -140,8 +140,8 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, con
     ds_status status = DS_OK;
     json_t *results = NULL;
     ds_table *table = NULL;
-    DS_TRY(make_results(&results, result, run->spec.delta));
-    DS_TRY(make_table(&table, result, run->spec.delta));
+    DS_TRY(make_results(&results, result, ds_rule_has_operators(run->spec.rule)));
+    DS_TRY(make_table(&table, result, ds_rule_has_operators(run->spec.rule)));
     DS_TRY(ds_command_publish(invocation, run, results, &table, 1));
     if (invocation->common.table) DS_TRY(ds_table_print(stdout, table));
 done:

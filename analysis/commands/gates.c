@@ -124,7 +124,7 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, col
     if (!invocation->common.table) goto done;
     (void)printf("loss %.6f nats over %zu window%s of %zu token%s\n\n", ds_mean(all->sequence_loss, run->sequences),
                  run->sequences, ds_plural(run->sequences), run->length, ds_plural(run->length));
-    if (run->spec.delta) DS_TRY(ds_table_print(stdout, table));
+    if (ds_rule_has_gates(run->spec.rule)) DS_TRY(ds_table_print(stdout, table));
     ds_limits_print(stdout, &all->limits);
     ds_shadow_print(stdout, &all->shadow);
 done:
@@ -139,7 +139,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     ds_run run = {0};
     collection all = {0};
     DS_TRY(ds_command_open(&run, invocation));
-    if (own->per_token != NULL && !run.spec.delta) {
+    if (own->per_token != NULL && !ds_rule_has_gates(run.spec.rule)) {
         status = ds_fail(DS_ERR_USAGE, "--per-token: an additive checkpoint has no gates to write");
         goto done;
     }

@@ -33,7 +33,7 @@ typedef struct gradflow_result {
     ds_gradflow flow;
     ds_attribution attribution;
     json_t *jacobians; /* NULL when none were asked for */
-    ds_gate *gates;    /* (S), NULL when none is forced */
+    ds_force *gates;   /* (S), NULL when none is forced */
 } gradflow_result;
 
 static void release(gradflow_result *result) {
@@ -70,9 +70,9 @@ static void put_sublayers(ds_json_builder *b, const ds_gradflow *flow) {
         ds_json_put_count(b, "index", s);
         ds_json_put_text(b, "name", ds_sublayer_name(name, s));
         ds_json_put_real(b, "shortcut_norm", norms.shortcut);
-        ds_json_put_real(b, "direction_norm", norms.direction);
-        ds_json_put_real(b, "gate_norm", norms.gate);
-        ds_json_put_real(b, "value_norm", norms.value);
+        ds_json_put_real(b, "direction_norm", norms.parts[DS_PATH_BRANCH]);
+        ds_json_put_real(b, "gate_norm", norms.parts[DS_PATH_GATE]);
+        ds_json_put_real(b, "value_norm", norms.parts[DS_PATH_VALUE]);
         ds_json_put_real(b, "total_norm", norms.total);
         ds_json_put_real(b, "cosine_shortcut_total", norms.cosine_shortcut_total);
         ds_json_put_real(b, "sum_error", norms.sum_error); /* |sum of the four - total| / |total| */
@@ -173,10 +173,10 @@ static ds_status make_table(ds_table **table, const gradflow_result *result, boo
         ds_table_text(*table, ds_sublayer_name(name, s));
         ds_table_real(*table, norms.total);
         ds_table_real(*table, norms.shortcut);
-        ds_table_real(*table, norms.direction);
+        ds_table_real(*table, norms.parts[DS_PATH_BRANCH]);
         if (!gates) continue;
-        ds_table_real(*table, norms.gate);
-        ds_table_real(*table, norms.value);
+        ds_table_real(*table, norms.parts[DS_PATH_GATE]);
+        ds_table_real(*table, norms.parts[DS_PATH_VALUE]);
         ds_table_real(*table, sqrt(ds_sum_value(&result->flow.frozen_norm2[s])));
         if (attribution->estimated != NULL) ds_table_real(*table, attribution->estimated[s]);
         if (attribution->measured != NULL) ds_table_real(*table, attribution->measured[s]);
@@ -201,7 +201,7 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, con
     ds_table *tables[2] = {NULL, NULL};
     size_t count = result->jacobians == NULL ? 1 : 2;
     DS_TRY(make_results(&results, run, result, own));
-    DS_TRY(make_table(&tables[0], result, run->spec.delta));
+    DS_TRY(make_table(&tables[0], result, ds_rule_has_gates(run->spec.rule)));
     if (count > 1) DS_TRY(ds_jacobians_table(&tables[1], result->jacobians));
     DS_TRY(ds_command_publish(invocation, run, results, tables, count));
     if (!invocation->common.table) goto done;
@@ -232,7 +232,7 @@ static ds_status measure(gradflow_result *result, ds_run *run, const gradflow_op
         DS_TRY(ds_gates_parse(result->gates, &run->spec, own->force, "force"));
     }
     DS_TRY(ds_gradflow_run(&result->flow, run, result->gates, memory));
-    if (run->spec.delta && result->gates == NULL)
+    if (ds_rule_has_gates(run->spec.rule) && result->gates == NULL)
         DS_TRY(ds_attribution_run(&result->attribution, run, &result->flow, own->measure));
     if (own->jacobian != NULL)
         DS_TRY(ds_jacobians_json(&result->jacobians, run, result->gates, own->jacobian, own->jacobian_sublayers));
@@ -248,7 +248,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     if (own->jacobian_sublayers != NULL && own->jacobian == NULL)
         return ds_fail(DS_ERR_USAGE, "--jacobian-sublayers goes with --jacobian");
     DS_TRY(ds_command_open(&run, invocation));
-    if (own->measure && (own->force != NULL || !run.spec.delta)) {
+    if (own->measure && (own->force != NULL || !ds_rule_has_gates(run.spec.rule))) {
         status = ds_fail(DS_ERR_USAGE,
                          "--measure compares the intact model of a checkpoint with gates; it goes with neither --force "
                          "nor an additive checkpoint");

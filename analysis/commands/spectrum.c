@@ -211,11 +211,11 @@ done:
 /* What can be measured of this checkpoint, with or without data. */
 static ds_status plan(spectrum_result *result, const ds_run *run, const spectrum_options *own) {
     bool data = run->tokens != NULL;
-    result->operators = data && run->spec.delta;
+    result->operators = data && ds_rule_has_operators(run->spec.rule);
     if (!data && (own->end_to_end != NULL || !own->weights))
         return ds_fail(DS_ERR_USAGE, "spectrum needs either --tokens FILE or --text FILE with --tokenizer PATH; without data "
                                      "there is --weights alone");
-    if (!run->spec.delta && !own->weights && own->end_to_end == NULL)
+    if (!ds_rule_has_operators(run->spec.rule) && !own->weights && own->end_to_end == NULL)
         return ds_fail(DS_ERR_USAGE, "an additive checkpoint has no shortcut operator but the identity: --weights and "
                                      "--end-to-end S are what there is to show");
     if (own->by_depth && own->end_to_end == NULL) return ds_fail(DS_ERR_USAGE, "--by-depth goes with --end-to-end S");

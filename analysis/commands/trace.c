@@ -66,7 +66,7 @@ done:
 
 static const char *shown_word(const ds_invocation *invocation, const ds_run *run) {
     const trace_options *own = invocation->own;
-    return own->show != NULL ? own->show : run->spec.delta ? "beta" : "loss";
+    return own->show != NULL ? own->show : ds_rule_has_gates(run->spec.rule) ? "beta" : "loss";
 }
 
 /* The cases to force, NULL for none. */
@@ -82,7 +82,7 @@ static void put_options(ds_json_builder *b, const ds_invocation *invocation, con
 
 static ds_status check_shown(const ds_invocation *invocation, const ds_run *run) {
     const char *word = shown_word(invocation, run);
-    if (run->spec.delta || ds_trace_shown(word) == DS_TRACE_LOSS) return DS_OK;
+    if (ds_rule_has_gates(run->spec.rule) || ds_trace_shown(word) == DS_TRACE_LOSS) return DS_OK;
     return ds_fail(DS_ERR_USAGE, "--show %s: an additive checkpoint has no gates; it has --show loss", word);
 }
 

@@ -168,7 +168,7 @@ static ds_status begin(json_t **envelope, ds_journal **journal, bool *gates, con
     ds_run run = {0};
     json_t *options = NULL;
     DS_TRY(ds_command_open(&run, invocation));
-    *gates = run.spec.delta;
+    *gates = ds_rule_has_gates(run.spec.rule);
     DS_TRY(ds_command_journal(journal, invocation, &run));
     DS_TRY(ds_command_options(&options, invocation, &run));
     status = ds_run_envelope(envelope, &run, invocation->command->name, options, NULL);

@@ -9,7 +9,7 @@
  *   direction  dk = m beta sum_j ((v_j - r_j) G_j - g_j X_j),  dh = (I - k k^T) dk / sqrt(|h|^2 + eps^2)
  *
  * and what reaches h, beta and v flows on through branch, gate and value to x_in, and through the compressor to X. In the
- * additive baseline the shortcut is the identity and all else is direction. Under forced gates (ds_gate) the derivatives are those
+ * additive baseline the shortcut is the identity and all else comes through the branch. Under a ds_force the derivatives are those
  * of the forced pass: a fixed beta passes no gradient on.
  *
  * Results do not depend on the number of threads, bit for bit. How windows are grouped into batches changes no bit of states'
@@ -42,32 +42,45 @@ const void *ds_gradient_embeddings(const ds_gradient *gradient);
 
 /* One token's share in squared norms and inner products of the gradient reaching X_s; summed over tokens they give those of the
  * batch, or of several batches. */
+enum {
+    DS_PATH_BRANCH,             /* through h, the branch's output: for the delta rule that is k, the direction */
+    DS_PATH_OWN,                /* the first of the rule's own */
+    DS_PATH_GATE = DS_PATH_OWN, /* of the delta rule: through beta, through v */
+    DS_PATH_VALUE,
+    DS_PATHS,
+};
 typedef struct ds_path_squares {
-    double shortcut, direction, gate, value; /* |.|^2 of each path's part */
-    double total;                            /* |dloss/dX_s|^2, computed as one */
-    double shortcut_total;                   /* <shortcut, total> */
-    double error;                            /* |shortcut + direction + gate + value - total|^2 */
+    double shortcut;        /* |.|^2 of the part along the shortcut */
+    double parts[DS_PATHS]; /* |.|^2 of each other path's part; 0 where the rule has no such path */
+    double total;           /* |dloss/dX_s|^2, computed as one */
+    double shortcut_total;  /* <shortcut, total> */
+    double error;           /* |shortcut + sum of the parts - total|^2 */
 } ds_path_squares;
 void ds_path_squares_add(ds_path_squares *sum, const ds_path_squares *tokens, size_t count); /* in order */
 
 /* Norms of a sum of squares, as `gradflow` reports them. A ratio whose denominator is 0 is 0. */
 typedef struct ds_path_norms {
-    double shortcut, direction, gate, value, total, cosine_shortcut_total, sum_error;
+    double shortcut, parts[DS_PATHS], total, cosine_shortcut_total, sum_error;
 } ds_path_norms;
 ds_path_norms ds_path_squares_norms(const ds_path_squares *sum);
+
+/* What only the delta rule has. */
+typedef struct ds_delta_gradient {
+    const double *gate_slope; /* (B,T) beta dloss/dbeta: the derivative when the applied gate is scaled */
+    const double *beta;       /* (B,T) gate as applied */
+    const void *k;            /* (B,T,d) direction; NULL when the gate is closed */
+} ds_delta_gradient;
 
 /* What is known once the gradient has reached X_index; arrays are valid during the call only. The sublayer is the one between
  * X_index and X_index+1; its arrays are NULL at X_S. */
 typedef struct ds_gradient_event {
-    size_t index, sequences, length, hidden, value_channels;
+    size_t index, sequences, length, hidden, planes;
     ds_precision precision;
-    const void *state;            /* (B,T,dv,d) X_index */
-    const void *gradient;         /* (B,T,dv,d) dloss/dX_index */
-    const double *norm2;          /* (B,T) its squared Frobenius norm, token by token */
-    const ds_path_squares *paths; /* (B,T); NULL without `paths` */
-    const double *gate_slope;     /* (B,T) beta dloss/dbeta: the derivative when the applied gate is scaled; NULL: additive */
-    const double *beta;           /* (B,T) gate as applied; NULL: additive */
-    const void *k;                /* (B,T,d) direction; NULL: additive, or the gate is closed */
+    const void *state;              /* (B,T,planes,d) X_index */
+    const void *gradient;           /* (B,T,planes,d) dloss/dX_index */
+    const double *norm2;            /* (B,T) its squared Frobenius norm, token by token */
+    const ds_path_squares *paths;   /* (B,T); NULL without `paths` */
+    const ds_delta_gradient *delta; /* NULL under other rules */
 } ds_gradient_event;
 typedef struct ds_gradient_observer {
     ds_status (*state)(void *context, const ds_gradient_event *event); /* on the calling thread, X_S first, X_0 last */
@@ -75,9 +88,9 @@ typedef struct ds_gradient_observer {
 } ds_gradient_observer;
 
 /* Forward and backward of  loss = weight * sum over the batch of nll:  with weight = 1 / (all targets of the run) the gradients of
- * several batches add up to those of the mean loss. Parameter gradients accumulate. nll (B,T) as ds_head_loss gives it; gates
- * as in ds_sublayers; observer may be NULL. */
-ds_status ds_backward(ds_gradient *gradient, const ds_batch *batch, const ds_gate *gates, double weight,
+ * several batches add up to those of the mean loss. Parameter gradients accumulate. nll (B,T) as ds_head_loss gives it;
+ * forces as in ds_sublayers; observer may be NULL. */
+ds_status ds_backward(ds_gradient *gradient, const ds_batch *batch, const ds_force *forces, double weight,
                       const ds_gradient_observer *observer, double *nll) DS_MUST_CHECK;
 
 /* ---- Jacobians ----------------------------------------------------------------------------------------------------- */
@@ -85,7 +98,7 @@ ds_status ds_backward(ds_gradient *gradient, const ds_batch *batch, const ds_gat
 /* Runs sublayers first .. last-1 on `state` in place, as ds_sublayers, and keeps what the functions below need, until the next
  * ds_linearise or ds_backward. (After ds_backward the whole depth is linearised.) */
 ds_status ds_linearise(ds_gradient *gradient, const ds_batch *batch, void *state, size_t first, size_t last,
-                       const ds_gate *gates) DS_MUST_CHECK;
+                       const ds_force *forces) DS_MUST_CHECK;
 /* In place, for the linearised window: tangent at X_first -> J tangent at X_last;  cotangent at X_last -> J^T cotangent at
  * X_first, J = dX_last / dX_first. <J v, w> = <v, J^T w> to rounding. */
 ds_status ds_tangent(ds_gradient *gradient, void *tangent) DS_MUST_CHECK;

@@ -1,14 +1,61 @@
 /* model: a DDL checkpoint as a typed specification, a parameter table and the computation of MODEL.md.
  *
  * Shapes: B sequences, T tokens, d hidden, dv value channels, S = 2 * layers sublayers, V vocabulary.
- * State layout inside the library: (B, T, dv, d), one contiguous plane of d features per value channel, so that every step of
- * the delta update is a unit-stride operation on planes; element [b][t][j][i] is the published X[b][t][i][j].
+ * State layout inside the library: (B, T, planes, d), contiguous planes of d features; the residual rule tells how many. For the
+ * delta rule a plane is a value channel, so that every step of its update is a unit-stride operation on planes; element
+ * [b][t][j][i] is the published X[b][t][i][j].
  * Arrays typed void * hold float or double according to the model's precision. */
 #ifndef DELTASCOPE_MODEL_H
 #define DELTASCOPE_MODEL_H
 
 #include "deltascope/base.h"
 #include "deltascope/io.h"
+
+/* ---- residual rules ------------------------------------------------------------------------------------------------ */
+
+/* How the output of a sublayer enters the residual state, and what the next one reads of it. */
+typedef struct ds_rule ds_rule;
+extern const ds_rule ds_rule_additive; /* X + m h */
+extern const ds_rule ds_rule_delta;    /* X + m beta k (v^T - k^T X) */
+
+size_t ds_rule_count(void);
+const ds_rule *ds_rule_at(size_t index);
+const char *ds_rule_name(const ds_rule *rule);  /* one word: "additive", "ddl" */
+const char *ds_rule_title(const ds_rule *rule); /* for people: "additive", "delta rule" */
+bool ds_rule_has_gates(const ds_rule *rule);    /* a learned gate beta per token and sublayer scales the update */
+bool ds_rule_has_operators(
+    const ds_rule *rule); /* with k and beta held, a sublayer acts on the state by A = I - m beta k k^T */
+
+/* What a pass does with one sublayer instead of what its weights say. Every rule knows the first two modes; the others are its
+ * own and start at DS_FORCE_OWN. */
+enum {
+    DS_FORCE_NONE,   /* as the weights say */
+    DS_FORCE_CLOSED, /* the sublayer's output is left out */
+    DS_FORCE_OWN,
+};
+/* Of the delta rule. */
+enum {
+    DS_FORCE_GATE = DS_FORCE_OWN, /* beta = value */
+    DS_FORCE_WRITE_ONLY,          /* X + m beta k v^T */
+    DS_FORCE_ERASE_ONLY,          /* X - m beta k k^T X */
+};
+typedef struct ds_force {
+    unsigned mode;
+    double value; /* for modes that take a number, otherwise 0 */
+} ds_force;
+
+/* A forced mode by its name: what parsers, help and completion know. */
+typedef struct ds_intervention {
+    const char *name; /* "closed", "open", ...; unique within a rule, and of one meaning in all */
+    const char *help; /* a phrase */
+    ds_force force;
+    bool needs_mean; /* force.value stands in for the sublayer's mean over the data, which a measurement fills in */
+} ds_intervention;
+const ds_intervention *ds_rule_interventions(const ds_rule *rule, size_t *count);
+/* A clause that says why the rule lacks interventions which others have. */
+const char *ds_rule_limits(const ds_rule *rule);
+/* Whether a sublayer leaves every state as it is under `force`, so that it need not be run. */
+bool ds_rule_is_identity(const ds_rule *rule, ds_force force);
 
 /* ---- specification ----------------------------------------------------------------------------------------------- */
 
@@ -18,7 +65,7 @@ typedef enum ds_activation { DS_ACT_IDENTITY, DS_ACT_SILU, DS_ACT_RELU, DS_ACT_E
 /* MODEL.md "config.json keys and defaults" plus what only tensor names and shapes tell. */
 typedef struct ds_spec {
     size_t vocab, layers, hidden, heads, head_dim, mlp_hidden, block_size;
-    bool delta;                        /* false: the additive baseline */
+    const ds_rule *rule;
     size_t value_channels;             /* dv; 1 for scalar state and for the baseline */
     ds_compressor compressor;          /* DS_COMPRESS_NONE exactly when value_channels' state is scalar */
     bool input_conv;                   /* EC: X_0 is a short convolution of the embeddings */
@@ -44,6 +91,7 @@ typedef struct ds_spec {
 
 const char *ds_spec_variant(const ds_spec *spec); /* "additive", "ddl-scalar", "ddl-tc", "ddl-tc-ec", "ddl-cc", "ddl-cc-ec" */
 static inline size_t ds_spec_sublayers(const ds_spec *spec) { return 2 * spec->layers; }
+size_t ds_spec_planes(const ds_spec *spec); /* planes of d numbers in the residual state of a token */
 /* "3.attn", "3.mlp": CONTRACT name of sublayer s, into at least 32 bytes; returns `name`. */
 char *ds_sublayer_name(char name[32], size_t sublayer);
 
@@ -143,13 +191,6 @@ double ds_spec_head_flops_per_token(const ds_spec *spec); /* the output head's p
 
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
 
-/* What a sublayer's gate does during a pass (CONTRACT "ablate"). In the additive baseline only LEARNED and FIXED 0 exist. */
-typedef enum ds_gate_mode { DS_GATE_LEARNED, DS_GATE_FIXED, DS_GATE_WRITE_ONLY, DS_GATE_ERASE_ONLY } ds_gate_mode;
-typedef struct ds_gate {
-    ds_gate_mode mode;
-    double beta; /* for DS_GATE_FIXED: 0 closed, 1 open, 2 reflect, or a mean */
-} ds_gate;
-
 /* B windows of T tokens, all of one length. */
 typedef struct ds_batch {
     const uint32_t *tokens;  /* (B, T) */
@@ -158,27 +199,33 @@ typedef struct ds_batch {
 } ds_batch;
 
 /* What one sublayer did to every token of a batch, delivered after it has run. Arrays are valid during the call only; those
- * not asked for are NULL. With a closed gate everything but the state is still what the weights say, beta being 0. The additive
- * baseline has no direction, gate or target: of the double arrays only the two norms, and no k. */
+ * not asked for are NULL. */
 enum {
-    DS_OBSERVE_GATES = 1,      /* the double arrays */
+    DS_OBSERVE_GATES = 1,      /* the norms, and the double arrays of the rule's own observation */
     DS_OBSERVE_DIRECTIONS = 2, /* k */
     DS_OBSERVE_STATES = 4,     /* before, after */
     DS_OBSERVE_ATTENTION = 8,  /* zero_weights */
 };
-typedef struct ds_observation {
-    size_t sublayer, sequences, length, hidden, value_channels;
-    ds_precision precision;
+
+/* What only the delta rule has. With a closed gate all is still what the weights say, beta being 0. */
+typedef struct ds_delta_observation {
+    size_t value_channels;
     const double *beta;          /* (B,T)    gate as applied */
     const double *k_norm2;       /* (B,T)    |k|^2 */
     const double *readout;       /* (B,T,dv) k^T X before the update */
     const double *readout_after; /* (B,T,dv) k^T X after the update, read again from the new state */
     const double *target;        /* (B,T,dv) v */
-    const double *state_norm;    /* (B,T)    Frobenius norm of X before */
-    const double *edit_norm;     /* (B,T)    Frobenius norm of X after - X before */
     const void *k;               /* (B,T,d)  direction */
-    const void *before, *after;  /* (B,T,dv,d) */
-    const double *zero_weights; /* (B,T)    attention weights, over heads and keys seen, that underflow to 0; NULL for an MLP */
+} ds_delta_observation;
+
+typedef struct ds_observation {
+    size_t sublayer, sequences, length, hidden, planes;
+    ds_precision precision;
+    const double *state_norm;   /* (B,T) Frobenius norm of X before */
+    const double *edit_norm;    /* (B,T) Frobenius norm of X after - X before */
+    const void *before, *after; /* (B,T,planes,d) */
+    const double *zero_weights; /* (B,T) attention weights, over heads and keys seen, that underflow to 0; NULL for an MLP */
+    const ds_delta_observation *delta; /* NULL under other rules */
 } ds_observation;
 typedef struct ds_observer {
     unsigned wants;                                                          /* DS_OBSERVE_* */
@@ -194,13 +241,12 @@ void ds_workspace_free(ds_workspace **workspace); /* sets NULL; NULL is fine */
  * Results do not depend on it. */
 size_t ds_batch_sequences(const ds_model *model, size_t length);
 
-/* X_0 (B,T,dv,d) of a batch. */
+/* X_0 (B,T,planes,d) of a batch. */
 ds_status ds_embed(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, void *state) DS_MUST_CHECK;
-/* Applies sublayers first .. last-1 to `state` in place. `gates` has S entries or is NULL (all learned); `observer` may be
- * NULL. NaN or infinity in the new state is DS_ERR_INPUT naming sublayer, sequence (within the batch) and position. The bits of
+/* Applies sublayers first .. last-1 to `state` in place. `forces` has S entries or is NULL (none); `observer` may be NULL. NaN or infinity in the new state is DS_ERR_INPUT naming sublayer, sequence (within the batch) and position. The bits of
  * the result depend on each window alone: not on the number of threads, nor on the other windows of the batch. */
 ds_status ds_sublayers(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, void *state, size_t first,
-                       size_t last, const ds_gate *gates, const ds_observer *observer) DS_MUST_CHECK;
+                       size_t last, const ds_force *forces, const ds_observer *observer) DS_MUST_CHECK;
 /* hidden (B,T,d) <- RMSNorm(readout(state)): what the output head multiplies. */
 ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *state,
                      void *hidden) DS_MUST_CHECK;
@@ -218,7 +264,7 @@ ds_status ds_head_compare(ds_workspace *workspace, const ds_model *model, const 
 ds_status ds_head_logits(ds_workspace *workspace, const ds_model *model, const void *hidden, size_t first, size_t count,
                          void *logits) DS_MUST_CHECK;
 /* embed, all sublayers, readout, loss: the common case. nll (B,T). */
-ds_status ds_forward(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_gate *gates,
+ds_status ds_forward(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
                      const ds_observer *observer, double *nll) DS_MUST_CHECK;
 
 #endif

@@ -1,19 +1,9 @@
-/* Cases of an ablation: modes x scopes -> which gate does what. */
+/* Cases of an ablation: interventions of the residual rule x scopes -> what is forced on which sublayer. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "deltascope/measure/ablation.h"
 #include "deltascope/base.h"
-
-static const struct {
-    const char *name;
-    ds_gate gate;
-} modes[] = {
-    {"closed", {DS_GATE_FIXED, 0.0}},        {"open", {DS_GATE_FIXED, 1.0}},
-    {"reflect", {DS_GATE_FIXED, 2.0}},       {"mean-gate", {DS_GATE_FIXED, 1.0}}, /* 1 until ds_case_list_set_means */
-    {"write-only", {DS_GATE_WRITE_ONLY, 0}}, {"erase-only", {DS_GATE_ERASE_ONLY, 0}},
-};
-enum { MODES = sizeof modes / sizeof modes[0] };
 
 typedef enum scope { SCOPE_EACH, SCOPE_ATTN, SCOPE_MLP, SCOPE_ALL, SCOPE_FROM, SCOPE_UPTO, SCOPES } scope;
 static const char *const scope_names[SCOPES] = {"each", "attn", "mlp", "all", "from", "upto"};
@@ -62,20 +52,21 @@ static void name_case(ds_case *item, scope kind, size_t at) {
     }
 }
 
-static ds_status add_case(ds_case_list *list, size_t mode, scope kind, size_t at) {
+static ds_status add_case(ds_case_list *list, const ds_intervention *mode, scope kind, size_t at) {
     ds_status status = DS_OK;
     void *storage = list->cases;
     DS_TRY(ds_grow(&storage, &list->capacity, list->count + 1, sizeof *list->cases));
     list->cases = storage;
     ds_case *item = &list->cases[list->count];
-    *item = (ds_case){.mode = modes[mode].name, .same_as = list->count};
+    *item = (ds_case){.mode = mode->name, .needs_mean = mode->needs_mean, .same_as = list->count};
+    list->needs_means = list->needs_means || mode->needs_mean;
     list->count++;
     DS_NEW(item->gates, list->sublayers);
     DS_NEW(item->forced, list->sublayers);
     name_case(item, kind, at);
     for (size_t s = 0; s < list->sublayers; s++) {
         item->forced[s] = in_scope(kind, at, s);
-        item->gates[s] = item->forced[s] ? modes[mode].gate : (ds_gate){DS_GATE_LEARNED, 0};
+        item->gates[s] = item->forced[s] ? mode->force : (ds_force){DS_FORCE_NONE, 0};
     }
     for (size_t i = list->count - 1; i-- > 0;) {
         if (same_gates(&list->cases[i], item, list->sublayers)) item->same_as = i;
@@ -84,7 +75,7 @@ done:
     return status;
 }
 
-static ds_status add_scope(ds_case_list *list, size_t mode, scope kind) {
+static ds_status add_scope(ds_case_list *list, const ds_intervention *mode, scope kind) {
     ds_status status = DS_OK;
     bool one = kind == SCOPE_ATTN || kind == SCOPE_MLP || kind == SCOPE_ALL;
     for (size_t at = 0; at < (one ? 1 : list->sublayers); at++) DS_TRY(add_case(list, mode, kind, at));
@@ -92,7 +83,7 @@ done:
     return status;
 }
 
-static ds_status add_mode(ds_case_list *list, size_t mode, const char *scopes) {
+static ds_status add_mode(ds_case_list *list, const ds_intervention *mode, const char *scopes) {
     ds_status status = DS_OK;
     const char *word;
     size_t length;
@@ -108,27 +99,78 @@ done:
     return status;
 }
 
+static const ds_intervention *find_mode(const ds_rule *rule, const char *word, size_t length) {
+    size_t count;
+    const ds_intervention *modes = ds_rule_interventions(rule, &count);
+    for (size_t m = 0; m < count; m++) {
+        if (ds_is_word(modes[m].name, word, length)) return &modes[m];
+    }
+    return NULL;
+}
+
+/* Whether a rule before this one has a mode of this name. */
+static bool seen_before(size_t rule, const char *name) {
+    while (rule-- > 0) {
+        if (find_mode(ds_rule_at(rule), name, strlen(name)) != NULL) return true;
+    }
+    return false;
+}
+
+/* The modes of all rules, each once: "closed, open, ... and erase-only". */
+static ds_status list_modes(ds_text *text) {
+    ds_status status = DS_OK;
+    const char *last = NULL;
+    for (size_t r = 0; r < ds_rule_count(); r++) {
+        size_t count;
+        const ds_intervention *modes = ds_rule_interventions(ds_rule_at(r), &count);
+        for (size_t m = 0; m < count; m++) {
+            if (seen_before(r, modes[m].name)) continue;
+            if (last != NULL) DS_TRY(ds_text_printf(text, "%s%s", text->length > 0 ? ", " : "", last));
+            last = modes[m].name;
+        }
+    }
+    DS_TRY(ds_text_printf(text, " and %s", last));
+done:
+    return status;
+}
+
+static ds_status unknown_mode(const ds_rule *rule, const char *word, size_t length) {
+    ds_status status = DS_OK;
+    ds_text known = {0};
+    for (size_t r = 0; r < ds_rule_count(); r++) {
+        const ds_intervention *other = find_mode(ds_rule_at(r), word, length);
+        if (other != NULL) return ds_fail(DS_ERR_USAGE, "%s, not \"%s\"", ds_rule_limits(rule), other->name);
+    }
+    DS_TRY(list_modes(&known));
+    status = ds_fail(DS_ERR_USAGE, "--modes knows %s, not \"%s\"", known.bytes, ds_escape(word, length).text);
+done:
+    ds_text_release(&known);
+    return status;
+}
+
 ds_status ds_case_list_parse(ds_case_list *list, const ds_spec *spec, const char *mode_words, const char *scopes) {
     ds_status status = DS_OK;
     *list = (ds_case_list){.sublayers = ds_spec_sublayers(spec)};
     const char *word;
     size_t length;
     while (ds_next_word(&mode_words, &word, &length)) {
-        size_t mode = 0;
-        while (mode < MODES && !ds_is_word(modes[mode].name, word, length)) mode++;
-        if (mode == MODES) {
-            status =
-                ds_fail(DS_ERR_USAGE, "--modes knows closed, open, reflect, mean-gate, write-only and erase-only, not \"%s\"",
-                        ds_escape(word, length).text);
-            goto done;
-        }
-        if (!spec->delta && mode != 0) {
-            status = ds_fail(DS_ERR_USAGE, "an additive checkpoint has no gate: only mode closed exists, not \"%s\"",
-                             modes[mode].name);
-            goto done;
-        }
-        list->needs_means = list->needs_means || strcmp(modes[mode].name, "mean-gate") == 0;
+        const ds_intervention *mode = find_mode(spec->rule, word, length);
+        if (mode == NULL) DS_TRY(unknown_mode(spec->rule, word, length));
         DS_TRY(add_mode(list, mode, scopes));
+    }
+done:
+    if (status != DS_OK) ds_case_list_release(list);
+    return status;
+}
+
+ds_status ds_case_list_all(ds_case_list *list, const ds_spec *spec, bool means) {
+    ds_status status = DS_OK;
+    size_t count;
+    const ds_intervention *modes = ds_rule_interventions(spec->rule, &count);
+    *list = (ds_case_list){.sublayers = ds_spec_sublayers(spec)};
+    for (size_t m = 0; m < count; m++) {
+        if (modes[m].needs_mean && !means) continue;
+        for (size_t kind = 0; kind < SCOPES; kind++) DS_TRY(add_scope(list, &modes[m], (scope)kind));
     }
 done:
     if (status != DS_OK) ds_case_list_release(list);
@@ -137,9 +179,9 @@ done:
 
 void ds_case_list_set_means(ds_case_list *list, const double *means) {
     for (size_t c = 0; c < list->count; c++) {
-        if (strcmp(list->cases[c].mode, "mean-gate") != 0) continue;
+        if (!list->cases[c].needs_mean) continue;
         for (size_t s = 0; s < list->sublayers; s++) {
-            if (list->cases[c].forced[s]) list->cases[c].gates[s].beta = means[s];
+            if (list->cases[c].forced[s]) list->cases[c].gates[s].value = means[s];
         }
     }
 }
@@ -153,14 +195,13 @@ void ds_case_list_release(ds_case_list *list) {
     *list = (ds_case_list){0};
 }
 
-ds_status ds_gates_parse(ds_gate *gates, const ds_spec *spec, const char *words, const char *option) {
+ds_status ds_gates_parse(ds_force *gates, const ds_spec *spec, const char *words, const char *option) {
     ds_status status = DS_OK;
     ds_case_list list = {0};
     const char *word;
     size_t length;
-    for (size_t s = 0; s < ds_spec_sublayers(spec); s++) gates[s] = (ds_gate){DS_GATE_LEARNED, 0};
-    DS_TRY(ds_case_list_parse(&list, spec, spec->delta ? "closed,open,reflect,write-only,erase-only" : "closed",
-                              "each,attn,mlp,all,from,upto"));
+    for (size_t s = 0; s < ds_spec_sublayers(spec); s++) gates[s] = (ds_force){DS_FORCE_NONE, 0};
+    DS_TRY(ds_case_list_all(&list, spec, false));
     while (ds_next_word(&words, &word, &length)) {
         size_t c = 0;
         while (c < list.count && !ds_is_word(list.cases[c].name, word, length)) c++;

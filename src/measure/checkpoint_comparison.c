@@ -169,7 +169,7 @@ static ds_status measure_batch(pass *all, const ds_batch *batch, size_t first) {
     ds_run *run = all->opened;
     ds_compared *entry = all->entry;
     const ds_observer observer = {DS_OBSERVE_GATES, observe, &entry->census};
-    DS_TRY(ds_forward(run->workspace, run->model, batch, NULL, run->spec.delta ? &observer : NULL, all->nll));
+    DS_TRY(ds_forward(run->workspace, run->model, batch, NULL, ds_rule_has_gates(run->spec.rule) ? &observer : NULL, all->nll));
     for (size_t b = 0; b < batch->sequences; b++) entry->loss[first + b] = ds_mean(all->nll + b * batch->length, batch->length);
     if (all->ablation == NULL) goto done;
     DS_TRY(ds_ablation_run(all->ablation, run->workspace, batch, all->baseline, all->losses, all->kl, NULL, NULL));

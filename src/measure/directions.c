@@ -100,13 +100,13 @@ static void take(const taking *task, const ds_observation *seen, size_t token, s
     size_t d = out->hidden, cell = row * out->sublayers + seen->sublayer - source->first;
     double *k = out->k + cell * d;
     if (seen->precision == DS_F32) {
-        const float *from = (const float *)seen->k + token * d;
+        const float *from = (const float *)seen->delta->k + token * d;
         for (size_t j = 0; j < d; j++) k[j] = from[j];
     } else {
-        memcpy(k, (const double *)seen->k + token * d, d * sizeof *k);
+        memcpy(k, (const double *)seen->delta->k + token * d, d * sizeof *k);
     }
-    out->beta[cell] = seen->beta[token];
-    out->c[cell] = source->run->spec.residual_mult * seen->beta[token];
+    out->beta[cell] = seen->delta->beta[token];
+    out->c[cell] = source->run->spec.residual_mult * seen->delta->beta[token];
 }
 
 static ds_status observe(void *context, const ds_observation *seen) {

@@ -54,10 +54,10 @@ static void pair_release(pair *two) {
 static ds_status keep_float(void *context, const ds_observation *seen) {
     pair *two = context;
     ds_limits_add(&two->out->limits, seen);
-    if (seen->k == NULL) return DS_OK;
-    memcpy(two->beta, seen->beta, two->length * sizeof *two->beta);
-    memcpy(two->k_norm2, seen->k_norm2, two->length * sizeof *two->k_norm2);
-    memcpy(two->k, seen->k, two->length * two->hidden * sizeof *two->k);
+    if (seen->delta == NULL) return DS_OK;
+    memcpy(two->beta, seen->delta->beta, two->length * sizeof *two->beta);
+    memcpy(two->k_norm2, seen->delta->k_norm2, two->length * sizeof *two->k_norm2);
+    memcpy(two->k, seen->delta->k, two->length * two->hidden * sizeof *two->k);
     return DS_OK;
 }
 
@@ -67,21 +67,21 @@ static ds_status compare_double(void *context, const ds_observation *seen) {
     pair *two = context;
     ds_shadow_errors *errors = &two->out->errors[seen->sublayer];
     double mult = two->run->spec.residual_mult;
-    if (seen->k == NULL) return DS_OK;
+    if (seen->delta == NULL) return DS_OK;
     for (size_t t = 0; t < two->length; t++) {
-        const double *k = (const double *)seen->k + t * two->hidden;
+        const double *k = (const double *)seen->delta->k + t * two->hidden;
         const float *near = two->k + t * two->hidden;
-        double distance = 0, c = mult * seen->beta[t], c_near = mult * two->beta[t];
+        double distance = 0, c = mult * seen->delta->beta[t], c_near = mult * two->beta[t];
         for (size_t i = 0; i < two->hidden; i++) distance += ((double)near[i] - k[i]) * ((double)near[i] - k[i]);
         distance = sqrt(distance);
-        double lambda = 1 - c * seen->k_norm2[t], lambda_near = 1 - c_near * two->k_norm2[t];
-        double lengths = sqrt(two->k_norm2[t]) + sqrt(seen->k_norm2[t]);
+        double lambda = 1 - c * seen->delta->k_norm2[t], lambda_near = 1 - c_near * two->k_norm2[t];
+        double lengths = sqrt(two->k_norm2[t]) + sqrt(seen->delta->k_norm2[t]);
         double change = fabs(c_near - c) * two->k_norm2[t] + fabs(c) * distance * lengths;
         two->product[t] = fmax(1, fabs(lambda_near)) * two->product[t] + change * two->growth[t];
         two->growth[t] *= fmax(1, fabs(lambda));
         two->log_det[t] += log(fabs(lambda_near)) - log(fabs(lambda));
-        errors->beta = ds_max_real(errors->beta, fabs(two->beta[t] - seen->beta[t]));
-        errors->k_norm2 = ds_max_real(errors->k_norm2, fabs(two->k_norm2[t] - seen->k_norm2[t]));
+        errors->beta = ds_max_real(errors->beta, fabs(two->beta[t] - seen->delta->beta[t]));
+        errors->k_norm2 = ds_max_real(errors->k_norm2, fabs(two->k_norm2[t] - seen->delta->k_norm2[t]));
         errors->eigenvalue = ds_max_real(errors->eigenvalue, fabs(lambda_near - lambda));
         errors->direction = ds_max_real(errors->direction, distance);
     }
@@ -261,7 +261,7 @@ void ds_shadow_put(ds_json_builder *b, const ds_shadow *shadow) {
     ds_json_put_real(b, "loss_double", exact);
     ds_json_put_real(b, "loss_error", fabs(mean - exact));
     ds_json_put_real(b, "largest_window_loss_error", largest_loss_error(shadow));
-    if (ds_model_spec(shadow->model)->delta) {
+    if (ds_rule_has_operators(ds_model_spec(shadow->model)->rule)) {
         put_sublayers(b, shadow);
         ds_json_put_real(b, "log_abs_det_error", shadow->log_abs_det);
         ds_json_put_real(b, "accumulated_operator_bound", shadow->product);
@@ -280,7 +280,7 @@ void ds_shadow_print(FILE *stream, const ds_shadow *shadow) {
     }
     (void)fprintf(stream, "float against double on %zu window%s: a window's loss within %.2g", shadow->count,
                   ds_plural(shadow->count), largest_loss_error(shadow));
-    if (ds_model_spec(shadow->model)->delta)
+    if (ds_rule_has_operators(ds_model_spec(shadow->model)->rule))
         (void)fprintf(stream, ",\ngates %.2g, eigenvalues %.2g, log|det| %.2g", worst.beta, worst.eigenvalue,
                       shadow->log_abs_det);
     if (shadow->list != NULL) (void)fprintf(stream, ", loss changes %.2g", largest_delta_error(shadow));

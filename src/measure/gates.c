@@ -10,7 +10,7 @@ enum { HISTOGRAM_BINS = 40 };
 
 ds_status ds_gate_census_init(ds_gate_census *census, const ds_spec *spec, double tolerance) {
     ds_status status = DS_OK;
-    *census = (ds_gate_census){.sublayers = spec->delta ? ds_spec_sublayers(spec) : 0,
+    *census = (ds_gate_census){.sublayers = ds_rule_has_gates(spec->rule) ? ds_spec_sublayers(spec) : 0,
                                .channels = spec->value_channels,
                                .residual_mult = spec->residual_mult,
                                .tolerance = tolerance};
@@ -41,24 +41,25 @@ void ds_gate_census_release(ds_gate_census *census) {
 ds_status ds_gate_census_add(ds_gate_census *census, const ds_observation *seen) {
     ds_status status = DS_OK;
     ds_gate_usage *usage = &census->usage[seen->sublayer];
-    size_t tokens = seen->sequences * seen->length, channels = seen->value_channels;
+    const ds_delta_observation *own = seen->delta;
+    size_t tokens = seen->sequences * seen->length, channels = own->value_channels;
     for (size_t t = 0; t < tokens; t++) {
-        double b = census->residual_mult * seen->beta[t] * seen->k_norm2[t], eigenvalue = 1 - b;
+        double b = census->residual_mult * own->beta[t] * own->k_norm2[t], eigenvalue = 1 - b;
         DS_TRY(ds_summary_add(&usage->eigenvalue, &eigenvalue, 1));
         usage->regimes[ds_regime_of(b, census->tolerance)]++;
         for (size_t j = t * channels; j < (t + 1) * channels; j++) {
-            double before = seen->readout[j] - seen->target[j], after = seen->readout_after[j] - seen->target[j];
+            double before = own->readout[j] - own->target[j], after = own->readout_after[j] - own->target[j];
             ds_sum_add(&usage->pre2, before * before);
             ds_sum_add(&usage->post2, after * after);
-            ds_sum_add(&usage->readout2, seen->readout[j] * seen->readout[j]);
-            ds_sum_add(&usage->target2, seen->target[j] * seen->target[j]);
+            ds_sum_add(&usage->readout2, own->readout[j] * own->readout[j]);
+            ds_sum_add(&usage->target2, own->target[j] * own->target[j]);
         }
         ds_sum_add(&usage->edit, seen->edit_norm[t]);
         ds_sum_add(&usage->relative_edit, seen->state_norm[t] > 0 ? seen->edit_norm[t] / seen->state_norm[t] : 0);
     }
-    DS_TRY(ds_summary_add(&usage->beta, seen->beta, tokens));
-    DS_TRY(ds_summary_add(&usage->k_norm2, seen->k_norm2, tokens));
-    DS_TRY(ds_histogram_add(&usage->histogram, seen->beta, tokens));
+    DS_TRY(ds_summary_add(&usage->beta, own->beta, tokens));
+    DS_TRY(ds_summary_add(&usage->k_norm2, own->k_norm2, tokens));
+    DS_TRY(ds_histogram_add(&usage->histogram, own->beta, tokens));
     usage->tokens += tokens;
 done:
     return status;

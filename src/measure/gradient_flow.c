@@ -20,21 +20,21 @@ static double element(const void *array, ds_precision precision, size_t index) {
 
 /* frozen <- A_s frozen for every token, A_s = I - m beta k k^T on each plane (A is symmetric: A^T = A). */
 static void apply_frozen(flow_task *task, const ds_gradient_event *event) {
-    size_t d = event->hidden, dv = event->value_channels;
-    if (event->k == NULL) return;
+    size_t d = event->hidden, dv = event->planes;
+    if (event->delta == NULL || event->delta->k == NULL) return;
     for (size_t t = 0; t < event->sequences * event->length; t++) {
-        double c = task->residual_mult * event->beta[t];
+        double c = task->residual_mult * event->delta->beta[t];
         for (size_t j = 0; j < dv; j++) {
             double *plane = task->frozen + (t * dv + j) * d, along = 0;
-            for (size_t i = 0; i < d; i++) along += element(event->k, event->precision, t * d + i) * plane[i];
-            for (size_t i = 0; i < d; i++) plane[i] -= c * along * element(event->k, event->precision, t * d + i);
+            for (size_t i = 0; i < d; i++) along += element(event->delta->k, event->precision, t * d + i) * plane[i];
+            for (size_t i = 0; i < d; i++) plane[i] -= c * along * element(event->delta->k, event->precision, t * d + i);
         }
     }
 }
 
 static void add_norms(flow_task *task, const ds_gradient_event *event) {
     ds_gradflow *flow = task->flow;
-    size_t tokens = event->sequences * event->length, width = event->hidden * event->value_channels;
+    size_t tokens = event->sequences * event->length, width = event->hidden * event->planes;
     for (size_t t = 0; t < tokens; t++) {
         double norm2 = 0;
         const double *frozen = task->frozen + t * width;
@@ -50,13 +50,13 @@ static ds_status observe(void *context, const ds_gradient_event *event) {
     ds_gradflow *flow = task->flow;
     size_t tokens = event->sequences * event->length;
     if (event->index == flow->sublayers) {
-        size_t count = tokens * event->hidden * event->value_channels;
+        size_t count = tokens * event->hidden * event->planes;
         for (size_t i = 0; i < count; i++) task->frozen[i] = element(event->gradient, event->precision, i);
     } else {
         apply_frozen(task, event);
         ds_path_squares_add(&flow->paths[event->index], event->paths, tokens);
-        for (size_t t = 0; event->gate_slope != NULL && t < tokens; t++)
-            ds_sum_add(&flow->gate_slope[event->index], event->gate_slope[t]);
+        for (size_t t = 0; event->delta != NULL && t < tokens; t++)
+            ds_sum_add(&flow->gate_slope[event->index], event->delta->gate_slope[t]);
     }
     add_norms(task, event);
     return DS_OK;
@@ -88,7 +88,7 @@ done:
     return status;
 }
 
-ds_status ds_gradflow_run(ds_gradflow *flow, ds_run *run, const ds_gate *gates, size_t memory) {
+ds_status ds_gradflow_run(ds_gradflow *flow, ds_run *run, const ds_force *gates, size_t memory) {
     ds_status status = DS_OK;
     ds_gradient *gradient = NULL;
     double *nll = NULL, targets = (double)run->sequences * (double)run->length;

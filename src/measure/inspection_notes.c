@@ -82,13 +82,13 @@ static void note_configuration(ds_notes *notes, const ds_spec *spec) {
              "Every residual update is multiplied by m = %.17g: the moved eigenvalue is 1 - m beta |k|^2.",
              spec->residual_mult);
     if (spec->logit_scale != 1.0) note(notes, "configuration", "Logits are multiplied by %.17g (muP).", spec->logit_scale);
-    if (spec->k_eps == 0.0 && spec->delta)
+    if (spec->k_eps == 0.0 && spec->rule == &ds_rule_delta)
         note(notes, "configuration", "ddl_k_eps is 0: a sublayer output of exactly zero has no direction.");
 }
 
 /* MODEL.md "Where the published code and the paper's text differ". */
 static void note_paper(ds_notes *notes, const ds_spec *spec) {
-    if (!spec->delta) return;
+    if (spec->rule != &ds_rule_delta) return;
     if (!spec->value_constant && spec->value_sigmoid)
         note(notes, "paper",
              "The paper writes v = W_v c with c the normalised context; the published code, and this model, feeds the state "

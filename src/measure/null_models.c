@@ -68,7 +68,7 @@ static ds_status add_gates(void *context, const ds_observation *seen) {
     averaging *task = context;
     if (seen->sublayer < task->first) return DS_OK;
     for (size_t t = 0; t < seen->sequences * seen->length; t++)
-        ds_sum_add(&task->sums[seen->sublayer - task->first], seen->beta[t]);
+        ds_sum_add(&task->sums[seen->sublayer - task->first], seen->delta->beta[t]);
     return DS_OK;
 }
 

@@ -41,14 +41,14 @@ done:
 
 ds_status ds_per_token_add(ds_per_token *file, const ds_observation *seen) {
     ds_status status = DS_OK;
-    size_t tokens = seen->sequences * seen->length, dv = seen->value_channels;
+    size_t tokens = seen->sequences * seen->length, dv = seen->delta->value_channels;
     for (size_t t = 0; t < tokens; t++) {
         size_t cell = t * file->sublayers + seen->sublayer;
-        file->rows[BETA][cell] = seen->beta[t];
-        file->rows[K_NORM2][cell] = seen->k_norm2[t];
-        file->rows[EIGENVALUE][cell] = 1 - file->residual_mult * seen->beta[t] * seen->k_norm2[t];
-        memcpy(file->rows[READOUT] + cell * dv, seen->readout + t * dv, dv * sizeof(double));
-        memcpy(file->rows[TARGET] + cell * dv, seen->target + t * dv, dv * sizeof(double));
+        file->rows[BETA][cell] = seen->delta->beta[t];
+        file->rows[K_NORM2][cell] = seen->delta->k_norm2[t];
+        file->rows[EIGENVALUE][cell] = 1 - file->residual_mult * seen->delta->beta[t] * seen->delta->k_norm2[t];
+        memcpy(file->rows[READOUT] + cell * dv, seen->delta->readout + t * dv, dv * sizeof(double));
+        memcpy(file->rows[TARGET] + cell * dv, seen->delta->target + t * dv, dv * sizeof(double));
     }
     if (seen->sublayer + 1 < file->sublayers) return DS_OK;
     for (size_t c = 0; c < COLUMNS; c++) DS_TRY(ds_npz_append(file->npz, file->arrays[c], file->rows[c], tokens));

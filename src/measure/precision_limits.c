@@ -37,11 +37,12 @@ void ds_limits_release(ds_limits *limits) {
 void ds_limits_add(ds_limits *limits, const ds_observation *seen) {
     size_t tokens = seen->sequences * seen->length, s = seen->sublayer;
     uint64_t *affected = limits->affected[s];
-    for (size_t t = 0; t < tokens && seen->beta != NULL; t++) {
-        affected[DS_LIMIT_SHORT_DIRECTION] += seen->k_norm2[t] < 1 - noticeable_defect; /* never NaN: states are checked */
-        affected[DS_LIMIT_GATE_CLOSED] += seen->beta[t] == 0;
-        affected[DS_LIMIT_GATE_REFLECTING] += seen->beta[t] == 2;
-        limits->smallest_k_norm2[s] = fmin(limits->smallest_k_norm2[s], seen->k_norm2[t]);
+    for (size_t t = 0; t < tokens && seen->delta != NULL; t++) {
+        affected[DS_LIMIT_SHORT_DIRECTION] +=
+            seen->delta->k_norm2[t] < 1 - noticeable_defect; /* never NaN: states are checked */
+        affected[DS_LIMIT_GATE_CLOSED] += seen->delta->beta[t] == 0;
+        affected[DS_LIMIT_GATE_REFLECTING] += seen->delta->beta[t] == 2;
+        limits->smallest_k_norm2[s] = fmin(limits->smallest_k_norm2[s], seen->delta->k_norm2[t]);
     }
     for (size_t t = 0; t < tokens && seen->zero_weights != NULL; t++) {
         affected[DS_LIMIT_SOFTMAX] += seen->zero_weights[t] > 0;

@@ -52,9 +52,9 @@ static ds_status keep_frozen(void *context, const ds_observation *seen) {
     frozen *token = context;
     size_t t = token->sequence * seen->length + token->position;
     for (size_t i = 0; i < seen->hidden; i++)
-        token->k[i] = seen->precision == DS_F32 ? (double)((const float *)seen->k)[t * seen->hidden + i]
-                                                : ((const double *)seen->k)[t * seen->hidden + i];
-    token->c = token->residual_mult * seen->beta[t];
+        token->k[i] = seen->precision == DS_F32 ? (double)((const float *)seen->delta->k)[t * seen->hidden + i]
+                                                : ((const double *)seen->delta->k)[t * seen->hidden + i];
+    token->c = token->residual_mult * seen->delta->beta[t];
     return DS_OK;
 }
 
@@ -114,7 +114,7 @@ static void put_block(ds_json_builder *b, const block *work, size_t sublayer, ds
 typedef struct jacobian_task {
     ds_run *run;
     ds_gradient *gradient;
-    const ds_gate *gates;
+    const ds_force *gates;
     void *state; /* (1,T,dv,d) */
     block work;
     frozen token;
@@ -126,7 +126,7 @@ static ds_status solve_sublayer(jacobian_task *task, const ds_batch *batch, size
     ds_status status = DS_OK;
     ds_run *run = task->run;
     block *work = &task->work;
-    bool delta = run->spec.delta;
+    bool delta = ds_rule_has_operators(run->spec.rule);
     double departure;
     size_t width = run->spec.hidden * run->spec.value_channels * run->length;
     ds_observer observer = {DS_OBSERVE_GATES | DS_OBSERVE_DIRECTIONS, keep_frozen, &task->token};
@@ -185,7 +185,7 @@ done:
     return status;
 }
 
-ds_status ds_jacobians_json(json_t **out, ds_run *run, const ds_gate *gates, const char *positions,
+ds_status ds_jacobians_json(json_t **out, ds_run *run, const ds_force *gates, const char *positions,
                             const char *sublayers) {
     ds_status status = DS_OK;
     const ds_spec *spec = &run->spec;

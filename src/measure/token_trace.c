@@ -7,9 +7,6 @@
 #include "deltascope/stats.h"
 #include "deltascope/base.h"
 
-static const char all_modes[] = "closed,open,reflect,mean-gate,write-only,erase-only",
-                  all_scopes[] = "each,attn,mlp,all,from,upto";
-
 /* Whether `name` asks for this case: by its own name, or as one of "MODE:each". */
 static bool is_meant(const ds_case *item, const char *name, size_t length) {
     size_t mode = strlen(item->mode);
@@ -43,12 +40,13 @@ ds_status ds_trace_init(ds_trace *trace, const ds_spec *spec, const char *force,
     ds_status status = DS_OK;
     *trace = (ds_trace){.tokens = tokens, .sublayers = ds_spec_sublayers(spec)};
     if (force != NULL) {
-        DS_TRY(ds_case_list_parse(&trace->list, spec, spec->delta ? all_modes : "closed", all_scopes));
+        DS_TRY(ds_case_list_all(&trace->list, spec, true));
         DS_TRY(choose_cases(trace, force));
     }
     DS_NEW(trace->loss, tokens);
     DS_NEW(trace->forced, trace->count * tokens);
-    for (size_t q = 0; q < DS_TRACE_QUANTITIES && spec->delta; q++) DS_NEW(trace->values[q], trace->sublayers * tokens);
+    for (size_t q = 0; q < DS_TRACE_QUANTITIES && ds_rule_has_gates(spec->rule); q++)
+        DS_NEW(trace->values[q], trace->sublayers * tokens);
 done:
     if (status != DS_OK) ds_trace_release(trace);
     return status;
@@ -73,8 +71,8 @@ static ds_status observe(void *context, const ds_observation *seen) {
     size_t row = seen->sublayer * w->trace->tokens;
     for (size_t t = 0; t < w->trace->tokens; t++) {
         double edit = seen->state_norm[t] > 0 ? seen->edit_norm[t] / seen->state_norm[t] : 0;
-        w->trace->values[DS_TRACE_BETA][row + t] = seen->beta[t];
-        w->trace->values[DS_TRACE_EIGENVALUE][row + t] = 1 - w->residual_mult * seen->beta[t] * seen->k_norm2[t];
+        w->trace->values[DS_TRACE_BETA][row + t] = seen->delta->beta[t];
+        w->trace->values[DS_TRACE_EIGENVALUE][row + t] = 1 - w->residual_mult * seen->delta->beta[t] * seen->delta->k_norm2[t];
         w->trace->values[DS_TRACE_EDIT][row + t] = edit;
     }
     return DS_OK;
@@ -102,7 +100,8 @@ ds_status ds_trace_run(ds_trace *trace, const ds_model *model, const uint32_t *i
     ds_status status = DS_OK;
     const ds_spec *spec = ds_model_spec(model);
     watch context = {trace, spec->residual_mult};
-    const ds_observer observer = {DS_OBSERVE_GATES, observe, &context}, *watching = spec->delta ? &observer : NULL;
+    const ds_observer observer = {DS_OBSERVE_GATES, observe, &context},
+                      *watching = ds_rule_has_gates(spec->rule) ? &observer : NULL;
     ds_workspace *workspace = NULL;
     uint32_t *targets = NULL;
     double *nll = NULL;

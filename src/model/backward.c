@@ -4,10 +4,11 @@
 #include <string.h>
 
 #include "backward.h"
+#include "rule_delta.h"
 
 /* ---- the tape ---------------------------------------------------------------------------------------------------------------- */
 
-bool ds_backward_closed(const ds_gradient *g, size_t s) { return g->gates[s].mode == DS_GATE_FIXED && g->gates[s].beta == 0; }
+bool ds_backward_closed(const ds_gradient *g, size_t s) { return g->model->spec.rule->is_identity(g->forces[s]); }
 
 static ds_status begin(ds_pass *pass, ds_gradient *g, const ds_batch *batch) {
     return ds_pass_begin(pass, g->workspace, g->model, batch);
@@ -18,11 +19,11 @@ static size_t state_bytes(const ds_gradient *g, const ds_batch *batch) {
            ds_precision_size(g->precision);
 }
 
-static ds_status set_gates(ds_gradient *g, const ds_gate *gates) {
+static ds_status set_forces(ds_gradient *g, const ds_force *forces) {
     ds_status status = DS_OK;
     for (size_t s = 0; s < g->sublayers; s++) {
-        g->gates[s] = gates != NULL ? gates[s] : (ds_gate){.mode = DS_GATE_LEARNED};
-        DS_TRY(ds_check_gate(&g->model->spec, s, g->gates[s]));
+        g->forces[s] = forces != NULL ? forces[s] : (ds_force){.mode = DS_FORCE_NONE};
+        DS_TRY(g->model->spec.rule->check_force(g->forces[s], s));
     }
 done:
     return status;
@@ -39,7 +40,7 @@ static ds_status record(ds_gradient *g, const ds_batch *batch, size_t first, siz
         memcpy(g->states[s + 1], g->states[s], state_bytes(g, batch));
         if (ds_backward_closed(g, s)) continue;
         pass.state = g->states[s + 1];
-        pass.gate = g->gates[s];
+        pass.force = g->forces[s];
         pass.tape = &g->tapes[s];
         DS_TRY(ds_pass_sublayer(&pass, s));
         if (s < g->kept_from) g->shared_holds[s % 2] = s;
@@ -57,7 +58,7 @@ ds_status ds_backward_sublayer_begin(ds_backward_pass *b, ds_gradient *g, size_t
     b->half = s % 2;
     b->tape = &g->tapes[s];
     b->pass.layer = s / 2;
-    b->pass.gate = g->gates[s];
+    b->pass.force = g->forces[s];
     b->pass.state = g->states[s];
     b->taps = &g->model->layers[s / 2].compress;
     if (s < g->kept_from && g->shared_holds[s % 2] != s) {
@@ -107,7 +108,7 @@ static ds_status sublayer_weights(ds_backward_pass *b) {
         add_job(b, layer->up, g->dup, g->context);
         add_job(b, layer->down, g->dbranch, g->gated);
     }
-    if (b->pass.gate.mode != DS_GATE_FIXED) add_job(b, layer->delta[b->half].beta_in, g->dgate_hidden, g->context);
+    if (ds_delta_form_of(b->pass.force).learned) add_job(b, layer->delta[b->half].beta_in, g->dgate_hidden, g->context);
     return run_jobs(b);
 }
 
@@ -204,30 +205,31 @@ done:
 static ds_status deliver(const ds_backward_pass *b, size_t index, const ds_gradient_observer *observer) {
     const ds_gradient *g = b->gradient;
     if (observer == NULL) return DS_OK;
-    bool sublayer = index < g->sublayers, delta = sublayer && g->model->spec.delta;
+    bool sublayer = index < g->sublayers;
+    ds_delta_gradient delta = {.gate_slope = g->gate_slope,
+                               .beta = g->workspace->beta,
+                               .k = sublayer && !ds_backward_closed(g, index) ? g->direction : NULL};
     ds_gradient_event event = {.index = index,
                                .sequences = b->pass.batch->sequences,
                                .length = b->pass.batch->length,
                                .hidden = g->model->spec.hidden,
-                               .value_channels = g->model->spec.value_channels,
+                               .planes = ds_spec_planes(&g->model->spec),
                                .precision = g->precision,
                                .state = g->states[index],
                                .gradient = b->state,
                                .norm2 = g->norm2,
                                .paths = sublayer && g->paths ? g->squares : NULL,
-                               .gate_slope = delta ? g->gate_slope : NULL,
-                               .beta = delta ? g->workspace->beta : NULL,
-                               .k = delta && !ds_backward_closed(g, index) ? g->direction : NULL};
+                               .delta = sublayer && g->model->spec.rule == &ds_rule_delta ? &delta : NULL};
     return observer->state(observer->context, &event);
 }
 
-ds_status ds_backward(ds_gradient *g, const ds_batch *batch, const ds_gate *gates, double weight,
+ds_status ds_backward(ds_gradient *g, const ds_batch *batch, const ds_force *forces, double weight,
                       const ds_gradient_observer *observer, double *nll) {
     ds_status status;
     ds_backward_pass b = {.gradient = g, .state = g->state, .weight = weight};
     DS_TRY(begin(&b.pass, g, batch));
     DS_TRY(ds_check_targets(batch, g->model->spec.vocab));
-    DS_TRY(set_gates(g, gates));
+    DS_TRY(set_forces(g, forces));
     DS_TRY(ds_embed(g->workspace, g->model, batch, g->states[0]));
     DS_TRY(record(g, batch, 0, g->sublayers));
     b.parameters = g->parameters != NULL;
@@ -246,13 +248,13 @@ done:
 
 /* ---- Jacobians ------------------------------------------------------------------------------------------------------------------------ */
 
-ds_status ds_linearise(ds_gradient *g, const ds_batch *batch, void *state, size_t first, size_t last, const ds_gate *gates) {
+ds_status ds_linearise(ds_gradient *g, const ds_batch *batch, void *state, size_t first, size_t last, const ds_force *forces) {
     ds_status status;
     ds_pass pass;
     DS_TRY(begin(&pass, g, batch));
     if (first > last || last > g->sublayers)
         DS_TRY(ds_fail(DS_ERR_USAGE, "sublayers %zu to %zu asked for; the model has %zu", first, last, g->sublayers));
-    DS_TRY(set_gates(g, gates));
+    DS_TRY(set_forces(g, forces));
     memcpy(g->states[first], state, state_bytes(g, batch));
     DS_TRY(record(g, batch, first, last));
     memcpy(state, g->states[last], state_bytes(g, batch));
@@ -324,9 +326,7 @@ done:
 void ds_path_squares_add(ds_path_squares *sum, const ds_path_squares *tokens, size_t count) {
     for (size_t i = 0; i < count; i++) {
         sum->shortcut += tokens[i].shortcut;
-        sum->direction += tokens[i].direction;
-        sum->gate += tokens[i].gate;
-        sum->value += tokens[i].value;
+        for (size_t p = 0; p < DS_PATHS; p++) sum->parts[p] += tokens[i].parts[p];
         sum->total += tokens[i].total;
         sum->shortcut_total += tokens[i].shortcut_total;
         sum->error += tokens[i].error;
@@ -336,11 +336,10 @@ void ds_path_squares_add(ds_path_squares *sum, const ds_path_squares *tokens, si
 ds_path_norms ds_path_squares_norms(const ds_path_squares *sum) {
     double shortcut = sqrt(sum->shortcut), total = sqrt(sum->total);
     bool cosine = shortcut > 0 && total > 0;
-    return (ds_path_norms){.shortcut = shortcut,
-                           .direction = sqrt(sum->direction),
-                           .gate = sqrt(sum->gate),
-                           .value = sqrt(sum->value),
+    ds_path_norms norms = {.shortcut = shortcut,
                            .total = total,
                            .cosine_shortcut_total = cosine ? sum->shortcut_total / (shortcut * total) : 0,
                            .sum_error = total > 0 ? sqrt(sum->error) / total : 0};
+    for (size_t p = 0; p < DS_PATHS; p++) norms.parts[p] = sqrt(sum->parts[p]);
+    return norms;
 }

@@ -56,7 +56,7 @@ struct ds_gradient {
     void **tape_memory; /* (S), then the two shared ones */
     size_t kept_from;
     size_t shared_holds[2]; /* which sublayer the shared tape of this half holds now; S: none */
-    ds_gate *gates;         /* (S) */
+    ds_force *forces;       /* (S) */
     ds_batch batch;         /* of the last linearisation; sequences 0: none. Its ids are not kept. */
     size_t first, last;
 
@@ -137,6 +137,6 @@ static inline const ds_backward_tasks *ds_backward_tasks_of(const ds_gradient *g
 ds_status ds_backward_sublayer_begin(ds_backward_pass *b, ds_gradient *gradient, size_t s) DS_MUST_CHECK;
 /* Gradient b->state at X_{s+1} -> at X_s. */
 ds_status ds_backward_sublayer(ds_backward_pass *b, size_t s) DS_MUST_CHECK;
-bool ds_backward_closed(const ds_gradient *gradient, size_t s); /* a gate fixed at 0: the sublayer is the identity */
+bool ds_backward_closed(const ds_gradient *gradient, size_t s); /* the sublayer leaves the state as it is */
 
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backward_tiles.h"
+#include "rule_delta.h"
 
 const REAL *REAL_NAME(ds_backward_x_in)(const ds_backward_pass *b, ds_tile tile) {
     bool scalar = b->pass.model->spec.compressor == DS_COMPRESS_NONE;
@@ -25,21 +26,21 @@ static void edit_backward(const ds_backward_pass *b, size_t token, const REAL *k
     const ds_spec *spec = &b->pass.model->spec;
     const ds_gradient *g = b->gradient;
     size_t d = spec->hidden, dv = spec->value_channels;
-    ds_gate_mode mode = b->pass.gate.mode;
+    ds_delta_form form = ds_delta_form_of(b->pass.force);
     double beta = g->workspace->beta[token], strength = spec->residual_mult * beta, slope = 0;
     for (size_t j = 0; j < dv; j++) {
         size_t at = token * dv + j;
         double v = g->workspace->target[at], along = REAL_NAME(ds_dot)(k, dnext + j * d, d);
-        double wanted = mode == DS_GATE_ERASE_ONLY ? 0 : v;
-        double held = mode == DS_GATE_WRITE_ONLY ? 0 : REAL_NAME(ds_dot)(k, state + j * d, d);
+        double wanted = form.write ? v : 0;
+        double held = form.erase ? REAL_NAME(ds_dot)(k, state + j * d, d) : 0;
         g->written[at] = strength * (wanted - held);
-        g->erased[at] = mode == DS_GATE_WRITE_ONLY ? 0 : -strength * along;
+        g->erased[at] = form.erase ? -strength * along : 0;
         slope += along * (wanted - held);
-        g->dvalue[at] = mode == DS_GATE_ERASE_ONLY ? 0 : strength * along;
+        g->dvalue[at] = form.write ? strength * along : 0;
         if (spec->value_sigmoid) g->dvalue[at] *= v * (1 - v / spec->value_scale);
     }
     g->gate_slope[token] = strength * slope;
-    g->dbeta[token] = mode == DS_GATE_FIXED ? 0 : strength * slope * (1 - beta / 2); /* beta' = beta (1 - beta/2) */
+    g->dbeta[token] = form.learned ? strength * slope * (1 - beta / 2) : 0; /* beta' = beta (1 - beta/2) */
 }
 
 void REAL_NAME(ds_backward_delta)(const ds_backward_pass *b, ds_tile tile) {
@@ -51,7 +52,7 @@ void REAL_NAME(ds_backward_delta)(const ds_backward_pass *b, ds_tile tile) {
     const REAL *h = ROWS(b->tape->branch, tile, d), *state = ROWS(b->pass.state, tile, dv * d);
     const REAL *dnext = ROWS(b->state, tile, dv * d);
     REAL *dh = ROWS(g->dbranch, tile, d), *k = ROWS(g->direction, tile, d);
-    if (!spec->delta) {
+    if (spec->rule != &ds_rule_delta) {
         REAL mult = (REAL)spec->residual_mult;
         for (size_t i = 0; i < tile.rows * d; i++) dh[i] = mult * dnext[i];
         return;
@@ -72,7 +73,7 @@ static void gate_backward(const ds_backward_pass *b, ds_tile tile, REAL *dcontex
     const ds_spec *spec = &b->pass.model->spec;
     const ds_gradient *g = b->gradient;
     const ds_delta_weights *weights = &ds_backward_layer(b)->delta[b->half];
-    if (!spec->delta || b->pass.gate.mode == DS_GATE_FIXED) return;
+    if (spec->rule != &ds_rule_delta || !ds_delta_form_of(b->pass.force).learned) return;
     size_t d = spec->hidden, width = spec->gate_hidden;
     double *dweight = partial != NULL ? partial + g->layout.beta : NULL;
     double *dbias = partial != NULL ? partial + g->layout.beta_bias : NULL;
@@ -175,9 +176,7 @@ static ds_path_squares measure(const ds_backward_pass *b, REAL *parts, const REA
     double norms[5];
     for (size_t p = 0; p < 5; p++) norms[p] = REAL_NAME(ds_dot)(parts + p * count, parts + p * count, count);
     return (ds_path_squares){.shortcut = norms[0],
-                             .direction = norms[1],
-                             .gate = norms[2],
-                             .value = norms[3],
+                             .parts = {norms[1], norms[2], norms[3]},
                              .total = REAL_NAME(ds_dot)(total, total, count),
                              .shortcut_total = REAL_NAME(ds_dot)(parts, total, count),
                              .error = norms[4]};
@@ -192,7 +191,7 @@ ds_status REAL_NAME(ds_backward_expand)(void *context, size_t task, size_t worke
     REAL *state = ROWS(b->state, tile, count), *parts = g->scratch[worker].token;
     for (size_t t = 0; t < tile.rows; t++, state += count) {
         size_t token = tile.token + t, future = b->pass.batch->length - 1 - (tile.first + t);
-        if (b->tape != NULL && spec->delta)
+        if (b->tape != NULL && spec->rule == &ds_rule_delta)
             (void)REAL_NAME(ds_rank_one_update)(state, (REAL *)g->direction + token * d, g->erased + token * dv, d, dv);
         if (b->paths) memcpy(parts, state, count * sizeof *parts);
         compress_backward(b, state, g->dx_in, token, future);

@@ -7,6 +7,7 @@
 #include "deltascope/model.h"
 
 #include "forward.h"
+#include "rule.h"
 
 static const ds_forward_tasks *tasks_of(const ds_model *model) {
     return model->precision == DS_F32 ? &ds_forward_tasks_f32 : &ds_forward_tasks_f64;
@@ -68,21 +69,23 @@ static ds_status check_finite(const ds_pass *pass, size_t sublayer) {
 static ds_status deliver(const ds_pass *pass, size_t sublayer, const ds_observer *observer) {
     const ds_workspace *w = pass->workspace;
     const ds_spec *spec = &pass->model->spec;
-    bool norms = (observer->wants & DS_OBSERVE_GATES) != 0, gates = norms && spec->delta;
+    bool norms = (observer->wants & DS_OBSERVE_GATES) != 0;
+    ds_delta_observation delta = {.value_channels = spec->value_channels,
+                                  .beta = norms ? w->beta : NULL,
+                                  .k_norm2 = norms ? w->k_norm2 : NULL,
+                                  .readout = norms ? w->readout : NULL,
+                                  .readout_after = norms ? w->readout_after : NULL,
+                                  .target = norms ? w->target : NULL,
+                                  .k = (observer->wants & DS_OBSERVE_DIRECTIONS) != 0 ? w->directions : NULL};
     ds_observation seen = {.sublayer = sublayer,
                            .sequences = pass->batch->sequences,
                            .length = pass->batch->length,
                            .hidden = spec->hidden,
-                           .value_channels = spec->value_channels,
+                           .planes = ds_spec_planes(spec),
                            .precision = pass->model->precision,
-                           .beta = gates ? w->beta : NULL,
-                           .k_norm2 = gates ? w->k_norm2 : NULL,
-                           .readout = gates ? w->readout : NULL,
-                           .readout_after = gates ? w->readout_after : NULL,
-                           .target = gates ? w->target : NULL,
+                           .delta = spec->rule == &ds_rule_delta ? &delta : NULL,
                            .state_norm = norms ? w->state_norm : NULL,
                            .edit_norm = norms ? w->edit_norm : NULL};
-    if (spec->delta && (observer->wants & DS_OBSERVE_DIRECTIONS) != 0) seen.k = w->directions;
     if ((observer->wants & DS_OBSERVE_STATES) != 0) {
         seen.before = w->before;
         seen.after = pass->state;
@@ -109,21 +112,10 @@ done:
     return status;
 }
 
-ds_status ds_check_gate(const ds_spec *spec, size_t sublayer, ds_gate gate) {
-    char name[32];
-    if (gate.mode == DS_GATE_FIXED && !isfinite(gate.beta))
-        return ds_fail(DS_ERR_USAGE, "the gate of sublayer %s cannot be fixed at %g", ds_sublayer_name(name, sublayer),
-                       gate.beta);
-    if (!spec->delta && gate.mode != DS_GATE_LEARNED && !(gate.mode == DS_GATE_FIXED && gate.beta == 0))
-        return ds_fail(DS_ERR_USAGE,
-                       "sublayer %s of an additive model has no gate: its contribution can be dropped, nothing else",
-                       ds_sublayer_name(name, sublayer));
-    return DS_OK;
-}
-
 ds_status ds_sublayers(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, void *state, size_t first,
-                       size_t last, const ds_gate *gates, const ds_observer *observer) {
+                       size_t last, const ds_force *forces, const ds_observer *observer) {
     ds_status status;
+    const ds_rule *rule = model->spec.rule;
     ds_pass pass;
     DS_TRY(ds_pass_begin(&pass, workspace, model, batch));
     if (first > last || last > ds_spec_sublayers(&model->spec))
@@ -135,11 +127,10 @@ ds_status ds_sublayers(ds_workspace *workspace, const ds_model *model, const ds_
         DS_TRY(ds_workspace_observe(workspace, observer->wants));
     }
     for (size_t s = first; s < last; s++) {
-        const ds_gate learned = {.mode = DS_GATE_LEARNED};
-        pass.gate = gates != NULL ? gates[s] : learned;
-        DS_TRY(ds_check_gate(&model->spec, s, pass.gate));
-        /* A closed gate leaves the state as it is: unless someone watches there is nothing to compute. */
-        if (observer == NULL && pass.gate.mode == DS_GATE_FIXED && pass.gate.beta == 0) continue;
+        pass.force = forces != NULL ? forces[s] : (ds_force){.mode = DS_FORCE_NONE};
+        DS_TRY(rule->check_force(pass.force, s));
+        /* The state stays as it is: unless someone watches there is nothing to compute. */
+        if (observer == NULL && rule->is_identity(pass.force)) continue;
         DS_TRY(ds_pass_sublayer(&pass, s));
         if (observer != NULL) DS_TRY(deliver(&pass, s, observer));
     }
@@ -245,11 +236,11 @@ ds_status ds_head_logits(ds_workspace *workspace, const ds_model *model, const v
     return DS_OK;
 }
 
-ds_status ds_forward(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_gate *gates,
+ds_status ds_forward(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
                      const ds_observer *observer, double *nll) {
     ds_status status;
     DS_TRY(ds_embed(workspace, model, batch, workspace->state));
-    DS_TRY(ds_sublayers(workspace, model, batch, workspace->state, 0, ds_spec_sublayers(&model->spec), gates, observer));
+    DS_TRY(ds_sublayers(workspace, model, batch, workspace->state, 0, ds_spec_sublayers(&model->spec), forces, observer));
     DS_TRY(ds_readout(workspace, model, batch, workspace->state, workspace->hidden));
     DS_TRY(ds_head_loss(workspace, model, batch, workspace->hidden, nll));
 done:

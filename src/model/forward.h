@@ -17,7 +17,7 @@ typedef struct ds_pass {
     void *state;  /* (B,T,dv,d) */
     void *hidden; /* (B,T,d): written by readout */
     size_t layer;
-    ds_gate gate;        /* of the sublayer being run */
+    ds_force force;      /* of the sublayer being run */
     unsigned wants;      /* DS_OBSERVE_* */
     const ds_tape *tape; /* where to record the sublayer, or NULL */
     /* output head: logits of `intact` (NULL: none) once, and of every case, against the targets */
@@ -64,9 +64,8 @@ extern const ds_forward_tasks ds_forward_tasks_f32, ds_forward_tasks_f64;
 ds_status ds_pass_begin(ds_pass *pass, ds_workspace *workspace, const ds_model *model, const ds_batch *batch) DS_MUST_CHECK;
 /* A task for every tile of the batch. */
 ds_status ds_pass_run(ds_pass *pass, ds_task step) DS_MUST_CHECK;
-/* One sublayer of pass->state under pass->gate, every new state finite or refused. */
+/* One sublayer of pass->state under pass->force, every new state finite or refused. */
 ds_status ds_pass_sublayer(ds_pass *pass, size_t sublayer) DS_MUST_CHECK;
-ds_status ds_check_gate(const ds_spec *spec, size_t sublayer, ds_gate gate) DS_MUST_CHECK;
 ds_status ds_check_tokens(const ds_batch *batch, size_t vocab) DS_MUST_CHECK; /* ids within the vocabulary */
 ds_status ds_check_targets(const ds_batch *batch, size_t vocab) DS_MUST_CHECK;
 /* nll (B,T) from the running sums of every token, each finite or refused. */

@@ -6,6 +6,7 @@
 
 #include "forward.h"
 #include "forward_tiles.h"
+#include "rule_delta.h"
 
 #define VALUES(parameter) ((const REAL *)(parameter)->values)
 
@@ -33,8 +34,9 @@ static void gate_forward(double *beta, const ds_pass *pass, const ds_delta_weigh
                          size_t rows) {
     size_t width = pass->model->spec.hidden;
     const ds_parameter *last = weights->beta, *bias = weights->beta_bias;
-    if (pass->gate.mode == DS_GATE_FIXED) {
-        for (size_t t = 0; t < rows; t++) beta[t] = pass->gate.beta;
+    ds_delta_form form = ds_delta_form_of(pass->force);
+    if (!form.learned) {
+        for (size_t t = 0; t < rows; t++) beta[t] = form.beta;
         return;
     }
     if (weights->beta == NULL) {
@@ -74,7 +76,7 @@ void REAL_NAME(ds_tile_enter)(const ds_pass *pass, ds_tile tile, REAL *context, 
     const ds_layer_weights *layer = &pass->model->layers[pass->layer];
     const ds_parameter *norm = half == 0 ? layer->ln_1 : layer->ln_2;
     REAL_NAME(ds_rmsnorm_forward)(context, NULL, x_in, VALUES(norm), tile.rows, spec->hidden, spec->norm_eps);
-    if (!spec->delta) return;
+    if (spec->rule != &ds_rule_delta) return;
     ds_workspace *workspace = pass->workspace;
     gate_forward(workspace->beta + tile.token, pass, &layer->delta[half], context, gate_hidden, tile.rows);
     value_forward(workspace->target + tile.token * spec->value_channels, spec, &layer->delta[half], x_in, tile.rows);
@@ -90,15 +92,16 @@ static bool delta_forward(const ds_pass *pass, size_t token, REAL *state, REAL *
     const ds_spec *spec = &pass->model->spec;
     ds_workspace *w = pass->workspace;
     size_t d = spec->hidden, dv = spec->value_channels;
-    bool observed = (pass->wants & DS_OBSERVE_GATES) != 0, closed = pass->gate.mode == DS_GATE_FIXED && pass->gate.beta == 0;
+    ds_delta_form form = ds_delta_form_of(pass->force);
+    bool observed = (pass->wants & DS_OBSERVE_GATES) != 0, closed = !form.learned && form.beta == 0;
     double *readout = w->readout + token * dv, *readout_after = w->readout_after + token * dv; /* then u, when not observed */
     const double *target = w->target + token * dv;
     double strength = spec->residual_mult * w->beta[token];
     w->k_norm2[token] = REAL_NAME(ds_direction_forward)(h, h, d, spec->k_eps);
     for (size_t j = 0; j < dv; j++) {
         readout[j] = REAL_NAME(ds_dot)(h, state + j * d, d);
-        double wanted = pass->gate.mode == DS_GATE_ERASE_ONLY ? 0 : target[j];
-        double held = pass->gate.mode == DS_GATE_WRITE_ONLY ? 0 : readout[j];
+        double wanted = form.write ? target[j] : 0;
+        double held = form.erase ? readout[j] : 0;
         readout_after[j] = strength * (wanted - held);
     }
     if (closed) { /* not even a zero is added: the state keeps its bits */
@@ -120,7 +123,7 @@ static bool delta_forward(const ds_pass *pass, size_t token, REAL *state, REAL *
 static bool add_forward(const ds_pass *pass, size_t token, REAL *state, const REAL *h) {
     const ds_spec *spec = &pass->model->spec;
     ds_workspace *w = pass->workspace;
-    bool closed = pass->gate.mode == DS_GATE_FIXED;
+    bool closed = pass->force.mode == DS_FORCE_CLOSED;
     if ((pass->wants & DS_OBSERVE_GATES) == 0)
         return closed || REAL_NAME(ds_rank_one_update)(state, h, &spec->residual_mult, spec->hidden, 1);
     double state_norm2 = REAL_NAME(ds_dot)(state, state, spec->hidden), edit_norm2 = 0, readout_after;
@@ -146,7 +149,8 @@ static void leave_branch(const ds_pass *pass, ds_tile tile, ds_scratch *scratch)
     size_t *not_finite = &workspace->not_finite[tile.sequence * pass->tiles + tile.index];
     *not_finite = pass->batch->length;
     for (size_t t = 0; t < tile.rows; t++, h += d, state += token_size) {
-        bool finite = spec->delta ? delta_forward(pass, tile.token + t, state, h) : add_forward(pass, tile.token + t, state, h);
+        bool finite = spec->rule == &ds_rule_delta ? delta_forward(pass, tile.token + t, state, h)
+                                                   : add_forward(pass, tile.token + t, state, h);
         if (!finite && *not_finite == pass->batch->length) *not_finite = tile.first + t;
     }
     if ((pass->wants & DS_OBSERVE_DIRECTIONS) != 0)

@@ -131,7 +131,7 @@ static ds_status allocate_tapes(ds_gradient *g, size_t tokens, size_t memory) {
     const size_t bytes[2] = {lay_out_tape(&measured, NULL, g, 0, tokens), lay_out_tape(&measured, NULL, g, 1, tokens)};
     DS_NEW(g->tapes, S);
     DS_NEW(g->tape_memory, S + 2);
-    DS_NEW(g->gates, S);
+    DS_NEW(g->forces, S);
     g->kept_from = S;
     while (g->kept_from > 0 && bytes[(g->kept_from - 1) % 2] <= memory) memory -= bytes[--g->kept_from % 2];
     for (size_t half = 0; half < 2 && g->kept_from > 0; half++) DS_TRY(allocate(&g->tape_memory[S + half], bytes[half], 1, 1));
@@ -278,7 +278,7 @@ void ds_gradient_free(ds_gradient **gradient) {
     for (size_t s = 0; g->states != NULL && s <= g->sublayers; s++) free(g->states[s]);
     for (size_t s = 0; g->tape_memory != NULL && s < g->sublayers + 2; s++) free(g->tape_memory[s]);
     for (size_t i = 0; g->scratch != NULL && i < workers; i++) free(g->scratch[i].memory);
-    void *owned[] = {g->states,  g->tapes,      g->tape_memory,      g->gates,  g->logits,
+    void *owned[] = {g->states,  g->tapes,      g->tape_memory,      g->forces, g->logits,
                      g->scratch, g->parameters, g->parameter_memory, g->partial};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
     ds_workspace_free(&g->workspace);

@@ -309,7 +309,7 @@ static ds_status walk_layer(const ds_spec *spec, const ds_checkpoint *checkpoint
     table_place delta = {spec, checkpoint, delta_prefix, delta_suffix, layer, 0};
     for (size_t half = 0; half < 2; half++) {
         DS_TRY(half == 0 ? walk_rows(&at, ROWS(layer_rows), visit, context) : walk_rows(&at, ROWS(mlp_rows), visit, context));
-        if (!spec->delta) continue;
+        if (spec->rule != &ds_rule_delta) continue;
         (void)snprintf(delta_prefix, sizeof delta_prefix, "%sddl_%s.", prefix, half == 0 ? "attn" : "mlp");
         (void)snprintf(delta_suffix, sizeof delta_suffix, "%s, %s", suffix, half == 0 ? "attention" : "MLP");
         delta.base = offsetof(ds_layer_weights, delta) + half * sizeof(ds_delta_weights);

@@ -3,9 +3,10 @@
 
 #include "config.h"
 #include "parameters.h"
+#include "rule.h"
 
 const char *ds_spec_variant(const ds_spec *spec) {
-    if (!spec->delta) return "additive";
+    if (spec->rule != &ds_rule_delta) return spec->rule->name;
     switch (spec->compressor) {
     case DS_COMPRESS_TC:
         return spec->input_conv ? "ddl-tc-ec" : "ddl-tc";
@@ -168,8 +169,9 @@ ds_status ds_spec_detect(ds_spec *spec, const ds_checkpoint *checkpoint) {
     tensor_evidence evidence = examine(checkpoint);
     *spec = base_spec(&config);
     spec->newer_names = evidence.newer != NULL;
-    spec->delta = evidence.delta != NULL || evidence.temporal != NULL || evidence.channel != NULL || evidence.input != NULL;
-    if (spec->delta) {
+    bool delta = evidence.delta != NULL || evidence.temporal != NULL || evidence.channel != NULL || evidence.input != NULL;
+    spec->rule = delta ? &ds_rule_delta : &ds_rule_additive;
+    if (delta) {
         DS_TRY(state_spec(spec, &config, &evidence, where));
         if (config.gate_single && evidence.gate_two_layer != NULL) {
             status = ds_fail(DS_ERR_INPUT, "%s: ddl_beta_single_linear is true, but %s has tensor %s of a two-layer gate",
@@ -201,7 +203,7 @@ ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant)
         .head_dim = 128,
         .hidden = medium ? 1024 : 768,
         .block_size = 1024,
-        .delta = strcmp(variant, "additive") != 0,
+        .rule = strcmp(variant, "additive") != 0 ? &ds_rule_delta : &ds_rule_additive,
         .value_channels = 1,
         .qk_norm = true,
         .rotary_dim = 128,
@@ -237,15 +239,10 @@ double ds_spec_head_flops_per_token(const ds_spec *spec) { return 2.0 * (double)
 
 double ds_spec_forward_flops_per_token(const ds_spec *spec, size_t length) {
     double d = (double)spec->hidden, width = (double)(spec->heads * spec->head_dim);
-    double heads = (double)spec->heads, dv = (double)spec->value_channels, gate = (double)spec->gate_hidden;
+    double heads = (double)spec->heads;
     double shifts = (double)(spec->k_shift + spec->v_shift);
     double matrices = (spec->output_gate ? 5.0 : 4.0) * d * width + shifts * d * heads + 3.0 * d * (double)spec->mlp_hidden;
-    if (spec->delta) {
-        double gates = spec->gate_two_layer ? gate * d + gate : d;
-        double values = spec->value_constant ? 0.0 : dv * d;
-        double state = 2.0 * dv * d; /* k^T X and k (v^T - k^T X) */
-        matrices += 2.0 * (gates + values + state);
-    }
+    matrices += spec->rule->flops(spec); /* of two sublayers, multiplications and additions together */
     /* q k^T and the weighted values: T x T x H*h each, half of it causal. */
     double attention = (double)length * width;
     return 2.0 * (double)spec->layers * (matrices + attention) + ds_spec_head_flops_per_token(spec);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backward_tiles.h"
+#include "rule_delta.h"
 
 static void linear(REAL *y, const REAL *x, const ds_parameter *weight, size_t rows) {
     size_t out = weight->shape[0], in = weight->shape[1];
@@ -20,7 +21,7 @@ void REAL_NAME(ds_tangent_gate)(const ds_backward_pass *b, double *dbeta, const 
     for (size_t t = 0; t < rows; t++, dcontext += d) {
         size_t at = same ? token : token + t;
         double beta = g->workspace->beta[at], slope = beta * (1 - beta / 2);
-        if (b->pass.gate.mode == DS_GATE_FIXED) {
+        if (!ds_delta_form_of(b->pass.force).learned) {
             dbeta[t] = 0;
         } else if (weights->beta != NULL) {
             dbeta[t] = slope * REAL_NAME(ds_dot)(VALUES(weights->beta), dcontext, d);
@@ -55,12 +56,12 @@ void REAL_NAME(ds_tangent_edit)(const ds_backward_pass *b, double *u, double *du
     const ds_gradient *g = b->gradient;
     size_t d = spec->hidden, dv = spec->value_channels;
     const REAL *state = (const REAL *)b->pass.state + token * dv * d;
-    ds_gate_mode mode = b->pass.gate.mode;
+    ds_delta_form form = ds_delta_form_of(b->pass.force);
     double beta = g->workspace->beta[token];
     for (size_t j = 0; j < dv; j++) {
-        double wanted = mode == DS_GATE_ERASE_ONLY ? 0 : g->workspace->target[token * dv + j], held = 0, dheld = 0;
-        double dwanted = mode == DS_GATE_ERASE_ONLY ? 0 : dvalue[j];
-        if (mode != DS_GATE_WRITE_ONLY) {
+        double wanted = form.write ? g->workspace->target[token * dv + j] : 0, held = 0, dheld = 0;
+        double dwanted = form.write ? dvalue[j] : 0;
+        if (form.erase) {
             held = REAL_NAME(ds_dot)(k, state + j * d, d);
             dheld = REAL_NAME(ds_dot)(dk, state + j * d, d);
             if (dstate != NULL) dheld += REAL_NAME(ds_dot)(k, dstate + j * d, d);
@@ -80,7 +81,7 @@ static void delta_tangent(const ds_backward_pass *b, ds_tile tile) {
     for (size_t t = 0; t < tile.rows; t++, h += d, dh += d, k += d, dstate += dv * d) {
         size_t token = tile.token + t;
         double *u = g->written + token * dv, *du = g->erased + token * dv;
-        if (!spec->delta) {
+        if (spec->rule != &ds_rule_delta) {
             (void)REAL_NAME(ds_rank_one_update)(dstate, dh, &spec->residual_mult, d, 1);
             continue;
         }
@@ -161,7 +162,7 @@ ds_status REAL_NAME(ds_tangent_enter)(void *context, size_t task, size_t worker)
     REAL_NAME(ds_rmsnorm_tangent)
     (dcontext, dx_in, REAL_NAME(ds_backward_x_in)(b, tile), VALUES(b->half == 0 ? layer->ln_1 : layer->ln_2), tile.rows, d,
      spec->norm_eps);
-    if (spec->delta) {
+    if (spec->rule == &ds_rule_delta) {
         REAL_NAME(ds_tangent_gate)
         (b, g->dbeta + tile.token, dcontext, tile.token, false, tile.rows, g->scratch[worker].gate_hidden);
         REAL_NAME(ds_tangent_value)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "backward_tiles.h"
+#include "rule_delta.h"
 
 /* Row i holds the tangent along feature i of x_in. */
 typedef struct directions {
@@ -71,7 +72,7 @@ static void enter(const ds_backward_pass *b, const directions *v) {
         v->dx_in[i * d + i] = 1;
         REAL_NAME(ds_rmsnorm_tangent)(v->dcontext + i * d, v->dx_in + i * d, x_in, norm, 1, d, spec->norm_eps);
     }
-    if (!spec->delta) return;
+    if (spec->rule != &ds_rule_delta) return;
     REAL_NAME(ds_tangent_gate)(b, v->dbeta, v->dcontext, v->token.token, true, d, v->gate_hidden);
     REAL_NAME(ds_tangent_value)(b, v->dvalue, v->dx_in, v->token.token, true, d);
 }
@@ -208,16 +209,17 @@ ds_status REAL_NAME(ds_tangent_token)(ds_backward_pass *b, double *jacobian, siz
     else
         through_mlp(b, &v);
     const REAL *h = ROWS(b->tape->branch, v.token, d);
-    REAL *k = spec->delta ? v.dcontext : NULL; /* no longer needed for the tangents of c */
+    bool delta = spec->rule == &ds_rule_delta;
+    REAL *k = delta ? v.dcontext : NULL; /* no longer needed for the tangents of c */
     double strength = 0;
-    if (spec->delta) (void)REAL_NAME(ds_direction_forward)(k, h, d, spec->k_eps);
-    if (spec->delta && b->pass.gate.mode != DS_GATE_WRITE_ONLY)
+    if (delta) (void)REAL_NAME(ds_direction_forward)(k, h, d, spec->k_eps);
+    if (delta && ds_delta_form_of(b->pass.force).erase)
         strength = spec->residual_mult * b->gradient->workspace->beta[v.token.token];
     put_shortcut(jacobian, k, strength, d, dv);
     v.u[0] = spec->residual_mult; /* additive: dX' = m dh */
     for (size_t i = 0; i < d; i++) {
         REAL *dk = v.dbranch + i * d;
-        if (spec->delta) {
+        if (delta) {
             REAL_NAME(ds_direction_backward)(dk, dk, h, d, spec->k_eps);
             REAL_NAME(ds_tangent_edit)
             (b, v.u, v.du, v.token.token, k, dk, NULL, v.dbeta[i], v.dvalue + i * dv);

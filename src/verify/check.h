@@ -45,8 +45,8 @@ void ds_check_skip(ds_check_result *result, const char *reason);
 void ds_widen(double *out, const void *array, size_t first, size_t count, ds_precision precision);
 
 /* Runs the whole depth. state and hidden receive X_S (B,T,dv,d) and the readout (B,T,d), each freed by the caller; either may be
- * NULL. gates and observer as in ds_sublayers. */
-ds_status ds_run_depth(void **state, void **hidden, const ds_side *side, const ds_batch *batch, const ds_gate *gates,
+ * NULL. forces and observer as in ds_sublayers. */
+ds_status ds_run_depth(void **state, void **hidden, const ds_side *side, const ds_batch *batch, const ds_force *forces,
                        const ds_observer *observer) DS_MUST_CHECK;
 
 /* By how much the double model multiplies relative changes of its states: every number of X_0 ... X_S is multiplied by 1 +- e, e
@@ -69,8 +69,8 @@ typedef struct ds_edit {
     const double *target;         /* (dv) v */
 } ds_edit;
 typedef ds_status (*ds_edit_check)(void *context, const ds_edit *edit);
-/* Calls check for every token and sublayer of a pass over the wide batch under `gates`, on every side. */
-ds_status ds_each_edit(ds_verify *v, const ds_gate *gates, ds_edit_check check, void *context) DS_MUST_CHECK;
+/* Calls check for every token and sublayer of a pass over the wide batch under `forces`, on every side. */
+ds_status ds_each_edit(ds_verify *v, const ds_force *forces, ds_edit_check check, void *context) DS_MUST_CHECK;
 double ds_dot_plain(const double *x, const double *y, size_t count);
 double ds_norm_plain(const double *x, size_t count);
 

@@ -77,7 +77,9 @@ static ds_status compare_paths(void *context, const ds_gradient_event *event) {
     if (event->paths == NULL || event->index == ds_spec_sublayers(check->v->spec)) return DS_OK;
     ds_path_squares sum = {0};
     ds_path_squares_add(&sum, event->paths, event->sequences * event->length);
-    double parts = sqrt(sum.shortcut) + sqrt(sum.direction) + sqrt(sum.gate) + sqrt(sum.value) + sqrt(sum.total);
+    double parts = sqrt(sum.shortcut);
+    for (size_t p = 0; p < DS_PATHS; p++) parts += sqrt(sum.parts[p]);
+    parts += sqrt(sum.total);
     ds_worst_add(&check->worst, sqrt(sum.error), ds_chain_roundings(check->v->spec, event->length) * u64 * parts);
     return DS_OK;
 }

@@ -23,7 +23,7 @@ typedef struct value_check {
 
 static ds_status keep_target(void *context, const ds_observation *seen) {
     value_check *check = context;
-    memcpy(check->target, seen->target, seen->length * seen->value_channels * sizeof *check->target);
+    memcpy(check->target, seen->delta->target, seen->length * seen->delta->value_channels * sizeof *check->target);
     return DS_OK;
 }
 
@@ -101,8 +101,8 @@ typedef struct epsilon_check {
 
 static ds_status keep_norm(void *context, const ds_observation *seen) {
     epsilon_check *check = context;
-    memcpy(check->k_norm2[check->which], seen->k_norm2, check->tokens * sizeof *seen->k_norm2);
-    memcpy(check->beta, seen->beta, check->tokens * sizeof *seen->beta);
+    memcpy(check->k_norm2[check->which], seen->delta->k_norm2, check->tokens * sizeof *seen->delta->k_norm2);
+    memcpy(check->beta, seen->delta->beta, check->tokens * sizeof *seen->delta->beta);
     return DS_OK;
 }
 

@@ -18,8 +18,8 @@ static ds_status take(void *context, const ds_observation *seen) {
     operator_sample *sample = context;
     for (size_t i = 0; i < sample->tokens; i++) {
         size_t token = i * sample->stride, at = i * sample->sublayers + seen->sublayer;
-        ds_widen(sample->k + at * sample->hidden, seen->k, token * sample->hidden, sample->hidden, seen->precision);
-        sample->c[at] = sample->mult * seen->beta[token];
+        ds_widen(sample->k + at * sample->hidden, seen->delta->k, token * sample->hidden, sample->hidden, seen->precision);
+        sample->c[at] = sample->mult * seen->delta->beta[token];
     }
     return DS_OK;
 }

@@ -200,7 +200,7 @@ static void update(ds_plain *plain, double *state) {
     for (size_t t = 0; t < plain->length; t++) {
         const double *h = plain->branch + t * d;
         double *x = state + t * d * dv, squares = spec->k_eps * spec->k_eps;
-        if (!spec->delta) {
+        if (spec->rule == &ds_rule_additive) {
             for (size_t i = 0; i < d; i++) x[i] += spec->residual_mult * h[i];
             continue;
         }
@@ -226,7 +226,7 @@ ds_status ds_plain_sublayer(ds_plain *plain, double *state, size_t sublayer) {
         compress(plain->x_in, state, ds_plain_of(plain, layer, "compress.weight", "compress.shortconv.weight"),
                  ds_plain_of(plain, layer, "compress.read", NULL), plain);
     ds_plain_rmsnorm(plain->context, plain->x_in, norm, rows, d, spec->norm_eps);
-    if (spec->delta) DS_TRY(gate_and_value(plain, sublayer));
+    if (spec->rule == &ds_rule_delta) DS_TRY(gate_and_value(plain, sublayer));
     DS_TRY(sublayer % 2 == 0 ? ds_plain_attention(plain, layer) : mlp(plain, layer));
     update(plain, state);
 done:

@@ -26,22 +26,22 @@ static ds_status compare_discrepancy(void *context, const ds_edit *e) {
     return DS_OK;
 }
 
-static ds_status force(ds_gate **gates, const ds_verify *v, double beta) {
-    *gates = ds_calloc(ds_spec_sublayers(v->spec), sizeof **gates);
-    if (*gates == NULL) return DS_ERR_SYSTEM;
-    for (size_t s = 0; s < ds_spec_sublayers(v->spec); s++) (*gates)[s] = (ds_gate){DS_GATE_FIXED, beta};
+static ds_status force_all(ds_force **forces, const ds_verify *v, ds_force force) {
+    *forces = ds_calloc(ds_spec_sublayers(v->spec), sizeof **forces);
+    if (*forces == NULL) return DS_ERR_SYSTEM;
+    for (size_t s = 0; s < ds_spec_sublayers(v->spec); s++) (*forces)[s] = force;
     return DS_OK;
 }
 
 ds_status ds_check_overwrite(ds_check_result *result, ds_verify *v) {
     ds_status status = DS_OK;
-    ds_gate *gates = NULL;
+    ds_force *forces = NULL;
     ds_worst worst = {0};
-    DS_TRY(force(&gates, v, 1 / v->spec->residual_mult));
-    DS_TRY(ds_each_edit(v, gates, compare_discrepancy, &worst));
+    DS_TRY(force_all(&forces, v, (ds_force){DS_FORCE_GATE, 1 / v->spec->residual_mult}));
+    DS_TRY(ds_each_edit(v, forces, compare_discrepancy, &worst));
     ds_worst_report(result, &worst);
 done:
-    free(gates);
+    free(forces);
     return status;
 }
 
@@ -184,7 +184,7 @@ typedef struct closed_check {
 
 static ds_status compare_closed(void *context, const ds_observation *seen) {
     closed_check *check = context;
-    size_t bytes = seen->sequences * seen->length * seen->value_channels * seen->hidden * ds_precision_size(seen->precision);
+    size_t bytes = seen->sequences * seen->length * seen->planes * seen->hidden * ds_precision_size(seen->precision);
     ds_worst_add(&check->worst, memcmp(seen->before, seen->after, bytes) == 0 ? 0 : 1, 0);
     return DS_OK;
 }
@@ -194,15 +194,15 @@ ds_status ds_check_closed(ds_check_result *result, ds_verify *v) {
     ds_status status = DS_OK;
     closed_check check = {0};
     ds_observer observer = {DS_OBSERVE_STATES, compare_closed, &check};
-    ds_gate *gates = NULL;
+    ds_force *forces = NULL;
     void *state = NULL, *start = NULL;
     size_t count = v->wide.batch.sequences * v->wide.batch.length * v->spec->value_channels * v->spec->hidden;
-    DS_TRY(force(&gates, v, 0));
+    DS_TRY(force_all(&forces, v, (ds_force){DS_FORCE_CLOSED, 0}));
     for (size_t i = 0; i < v->side_count; i++) {
         const ds_side *side = &v->sides[i];
         size_t bytes = count * ds_precision_size(side->precision);
-        DS_TRY(ds_run_depth(NULL, NULL, side, &v->wide.batch, gates, &observer));
-        DS_TRY(ds_run_depth(&state, NULL, side, &v->wide.batch, gates, NULL));
+        DS_TRY(ds_run_depth(NULL, NULL, side, &v->wide.batch, forces, &observer));
+        DS_TRY(ds_run_depth(&state, NULL, side, &v->wide.batch, forces, NULL));
         start = ds_alloc_array(bytes, 1);
         if (start == NULL) DS_TRY(DS_ERR_SYSTEM);
         DS_TRY(ds_embed(side->workspace, side->model, &v->wide.batch, start));
@@ -213,7 +213,7 @@ ds_status ds_check_closed(ds_check_result *result, ds_verify *v) {
     }
     ds_worst_report(result, &check.worst);
 done:
-    free(gates);
+    free(forces);
     free(state);
     free(start);
     return status;

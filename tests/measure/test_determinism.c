@@ -173,7 +173,7 @@ static char *ablation_text(ds_run *run) {
     ds_case_list list;
     ds_ablation *ablation;
     expect_ok(
-        ds_case_list_parse(&list, &run->spec, run->spec.delta ? "closed,reflect,write-only" : "closed", "each,all"));
+        ds_case_list_parse(&list, &run->spec, ds_rule_has_gates(run->spec.rule) ? "closed,reflect,write-only" : "closed", "each,all"));
     expect_ok(ds_ablation_new(&ablation, run->model, &list, run->batch, run->length));
     size_t group = run->batch, cases = list.count;
     double *all = calloc(WINDOWS * (1 + 2 * cases), sizeof *all), *baseline = calloc(group, sizeof *baseline),

@@ -15,7 +15,7 @@ static const ds_spec small = {.vocab = 31,
                               .head_dim = 8,
                               .mlp_hidden = 40,
                               .block_size = TOKENS,
-                              .delta = true,
+                              .rule = &ds_rule_delta,
                               .value_channels = 1,
                               .rotary_dim = 8,
                               .rope_base = 10000,
@@ -37,7 +37,8 @@ static void tokens_at_a_limit_are_counted(void **state) {
     const double beta[] = {0, 0x1p-149, 2, 2 - 0x1p-23, 1, 1, 1, 1};
     const double k_norm2[] = {1, 1, 1, 1, 0.9985, 0.9995, 0.25, 1 - 0x1p-24};
     const double zeros[] = {0, 0, 3, 1, 0, 0, 0, 0};
-    ds_observation seen = {.sublayer = 0, .sequences = 2, .length = 4, .beta = beta, .k_norm2 = k_norm2, .zero_weights = zeros};
+    const ds_delta_observation delta = {.value_channels = 1, .beta = beta, .k_norm2 = k_norm2};
+    ds_observation seen = {.sublayer = 0, .sequences = 2, .length = 4, .delta = &delta, .zero_weights = zeros};
     ds_limits limits;
     expect_ok(ds_limits_init(&limits, &small));
     ds_limits_add(&limits, &seen);

@@ -17,7 +17,7 @@ static ds_gradient *open_gradient(const forward_case *c, bool paths, size_t memo
 }
 
 /* Mean loss; its gradient is left in `gradient`. */
-static double mean_loss(ds_gradient *gradient, const forward_case *c, const ds_gate *gates,
+static double mean_loss(ds_gradient *gradient, const forward_case *c, const ds_force *gates,
                         const ds_gradient_observer *observer) {
     size_t tokens = forward_case_tokens(c);
     double *nll = calloc(tokens, sizeof *nll), sum = 0;
@@ -41,7 +41,7 @@ static ds_status keep_state(void *context, const ds_gradient_event *event) {
     kept->gradients[event->index] = malloc(kept->bytes);
     assert_non_null(kept->gradients[event->index]);
     memcpy(kept->gradients[event->index], event->gradient, kept->bytes);
-    for (size_t t = 0; event->gate_slope != NULL && t < tokens; t++) kept->gate_slope[event->index] += event->gate_slope[t];
+    for (size_t t = 0; event->delta != NULL && t < tokens; t++) kept->gate_slope[event->index] += event->delta->gate_slope[t];
     return DS_OK;
 }
 
@@ -79,9 +79,9 @@ static ds_status expect_golden_state(void *context, const ds_gradient_event *eve
     ds_path_norms norms = ds_path_squares_norms(&squares);
     double value = golden_number(path, "value_norm"), gate = golden_number(path, "gate_norm");
     expect_close(norms.shortcut, golden_number(path, "shortcut_norm"), golden_tolerance * expected);
-    expect_close(norms.direction, golden_number(path, "direction_norm"), golden_tolerance * expected);
-    expect_close(norms.gate, gate, golden_tolerance * gate);
-    expect_close(norms.value, value, golden_tolerance * value);
+    expect_close(norms.parts[DS_PATH_BRANCH], golden_number(path, "direction_norm"), golden_tolerance * expected);
+    expect_close(norms.parts[DS_PATH_GATE], gate, golden_tolerance * gate);
+    expect_close(norms.parts[DS_PATH_VALUE], value, golden_tolerance * value);
     expect_close(norms.total, expected, golden_tolerance * expected);
     expect_close(norms.cosine_shortcut_total, golden_number(path, "cosine_shortcut_total"), golden_tolerance);
     /* five sums of numbers at most a few times the total, each path a dozen roundings after they part */
@@ -151,7 +151,7 @@ static double relative_step(const forward_case *c) {
 }
 static double rounding(const forward_case *c, double h) { return 0x1p-50 * log((double)c->spec->vocab) / h; }
 
-static double forward_loss(const forward_case *c, const ds_gate *gates) {
+static double forward_loss(const forward_case *c, const ds_force *gates) {
     size_t tokens = forward_case_tokens(c);
     double *nll = calloc(tokens, sizeof *nll), sum = 0;
     assert_non_null(nll);
@@ -163,7 +163,7 @@ static double forward_loss(const forward_case *c, const ds_gate *gates) {
 
 typedef struct parameter_line {
     const forward_case *c;
-    const ds_gate *gates;
+    const ds_force *gates;
     double *values, *origin, *direction;
     size_t count;
 } parameter_line;
@@ -185,7 +185,7 @@ static double norm(const double *x, size_t count) {
 }
 
 /* A direction close to the gradient plus noise of its size, so that slopes are never small by chance; and single entries. */
-static void expect_parameter_slopes(const forward_case *c, const ds_gate *gates, const ds_parameter *parameter,
+static void expect_parameter_slopes(const forward_case *c, const ds_force *gates, const ds_parameter *parameter,
                                     const double *gradient, ds_random *random) {
     size_t count = parameter->count;
     parameter_line l = {c, gates, parameter->values, malloc(count * sizeof(double)), calloc(count, sizeof(double)), count};
@@ -209,7 +209,7 @@ static void expect_parameter_slopes(const forward_case *c, const ds_gate *gates,
     free(l.direction);
 }
 
-static void expect_all_parameter_slopes(const forward_case *c, const ds_gate *gates) {
+static void expect_all_parameter_slopes(const forward_case *c, const ds_force *gates) {
     const uint64_t seed = 31;
     ds_random random = ds_random_init(seed);
     ds_gradient *gradient = open_gradient(c, false, 0);
@@ -267,10 +267,10 @@ static void forced_gates_agree_with_differences(void **state) {
     static const char *const names[] = {"scalar-two-layer-gate", "tc-ec-sharded", "cc-bf16"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         forward_case c = forward_case_open(names[i], DS_F64, 2, 4);
-        ds_gate *gates = calloc(ds_spec_sublayers(c.spec), sizeof *gates);
+        ds_force *gates = calloc(ds_spec_sublayers(c.spec), sizeof *gates);
         assert_non_null(gates);
-        static const ds_gate forced[] = {
-            {DS_GATE_WRITE_ONLY, 0}, {DS_GATE_ERASE_ONLY, 0}, {DS_GATE_FIXED, 0.7}, {DS_GATE_FIXED, 0}};
+        static const ds_force forced[] = {
+            {DS_FORCE_WRITE_ONLY, 0}, {DS_FORCE_ERASE_ONLY, 0}, {DS_FORCE_GATE, 0.7}, {DS_FORCE_CLOSED, 0}};
         for (size_t turn = 0; turn < 2; turn++) {
             for (size_t s = 0; s < ds_spec_sublayers(c.spec); s++) gates[s] = forced[(s + turn) % 4];
             expect_all_parameter_slopes(&c, gates);
@@ -470,13 +470,13 @@ static void batches_accumulate(void **state) {
 /* gate_slope is the derivative when the applied gate is scaled: against gates fixed at what they are, scaled. One token. */
 typedef struct gate_line {
     const forward_case *c;
-    ds_gate *gates;
+    ds_force *gates;
     double beta;
     size_t sublayer;
 } gate_line;
 static double loss_along_gate(void *context, double step) {
     const gate_line *l = context;
-    l->gates[l->sublayer].beta = l->beta * (1 + step);
+    l->gates[l->sublayer].value = l->beta * (1 + step);
     return forward_loss(l->c, l->gates);
 }
 
@@ -484,17 +484,17 @@ static void gate_slope_agrees_with_differences(void **state) {
     (void)state;
     forward_case c = forward_case_open("cc-bf16", DS_F64, 2, 8);
     size_t sublayers = ds_spec_sublayers(c.spec);
-    ds_gate *gates = calloc(sublayers, sizeof *gates);
+    ds_force *gates = calloc(sublayers, sizeof *gates);
     assert_non_null(gates);
-    for (size_t s = 0; s < sublayers; s++) gates[s] = (ds_gate){DS_GATE_FIXED, 0.4 + 0.3 * (double)s};
+    for (size_t s = 0; s < sublayers; s++) gates[s] = (ds_force){DS_FORCE_GATE, 0.4 + 0.3 * (double)s};
     ds_gradient *gradient = open_gradient(&c, false, 0);
     kept_states kept = keep_states(&c);
     ds_gradient_observer observer = {keep_state, &kept};
     (void)mean_loss(gradient, &c, gates, &observer);
     for (size_t s = 0; s < sublayers; s++) {
-        gate_line l = {&c, gates, gates[s].beta, s};
+        gate_line l = {&c, gates, gates[s].value, s};
         double found = slope(loss_along_gate, &l, relative_step(&c));
-        gates[s].beta = l.beta;
+        gates[s].value = l.beta;
         expect_close(kept.gate_slope[s], found, difference_tolerance * fmax(fabs(found), 0.01));
     }
     free(gates);
@@ -539,7 +539,7 @@ static void misuse_is_refused(void **state) {
     forward_case c = forward_case_open("additive-small", DS_F64, 1, 4);
     ds_gradient *gradient = open_gradient(&c, false, 0);
     ds_batch large = {c.tokens, c.targets, 2, 4};
-    ds_gate gates[2 * 64] = {{DS_GATE_WRITE_ONLY, 0}};
+    ds_force gates[2 * 64] = {{DS_FORCE_WRITE_ONLY, 0}};
     uint32_t target = c.targets[0];
     double nll[8];
     expect_failure(ds_backward(gradient, &large, NULL, 1, NULL, nll), DS_ERR_USAGE, "does not fit");

@@ -52,19 +52,21 @@ static ds_status expect_golden_sublayer(void *context, const ds_observation *see
     const forward_case *c = context;
     const json_t *golden = json_array_get(json_object_get(c->golden, "sublayers"), seen->sublayer);
     const json_t *discrepancy = json_object_get(golden, "discrepancy");
-    size_t tokens = seen->sequences * seen->length, values = tokens * seen->value_channels;
+    size_t tokens = seen->sequences * seen->length, values = tokens * seen->delta->value_channels;
     double tolerance = relative_tolerance(c), lowest = 1;
-    expect_statistics(seen->beta, tokens, json_object_get(golden, "beta"), tolerance);
+    expect_statistics(seen->delta->beta, tokens, json_object_get(golden, "beta"), tolerance);
     /* 1 - |k|^2 may be about 1e-10: what is left of it in a double next to 1, plus the tolerance relative to itself. */
-    for (size_t i = 0; i < tokens; i++) lowest = fmin(lowest, seen->k_norm2[i]);
+    for (size_t i = 0; i < tokens; i++) lowest = fmin(lowest, seen->delta->k_norm2[i]);
     double missing = 1 - golden_number(json_object_get(golden, "k_norm2"), "min");
     /* h errs on the scale of 1, |k|^2 by 2 / |h| times that; |h| is about k_eps / sqrt(1 - |k|^2). */
     double sensitivity = fmax(1, 2 * sqrt(missing) / c->spec->k_eps);
     expect_close(1 - lowest, missing, 0x1p-50 + tolerance * sensitivity * missing);
-    expect_golden(root_mean_square_difference(seen->readout, seen->target, values), discrepancy, "pre_rms", tolerance);
-    expect_golden(root_mean_square_difference(seen->readout_after, seen->target, values), discrepancy, "post_rms", tolerance);
-    expect_golden(root_mean_square_difference(seen->readout, NULL, values), golden, "readout_rms", tolerance);
-    expect_golden(root_mean_square_difference(seen->target, NULL, values), golden, "target_rms", tolerance);
+    expect_golden(root_mean_square_difference(seen->delta->readout, seen->delta->target, values), discrepancy, "pre_rms",
+                  tolerance);
+    expect_golden(root_mean_square_difference(seen->delta->readout_after, seen->delta->target, values), discrepancy, "post_rms",
+                  tolerance);
+    expect_golden(root_mean_square_difference(seen->delta->readout, NULL, values), golden, "readout_rms", tolerance);
+    expect_golden(root_mean_square_difference(seen->delta->target, NULL, values), golden, "target_rms", tolerance);
     expect_golden(mean(seen->edit_norm, tokens), golden, "edit_norm", tolerance);
     double relative = 0;
     for (size_t i = 0; i < tokens; i++) relative += seen->edit_norm[i] / seen->state_norm[i] / (double)tokens;
@@ -95,7 +97,7 @@ static void golden_values(void **state) {
         double *nll = malloc(tokens * sizeof *nll);
         const ds_observer observer = {DS_OBSERVE_GATES, expect_golden_sublayer, &c};
         print_message("%s, %s, %s\n", c.name, ds_spec_variant(c.spec), precisions[i % 2] == DS_F64 ? "double" : "float");
-        expect_ok(ds_forward(c.workspace, c.model, &c.batch, NULL, c.spec->delta ? &observer : NULL, nll));
+        expect_ok(ds_forward(c.workspace, c.model, &c.batch, NULL, ds_rule_has_gates(c.spec->rule) ? &observer : NULL, nll));
         expect_golden(mean(nll, tokens), c.golden, "loss", relative_tolerance(&c));
         for (size_t s = 0; s < c.batch.sequences; s++) {
             double expected = json_number_value(json_array_get(json_object_get(c.golden, "sequence_loss"), s));
@@ -112,13 +114,13 @@ static void golden_ablations(void **state) {
     (void)state;
     const struct {
         const char *name;
-        ds_gate gate;
+        ds_force gate;
         size_t first, last;
     } cases[] = {
-        {"closed:all", {DS_GATE_FIXED, 0}, 0, 99},          {"open:all", {DS_GATE_FIXED, 1}, 0, 99},
-        {"reflect:all", {DS_GATE_FIXED, 2}, 0, 99},         {"write-only:all", {DS_GATE_WRITE_ONLY, 0}, 0, 99},
-        {"erase-only:all", {DS_GATE_ERASE_ONLY, 0}, 0, 99}, {"closed:0.mlp", {DS_GATE_FIXED, 0}, 1, 1},
-        {"closed-from:2", {DS_GATE_FIXED, 0}, 2, 99},       {"closed-upto:2", {DS_GATE_FIXED, 0}, 0, 2},
+        {"closed:all", {DS_FORCE_CLOSED, 0}, 0, 99},         {"open:all", {DS_FORCE_GATE, 1}, 0, 99},
+        {"reflect:all", {DS_FORCE_GATE, 2}, 0, 99},          {"write-only:all", {DS_FORCE_WRITE_ONLY, 0}, 0, 99},
+        {"erase-only:all", {DS_FORCE_ERASE_ONLY, 0}, 0, 99}, {"closed:0.mlp", {DS_FORCE_CLOSED, 0}, 1, 1},
+        {"closed-from:2", {DS_FORCE_CLOSED, 0}, 2, 99},      {"closed-upto:2", {DS_FORCE_CLOSED, 0}, 0, 2},
     };
     for (size_t i = 0; i < 2 * forward_model_count; i++) {
         forward_case c = forward_case_open(forward_models[i / 2], precisions[i % 2], 0, 0);
@@ -129,7 +131,7 @@ static void golden_ablations(void **state) {
         for (size_t k = 0; k < sizeof cases / sizeof cases[0]; k++) {
             const json_t *expected = json_object_get(golden, cases[k].name);
             if (expected == NULL) continue;
-            ds_gate gates[64] = {{DS_GATE_LEARNED, 0}};
+            ds_force gates[64] = {{DS_FORCE_NONE, 0}};
             for (size_t s = cases[k].first; s < ds_spec_sublayers(c.spec) && s <= cases[k].last; s++) gates[s] = cases[k].gate;
             void *hidden = forward_case_hidden(&c, gates);
             const void *one = hidden;
@@ -139,7 +141,9 @@ static void golden_ablations(void **state) {
             free(hidden);
             checked++;
         }
-        assert_int_equal(checked, c.spec->delta ? 8 : golden != NULL ? 4 : 0); /* an additive sublayer can only be closed */
+        assert_int_equal(checked, ds_rule_has_gates(c.spec->rule) ? 8
+                                  : golden != NULL                ? 4
+                                                                  : 0); /* an additive sublayer can only be closed */
         free(nll), free(kl), free(intact);
         forward_case_close(&c);
     }
@@ -207,8 +211,8 @@ static ds_status ignore(void *context, const ds_observation *seen) {
 static void closed_gates_are_the_identity(void **state) {
     (void)state;
     const ds_observer observers[] = {{0, ignore, NULL}, {DS_OBSERVE_GATES | DS_OBSERVE_DIRECTIONS, ignore, NULL}};
-    ds_gate closed[64];
-    for (size_t s = 0; s < 64; s++) closed[s] = (ds_gate){DS_GATE_FIXED, 0};
+    ds_force closed[64];
+    for (size_t s = 0; s < 64; s++) closed[s] = (ds_force){DS_FORCE_CLOSED, 0};
     for (size_t i = 0; i < forward_model_count; i++) {
         forward_case c = forward_case_open(forward_models[i], precisions[i % 2], 0, 0);
         size_t bytes = forward_case_state_bytes(&c), last = ds_spec_sublayers(c.spec);
@@ -258,18 +262,18 @@ static void splitting_or_watching_does_not_matter(void **state) {
 /* The update's own algebra (MODEL.md "Delta update"), from the arrays alone. */
 static ds_status expect_consistent(void *context, const ds_observation *seen) {
     const forward_case *c = context;
-    size_t d = seen->hidden, dv = seen->value_channels;
+    size_t d = seen->hidden, dv = seen->planes;
     /* Sums of d products of numbers rounded to the precision, the state's own size setting the scale. */
     double unit = (double)(d + 16) * ds_unit_roundoff(seen->precision);
     for (size_t t = 0; t < seen->sequences * seen->length; t++) {
-        double k2 = 0, b = c->spec->residual_mult * seen->beta[t] * seen->k_norm2[t], before2 = 0, edit2 = 0;
-        for (size_t i = 0; i < d; i++) k2 += pow(forward_case_at(c, seen->k, t * d + i), 2);
-        expect_close(k2, seen->k_norm2[t], unit);
-        assert_true(seen->beta[t] > 0 && seen->beta[t] < 2);
+        double k2 = 0, b = c->spec->residual_mult * seen->delta->beta[t] * seen->delta->k_norm2[t], before2 = 0, edit2 = 0;
+        for (size_t i = 0; i < d; i++) k2 += pow(forward_case_at(c, seen->delta->k, t * d + i), 2);
+        expect_close(k2, seen->delta->k_norm2[t], unit);
+        assert_true(seen->delta->beta[t] > 0 && seen->delta->beta[t] < 2);
         for (size_t j = 0; j < dv; j++) {
-            double read = 0, read_after = 0, target = seen->target[t * dv + j];
+            double read = 0, read_after = 0, target = seen->delta->target[t * dv + j];
             for (size_t i = 0; i < d; i++) {
-                double k = forward_case_at(c, seen->k, t * d + i);
+                double k = forward_case_at(c, seen->delta->k, t * d + i);
                 double x = forward_case_at(c, seen->before, (t * dv + j) * d + i);
                 double y = forward_case_at(c, seen->after, (t * dv + j) * d + i);
                 read += k * x;
@@ -278,8 +282,8 @@ static ds_status expect_consistent(void *context, const ds_observation *seen) {
                 edit2 += (y - x) * (y - x);
             }
             double scale = seen->state_norm[t] + fabs(target);
-            expect_close(seen->readout[t * dv + j], read, 0x1p-45 * scale);
-            expect_close(seen->readout_after[t * dv + j], read_after, 0x1p-45 * scale);
+            expect_close(seen->delta->readout[t * dv + j], read, 0x1p-45 * scale);
+            expect_close(seen->delta->readout_after[t * dv + j], read_after, 0x1p-45 * scale);
             expect_close(read_after - target, (1 - b) * (read - target), unit * scale); /* Eq. 2.4 */
         }
         expect_close(seen->state_norm[t], sqrt(before2), 0x1p-45 * sqrt(before2));
@@ -294,7 +298,7 @@ static void observations_agree_with_each_other(void **state) {
         forward_case c = forward_case_open(forward_models[i / 2], precisions[i % 2], 0, 0);
         const ds_observer all = {DS_OBSERVE_GATES | DS_OBSERVE_DIRECTIONS | DS_OBSERVE_STATES, expect_consistent, &c};
         void *start = forward_case_embed(&c);
-        if (c.spec->delta)
+        if (ds_rule_has_gates(c.spec->rule))
             expect_ok(ds_sublayers(c.workspace, c.model, &c.batch, start, 0, ds_spec_sublayers(c.spec), NULL, &all));
         free(start);
         forward_case_close(&c);
@@ -314,8 +318,8 @@ static double log_sum_exp(const forward_case *c, const void *logits, size_t row)
 
 static void comparison_equals_what_logits_say(const forward_case *c) {
     size_t tokens = forward_case_tokens(c), vocab = c->spec->vocab, last = ds_spec_sublayers(c->spec) - 1;
-    ds_gate gates[64] = {{DS_GATE_LEARNED, 0}};
-    gates[last] = (ds_gate){DS_GATE_FIXED, 0};
+    ds_force gates[64] = {{DS_FORCE_NONE, 0}};
+    gates[last] = (ds_force){DS_FORCE_CLOSED, 0};
     void *hidden[3] = {forward_case_hidden(c, NULL), forward_case_hidden(c, NULL), forward_case_hidden(c, gates)};
     void *p = malloc(tokens * vocab * c->size), *q = malloc(tokens * vocab * c->size);
     double *nll[2], *kl[2], *loss = malloc(tokens * sizeof *loss), *intact_nll = malloc(tokens * sizeof *intact_nll);
@@ -410,9 +414,9 @@ static void refusals(void **state) {
     expect_failure(ds_forward(c.workspace, c.model, &c.batch, NULL, NULL, nll), DS_ERR_INPUT, "token 7 of sequence 1");
     expect_failure(ds_head_loss(c.workspace, c.model, &c.batch, start, nll), DS_ERR_INPUT, "target 6 of sequence 1");
     c.tokens[307] = kept;
-    ds_gate gates[4] = {{DS_GATE_LEARNED, 0}, {DS_GATE_FIXED, NAN}};
+    ds_force gates[4] = {{DS_FORCE_NONE, 0}, {DS_FORCE_GATE, NAN}};
     expect_failure(ds_forward(c.workspace, c.model, &c.batch, gates, NULL, nll), DS_ERR_USAGE, "0.mlp");
-    gates[1] = (ds_gate){DS_GATE_FIXED, 1};
+    gates[1] = (ds_force){DS_FORCE_GATE, 1};
     expect_failure(ds_forward(additive.workspace, additive.model, &additive.batch, gates, NULL, nll), DS_ERR_USAGE, "no gate");
     expect_ok(ds_threads_set(ds_threads() + 1));
     expect_failure(ds_forward(c.workspace, c.model, &c.batch, NULL, NULL, nll), DS_ERR_USAGE, "threads");

@@ -66,7 +66,7 @@ static ds_spec random_spec(const char *variant, ds_random *random) {
     spec.k_activation = (ds_activation)ds_random_below(random, 4);
     spec.v_activation = (ds_activation)ds_random_below(random, 4);
     spec.mlp_hidden = 1 + ds_random_below(random, 40);
-    if (spec.delta) {
+    if (spec.rule == &ds_rule_delta) {
         spec.gate_two_layer = ds_random_below(random, 2);
         spec.gate_hidden = spec.gate_two_layer ? 1 + ds_random_below(random, 9) : 0;
         spec.value_constant = ds_random_below(random, 2);
@@ -311,7 +311,7 @@ static double flops_from_table(const ds_model *model, size_t length) {
         if (matrix) flops += 2.0 * (double)parameter->count;
     }
     double sublayers = (double)ds_spec_sublayers(spec), d = (double)spec->hidden, dv = (double)spec->value_channels;
-    if (spec->delta) flops += sublayers * 2.0 * (2.0 * d * dv);
+    if (spec->rule == &ds_rule_delta) flops += sublayers * 2.0 * (2.0 * d * dv);
     double square = (double)length * (double)spec->heads * (double)spec->head_dim;
     return flops + (double)spec->layers * 2.0 * (2.0 * square) / 2.0;
 }

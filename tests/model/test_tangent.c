@@ -37,14 +37,14 @@ static double *state_before(const forward_case *c, size_t first) {
     return state;
 }
 
-static const ds_gate forced[] = {
-    {DS_GATE_LEARNED, 0}, {DS_GATE_WRITE_ONLY, 0}, {DS_GATE_ERASE_ONLY, 0}, {DS_GATE_FIXED, 1.3}, {DS_GATE_FIXED, 0}};
+static const ds_force forced[] = {
+    {DS_FORCE_NONE, 0}, {DS_FORCE_WRITE_ONLY, 0}, {DS_FORCE_ERASE_ONLY, 0}, {DS_FORCE_GATE, 1.3}, {DS_FORCE_CLOSED, 0}};
 enum { FORCED = sizeof forced / sizeof forced[0] };
 
 /* ---- adjoint identity ------------------------------------------------------------------------------------------------- */
 
 /* <J v, w> = <v, J^T w>: both sides are sums over the whole window of products through the same matrices in another order. */
-static void expect_adjoint(const forward_case *c, size_t first, size_t last, const ds_gate *gates, size_t memory,
+static void expect_adjoint(const forward_case *c, size_t first, size_t last, const ds_force *gates, size_t memory,
                            ds_random *random) {
     ds_gradient *gradient = open_gradient(c, memory);
     size_t count = forward_case_state_bytes(c) / sizeof(double);
@@ -75,9 +75,10 @@ static void adjoint_identity_holds(void **state) {
         for (size_t turn = 0; turn < FORCED + 2; turn++) {
             forward_case c = forward_case_open(forward_models[i], DS_F64, 2, turn == 0 ? 1 : 11);
             size_t sublayers = ds_spec_sublayers(c.spec);
-            ds_gate *gates = calloc(sublayers, sizeof *gates);
+            ds_force *gates = calloc(sublayers, sizeof *gates);
             assert_non_null(gates);
-            for (size_t s = 0; s < sublayers && c.spec->delta && turn > 1; s++) gates[s] = forced[(s + turn) % FORCED];
+            for (size_t s = 0; s < sublayers && ds_rule_has_gates(c.spec->rule) && turn > 1; s++)
+                gates[s] = forced[(s + turn) % FORCED];
             expect_adjoint(&c, turn % 2, sublayers, gates, turn % 3 == 0 ? 1 : 0, &random);
             free(gates);
             forward_case_close(&c);
@@ -173,10 +174,10 @@ static void token_jacobians_equal_tangents_and_adjoints(void **unused) {
         for (size_t half = 0; half < 2; half++) {
             forward_case c = forward_case_open(forward_models[i], DS_F64, 2, 5);
             size_t size = c.spec->hidden * c.spec->value_channels, sublayer = half;
-            ds_gate *gates = calloc(ds_spec_sublayers(c.spec), sizeof *gates);
+            ds_force *gates = calloc(ds_spec_sublayers(c.spec), sizeof *gates);
             double *jacobian = malloc(size * size * sizeof *jacobian), *state = state_before(&c, sublayer);
             assert_true(gates != NULL && jacobian != NULL);
-            if (c.spec->delta) gates[sublayer] = forced[(i + half) % FORCED];
+            if (ds_rule_has_gates(c.spec->rule)) gates[sublayer] = forced[(i + half) % FORCED];
             ds_gradient *gradient = open_gradient(&c, i % 2);
             expect_ok(ds_linearise(gradient, &c.batch, state, sublayer, sublayer + 1, gates));
             expect_ok(ds_token_jacobian(gradient, jacobian, sublayer, 1, 3));
@@ -205,7 +206,8 @@ static void golden_jacobians(void **unused) {
         ds_complex *values = malloc(size * sizeof *values);
         ds_svd *svd;
         ds_eigen *eigen;
-        bool promised = c.spec->delta && strncmp(c.name, "option-", 7) != 0; /* those carry gradients, no singular values */
+        bool promised = ds_rule_has_operators(c.spec->rule) &&
+                        strncmp(c.name, "option-", 7) != 0; /* those carry gradients, no singular values */
         assert_true(jacobian != NULL && singular != NULL && values != NULL && (blocks != NULL || !promised));
         expect_ok(ds_svd_new(&svd, size, size));
         expect_ok(ds_eigen_new(&eigen, size));

@@ -90,13 +90,13 @@ void *forward_case_embed(const forward_case *c) {
     return state;
 }
 
-void *forward_case_state(const forward_case *c, const ds_gate *gates) {
+void *forward_case_state(const forward_case *c, const ds_force *gates) {
     void *state = forward_case_embed(c);
     expect_ok(ds_sublayers(c->workspace, c->model, &c->batch, state, 0, ds_spec_sublayers(c->spec), gates, NULL));
     return state;
 }
 
-void *forward_case_hidden(const forward_case *c, const ds_gate *gates) {
+void *forward_case_hidden(const forward_case *c, const ds_force *gates) {
     void *state = forward_case_state(c, gates), *hidden = malloc(forward_case_tokens(c) * c->spec->hidden * c->size);
     assert_non_null(hidden);
     expect_ok(ds_readout(c->workspace, c->model, &c->batch, state, hidden));

@@ -30,8 +30,8 @@ void forward_case_close(forward_case *c);
 /* Owned copies; freed with free(). */
 void *forward_case_embed(const forward_case *c);
 /* State after all sublayers under `gates` (NULL: learned). */
-void *forward_case_state(const forward_case *c, const ds_gate *gates);
-void *forward_case_hidden(const forward_case *c, const ds_gate *gates);
+void *forward_case_state(const forward_case *c, const ds_force *gates);
+void *forward_case_hidden(const forward_case *c, const ds_force *gates);
 size_t forward_case_state_bytes(const forward_case *c);
 size_t forward_case_tokens(const forward_case *c);
 /* Element i of an array of the model's precision. */

@@ -9,27 +9,30 @@
 
 typedef struct ds_case {
     char name[48];    /* CONTRACT: "closed:3.mlp", "closed:all", "closed-from:4", ... */
-    const char *mode; /* "closed", "open", "reflect", "mean-gate", "write-only", "erase-only" */
-    ds_gate *gates;   /* (S): learned where the case forces nothing */
-    bool *forced;     /* (S) */
-    size_t same_as;   /* index of the earliest case with the same gates: its own index when there is none */
+    const char *mode; /* an intervention of the rule: "closed", "open", ... */
+    bool needs_mean;
+    ds_force *gates; /* (S): DS_FORCE_NONE where the case forces nothing */
+    bool *forced;    /* (S) */
+    size_t same_as;  /* index of the earliest case with the same gates: its own index when there is none */
 } ds_case;
 
 typedef struct ds_case_list {
     ds_case *cases;
     size_t count, capacity, sublayers;
-    bool needs_means; /* a mean-gate case is among them: ds_case_list_set_means before running */
+    bool needs_means; /* one of them needs a mean: ds_case_list_set_means before running */
 } ds_case_list;
 
-/* Cases of comma-separated modes x scopes, in the order modes, scopes, sublayers. On an additive checkpoint only `closed`
- * exists. Unknown words are DS_ERR_USAGE. */
+/* Cases of comma-separated modes x scopes, in the order modes, scopes, sublayers. Unknown words, and modes the checkpoint's rule
+ * does not have, are DS_ERR_USAGE. */
 ds_status ds_case_list_parse(ds_case_list *list, const ds_spec *spec, const char *modes, const char *scopes) DS_MUST_CHECK;
+/* Every mode of the rule in every scope; those that need a mean only if asked for. */
+ds_status ds_case_list_all(ds_case_list *list, const ds_spec *spec, bool means) DS_MUST_CHECK;
 /* means (S): each sublayer's mean gate over the data. */
 void ds_case_list_set_means(ds_case_list *list, const double *means);
 void ds_case_list_release(ds_case_list *list);
 /* gates (S) <- the gates that case names like "closed:3.mlp" or "closed-from:4,open:attn" (comma separated, later ones win) force;
  * learned elsewhere. mean-gate is not among them: a mean needs data. Unknown names are DS_ERR_USAGE naming `option`. */
-ds_status ds_gates_parse(ds_gate *gates, const ds_spec *spec, const char *words, const char *option) DS_MUST_CHECK;
+ds_status ds_gates_parse(ds_force *gates, const ds_spec *spec, const char *words, const char *option) DS_MUST_CHECK;
 
 typedef struct ds_ablation ds_ablation;
 /* Buffers for batches of up to `sequences` windows of `length` tokens. */

@@ -22,7 +22,7 @@ typedef struct ds_gradflow {
 } ds_gradflow;
 
 /* Runs all windows of the run; gates (S) or NULL. `memory`: see ds_gradient_options. */
-ds_status ds_gradflow_run(ds_gradflow *flow, ds_run *run, const ds_gate *gates, size_t memory) DS_MUST_CHECK;
+ds_status ds_gradflow_run(ds_gradflow *flow, ds_run *run, const ds_force *gates, size_t memory) DS_MUST_CHECK;
 void ds_gradflow_release(ds_gradflow *flow);
 double ds_gradflow_state_norm(const ds_gradflow *flow, size_t state);
 
@@ -37,7 +37,7 @@ void ds_attribution_release(ds_attribution *attribution);
 
 /* Jacobians of the full non-linear sublayer at one token (its own d dv x d dv block), beside the frozen operator A. `sublayers`
  * lists names or indices, comma separated, or is NULL for all. *out is a new reference to CONTRACT's "jacobians". */
-ds_status ds_jacobians_json(json_t **out, ds_run *run, const ds_gate *gates, const char *positions,
+ds_status ds_jacobians_json(json_t **out, ds_run *run, const ds_force *gates, const char *positions,
                             const char *sublayers) DS_MUST_CHECK;
 /* A row for each of them. */
 ds_status ds_jacobians_table(ds_table **table, const json_t *jacobians) DS_MUST_CHECK;

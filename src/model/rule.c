@@ -1,0 +1,20 @@
+/* The table of residual rules, and what model.h tells of one. */
+#include "rule.h"
+
+static const ds_rule *const rules[] = {&ds_rule_additive, &ds_rule_delta};
+
+size_t ds_rule_count(void) { return sizeof rules / sizeof rules[0]; }
+const ds_rule *ds_rule_at(size_t index) { return rules[index]; }
+const char *ds_rule_name(const ds_rule *rule) { return rule->name; }
+const char *ds_rule_title(const ds_rule *rule) { return rule->title; }
+const char *ds_rule_limits(const ds_rule *rule) { return rule->limits; }
+bool ds_rule_has_gates(const ds_rule *rule) { return rule->has_gates; }
+bool ds_rule_has_operators(const ds_rule *rule) { return rule->has_operators; }
+bool ds_rule_is_identity(const ds_rule *rule, ds_force force) { return rule->is_identity(force); }
+
+const ds_intervention *ds_rule_interventions(const ds_rule *rule, size_t *count) {
+    *count = rule->intervention_count;
+    return rule->interventions;
+}
+
+size_t ds_spec_planes(const ds_spec *spec) { return spec->rule->planes(spec); }
