@@ -1,164 +1,60 @@
 /* gates: how a trained model uses its gates and targets. */
-#include <stdlib.h>
-
 #include "deltascope/measure/gates.h"
-#include "deltascope/measure/per_token_arrays.h"
 #include "model_command.h"
-#include "deltascope/measure/double_precision_shadow.h"
-
-typedef struct gates_options {
-    double regime_tol;
-    const char *per_token;
-} gates_options;
+#include "run_notes.h"
 
 static const ds_option options[] = {
     {"regime-tol", "X", "how near 0, 1 and 2 a gate counts as identity, projection, reflection (0.1)", DS_OPTION_TOLERANCE,
-     offsetof(gates_options, regime_tol), 0},
+     offsetof(ds_gates_options, regime_tolerance), 0},
     {"per-token", "FILE.npz", "gate, |k|^2, eigenvalue, readout and target of every token and sublayer, for notebooks",
-     DS_OPTION_TEXT, offsetof(gates_options, per_token), 0},
-};
-static const gates_options defaults = {.regime_tol = 0.1};
-
-/* One run: what is collected while the windows pass. */
-typedef struct collection {
-    ds_gate_census census;
-    ds_limits limits;
-    ds_shadow shadow;
-    ds_per_token *per_token;
-    double *sequence_loss; /* (sequences) */
-    double *nll;           /* (group, length) */
-} collection;
-
-static ds_status observe(void *context, const ds_observation *observation) {
-    collection *all = context;
-    ds_status status = DS_OK;
-    ds_limits_add(&all->limits, observation);
-    if (all->census.sublayers == 0) goto done; /* an additive checkpoint has no gates */
-    DS_TRY(ds_gate_census_add(&all->census, observation));
-    if (all->per_token != NULL) DS_TRY(ds_per_token_add(all->per_token, observation));
-done:
-    return status;
-}
-
-static ds_status collect(ds_run *run, collection *all) {
-    ds_status status = DS_OK;
-    ds_progress progress = ds_progress_start(run, "gates", (double)run->sequences);
-    ds_observer observer = {DS_LIMITS_WANT, observe, all};
-    for (size_t first = 0; first < run->sequences; first += run->batch) {
-        ds_batch batch;
-        DS_TRY(ds_run_batch(run, first, &batch));
-        DS_TRY(ds_forward(run->workspace, run->model, &batch, NULL, &observer, all->nll));
-        for (size_t b = 0; b < batch.sequences; b++)
-            all->sequence_loss[first + b] = ds_mean(all->nll + b * batch.length, batch.length);
-        ds_progress_update(&progress, (double)(first + batch.sequences));
-    }
-done:
-    ds_progress_finish(&progress);
-    return status;
-}
-
-static ds_status make_results(json_t **results, const ds_run *run, collection *all) {
-    ds_status status = DS_OK;
-    ds_json_builder b = {0};
-    json_t *sublayers = NULL;
-    DS_TRY(ds_gate_census_json(&sublayers, &all->census));
-    ds_json_begin_object(&b, NULL);
-    ds_json_put_real(&b, "loss", ds_mean(all->sequence_loss, run->sequences));
-    ds_json_put_reals(&b, "sequence_loss", all->sequence_loss, run->sequences);
-    ds_json_put(&b, "sublayers", sublayers);
-    ds_limits_put(&b, &all->limits);
-    ds_shadow_put(&b, &all->shadow);
-    ds_json_end(&b);
-    DS_TRY(ds_json_finish(results, &b));
-done:
-    return status;
-}
-
-static const ds_column columns[] = {
-    {"sublayer", NULL, NULL, DS_COLUMN_TEXT, 0},
-    {"beta_mean", "β mean", NULL, DS_COLUMN_FIXED, 3},
-    {"bar", "", NULL, DS_COLUMN_BAR, 0},
-    {"beta_05", "5%", NULL, DS_COLUMN_FIXED, 3},
-    {"beta_95", "95%", NULL, DS_COLUMN_FIXED, 3},
-    {"identity", "ident", NULL, DS_COLUMN_PERCENT, 1},
-    {"damped", "damp", NULL, DS_COLUMN_PERCENT, 1},
-    {"projection", "proj", NULL, DS_COLUMN_PERCENT, 1},
-    {"over_relaxed", "over", NULL, DS_COLUMN_PERCENT, 1},
-    {"reflection", "refl", NULL, DS_COLUMN_PERCENT, 1},
-    {"relative_edit", "edit/|X|", NULL, DS_COLUMN_FIXED, 3},
+     DS_OPTION_TEXT, offsetof(ds_gates_options, per_token), 0},
 };
 
-static ds_status make_table(ds_table **table, ds_gate_census *census) {
-    ds_status status = DS_OK;
-    DS_TRY(ds_table_new(table, "Gates by sublayer", columns, sizeof columns / sizeof columns[0]));
-    for (size_t s = 0; s < census->sublayers; s++) {
-        ds_gate_usage *usage = &census->usage[s];
-        ds_statistics beta = ds_summary_statistics(&usage->beta);
-        char name[32];
-        ds_table_text(*table, ds_sublayer_name(name, s));
-        ds_table_real(*table, beta.mean);
-        ds_table_real(*table, beta.mean);
-        ds_table_real(*table, beta.quantiles[1]);
-        ds_table_real(*table, beta.quantiles[5]);
-        for (size_t r = 0; r < DS_REGIME_COUNT; r++) ds_table_real(*table, ds_gate_share(usage, r));
-        ds_table_real(*table, ds_sum_value(&usage->relative_edit) / (double)usage->tokens);
-    }
-done:
-    return status;
-}
+static const ds_result_column columns[] = {
+    DS_CELL("sublayer", NULL, NULL, DS_COLUMN_TEXT, 0, "name"),
+    DS_CELL("beta_mean", "β mean", NULL, DS_COLUMN_FIXED, 3, "beta/mean"),
+    DS_CELL("bar", "", NULL, DS_COLUMN_BAR, 0, "beta/mean"),
+    DS_CELL("beta_05", "5%", NULL, DS_COLUMN_FIXED, 3, "beta/quantiles/0.05"),
+    DS_CELL("beta_95", "95%", NULL, DS_COLUMN_FIXED, 3, "beta/quantiles/0.95"),
+    DS_CELL("identity", "ident", NULL, DS_COLUMN_PERCENT, 1, "regimes/identity"),
+    DS_CELL("damped", "damp", NULL, DS_COLUMN_PERCENT, 1, "regimes/damped"),
+    DS_CELL("projection", "proj", NULL, DS_COLUMN_PERCENT, 1, "regimes/projection"),
+    DS_CELL("over_relaxed", "over", NULL, DS_COLUMN_PERCENT, 1, "regimes/over_relaxed"),
+    DS_CELL("reflection", "refl", NULL, DS_COLUMN_PERCENT, 1, "regimes/reflection"),
+    DS_CELL("relative_edit", "edit/|X|", NULL, DS_COLUMN_FIXED, 3, "relative_edit"),
+};
+static const ds_result_table tables[] = {
+    {.title = "Gates by sublayer", .rows = "sublayers", .columns = columns, .column_count = sizeof columns / sizeof columns[0]},
+};
 
-static void put_options(ds_json_builder *b, const ds_invocation *invocation, const ds_run *run) {
-    (void)run;
-    const gates_options *own = invocation->own;
-    ds_json_put_real(b, "regime_tol", own->regime_tol);
-}
-
-static ds_status publish(const ds_invocation *invocation, const ds_run *run, collection *all) {
+static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told) {
     ds_status status = DS_OK;
-    json_t *results = NULL;
     ds_table *table = NULL;
-    DS_TRY(make_results(&results, run, all));
-    DS_TRY(make_table(&table, &all->census));
-    if (all->per_token != NULL) DS_TRY(ds_per_token_commit(&all->per_token));
-    DS_TRY(ds_command_publish(invocation, run, results, &table, 1));
+    size_t made;
+    DS_TRY(ds_command_publish_results(&table, &made, invocation, run, told, tables, 1));
     if (!invocation->common.table) goto done;
-    (void)printf("loss %.6f nats over %zu window%s of %zu token%s\n\n", ds_mean(all->sequence_loss, run->sequences),
-                 run->sequences, ds_plural(run->sequences), run->length, ds_plural(run->length));
+    (void)printf("loss %.6f nats over ", json_number_value(json_object_get(told->results, "loss")));
+    ds_print_windows(run);
+    (void)printf("\n\n");
     if (ds_rule_has_gates(run->spec.rule)) DS_TRY(ds_table_print(stdout, table));
-    ds_limits_print(stdout, &all->limits);
-    ds_shadow_print(stdout, &all->shadow);
+    ds_print_limits(told->results, (uint64_t)run->sequences * run->length);
+    ds_print_shadow(told->results);
 done:
-    json_decref(results);
     ds_table_free(&table);
     return status;
 }
 
 static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
-    const gates_options *own = invocation->own;
+    ds_gates_options own = *(const ds_gates_options *)invocation->own;
     ds_run run = {0};
-    collection all = {0};
+    ds_told told = {NULL, NULL};
+    own.shadow = invocation->common.shadow.value;
     DS_TRY(ds_command_open(&run, invocation));
-    if (own->per_token != NULL && !ds_rule_has_gates(run.spec.rule)) {
-        status = ds_fail(DS_ERR_USAGE, "--per-token: an additive checkpoint has no gates to write");
-        goto done;
-    }
-    DS_TRY(ds_gate_census_init(&all.census, &run.spec, own->regime_tol));
-    DS_TRY(ds_limits_init(&all.limits, &run.spec));
-    DS_NEW(all.sequence_loss, run.sequences);
-    DS_NEW(all.nll, run.batch * run.length);
-    if (own->per_token != NULL)
-        DS_TRY(ds_per_token_open(&all.per_token, own->per_token, &run.spec, run.batch, run.length));
-    DS_TRY(collect(&run, &all));
-    DS_TRY(ds_shadow_run(&all.shadow, &run, invocation->common.shadow.value));
-    DS_TRY(publish(invocation, &run, &all));
+    DS_TRY(ds_gates_results(&told.options, &told.results, &run, &own));
+    DS_TRY(publish(invocation, &run, &told));
 done:
-    ds_per_token_discard(&all.per_token);
-    ds_gate_census_release(&all.census);
-    ds_limits_release(&all.limits);
-    ds_shadow_release(&all.shadow);
-    free(all.sequence_loss);
-    free(all.nll);
+    ds_told_release(&told);
     ds_run_close(&run);
     return status;
 }
@@ -178,8 +74,7 @@ const ds_command ds_command_gates = {
     .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
-    .defaults = &defaults,
-    .own_size = sizeof defaults,
-    .put_options = put_options,
+    .defaults = &ds_gates_defaults,
+    .own_size = sizeof ds_gates_defaults,
     .run = run_command,
 };

@@ -47,6 +47,16 @@ static const char *name_of(const ds_invocation *invocation) {
     return step == NULL ? invocation->command->name : step;
 }
 
+ds_status ds_command_journal_plan(ds_journal_plan *plan, ds_text *path, const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    *plan = (ds_journal_plan){.resume = invocation->common.resume};
+    if (invocation->common.out == NULL) return DS_OK;
+    DS_TRY(ds_text_printf(path, "%s/%s.journal", invocation->common.out, name_of(invocation)));
+    plan->path = path->bytes;
+done:
+    return status;
+}
+
 ds_status ds_command_journal(ds_journal **journal, const ds_invocation *invocation, ds_run *run) {
     ds_status status = DS_OK;
     const ds_common *common = &invocation->common;
@@ -56,8 +66,8 @@ ds_status ds_command_journal(ds_journal **journal, const ds_invocation *invocati
     if (common->out == NULL) return DS_OK;
     DS_TRY(ds_command_options(&options, invocation, run));
     DS_TRY(ds_text_printf(&path, "%s/%s.journal", common->out, name_of(invocation)));
-    const ds_journal_plan plan = {path.bytes, invocation->command->name, options, common->resume};
-    DS_TRY(ds_run_journal(journal, run, &plan));
+    const ds_journal_plan plan = {path.bytes, common->resume};
+    DS_TRY(ds_run_journal(journal, run, &plan, invocation->command->name, options));
 done:
     ds_text_release(&path);
     json_decref(options);
@@ -122,6 +132,30 @@ static ds_status write_folder(const ds_invocation *invocation, json_t *envelope,
     DS_TRY(write_figures(invocation, common->out, envelope));
 done:
     ds_text_release(&path);
+    return status;
+}
+
+void ds_told_release(ds_told *told) {
+    json_decref(told->options);
+    json_decref(told->results);
+    *told = (ds_told){NULL, NULL};
+}
+
+ds_status ds_command_publish_results(ds_table **tables, size_t *made, const ds_invocation *invocation, const ds_run *run,
+                                     const ds_told *told, const ds_result_table *kinds, size_t count) {
+    ds_status status = DS_OK;
+    const ds_common *common = &invocation->common;
+    json_t *envelope = NULL;
+    *made = 0;
+    for (size_t i = 0; i < count; i++) {
+        DS_TRY(ds_result_table_new(&tables[*made], &kinds[i], told->results));
+        *made += tables[*made] != NULL;
+    }
+    DS_TRY(ds_run_envelope(&envelope, run, invocation->command->name, told->options, told->results));
+    if (common->json != NULL) DS_TRY(ds_json_write(common->json, envelope, DS_JSON_READABLE));
+    if (common->out != NULL) DS_TRY(write_folder(invocation, envelope, tables, *made));
+done:
+    json_decref(envelope);
     return status;
 }
 

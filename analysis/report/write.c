@@ -125,11 +125,12 @@ static ds_status make_tables(document *all, const ds_findings *findings) {
     ds_text path = {0};
     DS_TRY(subfolder(&path, all, "tables"));
     for (size_t i = 0; i <= DS_REPORT_TABLES; i++) {
-        const ds_report_table *kind = i < DS_REPORT_TABLES ? ds_report_table_at(i) : NULL;
+        const ds_result_table *kind = i < DS_REPORT_TABLES ? ds_report_table_at(i) : NULL;
         if (kind == NULL)
             DS_TRY(ds_findings_table(&all->tables[i], findings));
         else
-            DS_TRY(ds_report_table_new(&all->tables[i], kind, all->results));
+            DS_TRY(ds_result_table_new(&all->tables[i], kind, all->results));
+        if (kind != NULL && all->tables[i] != NULL && ds_table_rows(all->tables[i]) == 0) ds_table_free(&all->tables[i]);
         if (all->tables[i] == NULL) continue;
         for (size_t f = 0; f < sizeof formats / sizeof *formats; f++) {
             const char *name = kind == NULL ? "findings" : kind->id + strlen("table-"), *ending = formats[f].ending;
@@ -204,7 +205,7 @@ static ds_status add_figures(document *all) {
 
 static void add_tables(document *all) {
     for (size_t t = 0; t < DS_REPORT_TABLES; t++) {
-        const ds_report_table *kind = ds_report_table_at(t);
+        const ds_result_table *kind = ds_report_table_at(t);
         for (size_t c = 0; c < CHAPTERS && all->tables[t] != NULL; c++) {
             ds_page_section *section = &all->sections[c];
             if (strcmp(chapters[c].id, kind->section) == 0)

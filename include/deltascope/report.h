@@ -181,16 +181,39 @@ void ds_findings_release(ds_findings *findings); /* a zeroed one is fine */
 
 /* The tables of a report: those that may be shown, some instead of others. */
 enum { DS_REPORT_TABLES = 8 };
-typedef struct ds_report_table {
+
+/* A table of results is described by where its numbers stand in them. */
+typedef struct ds_result_column {
+    ds_column column;
+    /* From the row, as ds_json_at has it. NULL: the row's own name, the key of an object's member. One that begins with a slash
+     * starts at the results instead, every "@" in it the row's number. A missing number is an empty cell. */
+    const char *path;
+    /* Instead of a path: a number made from the row, or a text; NULL elsewhere. */
+    double (*number)(const json_t *row); /* not for DS_COLUMN_INTEGER */
+    const char *(*text)(const json_t *row);
+    bool optional; /* the column is left out when no row has a value for it */
+} ds_result_column;
+
+/* One column: DS_CELL(key, title, unit, kind, digits, path), as ds_column and `path` above. */
+#define DS_CELL(key, title, unit, kind, digits, path)                                                                          \
+    { {key, title, unit, kind, digits}, path, NULL, NULL, false }
+#define DS_CELL_OPTIONAL(key, title, unit, kind, digits, path)                                                                 \
+    { {key, title, unit, kind, digits}, path, NULL, NULL, true }
+#define DS_CELL_NUMBER(key, title, unit, kind, digits, function)                                                               \
+    { {key, title, unit, kind, digits}, NULL, function, NULL, false }
+#define DS_CELL_TEXT(key, title, function)                                                                                     \
+    { {key, title, NULL, DS_COLUMN_TEXT, 0}, NULL, NULL, function, false }
+
+typedef struct ds_result_table {
     const char *id, *title, *note, *section;
     const char *rows; /* path of an array of objects, or of an object whose keys are the rows' names */
-    const struct ds_report_column *columns;
+    const ds_result_column *columns;
     size_t column_count;
     bool (*applies)(const json_t *results); /* NULL: wherever there are rows */
-} ds_report_table;
-const ds_report_table *ds_report_table_at(size_t index);
-/* *table <- NULL when the results have no such rows, or the table does not apply to them. */
-ds_status ds_report_table_new(ds_table **table, const ds_report_table *kind, const json_t *results) DS_MUST_CHECK;
+} ds_result_table;
+const ds_result_table *ds_report_table_at(size_t index);
+/* *table <- NULL when the results do not have the rows' array or object, or the table does not apply to them. */
+ds_status ds_result_table_new(ds_table **table, const ds_result_table *kind, const json_t *results) DS_MUST_CHECK;
 
 /* ---- saved results ------------------------------------------------------------------------------------------------ */
 

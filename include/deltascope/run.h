@@ -75,16 +75,15 @@ void ds_progress_finish(const ds_progress *progress);
  * has its format). */
 typedef struct ds_journal ds_journal;
 typedef struct ds_journal_plan {
-    const char *path;      /* its folder is made if missing */
-    const char *command;   /* what is measured ... */
-    const json_t *options; /* ... with which options: what decides the bytes of a result, beside checkpoint, data and precision */
-    bool resume;           /* take up an earlier run's records instead of starting anew */
+    const char *path; /* its folder is made if missing */
+    bool resume;      /* take up an earlier run's records instead of starting anew */
 } ds_journal_plan;
 
-/* Opens the journal of this run of this checkpoint and its configuration, these data, options and precision; threads and paths
- * are not part of its key. An earlier run's journal with another key is DS_ERR_INPUT naming the first difference. plan NULL: *out
- * is NULL, which stands for a run that keeps none. */
-ds_status ds_run_journal(ds_journal **out, ds_run *run, const ds_journal_plan *plan) DS_MUST_CHECK;
+/* Opens the journal of a run that measures `command` with `options` (borrowed: what decides the bytes of a result, beside the run's
+ * checkpoint, configuration, data and precision; threads and paths are not part of the key). An earlier run's journal with another key is
+ * DS_ERR_INPUT naming the first difference. plan NULL, or without a path: *out is NULL, which stands for a run that keeps none. */
+ds_status ds_run_journal(ds_journal **out, ds_run *run, const ds_journal_plan *plan, const char *command,
+                         const json_t *options) DS_MUST_CHECK;
 void ds_journal_close(ds_journal **journal); /* sets NULL; NULL is fine */
 
 /* Everywhere below a NULL journal stands for a run that keeps none: nothing is found, nothing is written. */

@@ -1,109 +1,106 @@
 #include "deltascope/measure/gates.h"
 
-#include <math.h>
-#include "result_json.h"
 #include <stdlib.h>
 
-#include "deltascope/report.h"
+#include "deltascope/measure/per_token_arrays.h"
 
-enum { HISTOGRAM_BINS = 40 };
+const ds_gates_options ds_gates_defaults = {.regime_tolerance = 0.1};
 
-ds_status ds_gate_census_init(ds_gate_census *census, const ds_spec *spec, double tolerance) {
+/* What is filled while the windows pass. */
+typedef struct collection {
+    ds_gates *out;
+    ds_per_token *per_token; /* NULL: not asked for */
+    double *nll;             /* (batch, T) */
+} collection;
+
+static ds_status observe(void *context, const ds_observation *observation) {
+    const collection *all = context;
     ds_status status = DS_OK;
-    *census = (ds_gate_census){.sublayers = ds_rule_has_gates(spec->rule) ? ds_spec_sublayers(spec) : 0,
-                               .channels = spec->value_channels,
-                               .residual_mult = spec->residual_mult,
-                               .tolerance = tolerance};
-    DS_NEW(census->usage, census->sublayers);
-    for (size_t s = 0; s < census->sublayers; s++) {
-        ds_gate_usage *usage = &census->usage[s];
-        DS_TRY(ds_summary_init(&usage->beta, 0));
-        DS_TRY(ds_summary_init(&usage->k_norm2, 0));
-        DS_TRY(ds_summary_init(&usage->eigenvalue, 0));
-        DS_TRY(ds_histogram_init(&usage->histogram, 0, 2, HISTOGRAM_BINS));
-    }
-done:
-    if (status != DS_OK) ds_gate_census_release(census);
-    return status;
-}
-
-void ds_gate_census_release(ds_gate_census *census) {
-    for (size_t s = 0; census->usage != NULL && s < census->sublayers; s++) {
-        ds_summary_release(&census->usage[s].beta);
-        ds_summary_release(&census->usage[s].k_norm2);
-        ds_summary_release(&census->usage[s].eigenvalue);
-        ds_histogram_release(&census->usage[s].histogram);
-    }
-    free(census->usage);
-    *census = (ds_gate_census){0};
-}
-
-ds_status ds_gate_census_add(ds_gate_census *census, const ds_observation *seen) {
-    ds_status status = DS_OK;
-    ds_gate_usage *usage = &census->usage[seen->sublayer];
-    const ds_delta_observation *own = seen->delta;
-    size_t tokens = seen->sequences * seen->length, channels = own->value_channels;
-    for (size_t t = 0; t < tokens; t++) {
-        double b = census->residual_mult * own->beta[t] * own->k_norm2[t], eigenvalue = 1 - b;
-        DS_TRY(ds_summary_add(&usage->eigenvalue, &eigenvalue, 1));
-        usage->regimes[ds_regime_of(b, census->tolerance)]++;
-        for (size_t j = t * channels; j < (t + 1) * channels; j++) {
-            double before = own->readout[j] - own->target[j], after = own->readout_after[j] - own->target[j];
-            ds_sum_add(&usage->pre2, before * before);
-            ds_sum_add(&usage->post2, after * after);
-            ds_sum_add(&usage->readout2, own->readout[j] * own->readout[j]);
-            ds_sum_add(&usage->target2, own->target[j] * own->target[j]);
-        }
-        ds_sum_add(&usage->edit, seen->edit_norm[t]);
-        ds_sum_add(&usage->relative_edit, seen->state_norm[t] > 0 ? seen->edit_norm[t] / seen->state_norm[t] : 0);
-    }
-    DS_TRY(ds_summary_add(&usage->beta, own->beta, tokens));
-    DS_TRY(ds_summary_add(&usage->k_norm2, own->k_norm2, tokens));
-    DS_TRY(ds_histogram_add(&usage->histogram, own->beta, tokens));
-    usage->tokens += tokens;
+    ds_limits_add(&all->out->limits, observation);
+    if (all->out->census.sublayers == 0) goto done; /* a rule without gates */
+    DS_TRY(ds_gate_census_add(&all->out->census, observation));
+    if (all->per_token != NULL) DS_TRY(ds_per_token_add(all->per_token, observation));
 done:
     return status;
 }
 
-double ds_gate_census_mean(ds_gate_census *census, size_t sublayer) {
-    return ds_summary_statistics(&census->usage[sublayer].beta).mean;
+static ds_status measure_batch(void *context, const ds_window_batch *now) {
+    ds_status status = DS_OK;
+    const collection *all = context;
+    const ds_observer observer = {DS_LIMITS_WANT, observe, context};
+    size_t length = now->batch.length;
+    DS_TRY(ds_forward(now->run->workspace, now->run->model, &now->batch, NULL, &observer, all->nll));
+    for (size_t b = 0; b < now->batch.sequences; b++)
+        all->out->sequence_loss[now->windows[b]] = ds_mean(all->nll + b * length, length);
+done:
+    return status;
 }
 
-double ds_gate_share(const ds_gate_usage *usage, size_t regime) {
-    return (double)usage->regimes[regime] / (double)usage->tokens;
+ds_status ds_gates_measure(ds_gates *out, ds_run *run, const ds_gates_options *options) {
+    ds_status status = DS_OK;
+    collection all = {.out = out};
+    const ds_window_pass pass = {.label = "gates", .batch = measure_batch, .context = &all};
+    *out = (ds_gates){.sequences = run->sequences};
+    if (options->per_token != NULL && !ds_rule_has_gates(run->spec.rule))
+        return ds_fail(DS_ERR_USAGE, "--per-token: an additive checkpoint has no gates to write");
+    DS_TRY(ds_gate_census_init(&out->census, &run->spec, options->regime_tolerance));
+    DS_TRY(ds_limits_init(&out->limits, &run->spec));
+    DS_NEW(out->sequence_loss, run->sequences);
+    DS_NEW(all.nll, run->batch * run->length);
+    if (options->per_token != NULL)
+        DS_TRY(ds_per_token_open(&all.per_token, options->per_token, &run->spec, run->batch, run->length));
+    DS_TRY(ds_run_windows(run, &pass));
+    out->loss = ds_mean(out->sequence_loss, run->sequences);
+    DS_TRY(ds_shadow_run(&out->shadow, run, options->shadow));
+    if (all.per_token != NULL) DS_TRY(ds_per_token_commit(&all.per_token));
+done:
+    ds_per_token_discard(&all.per_token);
+    free(all.nll);
+    if (status != DS_OK) ds_gates_release(out);
+    return status;
 }
 
-static double root_mean(const ds_sum *sum, double count) { return sqrt(ds_sum_value(sum) / count); }
-
-static void put_sublayer(ds_json_builder *b, const ds_gate_census *census, size_t sublayer) {
-    ds_gate_usage *usage = &census->usage[sublayer];
-    double tokens = (double)usage->tokens, values = tokens * (double)census->channels;
-    char name[32];
-    ds_json_begin_object(b, NULL);
-    ds_json_put_count(b, "index", sublayer);
-    ds_json_put_text(b, "name", ds_sublayer_name(name, sublayer));
-    ds_json_put_summary(b, "beta", &usage->beta);
-    ds_json_put_summary(b, "k_norm2", &usage->k_norm2);
-    ds_json_put_summary(b, "eigenvalue", &usage->eigenvalue);
-    ds_json_begin_object(b, "regimes");
-    for (size_t r = 0; r < DS_REGIME_COUNT; r++) ds_json_put_real(b, ds_regime_name((ds_regime)r), ds_gate_share(usage, r));
-    ds_json_end(b);
-    ds_json_begin_object(b, "discrepancy");
-    ds_json_put_real(b, "pre_rms", root_mean(&usage->pre2, values));
-    ds_json_put_real(b, "post_rms", root_mean(&usage->post2, values));
-    ds_json_end(b);
-    ds_json_put_real(b, "readout_rms", root_mean(&usage->readout2, values));
-    ds_json_put_real(b, "target_rms", root_mean(&usage->target2, values));
-    ds_json_put_real(b, "edit_norm", ds_sum_value(&usage->edit) / tokens);
-    ds_json_put_real(b, "relative_edit", ds_sum_value(&usage->relative_edit) / tokens);
-    ds_json_put_histogram(b, "histogram", &usage->histogram);
-    ds_json_end(b);
+void ds_gates_release(ds_gates *gates) {
+    ds_gate_census_release(&gates->census);
+    ds_limits_release(&gates->limits);
+    ds_shadow_release(&gates->shadow);
+    free(gates->sequence_loss);
+    *gates = (ds_gates){0};
 }
 
-ds_status ds_gate_census_json(json_t **out, ds_gate_census *census) {
+ds_status ds_gates_json(json_t **results, ds_gates *gates) {
+    ds_status status = DS_OK;
     ds_json_builder b = {0};
-    ds_json_begin_array(&b, NULL);
-    for (size_t s = 0; s < census->sublayers; s++) put_sublayer(&b, census, s);
+    json_t *sublayers = NULL;
+    DS_TRY(ds_gate_census_json(&sublayers, &gates->census));
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_real(&b, "loss", gates->loss);
+    ds_json_put_reals(&b, "sequence_loss", gates->sequence_loss, gates->sequences);
+    ds_json_put(&b, "sublayers", sublayers);
+    ds_limits_put(&b, &gates->limits);
+    ds_shadow_put(&b, &gates->shadow);
+    ds_json_end(&b);
+    DS_TRY(ds_json_finish(results, &b));
+done:
+    return status;
+}
+
+static ds_status tell_options(json_t **out, const ds_gates_options *options) {
+    ds_json_builder b = {0};
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_real(&b, "regime_tol", options->regime_tolerance);
     ds_json_end(&b);
     return ds_json_finish(out, &b);
+}
+
+ds_status ds_gates_results(json_t **options_json, json_t **results, ds_run *run, const ds_gates_options *options) {
+    ds_status status = DS_OK;
+    ds_gates gates = {.sequences = 0};
+    *options_json = *results = NULL;
+    DS_TRY(tell_options(options_json, options));
+    DS_TRY(ds_gates_measure(&gates, run, options));
+    DS_TRY(ds_gates_json(results, &gates));
+done:
+    ds_gates_release(&gates);
+    return status;
 }

@@ -83,13 +83,13 @@ ds_status ds_run_envelope(json_t **out, const ds_run *run, const char *command, 
 }
 
 /* What decides the bytes of a result. A tokenizer is not part of the text's digest: the ids it made speak for it. */
-static ds_status make_key(json_t **key, ds_run *run, const ds_journal_plan *plan) {
+static ds_status make_key(json_t **key, ds_run *run, const char *command, const json_t *options) {
     ds_status status = DS_OK;
     uint32_t crc = 0;
     ds_json_builder b = {0};
     if (run->tokens != NULL) DS_TRY(ds_run_crc32(&crc, run));
     ds_json_begin_object(&b, NULL);
-    ds_json_put_text(&b, "command", plan->command);
+    ds_json_put_text(&b, "command", command);
     ds_json_put_text(&b, "version", DS_VERSION);
     ds_json_put_text(&b, "blas", ds_blas_name());
     ds_json_put_text(&b, "precision", precision_name(run));
@@ -106,7 +106,7 @@ static ds_status make_key(json_t **key, ds_run *run, const ds_journal_plan *plan
         ds_json_put_count(&b, "tokens_crc32", crc);
         ds_json_end(&b);
     }
-    ds_json_put(&b, "options", ds_json_copy(plan->options));
+    ds_json_put(&b, "options", ds_json_copy(options));
     ds_json_end(&b);
     DS_TRY(ds_json_finish(key, &b));
 done:
@@ -126,14 +126,15 @@ done:
     return status;
 }
 
-ds_status ds_run_journal(ds_journal **out, ds_run *run, const ds_journal_plan *plan) {
+ds_status ds_run_journal(ds_journal **out, ds_run *run, const ds_journal_plan *plan, const char *command,
+                         const json_t *options) {
     ds_status status = DS_OK;
     json_t *key = NULL;
     const ds_listener *listener = &run->options.listener;
     char found[DS_NAME_CAPACITY + 64];
     *out = NULL;
-    if (plan == NULL) return DS_OK;
-    DS_TRY(make_key(&key, run, plan));
+    if (plan == NULL || plan->path == NULL) return DS_OK;
+    DS_TRY(make_key(&key, run, command, options));
     DS_TRY(make_folder_of(plan->path));
     DS_TRY(ds_journal_open(out, plan->path, key, plan->resume));
     if (!plan->resume || listener->note == NULL) goto done;

@@ -101,14 +101,14 @@ static void test_resume(void **state) {
     (void)state;
     json_t *options = json_object();
     for (size_t stop = 1; stop <= 5; stop++) {
-        ds_journal_plan plan = {scratch_path("windows.journal"), "test", options, false};
+        ds_journal_plan plan = {scratch_path("windows.journal"), false};
         for (int again = 0; again < 2; again++) {
             seen all = {.stop_after = again ? 0 : stop};
             ds_run run;
             ds_journal *journal = NULL;
             expect_ok(ds_run_open(&run, &sample));
             plan.resume = again;
-            expect_ok(ds_run_journal(&journal, &run, &plan));
+            expect_ok(ds_run_journal(&journal, &run, &plan, "test", options));
             ds_window_pass pass = pass_of(&all, 2, journal);
             ds_status status = ds_run_windows(&run, &pass);
             assert_int_equal(status, again || stop == 5 ? DS_OK : DS_ERR_SYSTEM);

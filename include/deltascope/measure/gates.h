@@ -5,7 +5,9 @@
 #include <jansson.h>
 
 #include "deltascope/delta.h"
-#include "deltascope/model.h"
+#include "deltascope/measure/double_precision_shadow.h"
+#include "deltascope/measure/precision_limits.h"
+#include "deltascope/run.h"
 #include "deltascope/stats.h"
 
 /* What is kept of one sublayer; memory does not grow with the data. Sums run over tokens in order. */
@@ -33,5 +35,31 @@ double ds_gate_census_mean(ds_gate_census *census, size_t sublayer);
 double ds_gate_share(const ds_gate_usage *usage, size_t regime);
 /* The "sublayers" array of CONTRACT; a new reference in *out. */
 ds_status ds_gate_census_json(json_t **out, ds_gate_census *census) DS_MUST_CHECK;
+
+/* ---- the whole measurement --------------------------------------------------------------------------------------- */
+
+typedef struct ds_gates_options {
+    double regime_tolerance; /* as `tolerance` above */
+    const char *per_token;   /* an .npz to write with a row for every token; NULL: none */
+    size_t shadow;           /* windows repeated in double */
+} ds_gates_options;
+extern const ds_gates_options ds_gates_defaults;
+
+typedef struct ds_gates {
+    ds_gate_census census;
+    ds_limits limits;
+    ds_shadow shadow;
+    size_t sequences;
+    double *sequence_loss; /* (sequences): mean loss of each window, nats */
+    double loss;           /* their mean */
+} ds_gates;
+
+ds_status ds_gates_measure(ds_gates *out, ds_run *run, const ds_gates_options *options) DS_MUST_CHECK;
+void ds_gates_release(ds_gates *gates);
+/* CONTRACT's results of `gates`; a new reference. */
+ds_status ds_gates_json(json_t **results, ds_gates *gates) DS_MUST_CHECK;
+/* Measures, and tells options and results as the program writes them; new references. */
+ds_status ds_gates_results(json_t **options_json, json_t **results, ds_run *run,
+                           const ds_gates_options *options) DS_MUST_CHECK;
 
 #endif
