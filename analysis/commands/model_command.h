@@ -25,7 +25,12 @@ typedef struct ds_told {
 } ds_told;
 void ds_told_release(ds_told *told);
 
-/* Makes tables of the results, as `kinds` (count) describe them, and publishes all as below. tables (count) <- those that apply,
+/* Publishes as the options ask: the envelope to --json; under --out (made if missing) the envelope as COMMAND.json, the tables as
+ * tables/COMMAND.csv, tables/COMMAND-2.csv ..., and every figure the results allow under figures/. The result under --out depends on
+ * the inputs alone, byte for byte: how the run went, "threads" and "seconds", is null there and told only by --json. */
+ds_status ds_command_publish_tables(const ds_invocation *invocation, const ds_run *run, const ds_told *told,
+                                    ds_table *const *tables, size_t count) DS_MUST_CHECK;
+/* Makes tables of the results, as `kinds` (count) describe them, and publishes all as above. tables (count) <- those that apply,
  * in order, freed by the caller; *made <- how many. */
 ds_status ds_command_publish_results(ds_table **tables, size_t *made, const ds_invocation *invocation, const ds_run *run,
                                      const ds_told *told, const ds_result_table *kinds, size_t count) DS_MUST_CHECK;
