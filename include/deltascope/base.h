@@ -178,13 +178,19 @@ ds_status ds_make_folder(const char *path) DS_MUST_CHECK;
 
 /* ---- worker threads ---------------------------------------------------------------------------------------------- */
 
-/* Sets how many threads ds_parallel_for uses (at least 1; 0 = all cores the process may run on). Not while one runs. */
+/* Several threads of a program may run loops at the same time, each with arrays of its own; they share the workers. A child after
+ * fork() starts with no workers, and makes its own when it needs them. */
+
+/* Sets how many threads a loop of this process uses (at least 1; 0 = all cores it may run on). Workspaces made before are for the
+ * number there was. */
 ds_status ds_threads_set(size_t threads) DS_MUST_CHECK;
-size_t ds_threads(void);
+/* For the loops of the calling thread alone, whatever the others use: so many, at most 256; 0: as many as they. */
+void ds_threads_here(size_t threads);
+size_t ds_threads(void); /* of a loop run by the calling thread */
 /* Calls task(context, index, worker) once for every index in [0, count), on up to ds_threads() threads including the caller;
  * worker < ds_threads() identifies the thread, for scratch memory. Indices are handed out in increasing order. The division
  * into tasks is the caller's and must not depend on the number of threads: then neither do results. Returns the failure with
- * the smallest index, its sentence carried to the caller's thread. Calls do not nest. */
+ * the smallest index, its sentence carried to the caller's thread. */
 typedef ds_status (*ds_task)(void *context, size_t index, size_t worker);
 ds_status ds_parallel_for(size_t count, ds_task task, void *context) DS_MUST_CHECK;
 /* Ends the worker threads (tests and leak checkers). They start again when needed. */
