@@ -217,6 +217,8 @@ ds_status ds_npz_append(ds_npz *npz, size_t index, const void *values, size_t ro
 ds_status ds_npz_commit(ds_npz **npz) DS_MUST_CHECK; /* frees and sets NULL, also on failure */
 void ds_npz_discard(ds_npz **npz);                   /* leaves what was there before; NULL is fine */
 
+/* This room's part of ds_process_hooks (run.h): jansson's allocator notes failures. */
+void ds_io_hooks(void);
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_io_libraries(ds_text *text) DS_MUST_CHECK;
 

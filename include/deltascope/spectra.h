@@ -187,6 +187,8 @@ ds_status ds_eigenvalues_enclose(ds_disc *discs, size_t *count, const double *ma
 ds_status ds_singular_values_enclose(ds_interval *intervals, size_t *count, const double *matrix, size_t n,
                                      ds_certifier *certifier) DS_MUST_CHECK;
 
+/* This room's part of ds_process_hooks (run.h): GMP and FLINT end by ds_give_up when memory runs out. */
+void ds_spectra_hooks(void);
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_spectra_libraries(ds_text *text) DS_MUST_CHECK;
 

@@ -35,7 +35,7 @@ static ds_status check_finite(const double *x, const double *y, size_t n) {
 ds_status ds_pearson(ds_correlation *out, const double *x, const double *y, size_t n) {
     ds_status status = DS_OK;
     DS_TRY(check_finite(x, y, n));
-    ds_gsl_prepare();
+    ds_gsl_begin();
     double r = varies(x, n) && varies(y, n) ? gsl_stats_correlation(x, 1, y, 1, n) : NAN;
     *out = with_interval(r, n, 1);
     status = ds_gsl_status();
@@ -47,7 +47,7 @@ ds_status ds_spearman(ds_correlation *out, const double *x, const double *y, siz
     ds_status status = DS_OK;
     double *work = NULL;
     DS_TRY(check_finite(x, y, n));
-    ds_gsl_prepare();
+    ds_gsl_begin();
     DS_NEW_ARRAY(work, 2 * n);
     double r = varies(x, n) && varies(y, n) ? gsl_stats_spearman(x, 1, y, 1, n, work) : NAN;
     *out = with_interval(r, n, 1 + r * r / 2);

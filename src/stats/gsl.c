@@ -1,11 +1,11 @@
 #include <gsl/gsl_errno.h>
-#include <pthread.h>
+
+#include "deltascope/stats.h"
 
 #include "gsl.h"
 
 static _Thread_local int complaint;
 
-/* GSL's own handler aborts. */
 static void note(const char *reason, const char *file, int line, int code) {
     (void)file;
     (void)line;
@@ -13,16 +13,22 @@ static void note(const char *reason, const char *file, int line, int code) {
     if (complaint == 0) complaint = code;
 }
 
-static void install(void) { (void)gsl_set_error_handler(note); }
+void ds_stats_hooks(void) { (void)gsl_set_error_handler(note); }
 
-void ds_gsl_prepare(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, install);
-    complaint = 0;
+void ds_gsl_begin(void) { complaint = 0; }
+
+static ds_status failed(int code) {
+    return ds_fail(DS_ERR_SYSTEM, "the GNU Scientific Library failed: %s", gsl_strerror(code));
 }
 
 ds_status ds_gsl_status(void) {
     int code = complaint;
     complaint = 0;
-    return code == 0 ? DS_OK : ds_fail(DS_ERR_SYSTEM, "the GNU Scientific Library failed: %s", gsl_strerror(code));
+    return code == 0 ? DS_OK : failed(code);
+}
+
+ds_status ds_gsl_failure(void) {
+    int code = complaint;
+    complaint = 0;
+    return failed(code == 0 ? GSL_ENOMEM : code);
 }

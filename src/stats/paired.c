@@ -53,7 +53,7 @@ static double corrected_level(double z, double bias, double accelerate) {
 
 static ds_status bca_interval(ds_paired *out, const comparison *c, const double *d, double *means) {
     gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
-    if (rng == NULL) return ds_gsl_status();
+    if (rng == NULL) return ds_gsl_failure();
     gsl_rng_set(rng, c->interval_seed);
     double same = same_sum(d, c->n) / (double)c->n, below = 0, scale = 0;
     for (size_t r = 0; r < c->resamples; r++) {
@@ -95,7 +95,7 @@ static ds_status sign_flip_test(ds_paired *out, const comparison *c, const doubl
         return DS_OK;
     }
     gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
-    if (rng == NULL) return ds_gsl_status();
+    if (rng == NULL) return ds_gsl_failure();
     gsl_rng_set(rng, c->sign_seed);
     for (size_t r = 0; r < c->resamples; r++) {
         double sum = 0;
@@ -138,7 +138,7 @@ ds_status ds_paired_bootstrap(ds_paired *out, const double *differences, size_t 
             return ds_fail(DS_ERR_INPUT, "the difference of case %zu in sequence %zu is %g, expected a finite number", i / n,
                            i % n, differences[i]);
     }
-    ds_gsl_prepare();
+    ds_gsl_begin();
     DS_NEW_ARRAY(c.means, ds_threads() * c.resamples);
     DS_TRY(ds_parallel_for(cases, compare_one, &c));
 done:
