@@ -6,6 +6,7 @@
 #ifndef DELTASCOPE_MEASURE_H
 #define DELTASCOPE_MEASURE_H
 
+#include "deltascope/measure/checkpoint_inspection.h"
 #include "deltascope/measure/external_reference.h"
 #include "deltascope/measure/gate_attribution.h"
 #include "deltascope/measure/gates.h"
