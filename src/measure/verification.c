@@ -98,19 +98,24 @@ done:
     return status;
 }
 
-/* What the checks need of the run: the same weights in double, and its first windows. */
+/* What the checks need of the run: the same weights in double, and its first two windows, however many a batch holds. */
 static ds_status open_verify(ds_verify **verify, ds_model **loaded, ds_run *run) {
     ds_status status = DS_OK;
     ds_model *exact = run->model;
-    const size_t windows = ds_min_size(2, run->batch);
-    ds_batch batch = {run->inputs, run->targets, windows, run->length};
+    const size_t windows = ds_min_size(2, run->sequences);
+    uint32_t *inputs = NULL, *targets = NULL;
     if (ds_model_precision(run->model) != DS_F64) {
         DS_TRY(ds_model_load(loaded, run->checkpoint, DS_F64));
         exact = *loaded;
     }
-    DS_TRY(ds_run_read_windows(run, run->inputs, run->targets, 0, windows));
+    DS_NEW(inputs, windows * run->length);
+    DS_NEW(targets, windows * run->length);
+    DS_TRY(ds_run_read_windows(run, inputs, targets, 0, windows));
+    const ds_batch batch = {inputs, targets, windows, run->length};
     DS_TRY(ds_verify_new(verify, run->model, exact, &batch, run->options.seed));
 done:
+    free(inputs);
+    free(targets);
     return status;
 }
 

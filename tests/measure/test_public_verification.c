@@ -70,6 +70,24 @@ static void test_finished(void **state) {
     ds_run_close(&run);
 }
 
+/* The first two windows are verified, also where a batch holds one: long windows and few threads. */
+static void test_grouping(void **state) {
+    (void)state;
+    json_t *told[2], *results[2];
+    const ds_verification_options options = {.only = "second,pass.precision"};
+    for (size_t i = 0; i < 2; i++) {
+        ds_run run = open_run("fixtures/models/ddl-cc-ec", i + 1);
+        assert_int_equal(run.batch, i + 1);
+        expect_ok(ds_verification_results(&told[i], &results[i], &run, &options));
+        ds_run_close(&run);
+    }
+    assert_true(json_equal(results[0], results[1]));
+    for (size_t i = 0; i < 2; i++) {
+        json_decref(told[i]);
+        json_decref(results[i]);
+    }
+}
+
 static void test_refusals(void **state) {
     (void)state;
     const ds_verification_options only = {.only = "update,none"}, skip = {.skip = ""}, part = {.only = "upd"};
@@ -88,6 +106,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_as_written),
         cmocka_unit_test(test_finished),
+        cmocka_unit_test(test_grouping),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
