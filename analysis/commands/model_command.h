@@ -34,6 +34,9 @@ ds_status ds_command_publish_tables(const ds_invocation *invocation, const ds_ru
  * in order, freed by the caller; *made <- how many. */
 ds_status ds_command_publish_results(ds_table **tables, size_t *made, const ds_invocation *invocation, const ds_run *run,
                                      const ds_told *told, const ds_result_table *kinds, size_t count) DS_MUST_CHECK;
+/* The same with tables that are made already. */
+ds_status ds_command_publish_tables(const ds_invocation *invocation, const ds_run *run, const ds_told *told,
+                                    ds_table *const *tables, size_t count) DS_MUST_CHECK;
 /* Writes what the options ask for: the envelope to --json; under --out (made if missing) the envelope as COMMAND.json, the
  * `tables` as tables/COMMAND.csv, tables/COMMAND-2.csv ..., and every figure the results allow under figures/. The result under
  * --out depends on the inputs alone, byte for byte: how the run went, "threads" and "seconds", is null there and told only by

@@ -1,11 +1,9 @@
-/* verify --reference: windows, models and results of comparing another framework's tensors. */
+/* Another framework's tensors compared with the run's: the windows they are of, and the models that compute them again. */
 #ifndef DELTASCOPE_MEASURE_EXTERNAL_REFERENCE_H
 #define DELTASCOPE_MEASURE_EXTERNAL_REFERENCE_H
 
-#include "deltascope/verify.h"
-#include "deltascope/report.h"
 #include "deltascope/run.h"
-#include "deltascope/stats.h"
+#include "deltascope/verify.h"
 
 /* A PyTorch script that writes such a file. */
 extern const char ds_reference_recipe[];

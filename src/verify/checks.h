@@ -1,6 +1,6 @@
 /* Private to the verify room: what checks share. */
-#ifndef DELTASCOPE_VERIFY_CHECK_H
-#define DELTASCOPE_VERIFY_CHECK_H
+#ifndef DELTASCOPE_VERIFY_CHECKS_H
+#define DELTASCOPE_VERIFY_CHECKS_H
 
 #include "deltascope/delta.h"
 #include "deltascope/verify.h"

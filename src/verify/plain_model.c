@@ -1,5 +1,5 @@
 /* The model by plain loops: everything but attention. MODEL headings: Forward pass, Delta update, Compressors. */
-#include "plain.h"
+#include "plain_model.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "check.h"
+#include "checks.h"
 
 void ds_widen(double *out, const void *array, size_t first, size_t count, ds_precision precision) {
     if (precision == DS_F64) {

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
-#include "plain.h"
+#include "checks.h"
+#include "plain_model.h"
 
 static const double u64 = 0x1p-53;
 

@@ -3,8 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "check.h"
-#include "plain.h"
+#include "checks.h"
+#include "plain_model.h"
 
 /* The change a stage's output undergoes when its input is multiplied by 1 +- SIZE says what one rounding would do to it. */
 static const double SIZE = 0x1p-30;

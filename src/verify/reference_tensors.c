@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "checks.h"
 #include "deltascope/gradient.h"
 
 typedef enum reference_kind { LOGITS, LOSS, STATE, GRADIENT } reference_kind;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "verify/plain.h"
+#include "verify/plain_model.h"
 #include "deltascope/gradient.h"
 #include "deltascope/verify.h"
 

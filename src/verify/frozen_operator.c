@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "checks.h"
 
 /* Directions k and strengths m beta of a few tokens through all sublayers. */
 typedef struct operator_sample {

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "checks.h"
 #include "deltascope/gradient.h"
 
 static const double u64 = 0x1p-53;
