@@ -60,7 +60,7 @@ static survey_sink sink_for(ds_tensor_health *health, ds_precision precision) {
     return (survey_sink){health, precision, row == 0 ? 1 : row, true, NULL};
 }
 
-/* ---- one pass -------------------------------------------------------------------------------------------------------- */
+/* ---- one pass --------------------------------------------------------------------------------------------------------- */
 
 static ds_status read_all(ds_survey *survey, ds_checkpoint *checkpoint) {
     ds_status status = DS_OK;
