@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "deltascope/num.h"
+
 #include "ablation.h"
 
 /* At most as many as a batch has with one thread, so that every number of threads can have them. */
@@ -14,10 +16,6 @@ typedef struct flow_task {
     double residual_mult;
 } flow_task;
 
-static double element(const void *array, ds_precision precision, size_t index) {
-    return precision == DS_F32 ? (double)((const float *)array)[index] : ((const double *)array)[index];
-}
-
 /* frozen <- A_s frozen for every token, A_s = I - m beta k k^T on each plane (A is symmetric: A^T = A). */
 static void apply_frozen(flow_task *task, const ds_gradient_event *event) {
     size_t d = event->hidden, dv = event->planes;
@@ -26,8 +24,8 @@ static void apply_frozen(flow_task *task, const ds_gradient_event *event) {
         double c = task->residual_mult * event->delta->beta[t];
         for (size_t j = 0; j < dv; j++) {
             double *plane = task->frozen + (t * dv + j) * d, along = 0;
-            for (size_t i = 0; i < d; i++) along += element(event->delta->k, event->precision, t * d + i) * plane[i];
-            for (size_t i = 0; i < d; i++) plane[i] -= c * along * element(event->delta->k, event->precision, t * d + i);
+            for (size_t i = 0; i < d; i++) along += ds_widen_one(event->delta->k, t * d + i, event->precision) * plane[i];
+            for (size_t i = 0; i < d; i++) plane[i] -= c * along * ds_widen_one(event->delta->k, t * d + i, event->precision);
         }
     }
 }
@@ -51,7 +49,7 @@ static ds_status observe(void *context, const ds_gradient_event *event) {
     size_t tokens = event->sequences * event->length;
     if (event->index == flow->sublayers) {
         size_t count = tokens * event->hidden * event->planes;
-        for (size_t i = 0; i < count; i++) task->frozen[i] = element(event->gradient, event->precision, i);
+        for (size_t i = 0; i < count; i++) task->frozen[i] = ds_widen_one(event->gradient, i, event->precision);
     } else {
         apply_frozen(task, event);
         ds_path_squares_add(&flow->paths[event->index], event->paths, tokens);
@@ -67,7 +65,7 @@ static void keep_parameter_norms(ds_gradflow *flow, const ds_model *model, const
         const void *values = ds_gradient_parameter(gradient, p);
         ds_sum squares = {0};
         for (size_t i = 0; i < ds_model_parameter(model, p)->count; i++) {
-            double x = element(values, ds_model_precision(model), i);
+            double x = ds_widen_one(values, i, ds_model_precision(model));
             ds_sum_add(&squares, x * x);
         }
         flow->parameter_norms[p] = sqrt(ds_sum_value(&squares));

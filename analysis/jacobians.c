@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "deltascope/delta.h"
+#include "deltascope/num.h"
 #include "gradflow.h"
 #include "positions.h"
 #include "words.h"
@@ -51,9 +52,7 @@ typedef struct frozen {
 static ds_status keep_frozen(void *context, const ds_observation *seen) {
     frozen *token = context;
     size_t t = token->sequence * seen->length + token->position;
-    for (size_t i = 0; i < seen->hidden; i++)
-        token->k[i] = seen->precision == DS_F32 ? (double)((const float *)seen->delta->k)[t * seen->hidden + i]
-                                                : ((const double *)seen->delta->k)[t * seen->hidden + i];
+    ds_widen(token->k, seen->delta->k, t * seen->hidden, seen->hidden, seen->precision);
     token->c = token->residual_mult * seen->delta->beta[t];
     return DS_OK;
 }
