@@ -57,6 +57,10 @@ const char *ds_rule_limits(const ds_rule *rule);
 /* Whether a sublayer leaves every state as it is under `force`, so that it need not be run. */
 bool ds_rule_is_identity(const ds_rule *rule, ds_force force);
 
+/* What the transformer around the rule is made of: norm, positions, MLP, names of parameters. */
+typedef struct ds_backbone ds_backbone;
+extern const ds_backbone ds_backbone_ddl; /* of the published code: RMSNorm, rotary halves, SwiGLU */
+
 /* ---- specification ---------------------------------------------------------------------------------------------------- */
 
 typedef enum ds_compressor { DS_COMPRESS_NONE, DS_COMPRESS_TC, DS_COMPRESS_CC } ds_compressor;
@@ -66,6 +70,7 @@ typedef enum ds_activation { DS_ACT_IDENTITY, DS_ACT_SILU, DS_ACT_RELU, DS_ACT_E
 typedef struct ds_spec {
     size_t vocab, layers, hidden, heads, head_dim, mlp_hidden, block_size;
     const ds_rule *rule;
+    const ds_backbone *backbone;
     size_t value_channels;             /* dv; 1 for scalar state and for the baseline */
     ds_compressor compressor;          /* DS_COMPRESS_NONE exactly when value_channels' state is scalar */
     bool input_conv;                   /* EC: X_0 is a short convolution of the embeddings */

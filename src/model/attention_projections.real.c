@@ -1,8 +1,10 @@
 /* Attention from the sublayer's input to queries, keys and values as the scores see them (MODEL.md "Attention"): linear
  * projection, shift, and then their transform, which is activation, rotary position, norm of each head. */
+#include "backbone.h"
 #include "rule.h"
 #include "tiles.h"
 
+static const ds_backbone_steps *backbone_of(const ds_pass *pass) { return ds_pass_backbone(pass)->steps[REAL_PRECISION]; }
 static size_t width_of(const ds_pass *pass) { return pass->model->spec.heads * pass->model->spec.head_dim; }
 
 /* shift NULL: none, or none in a sequence this short. */
@@ -55,112 +57,21 @@ ds_projection_derivative REAL_NAME(ds_projection_of)(const ds_derivative *b, siz
                                       .dmix = g->dvalue_mix};
 }
 
-/* ---- activation ------------------------------------------------------------------------------------------------------- */
-
-static void activation_forward(REAL *x, size_t count, ds_activation activation) {
-    switch (activation) {
-    case DS_ACT_IDENTITY:
-        break;
-    case DS_ACT_SILU:
-        REAL_NAME(ds_silu_forward)(x, x, count);
-        break;
-    case DS_ACT_RELU:
-        REAL_NAME(ds_relu_forward)(x, x, count);
-        break;
-    case DS_ACT_ELU1:
-        REAL_NAME(ds_elu1_forward)(x, x, count);
-        break;
-    }
-}
-
-/* dx = f'(x) dx, so also the tangent. */
-static void activation_backward(REAL *dx, const REAL *x, size_t count, ds_activation activation) {
-    switch (activation) {
-    case DS_ACT_IDENTITY:
-        break;
-    case DS_ACT_SILU:
-        REAL_NAME(ds_silu_backward)(dx, dx, x, count);
-        break;
-    case DS_ACT_RELU:
-        REAL_NAME(ds_relu_backward)(dx, dx, x, count);
-        break;
-    case DS_ACT_ELU1:
-        REAL_NAME(ds_elu1_backward)(dx, dx, x, count);
-        break;
-    }
-}
-
-/* ---- rotary position -------------------------------------------------------------------------------------------------- */
-
-typedef void (*rotation)(REAL *x, const REAL *cosine, const REAL *sine, size_t rows, size_t heads, size_t head_dim,
-                         size_t rotary_dim);
-
-/* One of the rotation's kernels on a tile of x (rows,H,h). */
-static void rotate(REAL *x, const ds_pass *pass, ds_tile tile, rotation kernel) {
-    const ds_spec *spec = &pass->model->spec;
-    size_t half = spec->rotary_dim / 2;
-    const REAL *cosine = (const REAL *)pass->workspace->cosine + tile.first * half;
-    const REAL *sine = (const REAL *)pass->workspace->sine + tile.first * half;
-    if (half > 0) kernel(x, cosine, sine, tile.rows, spec->heads, spec->head_dim, spec->rotary_dim);
-}
-
 /* ---- transform -------------------------------------------------------------------------------------------------------- */
-
-/* What of the transform comes before the norm. */
-static void rotated_forward(REAL *x, const ds_pass *pass, ds_tile tile, const ds_projection *p) {
-    activation_forward(x, tile.rows * width_of(pass), p->activation);
-    if (p->rotate) rotate(x, pass, tile, REAL_NAME(ds_rope_forward));
-}
-
-static void transform_forward(REAL *x, const ds_pass *pass, ds_tile tile, const ds_projection *p) {
-    const ds_spec *spec = &pass->model->spec;
-    rotated_forward(x, pass, tile, p);
-    if (p->norm == NULL) return;
-    REAL_NAME(ds_rmsnorm_forward)
-    (x, NULL, x, VALUES(p->norm), tile.rows * spec->heads, spec->head_dim, spec->head_norm_eps);
-}
-
-/* dx in place; shifted is the projection itself at that point, rotated is scratch of its size. */
-static void transform_backward(REAL *dx, const ds_derivative *b, ds_tile tile, const ds_projection_derivative *p,
-                               const REAL *shifted, REAL *rotated) {
-    const ds_spec *spec = &b->pass.model->spec;
-    size_t width = width_of(&b->pass);
-    if (p->forward.norm != NULL) {
-        memcpy(rotated, shifted, tile.rows * width * sizeof *rotated);
-        rotated_forward(rotated, &b->pass, tile, &p->forward);
-        REAL_NAME(ds_rmsnorm_backward)
-        (dx, ds_partial_at(b, tile, p->partial), dx, rotated, VALUES(p->forward.norm), tile.rows * spec->heads, spec->head_dim,
-         spec->head_norm_eps);
-    }
-    if (p->forward.rotate) rotate(dx, &b->pass, tile, REAL_NAME(ds_rope_backward));
-    activation_backward(dx, shifted, tile.rows * width, p->forward.activation);
-}
-
-void REAL_NAME(ds_transform_tangent)(REAL *dx, const ds_derivative *b, ds_tile tile, const ds_projection_derivative *p,
-                                     const REAL *shifted, REAL *rotated) {
-    const ds_spec *spec = &b->pass.model->spec;
-    size_t width = width_of(&b->pass);
-    activation_backward(dx, shifted, tile.rows * width, p->forward.activation);
-    if (p->forward.rotate) rotate(dx, &b->pass, tile, REAL_NAME(ds_rope_forward));
-    if (p->forward.norm == NULL) return;
-    memcpy(rotated, shifted, tile.rows * width * sizeof *rotated);
-    rotated_forward(rotated, &b->pass, tile, &p->forward);
-    REAL_NAME(ds_rmsnorm_tangent)
-    (dx, dx, rotated, VALUES(p->forward.norm), tile.rows * spec->heads, spec->head_dim, spec->head_norm_eps);
-}
 
 /* A tile through its transform again, on the way back; and forward, with a tangent. */
 static void transform_tile_backward(const ds_derivative *b, ds_tile tile, ds_derivative_scratch *scratch,
                                     const ds_projection_derivative *p) {
+    REAL *dx = ROWS(p->derivative, tile, width_of(&b->pass));
     REAL_NAME(ds_projection_shifted)(scratch->narrow[0], b, tile, p);
-    transform_backward(ROWS(p->derivative, tile, width_of(&b->pass)), b, tile, p, scratch->narrow[0], scratch->narrow[1]);
+    backbone_of(&b->pass)->transform_backward(dx, b, tile, p, scratch->narrow[0], scratch->narrow[1]);
 }
 
 static void transform_tile_tangent(const ds_derivative *b, ds_tile tile, ds_derivative_scratch *scratch,
                                    const ds_projection_derivative *p, void *tangent) {
+    REAL *dx = ROWS(tangent, tile, width_of(&b->pass));
     REAL_NAME(ds_projection_shifted)(scratch->narrow[0], b, tile, p);
-    REAL_NAME(ds_transform_tangent)
-    (ROWS(tangent, tile, width_of(&b->pass)), b, tile, p, scratch->narrow[0], scratch->narrow[1]);
+    backbone_of(&b->pass)->transform_tangent(dx, b, tile, p, scratch->narrow[0], scratch->narrow[1]);
 }
 
 /* ---- shift: y_t <- a_t y_{t-1} + (1 - a_t) y_t, a = sigmoid(W c) ------------------------------------------------------ */
@@ -229,7 +140,7 @@ ds_status REAL_NAME(ds_qkv_shift_forward_task)(void *context, size_t task, size_
         ds_projection p = projection_of(pass, which);
         if (p.shift == NULL) continue;
         shift_forward(pass, tile, &p);
-        transform_forward(ROWS(p.final, tile, width_of(pass)), pass, tile, &p);
+        backbone_of(pass)->transform_forward(ROWS(p.final, tile, width_of(pass)), pass, tile, &p);
     }
     return DS_OK;
 }
@@ -281,7 +192,7 @@ ds_status REAL_NAME(ds_qkv_forward_task)(void *context, size_t task, size_t work
     if (pass->tape != NULL) record_projections(pass, tile);
     for (size_t which = 0; which < DS_PROJECTIONS; which++) {
         ds_projection p = projection_of(pass, which);
-        if (p.shift == NULL) transform_forward(ROWS(p.final, tile, width), pass, tile, &p);
+        if (p.shift == NULL) backbone_of(pass)->transform_forward(ROWS(p.final, tile, width), pass, tile, &p);
     }
     return DS_OK;
 }
@@ -292,7 +203,7 @@ void REAL_NAME(ds_qkv_again)(const ds_derivative *b, ds_tile tile) {
         ds_projection_derivative p = REAL_NAME(ds_projection_of)(b, which);
         REAL *rows = ROWS(p.forward.final, tile, width);
         REAL_NAME(ds_projection_shifted)(rows, b, tile, &p);
-        transform_forward(rows, &b->pass, tile, &p.forward);
+        backbone_of(&b->pass)->transform_forward(rows, &b->pass, tile, &p.forward);
     }
 }
 

@@ -3,12 +3,17 @@
 #include <math.h>
 #include <string.h>
 
+#include "backbone.h"
 #include "rule.h"
 #include "steps.h"
 
 /* ---- the tape --------------------------------------------------------------------------------------------------------- */
 
 static bool is_identity(const ds_gradient *g, size_t s) { return g->model->spec.rule->is_identity(g->forces[s]); }
+
+static const ds_backbone_steps *backbone_of(const ds_derivative *b) {
+    return ds_pass_backbone(&b->pass)->steps[b->pass.model->precision];
+}
 
 static ds_status begin(ds_pass *pass, ds_gradient *g, const ds_batch *batch) {
     return ds_pass_begin(pass, g->workspace, g->model, batch);
@@ -95,7 +100,7 @@ static ds_status sublayer_parameters(ds_derivative *b) {
     const ds_steps *steps = ds_steps_of(b->pass.model);
     size_t tasks = 0;
     g->job_count = 0;
-    DS_TRY(ds_pass_half(&b->pass) == 0 ? steps->attention_parameters(b) : steps->mlp_parameters(b));
+    DS_TRY(ds_pass_half(&b->pass) == 0 ? steps->attention_parameters(b) : backbone_of(b)->mlp_parameters(b));
     for (size_t i = 0; i < g->job_count; i++) tasks += (g->jobs[i].out + DS_WEIGHT_ROWS - 1) / DS_WEIGHT_ROWS;
     DS_TRY(ds_parallel_for(tasks, steps->weights_backward, b));
 done:
@@ -123,7 +128,7 @@ static ds_status sublayer_backward(ds_derivative *b, size_t s) {
         DS_TRY(ds_pass_run(&b->pass, steps->qkv_transform_backward));
         DS_TRY(ds_pass_run(&b->pass, steps->qkv_backward));
     } else {
-        DS_TRY(ds_pass_run(&b->pass, steps->mlp_backward));
+        DS_TRY(ds_pass_run(&b->pass, backbone_of(b)->mlp_backward));
     }
     DS_TRY(ds_pass_run(&b->pass, steps->state_backward));
     if (b->parameters) DS_TRY(sublayer_parameters(b));
@@ -252,8 +257,8 @@ static ds_status sublayer_tangent(ds_derivative *b, size_t s) {
         if (spec->k_shift || spec->v_shift) DS_TRY(ds_pass_run(&b->pass, steps->qkv_shift_tangent));
         DS_TRY(ds_pass_run(&b->pass, steps->attention_tangent));
     } else {
-        DS_TRY(ds_pass_run(&b->pass, steps->mlp_input_tangent));
-        DS_TRY(ds_pass_run(&b->pass, steps->mlp_tangent));
+        DS_TRY(ds_pass_run(&b->pass, steps->inputs_tangent));
+        DS_TRY(ds_pass_run(&b->pass, backbone_of(b)->mlp_tangent));
     }
 done:
     return status;

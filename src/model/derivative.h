@@ -108,6 +108,14 @@ typedef struct ds_token_directions {
     void *dx_in, *dcontext, *dbranch; /* (d,d) */
 } ds_token_directions;
 
+/* Where one of attention's projections has its derivatives. */
+typedef struct ds_projection_derivative {
+    ds_projection forward;
+    void *raw, *mix;                    /* on the tape: (B,T,H*h) as projected; (B,T,H), NULL without shift */
+    void *derivative, *dshifted, *dmix; /* gradients or tangents: (B,T,H*h), (B,T,H*h), (B,T,H) */
+    size_t partial;                     /* of the norm's weight */
+} ds_projection_derivative;
+
 /* NULL without parameter gradients. */
 static inline double *ds_partial_of(const ds_derivative *b, ds_tile tile) {
     if (!b->parameters) return NULL;

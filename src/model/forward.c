@@ -6,6 +6,7 @@
 #include "deltascope/base.h"
 #include "deltascope/model.h"
 
+#include "backbone.h"
 #include "rule.h"
 #include "steps.h"
 
@@ -93,7 +94,7 @@ ds_status ds_pass_sublayer(ds_pass *pass, size_t sublayer) {
         DS_TRY(ds_pass_run(pass, steps->attention_forward));
     } else {
         if (ds_rule_reads_other_tokens(spec)) DS_TRY(ds_pass_run(pass, steps->read_forward));
-        DS_TRY(ds_pass_run(pass, steps->mlp_forward));
+        DS_TRY(ds_pass_run(pass, ds_pass_backbone(pass)->steps[pass->model->precision]->mlp_forward));
     }
     if (pass->tape == NULL || !pass->tape->record_only) DS_TRY(check_finite(pass, sublayer));
 done:

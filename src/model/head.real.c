@@ -2,6 +2,7 @@
  * "Forward pass"). */
 #include <math.h>
 
+#include "backbone.h"
 #include "rule.h"
 #include "tiles.h"
 
@@ -16,8 +17,7 @@ ds_status REAL_NAME(ds_readout_forward_task)(void *context, size_t task, size_t 
     (void)worker;
     REAL *hidden = ROWS(pass->hidden, tile, spec->hidden);
     const REAL *out = rule_of(pass)->read_forward(pass, tile, hidden);
-    REAL_NAME(ds_rmsnorm_forward)
-    (hidden, NULL, out, VALUES(pass->model->final_norm), tile.rows, spec->hidden, spec->norm_eps);
+    ds_pass_backbone(pass)->steps[REAL_PRECISION]->norm_forward(hidden, out, spec, pass->model->final_norm, tile.rows);
     return DS_OK;
 }
 
@@ -34,9 +34,9 @@ ds_status REAL_NAME(ds_readout_backward_task)(void *context, size_t task, size_t
     if (partial != NULL) memset(partial, 0, g->layout.count * sizeof *partial);
     memset(ROWS(b->state, tile, width), 0, tile.rows * width * sizeof(REAL));
     const REAL *out = rule->read_forward(&b->pass, tile, ROWS(g->x_in, tile, d));
-    REAL_NAME(ds_rmsnorm_backward)
-    (ROWS(g->dx_in, tile, d), ds_partial_at(b, tile, g->layout.norm), ROWS(g->dhidden, tile, d), out,
-     VALUES(b->pass.model->final_norm), tile.rows, d, spec->norm_eps);
+    ds_pass_backbone(&b->pass)->steps[REAL_PRECISION]->norm_backward(
+        ROWS(g->dx_in, tile, d), ds_partial_at(b, tile, g->layout.norm), ROWS(g->dhidden, tile, d), out, spec,
+        b->pass.model->final_norm, tile.rows);
     if (rule->read_sums != NULL) rule->read_sums(b, tile);
     return DS_OK;
 }

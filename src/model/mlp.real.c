@@ -54,15 +54,6 @@ done:
     return status;
 }
 
-/* Of its own step: writing the state comes after every tile has read it. */
-ds_status REAL_NAME(ds_mlp_input_tangent_task)(void *context, size_t task, size_t worker) {
-    const ds_derivative *b = context;
-    ds_tile tile = ds_tile_of(&b->pass, task);
-    REAL_NAME(ds_sublayer_input_again)(b, tile);
-    REAL_NAME(ds_sublayer_input_tangent)(b, tile, worker);
-    return DS_OK;
-}
-
 ds_status REAL_NAME(ds_mlp_tangent_task)(void *context, size_t task, size_t worker) {
     const ds_derivative *b = context;
     const ds_gradient *g = b->gradient;
@@ -78,4 +69,16 @@ ds_status REAL_NAME(ds_mlp_tangent_task)(void *context, size_t task, size_t work
     REAL_NAME(ds_linear)(ROWS(g->dbranch, tile, d), dgate, layer->down, tile.rows);
     REAL_NAME(ds_sublayer_output_tangent)(b, tile);
     return DS_OK;
+}
+
+void REAL_NAME(ds_mlp_directions)(const ds_derivative *b, ds_tile token, void *dbranch, const void *dcontext, size_t count,
+                                  void *first, void *second) {
+    const ds_layer_weights *layer = ds_pass_layer(&b->pass);
+    size_t f = b->pass.model->spec.mlp_hidden;
+    const REAL *gate = ROWS(b->tape->mlp_gate, token, f), *up = ROWS(b->tape->mlp_up, token, f);
+    REAL *dgate = first, *dup = second;
+    REAL_NAME(ds_linear)(dgate, dcontext, layer->gate, count);
+    REAL_NAME(ds_linear)(dup, dcontext, layer->up, count);
+    for (size_t i = 0; i < count; i++, dgate += f, dup += f) REAL_NAME(ds_swiglu_tangent)(dgate, dgate, dup, gate, up, f);
+    REAL_NAME(ds_linear)(dbranch, first, layer->down, count);
 }

@@ -28,6 +28,12 @@ typedef struct ds_table_row {
     size_t slot; /* of the const ds_parameter * in ds_model, in ds_layer_weights or in the rule's weights */
 } ds_table_row;
 
+/* Rows of the parameter table, in their order. */
+typedef struct ds_table_rows {
+    const ds_table_row *rows;
+    size_t count;
+} ds_table_rows;
+
 #define SAME                                                                                                                   \
     {                                                                                                                          \
         NULL, { NULL }                                                                                                         \

@@ -1,78 +1,50 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backbone.h"
 #include "parameters.h"
 #include "rule.h"
 
-/* ---- extents, and when a row holds ------------------------------------------------------------------------------------ */
+/* ---- extents ---------------------------------------------------------------------------------------------------------- */
 
 static size_t one(const ds_spec *spec) {
     (void)spec;
     return 1;
 }
-static size_t vocab(const ds_spec *spec) { return spec->vocab; }
 static size_t hidden(const ds_spec *spec) { return spec->hidden; }
-static size_t attention_width(const ds_spec *spec) { return spec->heads * spec->head_dim; }
-static size_t heads(const ds_spec *spec) { return spec->heads; }
-static size_t head_dim(const ds_spec *spec) { return spec->head_dim; }
-static size_t mlp_width(const ds_spec *spec) { return spec->mlp_hidden; }
 static size_t channels(const ds_spec *spec) { return spec->value_channels; }
 static size_t kernel(const ds_spec *spec) { return spec->state_kernel; }
 static size_t input_kernel(const ds_spec *spec) { return spec->input_kernel; }
-static size_t state_rows(const ds_spec *spec) {
-    return spec->hidden * spec->value_channels;
-} /* row i*dv+j is feature i, channel j */
+/* Row i*dv+j is feature i, channel j. */
+static size_t state_rows(const ds_spec *spec) { return spec->hidden * spec->value_channels; }
 
 const ds_extent ds_extent_one = {"1", one}, ds_extent_hidden = {"hidden_size", hidden},
                 ds_extent_channels = {"ddl_value_channels", channels};
-static const ds_extent extent_vocab = {"vocab_size", vocab},
-                       extent_attention = {"num_attention_heads*head_dim", attention_width},
-                       extent_heads = {"num_attention_heads", heads}, extent_head_dim = {"head_dim", head_dim},
-                       extent_mlp = {"rows of mlp.c_fc1", mlp_width},
-                       extent_kernel = {"ddl_state_shortconv_kernel_size", kernel},
+static const ds_extent extent_kernel = {"ddl_state_shortconv_kernel_size", kernel},
                        extent_input_kernel = {"input_embed_shortconv_kernel_size", input_kernel},
                        extent_state = {"hidden_size*ddl_value_channels", state_rows};
-#define VOCAB (&extent_vocab)
-#define ATTENTION (&extent_attention)
-#define HEADS (&extent_heads)
-#define HEAD_DIM (&extent_head_dim)
-#define MLP (&extent_mlp)
 #define KERNEL (&extent_kernel)
 #define INPUT_KERNEL (&extent_input_kernel)
 #define STATE (&extent_state)
+
+/* ---- what reads and fills an expanded state; all else is the backbone's or the rule's --------------------------------- */
 
 static bool has_input_conv(const ds_spec *spec) { return spec->input_conv; }
 static bool is_expanded(const ds_spec *spec) { return spec->compressor != DS_COMPRESS_NONE; }
 static bool has_tc(const ds_spec *spec) { return spec->compressor == DS_COMPRESS_TC; }
 static bool has_cc(const ds_spec *spec) { return spec->compressor == DS_COMPRESS_CC; }
-static bool has_qk_norm(const ds_spec *spec) { return spec->qk_norm; }
-static bool has_head_norm(const ds_spec *spec) { return spec->head_norm; }
-static bool has_output_gate(const ds_spec *spec) { return spec->output_gate; }
-static bool has_output_norm(const ds_spec *spec) { return spec->output_gate && !spec->head_norm; }
-static bool has_key_shift(const ds_spec *spec) { return spec->k_shift; }
-static bool has_plain_key(const ds_spec *spec) { return !spec->k_shift; }
-static bool has_value_shift(const ds_spec *spec) { return spec->v_shift; }
-static bool has_plain_value(const ds_spec *spec) { return !spec->v_shift; }
 
-/* ---- the table -------------------------------------------------------------------------------------------------------- */
-
-static const ds_table_row front[] = {
-    {{"transformer.wte.weight", {VOCAB, HIDDEN}},
-     SAME,
-     "token embedding",
-     DS_GROUP_EMBEDDING,
-     NULL,
-     offsetof(ds_model, embedding)},
+#define MODEL(member) offsetof(ds_model, member)
+#define LAYER(member) offsetof(ds_layer_weights, member)
+static const ds_table_row input_rows[] = {
     {{"input_embed.conv.weight", {STATE, ONE, INPUT_KERNEL}},
      {"input_embed.weight", {HIDDEN, CHANNELS, INPUT_KERNEL}},
      "input convolution",
      DS_GROUP_COMPRESSOR,
      has_input_conv,
-     offsetof(ds_model, input.weight)},
+     MODEL(input.weight)},
 };
-
-#define LAYER(member) offsetof(ds_layer_weights, member)
-static const ds_table_row layer_rows[] = {
+static const ds_table_row compressor_rows[] = {
     {{"compress.weight", {HIDDEN, KERNEL}}, SAME, "compressor weight", DS_GROUP_COMPRESSOR, has_cc, LAYER(compress.weight)},
     {{"compress.shortconv.weight", {STATE, KERNEL}},
      {"compress.weight", {HIDDEN, CHANNELS, KERNEL}},
@@ -81,68 +53,16 @@ static const ds_table_row layer_rows[] = {
      has_tc,
      LAYER(compress.weight)},
     {{"compress.read", {CHANNELS}}, SAME, "compressor read vector", DS_GROUP_COMPRESSOR, is_expanded, LAYER(compress.read)},
-    {{"ln_1.weight", {HIDDEN}}, SAME, "attention pre-norm", DS_GROUP_NORMS, NULL, LAYER(ln_1)},
-    {{"attn.c_q.weight", {ATTENTION, HIDDEN}}, SAME, "query projection", DS_GROUP_ATTENTION, NULL, LAYER(query)},
-    {{"attn.c_k.weight", {ATTENTION, HIDDEN}}, SAME, "key projection", DS_GROUP_ATTENTION, has_plain_key, LAYER(key)},
-    {{"attn.c_k.linear.weight", {ATTENTION, HIDDEN}}, SAME, "key projection", DS_GROUP_ATTENTION, has_key_shift, LAYER(key)},
-    {{"attn.c_k.shift_proj.weight", {HEADS, HIDDEN}}, SAME, "key shift", DS_GROUP_ATTENTION, has_key_shift, LAYER(key_shift)},
-    {{"attn.c_v.weight", {ATTENTION, HIDDEN}}, SAME, "value projection", DS_GROUP_ATTENTION, has_plain_value, LAYER(value)},
-    {{"attn.c_v.linear.weight", {ATTENTION, HIDDEN}},
-     SAME,
-     "value projection",
-     DS_GROUP_ATTENTION,
-     has_value_shift,
-     LAYER(value)},
-    {{"attn.c_v.shift_proj.weight", {HEADS, HIDDEN}},
-     SAME,
-     "value shift",
-     DS_GROUP_ATTENTION,
-     has_value_shift,
-     LAYER(value_shift)},
-    {{"attn.q_rms.weight", {HEAD_DIM}}, SAME, "query norm", DS_GROUP_NORMS, has_qk_norm, LAYER(query_norm)},
-    {{"attn.k_rms.weight", {HEAD_DIM}}, SAME, "key norm", DS_GROUP_NORMS, has_qk_norm, LAYER(key_norm)},
-    {{"attn.subln.weight", {HEAD_DIM}}, SAME, "head norm", DS_GROUP_NORMS, has_head_norm, LAYER(head_norm)},
-    {{"attn.o_norm.weight", {HEAD_DIM}}, SAME, "output norm", DS_GROUP_NORMS, has_output_norm, LAYER(output_norm)},
-    {{"attn.g_proj.weight", {ATTENTION, HIDDEN}}, SAME, "output gate", DS_GROUP_ATTENTION, has_output_gate, LAYER(output_gate)},
-    {{"attn.c_proj.weight", {HIDDEN, ATTENTION}},
-     {"attn.o_proj.weight", {HIDDEN, ATTENTION}},
-     "attention output",
-     DS_GROUP_ATTENTION,
-     NULL,
-     LAYER(attention)},
 };
-static const ds_table_row mlp_rows[] = {
-    {{"ln_2.weight", {HIDDEN}}, SAME, "MLP pre-norm", DS_GROUP_NORMS, NULL, LAYER(ln_2)},
-    {{"mlp.c_fc1.weight", {MLP, HIDDEN}}, SAME, "MLP gate", DS_GROUP_MLP, NULL, LAYER(gate)},
-    {{"mlp.c_fc2.weight", {MLP, HIDDEN}}, SAME, "MLP up projection", DS_GROUP_MLP, NULL, LAYER(up)},
-    {{"mlp.c_proj.weight", {HIDDEN, MLP}},
-     {"mlp.o_proj.weight", {HIDDEN, MLP}},
-     "MLP down projection",
-     DS_GROUP_MLP,
-     NULL,
-     LAYER(down)},
-};
-
-static const ds_table_row back[] = {
-    {{"readout.weight", {HIDDEN, KERNEL}},
-     SAME,
-     "readout weight",
-     DS_GROUP_COMPRESSOR,
-     has_cc,
-     offsetof(ds_model, readout.weight)},
+static const ds_table_row readout_rows[] = {
+    {{"readout.weight", {HIDDEN, KERNEL}}, SAME, "readout weight", DS_GROUP_COMPRESSOR, has_cc, MODEL(readout.weight)},
     {{"readout.shortconv.weight", {STATE, KERNEL}},
      {"readout.weight", {HIDDEN, CHANNELS, KERNEL}},
      "readout weight",
      DS_GROUP_COMPRESSOR,
      has_tc,
-     offsetof(ds_model, readout.weight)},
-    {{"readout.read", {CHANNELS}},
-     SAME,
-     "readout read vector",
-     DS_GROUP_COMPRESSOR,
-     is_expanded,
-     offsetof(ds_model, readout.read)},
-    {{"ln_f.weight", {HIDDEN}}, SAME, "final norm", DS_GROUP_NORMS, NULL, offsetof(ds_model, final_norm)},
+     MODEL(readout.weight)},
+    {{"readout.read", {CHANNELS}}, SAME, "readout read vector", DS_GROUP_COMPRESSOR, is_expanded, MODEL(readout.read)},
 };
 
 /* ---- walking it ------------------------------------------------------------------------------------------------------- */
@@ -179,10 +99,10 @@ static void spell(table_entry *expected, const table_place *at, const ds_table_r
     expected->tensor = at->checkpoint == NULL ? NULL : ds_checkpoint_find(at->checkpoint, expected->label.name);
 }
 
-static ds_status walk_rows(const table_place *at, const ds_table_row *rows, size_t count, table_visit visit, void *context) {
+static ds_status walk_rows(const table_place *at, ds_table_rows table, table_visit visit, void *context) {
     ds_status status = DS_OK;
-    for (size_t i = 0; i < count; i++) {
-        const ds_table_row *row = &rows[i];
+    for (size_t i = 0; i < table.count; i++) {
+        const ds_table_row *row = &table.rows[i];
         if (row->holds != NULL && !row->holds(at->spec)) continue;
         table_entry expected = {.group = row->group, .layer = at->layer, .slot = at->base + row->slot};
         (void)snprintf(expected.label.older_name, sizeof expected.label.older_name, "%s%s", at->prefix, row->older.name);
@@ -198,24 +118,27 @@ done:
     return status;
 }
 
-#define ROWS(rows) (rows), sizeof(rows) / sizeof *(rows)
+#define ROWS(rows)                                                                                                             \
+    (ds_table_rows) { (rows), sizeof(rows) / sizeof *(rows) }
 
 static ds_status walk_layer(const ds_spec *spec, const ds_checkpoint *checkpoint, size_t layer, table_visit visit,
                             void *context) {
     ds_status status = DS_OK;
     char prefix[48], suffix[48], rule_prefix[64], rule_suffix[64];
+    const ds_backbone *backbone = spec->backbone;
     const ds_rule *rule = spec->rule;
-    (void)snprintf(prefix, sizeof prefix, "transformer.h.%zu.", layer);
+    (void)snprintf(prefix, sizeof prefix, "%s%zu.", backbone->layer_prefix, layer);
     (void)snprintf(suffix, sizeof suffix, " of layer %zu", layer);
     table_place at = {spec, checkpoint, prefix, suffix, layer, 0};
     table_place own = {spec, checkpoint, rule_prefix, rule_suffix, layer, 0};
+    DS_TRY(walk_rows(&at, ROWS(compressor_rows), visit, context));
     for (size_t half = 0; half < 2; half++) {
-        DS_TRY(half == 0 ? walk_rows(&at, ROWS(layer_rows), visit, context) : walk_rows(&at, ROWS(mlp_rows), visit, context));
-        if (rule->row_count == 0) continue;
+        DS_TRY(walk_rows(&at, half == 0 ? backbone->attention : backbone->mlp, visit, context));
+        if (rule->rows.count == 0) continue;
         (void)snprintf(rule_prefix, sizeof rule_prefix, "%s%s", prefix, rule->prefixes[half]);
         (void)snprintf(rule_suffix, sizeof rule_suffix, "%s, %s", suffix, half == 0 ? "attention" : "MLP");
         own.base = offsetof(ds_layer_weights, rule) + half * sizeof((ds_layer_weights *)0)->rule[0];
-        DS_TRY(walk_rows(&own, rule->rows, rule->row_count, visit, context));
+        DS_TRY(walk_rows(&own, rule->rows, visit, context));
     }
 done:
     return status;
@@ -224,9 +147,11 @@ done:
 static ds_status walk(const ds_spec *spec, const ds_checkpoint *checkpoint, table_visit visit, void *context) {
     ds_status status = DS_OK;
     const table_place whole = {spec, checkpoint, "", "", SIZE_MAX, 0};
-    DS_TRY(walk_rows(&whole, ROWS(front), visit, context));
+    DS_TRY(walk_rows(&whole, spec->backbone->front, visit, context));
+    DS_TRY(walk_rows(&whole, ROWS(input_rows), visit, context));
     for (size_t layer = 0; layer < spec->layers; layer++) DS_TRY(walk_layer(spec, checkpoint, layer, visit, context));
-    DS_TRY(walk_rows(&whole, ROWS(back), visit, context));
+    DS_TRY(walk_rows(&whole, ROWS(readout_rows), visit, context));
+    DS_TRY(walk_rows(&whole, spec->backbone->back, visit, context));
 done:
     return status;
 }

@@ -19,6 +19,16 @@ typedef struct ds_tape {
     bool record_only;          /* leave the state as it is: the sublayer is run again for its tape alone */
 } ds_tape;
 
+/* One of attention's three projections on its way to the scores. */
+typedef struct ds_projection {
+    const ds_parameter *weight, *shift; /* shift NULL: none, or none in a sequence this short */
+    const ds_parameter *norm;           /* or NULL */
+    ds_activation activation;
+    bool rotate;
+    void *final, *mix, *edge; /* in the workspace: (B,T,H*h), (B,T,H) and (B,tiles,H*h) with shift */
+} ds_projection;
+enum { DS_QUERY, DS_KEY, DS_VALUE, DS_PROJECTIONS };
+
 /* What the tasks of one parallel loop share. */
 typedef struct ds_pass {
     ds_workspace *workspace;

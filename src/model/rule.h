@@ -60,8 +60,7 @@ struct ds_rule {
 
     /* parameters of every sublayer: rows of the table, whose slots are in ds_layer_weights.rule[half]; their names begin with
      * "ddl_attn." and the like */
-    const ds_table_row *rows;
-    size_t row_count;
+    ds_table_rows rows;
     const char *prefixes[2];
     void (*start)(ds_start *starts, const ds_model *model); /* how they are initialised; NULL: as others of their rank */
 

@@ -80,6 +80,7 @@ static size_t usual_mlp_hidden(size_t hidden) { return (size_t)floor(8.0 / 3.0 *
 static ds_spec base_spec(const ds_config *config) {
     size_t rotary = (size_t)((double)config->head_dim * config->rope_ratio);
     ds_spec spec = {
+        .backbone = &ds_backbone_ddl,
         .vocab = config->vocab,
         .layers = config->layers,
         .hidden = config->hidden,
@@ -196,6 +197,7 @@ ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant)
     if (!medium && strcmp(size, "small") != 0)
         return ds_fail(DS_ERR_USAGE, "no reported size is called %s, expected small or medium", DS_SHOW(size));
     *spec = (ds_spec){
+        .backbone = &ds_backbone_ddl,
         .vocab = 50304,
         .layers = medium ? 24 : 12,
         .heads = medium ? 8 : 6,

@@ -1,9 +1,12 @@
 /* Where a sublayer joins the residual state, whatever its branch and the rule: from the state to the branch's input c and
  * the rule's coefficients, and from the branch's output h to the new state (rule.h). */
+#include "backbone.h"
 #include "rule.h"
 #include "tiles.h"
 
 static const ds_rule_steps *rule_of(const ds_pass *pass) { return ds_pass_rule(pass)->steps[REAL_PRECISION]; }
+
+static const ds_backbone_steps *backbone_of(const ds_pass *pass) { return ds_pass_backbone(pass)->steps[REAL_PRECISION]; }
 
 static const ds_parameter *norm_of(const ds_pass *pass) {
     const ds_layer_weights *layer = ds_pass_layer(pass);
@@ -24,7 +27,7 @@ ds_status REAL_NAME(ds_read_forward_task)(void *context, size_t task, size_t wor
 void REAL_NAME(ds_sublayer_input_forward)(const ds_pass *pass, ds_tile tile, REAL *context, REAL *hidden, const REAL *x_in) {
     const ds_spec *spec = &pass->model->spec;
     const ds_rule_steps *rule = rule_of(pass);
-    REAL_NAME(ds_rmsnorm_forward)(context, NULL, x_in, VALUES(norm_of(pass)), tile.rows, spec->hidden, spec->norm_eps);
+    backbone_of(pass)->norm_forward(context, x_in, spec, norm_of(pass), tile.rows);
     if (rule->coefficients_forward != NULL) rule->coefficients_forward(pass, tile, context, x_in, hidden);
 }
 
@@ -44,9 +47,8 @@ void REAL_NAME(ds_sublayer_input_again)(const ds_derivative *b, ds_tile tile) {
 static void norm_backward(const ds_derivative *b, ds_tile tile, REAL *dx_in, const REAL *dcontext, bool sums) {
     const ds_spec *spec = &b->pass.model->spec;
     double *dweight = sums ? ds_partial_at(b, tile, b->gradient->layout.norm) : NULL;
-    REAL_NAME(ds_rmsnorm_backward)
-    (dx_in, dweight, dcontext, REAL_NAME(ds_sublayer_x_in)(b, tile), VALUES(norm_of(&b->pass)), tile.rows, spec->hidden,
-     spec->norm_eps);
+    backbone_of(&b->pass)->norm_backward(dx_in, dweight, dcontext, REAL_NAME(ds_sublayer_x_in)(b, tile), spec,
+                                         norm_of(&b->pass), tile.rows);
 }
 
 /* What comes to x_in by each path alone; dcontext is what the branch gives. */
@@ -84,8 +86,8 @@ void REAL_NAME(ds_sublayer_input_tangent)(const ds_derivative *b, ds_tile tile, 
     const ds_rule_steps *rule = rule_of(&b->pass);
     const REAL *dx_in = rule->read_tangent(b, tile, ROWS(g->dx_in, tile, spec->hidden));
     REAL *dcontext = ROWS(g->dcontext, tile, spec->hidden);
-    REAL_NAME(ds_rmsnorm_tangent)
-    (dcontext, dx_in, REAL_NAME(ds_sublayer_x_in)(b, tile), VALUES(norm_of(&b->pass)), tile.rows, spec->hidden, spec->norm_eps);
+    backbone_of(&b->pass)->norm_tangent(dcontext, dx_in, REAL_NAME(ds_sublayer_x_in)(b, tile), spec, norm_of(&b->pass),
+                                        tile.rows);
     if (rule->coefficients_tangent != NULL) rule->coefficients_tangent(b, tile, dcontext, dx_in, worker);
 }
 
@@ -95,6 +97,15 @@ ds_status REAL_NAME(ds_inputs_again_task)(void *context, size_t task, size_t wor
     (void)worker;
     REAL_NAME(ds_sublayer_input_again)(b, tile);
     if (ds_pass_half(&b->pass) == 0) REAL_NAME(ds_qkv_again)(b, tile);
+    return DS_OK;
+}
+
+/* A step of its own where writing the state has to wait until every tile has read it. */
+ds_status REAL_NAME(ds_inputs_tangent_task)(void *context, size_t task, size_t worker) {
+    const ds_derivative *b = context;
+    ds_tile tile = ds_tile_of(&b->pass, task);
+    REAL_NAME(ds_sublayer_input_again)(b, tile);
+    REAL_NAME(ds_sublayer_input_tangent)(b, tile, worker);
     return DS_OK;
 }
 

@@ -69,32 +69,13 @@ ds_status REAL_NAME(ds_sublayer_parameters)(ds_derivative *b);
 ds_status REAL_NAME(ds_read_forward_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_state_backward_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_inputs_again_task)(void *context, size_t task, size_t worker);
+ds_status REAL_NAME(ds_inputs_tangent_task)(void *context, size_t task, size_t worker);
 
 /* ---- attention_projections.real.c ------------------------------------------------------------------------------------- */
 
-/* One of attention's three projections on its way to the scores. */
-typedef struct ds_projection {
-    const ds_parameter *weight, *shift; /* shift NULL: none, or none in a sequence this short */
-    const ds_parameter *norm;           /* or NULL */
-    ds_activation activation;
-    bool rotate;
-    void *final, *mix, *edge; /* in the workspace: (B,T,H*h), (B,T,H) and (B,tiles,H*h) with shift */
-} ds_projection;
-/* Where its derivatives are. */
-typedef struct ds_projection_derivative {
-    ds_projection forward;
-    void *raw, *mix;                    /* on the tape: (B,T,H*h) as projected; (B,T,H), NULL without shift */
-    void *derivative, *dshifted, *dmix; /* gradients or tangents: (B,T,H*h), (B,T,H*h), (B,T,H) */
-    size_t partial;                     /* of the norm's weight */
-} ds_projection_derivative;
-enum { DS_QUERY, DS_KEY, DS_VALUE, DS_PROJECTIONS };
 ds_projection_derivative REAL_NAME(ds_projection_of)(const ds_derivative *b, size_t which);
 /* A tile's projection after its shift. */
 void REAL_NAME(ds_projection_shifted)(REAL *rows, const ds_derivative *b, ds_tile tile, const ds_projection_derivative *p);
-/* dx in place through activation, rotation and norm; shifted is the projection itself at that point, rotated is scratch of
- * its size. */
-void REAL_NAME(ds_transform_tangent)(REAL *dx, const ds_derivative *b, ds_tile tile, const ds_projection_derivative *p,
-                                     const REAL *shifted, REAL *rotated);
 /* Queries, keys and values of a tile again as the scores see them. */
 void REAL_NAME(ds_qkv_again)(const ds_derivative *b, ds_tile tile);
 ds_status REAL_NAME(ds_qkv_parameters)(ds_derivative *b);
@@ -121,9 +102,11 @@ ds_status REAL_NAME(ds_attention_tangent_task)(void *context, size_t task, size_
 /* ---- mlp.real.c ------------------------------------------------------------------------------------------------------- */
 
 ds_status REAL_NAME(ds_mlp_parameters)(ds_derivative *b);
+/* Tangents of one token's h, rows of dbranch (count,d), from those of c (count,d); first, second (count,f) are scratch. */
+void REAL_NAME(ds_mlp_directions)(const ds_derivative *b, ds_tile token, void *dbranch, const void *dcontext, size_t count,
+                                  void *first, void *second);
 ds_status REAL_NAME(ds_mlp_forward_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_mlp_backward_task)(void *context, size_t task, size_t worker);
-ds_status REAL_NAME(ds_mlp_input_tangent_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_mlp_tangent_task)(void *context, size_t task, size_t worker);
 
 /* ---- embed.real.c, head.real.c ---------------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "backbone.h"
 #include "rule.h"
 #include "tiles.h"
 
@@ -66,23 +67,13 @@ static void through_norm(const ds_derivative *b, const directions *v) {
     const ds_layer_weights *layer = ds_pass_layer(&b->pass);
     size_t d = v->count;
     const REAL *x_in = REAL_NAME(ds_sublayer_x_in)(b, v->of.token);
-    const REAL *norm = VALUES(ds_pass_half(&b->pass) == 0 ? layer->ln_1 : layer->ln_2);
+    const ds_parameter *norm = ds_pass_half(&b->pass) == 0 ? layer->ln_1 : layer->ln_2;
+    const ds_backbone_steps *backbone = ds_pass_backbone(&b->pass)->steps[REAL_PRECISION];
     memset(v->dx_in, 0, d * d * sizeof *v->dx_in);
     for (size_t i = 0; i < d; i++) {
         v->dx_in[i * d + i] = 1;
-        REAL_NAME(ds_rmsnorm_tangent)(v->dcontext + i * d, v->dx_in + i * d, x_in, norm, 1, d, spec->norm_eps);
+        backbone->norm_tangent(v->dcontext + i * d, v->dx_in + i * d, x_in, spec, norm, 1);
     }
-}
-
-static void through_mlp(const ds_derivative *b, const directions *v) {
-    const ds_layer_weights *layer = ds_pass_layer(&b->pass);
-    size_t f = b->pass.model->spec.mlp_hidden;
-    const REAL *gate = ROWS(b->tape->mlp_gate, v->of.token, f), *up = ROWS(b->tape->mlp_up, v->of.token, f);
-    REAL_NAME(ds_linear)(v->first, v->dcontext, layer->gate, v->count);
-    REAL_NAME(ds_linear)(v->second, v->dcontext, layer->up, v->count);
-    for (size_t i = 0; i < v->count; i++)
-        REAL_NAME(ds_swiglu_tangent)(v->first + i * f, v->first + i * f, v->second + i * f, gate, up, f);
-    REAL_NAME(ds_linear)(v->dbranch, v->first, layer->down, v->count);
 }
 
 /* y_t = a y_{t-1} + (1-a) y_t with the token before held: dy = (1-a) dx + da (x_{t-1} - x_t). */
@@ -102,6 +93,7 @@ static void shift_own(const ds_derivative *b, const directions *v, REAL *dx, con
 }
 
 static void through_projections(const ds_derivative *b, const directions *v) {
+    const ds_backbone_steps *backbone = ds_pass_backbone(&b->pass)->steps[REAL_PRECISION];
     size_t width = b->pass.model->spec.heads * b->pass.model->spec.head_dim;
     for (size_t which = 0; which < DS_PROJECTIONS; which++) {
         ds_projection_derivative p = REAL_NAME(ds_projection_of)(b, which);
@@ -110,7 +102,7 @@ static void through_projections(const ds_derivative *b, const directions *v) {
         if (p.forward.shift != NULL) shift_own(b, v, dx, &p);
         REAL_NAME(ds_projection_shifted)(v->row[0], b, v->of.token, &p);
         for (size_t i = 0; i < v->count; i++)
-            REAL_NAME(ds_transform_tangent)(dx + i * width, b, v->of.token, &p, v->row[0], v->row[1]);
+            backbone->transform_tangent(dx + i * width, b, v->of.token, &p, v->row[0], v->row[1]);
     }
 }
 
@@ -158,13 +150,14 @@ static void through_attention(const ds_derivative *b, const directions *v) {
 
 ds_status REAL_NAME(ds_token_jacobian)(ds_derivative *b, double *jacobian, size_t sequence, size_t position) {
     ds_status status;
+    const ds_backbone_steps *backbone = ds_pass_backbone(&b->pass)->steps[REAL_PRECISION];
     directions v;
     DS_TRY(directions_init(&v, b, sequence, position));
     through_norm(b, &v);
     if (ds_pass_half(&b->pass) == 0)
         through_attention(b, &v);
     else
-        through_mlp(b, &v);
+        backbone->mlp_directions(b, v.of.token, v.dbranch, v.dcontext, v.count, v.first, v.second);
     status = ds_pass_rule(&b->pass)->steps[REAL_PRECISION]->token_jacobian(b, jacobian, &v.of);
     free(v.memory);
 done:
