@@ -73,11 +73,11 @@ static void tables_are_complete(void **state) {
         assert_true((wide->coefficients_forward == NULL) == (narrow->coefficients_forward == NULL));
         assert_true((wide->shortcut_backward == NULL) == (narrow->shortcut_backward == NULL));
         assert_true((rule->partial_count != NULL) == (wide->coefficients_forward != NULL));
-        for (size_t i = 0; i < rule->rows.count; i++) {
-            assert_true(rule->rows.rows[i].slot < sizeof((ds_layer_weights *)0)->rule[0]);
-            for (size_t j = 0; j < i; j++) assert_int_not_equal(rule->rows.rows[i].slot, rule->rows.rows[j].slot);
+        for (size_t i = 0; i < rule->sublayer.count; i++) {
+            assert_true(rule->sublayer.rows[i].slot < sizeof((ds_layer_weights *)0)->rule[0]);
+            for (size_t j = 0; j < i; j++) assert_int_not_equal(rule->sublayer.rows[i].slot, rule->sublayer.rows[j].slot);
         }
-        for (size_t half = 0; half < 2; half++) assert_true((rule->prefixes[half] != NULL) == (rule->rows.count > 0));
+        for (size_t half = 0; half < 2; half++) assert_true((rule->prefixes[half] != NULL) == (rule->sublayer.count > 0));
     }
     for (size_t p = 0; p < 2; p++) {
         const ds_backbone_steps *s = ds_backbone_ddl.steps[p];

@@ -55,20 +55,13 @@ void ds_start_set(ds_start *starts, const ds_model *model, const ds_parameter *p
 static void plan(ds_start *starts, const ds_model *model) {
     const ds_spec *spec = &model->spec;
     const double d = (double)spec->hidden, hidden_std = spec->hidden_init_std_factor / sqrt(d);
-    const ds_start average = {DS_START_CONSTANT, 1.0 / (double)ds_max_size(spec->state_kernel, 1), 0};
-    const ds_start read = {DS_START_CONSTANT, 1.0 / (double)spec->value_channels, 0};
     const ds_start output = {DS_START_NORMAL, hidden_std / sqrt((double)spec->layers), 0};
     for (size_t i = 0; i < model->parameter_count; i++)
         starts[i] =
             model->parameters[i].rank >= 2 ? (ds_start){DS_START_NORMAL, hidden_std, 0} : (ds_start){DS_START_CONSTANT, 1.0, 0};
     ds_start_set(starts, model, model->embedding, (ds_start){DS_START_NORMAL, spec->embedding_init_std, 0});
-    ds_start_set(starts, model, model->input.weight, (ds_start){DS_START_LAST_TAP, 1.0, spec->input_kernel});
-    ds_start_set(starts, model, model->readout.weight, average);
-    ds_start_set(starts, model, model->readout.read, read);
     for (size_t i = 0; i < spec->layers; i++) {
         const ds_layer_weights *layer = &model->layers[i];
-        ds_start_set(starts, model, layer->compress.weight, average);
-        ds_start_set(starts, model, layer->compress.read, read);
         ds_start_set(starts, model, layer->attention, output);
         ds_start_set(starts, model, layer->down, output);
     }

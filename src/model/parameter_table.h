@@ -9,10 +9,8 @@ typedef struct ds_extent {
     const char *name;
     size_t (*of)(const ds_spec *spec);
 } ds_extent;
-extern const ds_extent ds_extent_one, ds_extent_hidden, ds_extent_channels;
-#define ONE (&ds_extent_one)
+extern const ds_extent ds_extent_hidden;
 #define HIDDEN (&ds_extent_hidden)
-#define CHANNELS (&ds_extent_channels)
 
 enum { DS_TABLE_RANK = 3 };
 typedef struct ds_table_spelling {

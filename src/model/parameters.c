@@ -5,65 +5,8 @@
 #include "parameters.h"
 #include "rule.h"
 
-/* ---- extents ---------------------------------------------------------------------------------------------------------- */
-
-static size_t one(const ds_spec *spec) {
-    (void)spec;
-    return 1;
-}
 static size_t hidden(const ds_spec *spec) { return spec->hidden; }
-static size_t channels(const ds_spec *spec) { return spec->value_channels; }
-static size_t kernel(const ds_spec *spec) { return spec->state_kernel; }
-static size_t input_kernel(const ds_spec *spec) { return spec->input_kernel; }
-/* Row i*dv+j is feature i, channel j. */
-static size_t state_rows(const ds_spec *spec) { return spec->hidden * spec->value_channels; }
-
-const ds_extent ds_extent_one = {"1", one}, ds_extent_hidden = {"hidden_size", hidden},
-                ds_extent_channels = {"ddl_value_channels", channels};
-static const ds_extent extent_kernel = {"ddl_state_shortconv_kernel_size", kernel},
-                       extent_input_kernel = {"input_embed_shortconv_kernel_size", input_kernel},
-                       extent_state = {"hidden_size*ddl_value_channels", state_rows};
-#define KERNEL (&extent_kernel)
-#define INPUT_KERNEL (&extent_input_kernel)
-#define STATE (&extent_state)
-
-/* ---- what reads and fills an expanded state; all else is the backbone's or the rule's --------------------------------- */
-
-static bool has_input_conv(const ds_spec *spec) { return spec->input_conv; }
-static bool is_expanded(const ds_spec *spec) { return spec->compressor != DS_COMPRESS_NONE; }
-static bool has_tc(const ds_spec *spec) { return spec->compressor == DS_COMPRESS_TC; }
-static bool has_cc(const ds_spec *spec) { return spec->compressor == DS_COMPRESS_CC; }
-
-#define MODEL(member) offsetof(ds_model, member)
-#define LAYER(member) offsetof(ds_layer_weights, member)
-static const ds_table_row input_rows[] = {
-    {{"input_embed.conv.weight", {STATE, ONE, INPUT_KERNEL}},
-     {"input_embed.weight", {HIDDEN, CHANNELS, INPUT_KERNEL}},
-     "input convolution",
-     DS_GROUP_COMPRESSOR,
-     has_input_conv,
-     MODEL(input.weight)},
-};
-static const ds_table_row compressor_rows[] = {
-    {{"compress.weight", {HIDDEN, KERNEL}}, SAME, "compressor weight", DS_GROUP_COMPRESSOR, has_cc, LAYER(compress.weight)},
-    {{"compress.shortconv.weight", {STATE, KERNEL}},
-     {"compress.weight", {HIDDEN, CHANNELS, KERNEL}},
-     "compressor weight",
-     DS_GROUP_COMPRESSOR,
-     has_tc,
-     LAYER(compress.weight)},
-    {{"compress.read", {CHANNELS}}, SAME, "compressor read vector", DS_GROUP_COMPRESSOR, is_expanded, LAYER(compress.read)},
-};
-static const ds_table_row readout_rows[] = {
-    {{"readout.weight", {HIDDEN, KERNEL}}, SAME, "readout weight", DS_GROUP_COMPRESSOR, has_cc, MODEL(readout.weight)},
-    {{"readout.shortconv.weight", {STATE, KERNEL}},
-     {"readout.weight", {HIDDEN, CHANNELS, KERNEL}},
-     "readout weight",
-     DS_GROUP_COMPRESSOR,
-     has_tc,
-     MODEL(readout.weight)},
-    {{"readout.read", {CHANNELS}}, SAME, "readout read vector", DS_GROUP_COMPRESSOR, is_expanded, MODEL(readout.read)},
-};
+const ds_extent ds_extent_hidden = {"hidden_size", hidden};
 
 /* ---- walking it ------------------------------------------------------------------------------------------------------- */
 
@@ -118,9 +61,6 @@ done:
     return status;
 }
 
-#define ROWS(rows)                                                                                                             \
-    (ds_table_rows) { (rows), sizeof(rows) / sizeof *(rows) }
-
 static ds_status walk_layer(const ds_spec *spec, const ds_checkpoint *checkpoint, size_t layer, table_visit visit,
                             void *context) {
     ds_status status = DS_OK;
@@ -131,14 +71,14 @@ static ds_status walk_layer(const ds_spec *spec, const ds_checkpoint *checkpoint
     (void)snprintf(suffix, sizeof suffix, " of layer %zu", layer);
     table_place at = {spec, checkpoint, prefix, suffix, layer, 0};
     table_place own = {spec, checkpoint, rule_prefix, rule_suffix, layer, 0};
-    DS_TRY(walk_rows(&at, ROWS(compressor_rows), visit, context));
+    DS_TRY(walk_rows(&at, rule->layer, visit, context));
     for (size_t half = 0; half < 2; half++) {
         DS_TRY(walk_rows(&at, half == 0 ? backbone->attention : backbone->mlp, visit, context));
-        if (rule->rows.count == 0) continue;
+        if (rule->sublayer.count == 0) continue;
         (void)snprintf(rule_prefix, sizeof rule_prefix, "%s%s", prefix, rule->prefixes[half]);
         (void)snprintf(rule_suffix, sizeof rule_suffix, "%s, %s", suffix, half == 0 ? "attention" : "MLP");
         own.base = offsetof(ds_layer_weights, rule) + half * sizeof((ds_layer_weights *)0)->rule[0];
-        DS_TRY(walk_rows(&own, rule->rows, visit, context));
+        DS_TRY(walk_rows(&own, rule->sublayer, visit, context));
     }
 done:
     return status;
@@ -148,9 +88,9 @@ static ds_status walk(const ds_spec *spec, const ds_checkpoint *checkpoint, tabl
     ds_status status = DS_OK;
     const table_place whole = {spec, checkpoint, "", "", SIZE_MAX, 0};
     DS_TRY(walk_rows(&whole, spec->backbone->front, visit, context));
-    DS_TRY(walk_rows(&whole, ROWS(input_rows), visit, context));
+    DS_TRY(walk_rows(&whole, spec->rule->front, visit, context));
     for (size_t layer = 0; layer < spec->layers; layer++) DS_TRY(walk_layer(spec, checkpoint, layer, visit, context));
-    DS_TRY(walk_rows(&whole, ROWS(readout_rows), visit, context));
+    DS_TRY(walk_rows(&whole, spec->rule->back, visit, context));
     DS_TRY(walk_rows(&whole, spec->backbone->back, visit, context));
 done:
     return status;

@@ -58,9 +58,9 @@ struct ds_rule {
     ds_status (*check_force)(ds_force force, size_t sublayer);
     bool (*is_identity)(ds_force force);
 
-    /* parameters of every sublayer: rows of the table, whose slots are in ds_layer_weights.rule[half]; their names begin with
-     * "ddl_attn." and the like */
-    ds_table_rows rows;
+    /* parameters: of the model before and after its layers, and of every layer, with slots in ds_model and ds_layer_weights; of
+     * every sublayer, with slots in ds_layer_weights.rule[half] and names that begin with this half's prefix */
+    ds_table_rows front, layer, sublayer, back;
     const char *prefixes[2];
     void (*start)(ds_start *starts, const ds_model *model); /* how they are initialised; NULL: as others of their rank */
 

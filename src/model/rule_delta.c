@@ -54,26 +54,95 @@ static double flops(const ds_spec *spec) {
 
 /* ---- parameters ------------------------------------------------------------------------------------------------------- */
 
+static size_t one(const ds_spec *spec) {
+    (void)spec;
+    return 1;
+}
+static size_t gate_hidden(const ds_spec *spec) { return spec->gate_hidden; }
+static size_t channels(const ds_spec *spec) { return spec->value_channels; }
+static size_t kernel(const ds_spec *spec) { return spec->state_kernel; }
+static size_t input_kernel(const ds_spec *spec) { return spec->input_kernel; }
+/* Row i*dv+j is feature i, channel j. */
+static size_t state_rows(const ds_spec *spec) { return spec->hidden * spec->value_channels; }
+
+static const ds_extent extent_one = {"1", one}, extent_gate = {"ddl_beta_hidden_size", gate_hidden};
+static const ds_extent extent_channels = {"ddl_value_channels", channels};
+static const ds_extent extent_kernel = {"ddl_state_shortconv_kernel_size", kernel};
+static const ds_extent extent_input_kernel = {"input_embed_shortconv_kernel_size", input_kernel};
+static const ds_extent extent_state = {"hidden_size*ddl_value_channels", state_rows};
+#define ONE (&extent_one)
+#define GATE (&extent_gate)
+#define CHANNELS (&extent_channels)
+#define KERNEL (&extent_kernel)
+#define INPUT_KERNEL (&extent_input_kernel)
+#define STATE (&extent_state)
+
+static bool has_input_conv(const ds_spec *spec) { return spec->input_conv; }
+static bool is_expanded(const ds_spec *spec) { return spec->compressor != DS_COMPRESS_NONE; }
+static bool has_tc(const ds_spec *spec) { return spec->compressor == DS_COMPRESS_TC; }
+static bool has_cc(const ds_spec *spec) { return spec->compressor == DS_COMPRESS_CC; }
 static bool has_linear_gate(const ds_spec *spec) { return !spec->gate_two_layer; }
 static bool has_two_layer_gate(const ds_spec *spec) { return spec->gate_two_layer; }
 static bool has_value(const ds_spec *spec) { return !spec->value_constant; }
 
-static size_t gate_hidden(const ds_spec *spec) { return spec->gate_hidden; }
-static const ds_extent gate = {"ddl_beta_hidden_size", gate_hidden};
-
-#define SLOT(member) offsetof(ds_delta_weights, member)
-static const ds_table_row rows[] = {
-    {{"beta.weight", {ONE, HIDDEN}}, SAME, "delta gate weight", DS_GROUP_DELTA, has_linear_gate, SLOT(beta)},
-    {{"beta.bias", {ONE}}, SAME, "delta gate bias", DS_GROUP_DELTA, has_linear_gate, SLOT(beta_bias)},
-    {{"beta_in.weight", {&gate, HIDDEN}}, SAME, "delta gate, first layer", DS_GROUP_DELTA, has_two_layer_gate, SLOT(beta_in)},
-    {{"beta_out.weight", {ONE, &gate}}, SAME, "delta gate, second layer", DS_GROUP_DELTA, has_two_layer_gate, SLOT(beta_out)},
-    {{"beta_out.bias", {ONE}}, SAME, "delta gate bias", DS_GROUP_DELTA, has_two_layer_gate, SLOT(out_bias)},
-    {{"v_proj.weight", {CHANNELS, HIDDEN}}, SAME, "delta value weight", DS_GROUP_DELTA, has_value, SLOT(value)},
-    {{"v_proj.bias", {CHANNELS}}, SAME, "delta value bias", DS_GROUP_DELTA, has_value, SLOT(value_bias)},
+#define MODEL(member) offsetof(ds_model, member)
+#define LAYER(member) offsetof(ds_layer_weights, member)
+#define OWN(member) offsetof(ds_delta_weights, member)
+static const ds_table_row front[] = {
+    {{"input_embed.conv.weight", {STATE, ONE, INPUT_KERNEL}},
+     {"input_embed.weight", {HIDDEN, CHANNELS, INPUT_KERNEL}},
+     "input convolution",
+     DS_GROUP_COMPRESSOR,
+     has_input_conv,
+     MODEL(input.weight)},
 };
+static const ds_table_row layer[] = {
+    {{"compress.weight", {HIDDEN, KERNEL}}, SAME, "compressor weight", DS_GROUP_COMPRESSOR, has_cc, LAYER(compress.weight)},
+    {{"compress.shortconv.weight", {STATE, KERNEL}},
+     {"compress.weight", {HIDDEN, CHANNELS, KERNEL}},
+     "compressor weight",
+     DS_GROUP_COMPRESSOR,
+     has_tc,
+     LAYER(compress.weight)},
+    {{"compress.read", {CHANNELS}}, SAME, "compressor read vector", DS_GROUP_COMPRESSOR, is_expanded, LAYER(compress.read)},
+};
+static const ds_table_row sublayer[] = {
+    {{"beta.weight", {ONE, HIDDEN}}, SAME, "delta gate weight", DS_GROUP_DELTA, has_linear_gate, OWN(beta)},
+    {{"beta.bias", {ONE}}, SAME, "delta gate bias", DS_GROUP_DELTA, has_linear_gate, OWN(beta_bias)},
+    {{"beta_in.weight", {GATE, HIDDEN}}, SAME, "delta gate, first layer", DS_GROUP_DELTA, has_two_layer_gate, OWN(beta_in)},
+    {{"beta_out.weight", {ONE, GATE}}, SAME, "delta gate, second layer", DS_GROUP_DELTA, has_two_layer_gate, OWN(beta_out)},
+    {{"beta_out.bias", {ONE}}, SAME, "delta gate bias", DS_GROUP_DELTA, has_two_layer_gate, OWN(out_bias)},
+    {{"v_proj.weight", {CHANNELS, HIDDEN}}, SAME, "delta value weight", DS_GROUP_DELTA, has_value, OWN(value)},
+    {{"v_proj.bias", {CHANNELS}}, SAME, "delta value bias", DS_GROUP_DELTA, has_value, OWN(value_bias)},
+};
+static const ds_table_row back[] = {
+    {{"readout.weight", {HIDDEN, KERNEL}}, SAME, "readout weight", DS_GROUP_COMPRESSOR, has_cc, MODEL(readout.weight)},
+    {{"readout.shortconv.weight", {STATE, KERNEL}},
+     {"readout.weight", {HIDDEN, CHANNELS, KERNEL}},
+     "readout weight",
+     DS_GROUP_COMPRESSOR,
+     has_tc,
+     MODEL(readout.weight)},
+    {{"readout.read", {CHANNELS}}, SAME, "readout read vector", DS_GROUP_COMPRESSOR, is_expanded, MODEL(readout.read)},
+};
+
+/* Compressors average, and the input convolution passes the current token on. */
+static void start_taps(ds_start *starts, const ds_model *model) {
+    const ds_spec *spec = &model->spec;
+    const ds_start average = {DS_START_CONSTANT, 1.0 / (double)ds_max_size(spec->state_kernel, 1), 0};
+    const ds_start read = {DS_START_CONSTANT, 1.0 / (double)spec->value_channels, 0};
+    ds_start_set(starts, model, model->input.weight, (ds_start){DS_START_LAST_TAP, 1.0, spec->input_kernel});
+    ds_start_set(starts, model, model->readout.weight, average);
+    ds_start_set(starts, model, model->readout.read, read);
+    for (size_t i = 0; i < spec->layers; i++) {
+        ds_start_set(starts, model, model->layers[i].compress.weight, average);
+        ds_start_set(starts, model, model->layers[i].compress.read, read);
+    }
+}
 
 static void start(ds_start *starts, const ds_model *model) {
     const ds_spec *spec = &model->spec;
+    start_taps(starts, model);
     const double open = fmin(fmax(spec->gate_init / 2.0, 1e-6), 1.0 - 1e-6); /* the published clip */
     const ds_start bias_of_gate = {DS_START_CONSTANT, log(open) - log1p(-open), 0};
     const ds_start bias_of_value = {DS_START_UNIFORM, 1.0 / sqrt((double)spec->hidden), 0};
@@ -170,7 +239,10 @@ const ds_rule ds_rule_delta = {
     .flops = flops,
     .check_force = check_force,
     .is_identity = is_identity,
-    .rows = {rows, sizeof rows / sizeof rows[0]},
+    .front = {front, sizeof front / sizeof front[0]},
+    .layer = {layer, sizeof layer / sizeof layer[0]},
+    .sublayer = {sublayer, sizeof sublayer / sizeof sublayer[0]},
+    .back = {back, sizeof back / sizeof back[0]},
     .prefixes = {"ddl_attn.", "ddl_mlp."},
     .start = start,
     .reads_in_place = reads_in_place,
