@@ -211,8 +211,10 @@ typedef struct ds_random {
 } ds_random;
 static inline ds_random ds_random_init(uint64_t seed) { return (ds_random){seed}; }
 uint64_t ds_random_u64(ds_random *random);
-double ds_random_uniform(ds_random *random);                 /* [0, 1), 53 bits */
-double ds_random_normal(ds_random *random);                  /* mean 0, variance 1 (Box-Muller) */
+double ds_random_uniform(ds_random *random); /* [0, 1), 53 bits */
+double ds_random_normal(ds_random *random);  /* mean 0, variance 1 (Box-Muller) */
+void ds_random_normal_pair(double normal[2],
+                           ds_random *random); /* both numbers of one draw, the first as ds_random_normal has it */
 uint64_t ds_random_below(ds_random *random, uint64_t bound); /* uniform in [0, bound), bound > 0 */
 
 #endif

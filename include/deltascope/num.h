@@ -23,6 +23,9 @@
 #undef REAL
 #undef REAL_NAME
 
+/* out (count) <- elements first .. of an array of a precision. */
+void ds_widen(double *out, const void *array, size_t first, size_t count, ds_precision precision);
+
 /* Rate of a large cblas_sgemm, n x n x n, on ds_threads() threads, in floating-point operations (2 n^3) a second: the better of
  * the BLAS's own threads and of ours over tiles of rows, each the best of several runs. What every other rate is measured
  * against. Not while a ds_parallel_for runs. */

@@ -80,8 +80,8 @@ static void put_sublayers(ds_json_builder *b, const ds_gradient_flow *flow) {
         ds_json_put_text(b, "name", ds_sublayer_name(name, s));
         ds_json_put_real(b, "shortcut_norm", norms->shortcut);
         ds_json_put_real(b, "direction_norm", norms->parts[DS_PATH_BRANCH]);
-        ds_json_put_real(b, "gate_norm", norms->parts[DS_PATH_GATE]);
-        ds_json_put_real(b, "value_norm", norms->parts[DS_PATH_VALUE]);
+        ds_json_put_real(b, "gate_norm", norms->parts[DS_PATH_CONTEXT]);
+        ds_json_put_real(b, "value_norm", norms->parts[DS_PATH_INPUT]);
         ds_json_put_real(b, "total_norm", norms->total);
         ds_json_put_real(b, "cosine_shortcut_total", norms->cosine_shortcut_total);
         ds_json_put_real(b, "sum_error", norms->sum_error); /* |sum of the four - total| / |total| */

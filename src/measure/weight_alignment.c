@@ -24,7 +24,7 @@ typedef struct weight_map {
 } weight_map;
 
 static double element(const ds_parameter *parameter, ds_precision precision, size_t at) {
-    return precision == DS_F32 ? (double)((const float *)parameter->values)[at] : ((const double *)parameter->values)[at];
+    return ds_real_at(parameter->values, precision, at);
 }
 
 static const double *load_row(weight_map *w, size_t row, size_t worker) {

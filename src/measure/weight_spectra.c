@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deltascope/num.h"
+
 const char *ds_shape_name(ds_shape shape) {
     static const char *const names[DS_SHAPE_COUNT] = {"undetermined", "random-like", "spiked", "heavy-tailed",
                                                       "very heavy-tailed"};
@@ -80,8 +82,7 @@ typedef struct weight_task {
 } weight_task;
 
 static void load(double *out, const ds_parameter *parameter, ds_precision precision) {
-    for (size_t i = 0; i < parameter->count; i++)
-        out[i] = precision == DS_F32 ? (double)((const float *)parameter->values)[i] : ((const double *)parameter->values)[i];
+    ds_widen(out, parameter->values, 0, parameter->count, precision);
 }
 
 static void shuffle(double *values, size_t count, ds_random *random) {

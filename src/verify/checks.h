@@ -3,6 +3,7 @@
 #define DELTASCOPE_VERIFY_CHECKS_H
 
 #include "deltascope/delta.h"
+#include "deltascope/num.h"
 #include "deltascope/verify.h"
 
 /* One model to run, and its buffers for the wide batch. */
@@ -40,9 +41,6 @@ typedef struct ds_worst {
 void ds_worst_add(ds_worst *worst, double measured, double tolerance);
 void ds_worst_report(ds_check_result *result, const ds_worst *worst);
 void ds_check_skip(ds_check_result *result, const char *reason);
-
-/* out (count) <- elements first .. of an array of a precision. */
-void ds_widen(double *out, const void *array, size_t first, size_t count, ds_precision precision);
 
 /* Runs the whole depth. state and hidden receive X_S (B,T,dv,d) and the readout (B,T,d), each freed by the caller; either may be
  * NULL. forces and observer as in ds_sublayers. */

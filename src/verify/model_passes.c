@@ -4,16 +4,6 @@
 
 #include "checks.h"
 
-void ds_widen(double *out, const void *array, size_t first, size_t count, ds_precision precision) {
-    if (precision == DS_F64) {
-        const double *from = (const double *)array + first;
-        for (size_t i = 0; i < count; i++) out[i] = from[i];
-    } else {
-        const float *from = (const float *)array + first;
-        for (size_t i = 0; i < count; i++) out[i] = (double)from[i];
-    }
-}
-
 double ds_dot_plain(const double *x, const double *y, size_t count) {
     double sum = 0;
     for (size_t i = 0; i < count; i++) sum += x[i] * y[i];

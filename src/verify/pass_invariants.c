@@ -200,7 +200,7 @@ ds_status ds_check_probabilities(ds_check_result *result, ds_verify *v) {
         DS_TRY(ds_run_depth(NULL, &hidden, side, batch, NULL, NULL));
         DS_TRY(ds_head_loss(side->workspace, side->model, batch, hidden, nll));
         for (size_t t = 0; t < tokens; t++) {
-            DS_TRY(ds_head_logits(side->workspace, side->model, hidden, t, 1, logits));
+            DS_TRY(ds_head_logits(side->model, hidden, t, 1, logits));
             ds_widen(z, logits, 0, vocab, side->precision);
             double sum = 0, largest = 0;
             for (size_t k = 0; k < vocab; k++) {

@@ -205,7 +205,7 @@ ds_status ds_check_logits(ds_check_result *result, ds_verify *v) {
     DS_TRY(ds_run_depth(NULL, &hidden, exact, batch, NULL, NULL));
     DS_TRY(ds_head_loss(exact->workspace, exact->model, batch, hidden, nll));
     for (size_t t = 0; t < tokens; t++) {
-        DS_TRY(ds_head_logits(exact->workspace, exact->model, hidden, t, 1, model_logits));
+        DS_TRY(ds_head_logits(exact->model, hidden, t, 1, model_logits));
         DS_TRY(compare_row(&worst, &s, (const double *)hidden + t * s.d, logits, model_logits, nll[t], batch->targets[t]));
     }
     ds_worst_report(result, &worst);

@@ -239,7 +239,7 @@ static ds_status element(double *value, computed *c, const reference_tensor *t, 
     case LOGITS:
         if (c->logits_row != at / spec->vocab) {
             c->logits_row = at / spec->vocab;
-            DS_TRY(ds_head_logits(c->side.workspace, c->side.model, c->hidden, c->logits_row, 1, c->logits));
+            DS_TRY(ds_head_logits(c->side.model, c->hidden, c->logits_row, 1, c->logits));
         }
         *value = c->logits[at % spec->vocab];
         break;
