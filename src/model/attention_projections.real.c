@@ -1,11 +1,6 @@
 /* Attention from the sublayer's input to queries, keys and values as the scores see them (MODEL.md "Attention"): linear
  * projection, shift, and then their transform, which is activation, rotary position, norm of each head. */
-#include "backbone.h"
-#include "rule.h"
 #include "tiles.h"
-
-static const ds_backbone_steps *backbone_of(const ds_pass *pass) { return ds_pass_backbone(pass)->steps[REAL_PRECISION]; }
-static size_t width_of(const ds_pass *pass) { return pass->model->spec.heads * pass->model->spec.head_dim; }
 
 /* shift NULL: none, or none in a sequence this short. */
 static ds_projection projection_of(const ds_pass *pass, size_t which) {
@@ -62,23 +57,23 @@ ds_projection_derivative REAL_NAME(ds_projection_of)(const ds_derivative *b, siz
 /* A tile through its transform again, on the way back; and forward, with a tangent. */
 static void transform_tile_backward(const ds_derivative *b, ds_tile tile, ds_derivative_scratch *scratch,
                                     const ds_projection_derivative *p) {
-    REAL *dx = ROWS(p->derivative, tile, width_of(&b->pass));
+    REAL *dx = ROWS(p->derivative, tile, ds_pass_width(&b->pass));
     REAL_NAME(ds_projection_shifted)(scratch->narrow[0], b, tile, p);
-    backbone_of(&b->pass)->transform_backward(dx, b, tile, p, scratch->narrow[0], scratch->narrow[1]);
+    BACKBONE(&b->pass)->transform_backward(dx, b, tile, p, scratch->narrow[0], scratch->narrow[1]);
 }
 
 static void transform_tile_tangent(const ds_derivative *b, ds_tile tile, ds_derivative_scratch *scratch,
                                    const ds_projection_derivative *p, void *tangent) {
-    REAL *dx = ROWS(tangent, tile, width_of(&b->pass));
+    REAL *dx = ROWS(tangent, tile, ds_pass_width(&b->pass));
     REAL_NAME(ds_projection_shifted)(scratch->narrow[0], b, tile, p);
-    backbone_of(&b->pass)->transform_tangent(dx, b, tile, p, scratch->narrow[0], scratch->narrow[1]);
+    BACKBONE(&b->pass)->transform_tangent(dx, b, tile, p, scratch->narrow[0], scratch->narrow[1]);
 }
 
 /* ---- shift: y_t <- a_t y_{t-1} + (1 - a_t) y_t, a = sigmoid(W c) ------------------------------------------------------ */
 
 /* The mixing weights, and the tile's last row for the tile after it: what the shift's own step needs. */
 static void mix_forward(const ds_pass *pass, ds_tile tile, const ds_projection *p, const REAL *context) {
-    size_t heads = pass->model->spec.heads, width = width_of(pass);
+    size_t heads = pass->model->spec.heads, width = ds_pass_width(pass);
     const REAL *last = ROWS(p->final, tile, width) + (tile.rows - 1) * width;
     REAL *mix = ROWS(p->mix, tile, heads), *edge = (REAL *)p->edge + (tile.sequence * pass->tiles + tile.index) * width;
     REAL_NAME(ds_linear)(mix, context, p->shift, tile.rows);
@@ -96,7 +91,7 @@ static void mix_tangent(REAL *dmix, const ds_derivative *b, ds_tile tile, const 
 
 static void shift_forward(const ds_pass *pass, ds_tile tile, const ds_projection *p) {
     const ds_spec *spec = &pass->model->spec;
-    size_t heads = spec->heads, width = width_of(pass);
+    size_t heads = spec->heads, width = ds_pass_width(pass);
     const REAL *edges = p->edge;
     const REAL *previous = tile.index == 0 ? NULL : edges + (tile.sequence * pass->tiles + tile.index - 1) * width;
     REAL_NAME(ds_shift_forward)
@@ -106,7 +101,7 @@ static void shift_forward(const ds_pass *pass, ds_tile tile, const ds_projection
 /* Gradients of the linear projection and, before its sigmoid, of the mixing weight. */
 static void shift_backward(const ds_derivative *b, ds_tile tile, const ds_projection_derivative *p) {
     const ds_spec *spec = &b->pass.model->spec;
-    size_t width = width_of(&b->pass);
+    size_t width = ds_pass_width(&b->pass);
     const REAL *mix = ROWS(p->mix, tile, spec->heads);
     REAL *dmix = ROWS(p->dmix, tile, spec->heads);
     REAL_NAME(ds_shift_backward)
@@ -117,7 +112,7 @@ static void shift_backward(const ds_derivative *b, ds_tile tile, const ds_projec
 
 static void shift_tangent(const ds_derivative *b, ds_tile tile, const ds_projection_derivative *p) {
     const ds_spec *spec = &b->pass.model->spec;
-    size_t width = width_of(&b->pass);
+    size_t width = ds_pass_width(&b->pass);
     REAL_NAME(ds_shift_tangent)
     (ROWS(p->dshifted, tile, width), ROWS(p->derivative, tile, width), ROWS(p->dmix, tile, spec->heads),
      ROWS(p->raw, tile, width), ROWS(p->mix, tile, spec->heads), tile.first > 0, tile.rows, spec->heads, spec->head_dim);
@@ -125,7 +120,7 @@ static void shift_tangent(const ds_derivative *b, ds_tile tile, const ds_project
 
 void REAL_NAME(ds_projection_shifted)(REAL *rows, const ds_derivative *b, ds_tile tile, const ds_projection_derivative *p) {
     const ds_spec *spec = &b->pass.model->spec;
-    size_t width = width_of(&b->pass);
+    size_t width = ds_pass_width(&b->pass);
     const REAL *raw = ROWS(p->raw, tile, width);
     memcpy(rows, raw, tile.rows * width * sizeof *rows);
     if (p->forward.shift != NULL) REAL_NAME(ds_shift_forward)
@@ -140,7 +135,7 @@ ds_status REAL_NAME(ds_qkv_shift_forward_task)(void *context, size_t task, size_
         ds_projection p = projection_of(pass, which);
         if (p.shift == NULL) continue;
         shift_forward(pass, tile, &p);
-        backbone_of(pass)->transform_forward(ROWS(p.final, tile, width_of(pass)), pass, tile, &p);
+        BACKBONE(pass)->transform_forward(ROWS(p.final, tile, ds_pass_width(pass)), pass, tile, &p);
     }
     return DS_OK;
 }
@@ -163,7 +158,7 @@ static void record_projections(const ds_pass *pass, ds_tile tile) {
     const ds_spec *spec = &pass->model->spec;
     const ds_workspace *w = pass->workspace;
     const ds_tape *tape = pass->tape;
-    size_t width = width_of(pass), heads = spec->heads;
+    size_t width = ds_pass_width(pass), heads = spec->heads;
     REAL_NAME(ds_record)(tape->query, ROWS(w->query, tile, width), tile, width);
     REAL_NAME(ds_record)(tape->key, ROWS(w->key, tile, width), tile, width);
     REAL_NAME(ds_record)(tape->value, ROWS(w->value, tile, width), tile, width);
@@ -179,8 +174,8 @@ ds_status REAL_NAME(ds_qkv_forward_task)(void *context, size_t task, size_t work
     ds_workspace *w = pass->workspace;
     ds_scratch *scratch = &w->scratch[worker];
     ds_tile tile = ds_tile_of(pass, task);
-    size_t width = width_of(pass);
-    const REAL *x_in = spec->rule->steps[REAL_PRECISION]->read_forward(pass, tile, scratch->x_in);
+    size_t width = ds_pass_width(pass);
+    const REAL *x_in = RULE(pass)->read_forward(pass, tile, scratch->x_in);
     REAL_NAME(ds_sublayer_input_forward)(pass, tile, scratch->context, scratch->coefficient_hidden, x_in);
     for (size_t which = 0; which < DS_PROJECTIONS; which++) {
         ds_projection p = projection_of(pass, which);
@@ -192,18 +187,18 @@ ds_status REAL_NAME(ds_qkv_forward_task)(void *context, size_t task, size_t work
     if (pass->tape != NULL) record_projections(pass, tile);
     for (size_t which = 0; which < DS_PROJECTIONS; which++) {
         ds_projection p = projection_of(pass, which);
-        if (p.shift == NULL) backbone_of(pass)->transform_forward(ROWS(p.final, tile, width), pass, tile, &p);
+        if (p.shift == NULL) BACKBONE(pass)->transform_forward(ROWS(p.final, tile, width), pass, tile, &p);
     }
     return DS_OK;
 }
 
 void REAL_NAME(ds_qkv_again)(const ds_derivative *b, ds_tile tile) {
-    size_t width = width_of(&b->pass);
+    size_t width = ds_pass_width(&b->pass);
     for (size_t which = 0; which < DS_PROJECTIONS; which++) {
         ds_projection_derivative p = REAL_NAME(ds_projection_of)(b, which);
         REAL *rows = ROWS(p.forward.final, tile, width);
         REAL_NAME(ds_projection_shifted)(rows, b, tile, &p);
-        backbone_of(&b->pass)->transform_forward(rows, &b->pass, tile, &p.forward);
+        BACKBONE(&b->pass)->transform_forward(rows, &b->pass, tile, &p.forward);
     }
 }
 
@@ -223,7 +218,7 @@ ds_status REAL_NAME(ds_qkv_backward_task)(void *context, size_t task, size_t wor
     const ds_gradient *g = b->gradient;
     const ds_spec *spec = &b->pass.model->spec;
     ds_tile tile = ds_tile_of(&b->pass, task);
-    size_t width = width_of(&b->pass);
+    size_t width = ds_pass_width(&b->pass);
     REAL *dcontext = g->scratch[worker].context;
     memset(dcontext, 0, tile.rows * spec->hidden * sizeof *dcontext);
     ds_projection_derivative all[DS_PROJECTIONS];
@@ -268,7 +263,7 @@ ds_status REAL_NAME(ds_qkv_tangent_task)(void *context, size_t task, size_t work
     const ds_gradient *g = b->gradient;
     const ds_spec *spec = &b->pass.model->spec;
     ds_tile tile = ds_tile_of(&b->pass, task);
-    size_t width = width_of(&b->pass);
+    size_t width = ds_pass_width(&b->pass);
     REAL_NAME(ds_sublayer_input_again)(b, tile);
     REAL_NAME(ds_qkv_again)(b, tile);
     REAL_NAME(ds_sublayer_input_tangent)(b, tile, worker);

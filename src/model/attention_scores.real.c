@@ -2,10 +2,8 @@
  * each head, output gate, output projection. */
 #include <math.h>
 
-#include "rule.h"
 #include "tiles.h"
 
-static size_t width_of(const ds_pass *pass) { return pass->model->spec.heads * pass->model->spec.head_dim; }
 static double scale_of(const ds_spec *spec) { return 1 / sqrt((double)spec->head_dim); }
 
 /* ---- scores and weighted values --------------------------------------------------------------------------------------- */
@@ -23,7 +21,7 @@ static void count_zeros(double *zeros, const REAL *weights, size_t ld, size_t ro
 static void scores_forward(REAL *heads, const ds_pass *pass, ds_tile tile, ds_scratch *scratch) {
     const ds_spec *spec = &pass->model->spec;
     const ds_workspace *w = pass->workspace;
-    size_t width = width_of(pass), h = spec->head_dim, window = tile.sequence * pass->batch->length;
+    size_t width = ds_pass_width(pass), h = spec->head_dim, window = tile.sequence * pass->batch->length;
     double scale = scale_of(spec);
     REAL *scores = scratch->scores, *inverse = scratch->inverse;
     double *zeros = (pass->wants & DS_OBSERVE_ATTENTION) != 0 ? w->zero_weights + tile.token : NULL;
@@ -122,14 +120,14 @@ static void head_norm_forward(REAL *heads, const ds_pass *pass, ds_tile tile) {
 /* heads in place; gate (rows,H*h) before its silu, or NULL. */
 static void heads_forward(REAL *heads, const REAL *gate, const ds_pass *pass, ds_tile tile) {
     head_norm_forward(heads, pass, tile);
-    if (gate != NULL) REAL_NAME(ds_swiglu_forward)(heads, gate, heads, tile.rows * width_of(pass));
+    if (gate != NULL) REAL_NAME(ds_swiglu_forward)(heads, gate, heads, tile.rows * ds_pass_width(pass));
 }
 
 /* dheads (rows,H*h): from the output projection's input back to the weighted values. `normed` is scratch. */
 static void heads_backward(const ds_derivative *b, ds_tile tile, REAL *dheads, REAL *normed) {
     const ds_spec *spec = &b->pass.model->spec;
     const ds_gradient *g = b->gradient;
-    size_t width = width_of(&b->pass), rows = tile.rows * spec->heads;
+    size_t width = ds_pass_width(&b->pass), rows = tile.rows * spec->heads;
     const REAL *heads = ROWS(b->tape->heads, tile, width);
     double eps;
     const ds_parameter *norm = head_norm(&b->pass, &eps);
@@ -162,7 +160,7 @@ ds_status REAL_NAME(ds_attention_forward_task)(void *context, size_t task, size_
     const ds_pass *pass = context;
     ds_scratch *scratch = &pass->workspace->scratch[worker];
     ds_tile tile = ds_tile_longest_first(pass, task);
-    size_t width = width_of(pass);
+    size_t width = ds_pass_width(pass);
     REAL *heads = scratch->heads;
     scores_forward(heads, pass, tile, scratch);
     if (pass->tape != NULL) REAL_NAME(ds_record)(pass->tape->heads, heads, tile, width);
@@ -178,7 +176,7 @@ ds_status REAL_NAME(ds_attention_output_backward_task)(void *context, size_t tas
     const ds_gradient *g = b->gradient;
     const ds_spec *spec = &b->pass.model->spec;
     ds_tile tile = ds_tile_of(&b->pass, task);
-    size_t d = spec->hidden, width = width_of(&b->pass), bytes = tile.rows * width * sizeof(REAL);
+    size_t d = spec->hidden, width = ds_pass_width(&b->pass), bytes = tile.rows * width * sizeof(REAL);
     REAL_NAME(ds_sublayer_input_again)(b, tile);
     REAL_NAME(ds_qkv_again)(b, tile);
     REAL_NAME(ds_sublayer_output_backward)(b, tile);
@@ -208,7 +206,7 @@ ds_status REAL_NAME(ds_attention_tangent_task)(void *context, size_t task, size_
     const ds_spec *spec = &b->pass.model->spec;
     ds_derivative_scratch *scratch = &g->scratch[worker];
     ds_tile tile = ds_tile_longest_first(&b->pass, task);
-    size_t width = width_of(&b->pass);
+    size_t width = ds_pass_width(&b->pass);
     scores_tangent(b, tile, scratch);
     REAL *dheads = ROWS(g->dheads, tile, width), *dgate = spec->output_gate ? ROWS(g->doutput_gate, tile, width) : NULL;
     const REAL *gate = spec->output_gate ? ROWS(b->tape->gate, tile, width) : NULL;

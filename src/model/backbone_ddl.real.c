@@ -3,8 +3,6 @@
 #include "backbone_ddl.h"
 #include "tiles.h"
 
-static size_t width_of(const ds_pass *pass) { return pass->model->spec.heads * pass->model->spec.head_dim; }
-
 /* ---- norm ------------------------------------------------------------------------------------------------------------- */
 
 static void norm_forward(void *y, const void *x, const ds_spec *spec, const ds_parameter *weight, size_t rows) {
@@ -74,7 +72,7 @@ static void rotate(REAL *x, const ds_pass *pass, ds_tile tile, rotation kernel) 
 
 /* What of the transform comes before the norm. */
 static void rotated_forward(REAL *x, const ds_pass *pass, ds_tile tile, const ds_projection *p) {
-    activation_forward(x, tile.rows * width_of(pass), p->activation);
+    activation_forward(x, tile.rows * ds_pass_width(pass), p->activation);
     if (p->rotate) rotate(x, pass, tile, REAL_NAME(ds_rope_forward));
 }
 
@@ -89,7 +87,7 @@ static void transform_forward(void *x, const ds_pass *pass, ds_tile tile, const 
 static void transform_backward(void *dx, const ds_derivative *b, ds_tile tile, const ds_projection_derivative *p,
                                const void *shifted, void *rotated) {
     const ds_spec *spec = &b->pass.model->spec;
-    size_t width = width_of(&b->pass);
+    size_t width = ds_pass_width(&b->pass);
     if (p->forward.norm != NULL) {
         memcpy(rotated, shifted, tile.rows * width * sizeof(REAL));
         rotated_forward(rotated, &b->pass, tile, &p->forward);
@@ -104,7 +102,7 @@ static void transform_backward(void *dx, const ds_derivative *b, ds_tile tile, c
 static void transform_tangent(void *dx, const ds_derivative *b, ds_tile tile, const ds_projection_derivative *p,
                               const void *shifted, void *rotated) {
     const ds_spec *spec = &b->pass.model->spec;
-    size_t width = width_of(&b->pass);
+    size_t width = ds_pass_width(&b->pass);
     activation_backward(dx, shifted, tile.rows * width, p->forward.activation);
     if (p->forward.rotate) rotate(dx, &b->pass, tile, REAL_NAME(ds_rope_forward));
     if (p->forward.norm == NULL) return;

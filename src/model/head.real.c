@@ -2,11 +2,7 @@
  * "Forward pass"). */
 #include <math.h>
 
-#include "backbone.h"
-#include "rule.h"
 #include "tiles.h"
-
-static const ds_rule_steps *rule_of(const ds_pass *pass) { return ds_pass_rule(pass)->steps[REAL_PRECISION]; }
 
 /* ---- readout and final norm ------------------------------------------------------------------------------------------- */
 
@@ -16,8 +12,8 @@ ds_status REAL_NAME(ds_readout_forward_task)(void *context, size_t task, size_t 
     ds_tile tile = ds_tile_of(pass, task);
     (void)worker;
     REAL *hidden = ROWS(pass->hidden, tile, spec->hidden);
-    const REAL *out = rule_of(pass)->read_forward(pass, tile, hidden);
-    ds_pass_backbone(pass)->steps[REAL_PRECISION]->norm_forward(hidden, out, spec, pass->model->final_norm, tile.rows);
+    const REAL *out = RULE(pass)->read_forward(pass, tile, hidden);
+    BACKBONE(pass)->norm_forward(hidden, out, spec, pass->model->final_norm, tile.rows);
     return DS_OK;
 }
 
@@ -26,7 +22,7 @@ ds_status REAL_NAME(ds_readout_backward_task)(void *context, size_t task, size_t
     const ds_derivative *b = context;
     const ds_gradient *g = b->gradient;
     const ds_spec *spec = &b->pass.model->spec;
-    const ds_rule_steps *rule = rule_of(&b->pass);
+    const ds_rule_steps *rule = RULE(&b->pass);
     ds_tile tile = ds_tile_of(&b->pass, task);
     size_t d = spec->hidden, width = ds_spec_planes(spec) * d;
     double *partial = ds_partial_of(b, tile);
@@ -34,15 +30,14 @@ ds_status REAL_NAME(ds_readout_backward_task)(void *context, size_t task, size_t
     if (partial != NULL) memset(partial, 0, g->layout.count * sizeof *partial);
     memset(ROWS(b->state, tile, width), 0, tile.rows * width * sizeof(REAL));
     const REAL *out = rule->read_forward(&b->pass, tile, ROWS(g->x_in, tile, d));
-    ds_pass_backbone(&b->pass)->steps[REAL_PRECISION]->norm_backward(
-        ROWS(g->dx_in, tile, d), ds_partial_at(b, tile, g->layout.norm), ROWS(g->dhidden, tile, d), out, spec,
-        b->pass.model->final_norm, tile.rows);
+    BACKBONE(&b->pass)->norm_backward(ROWS(g->dx_in, tile, d), ds_partial_at(b, tile, g->layout.norm),
+                                      ROWS(g->dhidden, tile, d), out, spec, b->pass.model->final_norm, tile.rows);
     if (rule->read_sums != NULL) rule->read_sums(b, tile);
     return DS_OK;
 }
 
 void REAL_NAME(ds_readout_parameters)(ds_derivative *b) {
-    const ds_rule_steps *rule = rule_of(&b->pass);
+    const ds_rule_steps *rule = RULE(&b->pass);
     REAL_NAME(ds_sum_tiles)(b, b->pass.model->final_norm, b->gradient->layout.norm);
     if (rule->read_parameters != NULL) rule->read_parameters(b);
 }

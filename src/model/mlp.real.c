@@ -1,5 +1,4 @@
 /* The MLP sublayer: h = down (silu(gate c) * (up c)) (MODEL.md "Forward pass"). */
-#include "rule.h"
 #include "tiles.h"
 
 ds_status REAL_NAME(ds_mlp_forward_task)(void *context, size_t task, size_t worker) {
@@ -9,9 +8,8 @@ ds_status REAL_NAME(ds_mlp_forward_task)(void *context, size_t task, size_t work
     ds_workspace *w = pass->workspace;
     ds_scratch *scratch = &w->scratch[worker];
     ds_tile tile = ds_tile_of(pass, task);
-    const ds_rule *rule = spec->rule;
     const REAL *x_in = w->x_in != NULL ? ROWS(w->x_in, tile, spec->hidden) /* of the step before */
-                                       : rule->steps[REAL_PRECISION]->read_forward(pass, tile, scratch->x_in);
+                                       : RULE(pass)->read_forward(pass, tile, scratch->x_in);
     REAL_NAME(ds_sublayer_input_forward)(pass, tile, scratch->context, scratch->coefficient_hidden, x_in);
     REAL *gate = pass->tape != NULL ? ROWS(pass->tape->mlp_gate, tile, spec->mlp_hidden) : scratch->gate;
     REAL *up = pass->tape != NULL ? ROWS(pass->tape->mlp_up, tile, spec->mlp_hidden) : scratch->up;

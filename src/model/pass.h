@@ -57,6 +57,9 @@ static inline ds_force ds_pass_force(const ds_pass *pass) {
 static inline const ds_taps *ds_pass_taps(const ds_pass *pass) {
     return pass->sublayer < ds_spec_sublayers(&pass->model->spec) ? &ds_pass_layer(pass)->compress : &pass->model->readout;
 }
+static inline size_t ds_pass_width(const ds_pass *pass) {
+    return pass->model->spec.heads * pass->model->spec.head_dim;
+} /* H*h */
 /* A sequence of length 1 is not shifted (MODEL.md). */
 static inline bool ds_pass_shifts(const ds_pass *pass, bool wanted) { return wanted && pass->batch->length > 1; }
 

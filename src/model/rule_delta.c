@@ -29,6 +29,9 @@ static ds_status check_force(ds_force force, size_t sublayer) {
     if (force.mode == DS_FORCE_GATE && !isfinite(force.value))
         return ds_fail(DS_ERR_USAGE, "the gate of sublayer %s cannot be fixed at %g", ds_sublayer_name(name, sublayer),
                        force.value);
+    if (force.mode > DS_FORCE_ERASE_ONLY)
+        return ds_fail(DS_ERR_USAGE, "sublayer %s cannot be forced in mode %u: the delta rule has %d",
+                       ds_sublayer_name(name, sublayer), force.mode, DS_FORCE_ERASE_ONLY + 1);
     return DS_OK;
 }
 

@@ -1,12 +1,6 @@
 /* Where a sublayer joins the residual state, whatever its branch and the rule: from the state to the branch's input c and
  * the rule's coefficients, and from the branch's output h to the new state (rule.h). */
-#include "backbone.h"
-#include "rule.h"
 #include "tiles.h"
-
-static const ds_rule_steps *rule_of(const ds_pass *pass) { return ds_pass_rule(pass)->steps[REAL_PRECISION]; }
-
-static const ds_backbone_steps *backbone_of(const ds_pass *pass) { return ds_pass_backbone(pass)->steps[REAL_PRECISION]; }
 
 static const ds_parameter *norm_of(const ds_pass *pass) {
     const ds_layer_weights *layer = ds_pass_layer(pass);
@@ -20,14 +14,14 @@ ds_status REAL_NAME(ds_read_forward_task)(void *context, size_t task, size_t wor
     const ds_pass *pass = context;
     ds_tile tile = ds_tile_of(pass, task);
     (void)worker;
-    (void)rule_of(pass)->read_forward(pass, tile, ROWS(pass->workspace->x_in, tile, pass->model->spec.hidden));
+    (void)RULE(pass)->read_forward(pass, tile, ROWS(pass->workspace->x_in, tile, pass->model->spec.hidden));
     return DS_OK;
 }
 
 void REAL_NAME(ds_sublayer_input_forward)(const ds_pass *pass, ds_tile tile, REAL *context, REAL *hidden, const REAL *x_in) {
     const ds_spec *spec = &pass->model->spec;
-    const ds_rule_steps *rule = rule_of(pass);
-    backbone_of(pass)->norm_forward(context, x_in, spec, norm_of(pass), tile.rows);
+    const ds_rule_steps *rule = RULE(pass);
+    BACKBONE(pass)->norm_forward(context, x_in, spec, norm_of(pass), tile.rows);
     if (rule->coefficients_forward != NULL) rule->coefficients_forward(pass, tile, context, x_in, hidden);
 }
 
@@ -39,7 +33,7 @@ const REAL *REAL_NAME(ds_sublayer_x_in)(const ds_derivative *b, ds_tile tile) {
 void REAL_NAME(ds_sublayer_input_again)(const ds_derivative *b, ds_tile tile) {
     const ds_gradient *g = b->gradient;
     size_t d = b->pass.model->spec.hidden;
-    const REAL *x_in = rule_of(&b->pass)->read_forward(&b->pass, tile, ROWS(g->x_in, tile, d));
+    const REAL *x_in = RULE(&b->pass)->read_forward(&b->pass, tile, ROWS(g->x_in, tile, d));
     REAL *hidden = g->coefficient_hidden != NULL ? ROWS(g->coefficient_hidden, tile, g->coefficient_width) : NULL;
     REAL_NAME(ds_sublayer_input_forward)(&b->pass, tile, ROWS(g->context, tile, d), hidden, x_in);
 }
@@ -47,13 +41,13 @@ void REAL_NAME(ds_sublayer_input_again)(const ds_derivative *b, ds_tile tile) {
 static void norm_backward(const ds_derivative *b, ds_tile tile, REAL *dx_in, const REAL *dcontext, bool sums) {
     const ds_spec *spec = &b->pass.model->spec;
     double *dweight = sums ? ds_partial_at(b, tile, b->gradient->layout.norm) : NULL;
-    backbone_of(&b->pass)->norm_backward(dx_in, dweight, dcontext, REAL_NAME(ds_sublayer_x_in)(b, tile), spec,
-                                         norm_of(&b->pass), tile.rows);
+    BACKBONE(&b->pass)->norm_backward(dx_in, dweight, dcontext, REAL_NAME(ds_sublayer_x_in)(b, tile), spec, norm_of(&b->pass),
+                                      tile.rows);
 }
 
 /* What comes to x_in by each path alone; dcontext is what the branch gives. */
 static void split_paths(const ds_derivative *b, ds_tile tile, const REAL *dcontext) {
-    const ds_rule_steps *rule = rule_of(&b->pass);
+    const ds_rule_steps *rule = RULE(&b->pass);
     size_t d = b->pass.model->spec.hidden, bytes = tile.rows * d * sizeof(REAL);
     void *const *paths = b->gradient->dx_paths;
     norm_backward(b, tile, ROWS(paths[DS_PATH_BRANCH], tile, d), dcontext, false);
@@ -71,7 +65,7 @@ static void split_paths(const ds_derivative *b, ds_tile tile, const REAL *dconte
 }
 
 void REAL_NAME(ds_sublayer_input_backward)(const ds_derivative *b, ds_tile tile, REAL *dcontext) {
-    const ds_rule_steps *rule = rule_of(&b->pass);
+    const ds_rule_steps *rule = RULE(&b->pass);
     REAL *dx_in = ROWS(b->gradient->dx_in, tile, b->pass.model->spec.hidden);
     if (b->paths) split_paths(b, tile, dcontext);
     if (rule->context_backward != NULL) rule->context_backward(b, tile, dcontext, true);
@@ -83,11 +77,10 @@ void REAL_NAME(ds_sublayer_input_backward)(const ds_derivative *b, ds_tile tile,
 void REAL_NAME(ds_sublayer_input_tangent)(const ds_derivative *b, ds_tile tile, size_t worker) {
     const ds_gradient *g = b->gradient;
     const ds_spec *spec = &b->pass.model->spec;
-    const ds_rule_steps *rule = rule_of(&b->pass);
+    const ds_rule_steps *rule = RULE(&b->pass);
     const REAL *dx_in = rule->read_tangent(b, tile, ROWS(g->dx_in, tile, spec->hidden));
     REAL *dcontext = ROWS(g->dcontext, tile, spec->hidden);
-    backbone_of(&b->pass)->norm_tangent(dcontext, dx_in, REAL_NAME(ds_sublayer_x_in)(b, tile), spec, norm_of(&b->pass),
-                                        tile.rows);
+    BACKBONE(&b->pass)->norm_tangent(dcontext, dx_in, REAL_NAME(ds_sublayer_x_in)(b, tile), spec, norm_of(&b->pass), tile.rows);
     if (rule->coefficients_tangent != NULL) rule->coefficients_tangent(b, tile, dcontext, dx_in, worker);
 }
 
@@ -121,17 +114,17 @@ void REAL_NAME(ds_sublayer_output_forward)(const ds_pass *pass, ds_tile tile, RE
     }
     if ((pass->wants & DS_OBSERVE_STATES) != 0)
         REAL_NAME(ds_record)(w->before, ROWS(pass->state, tile, token_size), tile, token_size);
-    size_t row = rule_of(pass)->write_forward(pass, tile, h);
+    size_t row = RULE(pass)->write_forward(pass, tile, h);
     w->not_finite[tile.sequence * pass->tiles + tile.index] = row < tile.rows ? tile.first + row : pass->batch->length;
 }
 
 void REAL_NAME(ds_sublayer_output_backward)(const ds_derivative *b, ds_tile tile) {
     double *partial = ds_partial_of(b, tile);
     if (partial != NULL) memset(partial, 0, b->gradient->layout.count * sizeof *partial);
-    rule_of(&b->pass)->write_backward(b, tile);
+    RULE(&b->pass)->write_backward(b, tile);
 }
 
-void REAL_NAME(ds_sublayer_output_tangent)(const ds_derivative *b, ds_tile tile) { rule_of(&b->pass)->write_tangent(b, tile); }
+void REAL_NAME(ds_sublayer_output_tangent)(const ds_derivative *b, ds_tile tile) { RULE(&b->pass)->write_tangent(b, tile); }
 
 /* ---- back to the state ------------------------------------------------------------------------------------------------ */
 
@@ -149,7 +142,7 @@ static ds_path_squares measure_paths(const ds_derivative *b, REAL *parts, const 
         REAL *part = parts + (p + 1) * count;
         if (g->dx_paths[p] == NULL) continue;
         memset(part, 0, count * sizeof *part);
-        if (!b->identity) rule_of(&b->pass)->read_backward(b, part, g->dx_paths[p], token, future);
+        if (!b->identity) RULE(&b->pass)->read_backward(b, part, g->dx_paths[p], token, future);
         squares.parts[p] = REAL_NAME(ds_dot)(part, part, count);
         for (size_t i = 0; i < count; i++) error[i] += part[i];
     }
@@ -163,7 +156,7 @@ ds_status REAL_NAME(ds_state_backward_task)(void *context, size_t task, size_t w
     const ds_derivative *b = context;
     const ds_gradient *g = b->gradient;
     const ds_spec *spec = &b->pass.model->spec;
-    const ds_rule_steps *rule = rule_of(&b->pass);
+    const ds_rule_steps *rule = RULE(&b->pass);
     ds_tile tile = ds_tile_of(&b->pass, task);
     size_t count = ds_spec_planes(spec) * spec->hidden;
     bool shortcut = !b->identity && b->pass.sublayer < ds_spec_sublayers(spec) && rule->shortcut_backward != NULL;
@@ -181,7 +174,7 @@ ds_status REAL_NAME(ds_state_backward_task)(void *context, size_t task, size_t w
 
 ds_status REAL_NAME(ds_sublayer_parameters)(ds_derivative *b) {
     ds_status status = DS_OK;
-    const ds_rule_steps *rule = rule_of(&b->pass);
+    const ds_rule_steps *rule = RULE(&b->pass);
     REAL_NAME(ds_sum_tiles)(b, norm_of(&b->pass), b->gradient->layout.norm);
     if (rule->read_parameters != NULL) rule->read_parameters(b);
     if (rule->coefficient_parameters != NULL) DS_TRY(rule->coefficient_parameters(b));

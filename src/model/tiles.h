@@ -7,11 +7,16 @@
 
 #include "deltascope/num.h"
 
-#include "derivative.h"
+#include "backbone.h"
+#include "rule.h"
 
 #define VALUES(parameter) ((const REAL *)(parameter)->values)
 /* The rows of a tile in an array (B,T,width). */
 #define ROWS(array, tile, width) ((REAL *)(array) + (tile).token * (width))
+
+/* The arithmetic of the pass's rule and backbone. */
+#define RULE(pass) (ds_pass_rule(pass)->steps[REAL_PRECISION])
+#define BACKBONE(pass) (ds_pass_backbone(pass)->steps[REAL_PRECISION])
 
 /* y (rows,out) = x (rows,in) W^T for a Linear weight W (out,in). */
 static inline void REAL_NAME(ds_linear)(REAL *y, const REAL *x, const ds_parameter *weight, size_t rows) {

@@ -4,8 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "backbone.h"
-#include "rule.h"
 #include "tiles.h"
 
 /* Row i holds the tangent along feature i of x_in. */
@@ -68,7 +66,7 @@ static void through_norm(const ds_derivative *b, const directions *v) {
     size_t d = v->count;
     const REAL *x_in = REAL_NAME(ds_sublayer_x_in)(b, v->of.token);
     const ds_parameter *norm = ds_pass_half(&b->pass) == 0 ? layer->ln_1 : layer->ln_2;
-    const ds_backbone_steps *backbone = ds_pass_backbone(&b->pass)->steps[REAL_PRECISION];
+    const ds_backbone_steps *backbone = BACKBONE(&b->pass);
     memset(v->dx_in, 0, d * d * sizeof *v->dx_in);
     for (size_t i = 0; i < d; i++) {
         v->dx_in[i * d + i] = 1;
@@ -93,7 +91,7 @@ static void shift_own(const ds_derivative *b, const directions *v, REAL *dx, con
 }
 
 static void through_projections(const ds_derivative *b, const directions *v) {
-    const ds_backbone_steps *backbone = ds_pass_backbone(&b->pass)->steps[REAL_PRECISION];
+    const ds_backbone_steps *backbone = BACKBONE(&b->pass);
     size_t width = b->pass.model->spec.heads * b->pass.model->spec.head_dim;
     for (size_t which = 0; which < DS_PROJECTIONS; which++) {
         ds_projection_derivative p = REAL_NAME(ds_projection_of)(b, which);
@@ -150,7 +148,7 @@ static void through_attention(const ds_derivative *b, const directions *v) {
 
 ds_status REAL_NAME(ds_token_jacobian)(ds_derivative *b, double *jacobian, size_t sequence, size_t position) {
     ds_status status;
-    const ds_backbone_steps *backbone = ds_pass_backbone(&b->pass)->steps[REAL_PRECISION];
+    const ds_backbone_steps *backbone = BACKBONE(&b->pass);
     directions v;
     DS_TRY(directions_init(&v, b, sequence, position));
     through_norm(b, &v);
@@ -158,7 +156,7 @@ ds_status REAL_NAME(ds_token_jacobian)(ds_derivative *b, double *jacobian, size_
         through_attention(b, &v);
     else
         backbone->mlp_directions(b, v.of.token, v.dbranch, v.dcontext, v.count, v.first, v.second);
-    status = ds_pass_rule(&b->pass)->steps[REAL_PRECISION]->token_jacobian(b, jacobian, &v.of);
+    status = RULE(&b->pass)->token_jacobian(b, jacobian, &v.of);
     free(v.memory);
 done:
     return status;

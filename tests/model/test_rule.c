@@ -36,6 +36,14 @@ static void interventions_have_one_meaning_each(void **state) {
     }
 }
 
+static void unknown_modes_are_refused(void **state) {
+    (void)state;
+    for (size_t r = 0; r < ds_rule_count(); r++)
+        expect_failure(ds_rule_at(r)->check_force((ds_force){DS_FORCE_ERASE_ONLY + 1, 0}, 2), DS_ERR_USAGE, "sublayer 1.attn");
+    expect_failure(ds_rule_delta.check_force((ds_force){DS_FORCE_GATE, NAN}, 1), DS_ERR_USAGE,
+                   "the gate of sublayer 0.mlp cannot be fixed at nan");
+}
+
 /* What leaves the state as it is: both ways of saying that a gate is 0, nothing else. */
 static void identities_are_known(void **state) {
     (void)state;
@@ -252,6 +260,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(interventions_have_one_meaning_each),
         cmocka_unit_test(identities_are_known),
+        cmocka_unit_test(unknown_modes_are_refused),
         cmocka_unit_test(tables_are_complete),
         cmocka_unit_test(an_additive_model_can_only_be_closed),
         cmocka_unit_test(delta_updates_as_plain_loops_do),
