@@ -1,4 +1,4 @@
-/* The results of `inspect` as rows that people read: names and shapes as text, tensors beside their health, shares of groups. */
+/* The results of `inspect` as rows that people read: names and shapes as text, each tensor with its health, group shares. */
 #ifndef DELTASCOPE_COMMANDS_INSPECTION_ROWS_H
 #define DELTASCOPE_COMMANDS_INSPECTION_ROWS_H
 
