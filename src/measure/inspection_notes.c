@@ -101,17 +101,16 @@ static void note_paper(ds_notes *notes, const ds_spec *spec) {
              "The paper writes v = W_v c with c the normalised context; the published code, and this model, feeds the state "
              "read before normalisation.");
     if (spec->compressor == DS_COMPRESS_CC)
-        note(
-            notes, "paper",
-            "The paper's channel compressor mixes freely with a (d, dv) matrix; the code's is a convolution whose %zu taps are "
-            "shared along the %zu channels, folded with the read vector.",
-            spec->state_kernel, spec->value_channels);
+        note(notes, "paper",
+             "The paper's channel compressor mixes freely with a (d, dv) matrix; the code's is a convolution whose %zu taps "
+             "are shared along the %zu channels, folded with the read vector.",
+             spec->state_kernel, spec->value_channels);
     if (!spec->newer_names)
-        note(
-            notes, "paper",
-            "The fused GPU kernels of the older code normalise k with epsilon ddl_k_eps * sqrt(d) = %.3g, the reference code "
-            "with %.3g: where a sublayer's output is small, |k|^2 and the eigenvalue of a run on such kernels differ slightly.",
-            spec->k_eps * sqrt((double)spec->hidden), spec->k_eps);
+        note(notes, "paper",
+             "The fused GPU kernels of the older code normalise k with epsilon ddl_k_eps * sqrt(d) = %.3g, the reference "
+             "code with %.3g: where a sublayer's output is small, |k|^2 and the eigenvalue of a run on such kernels differ "
+             "slightly.",
+             spec->k_eps * sqrt((double)spec->hidden), spec->k_eps);
     note(notes, "paper",
          "A is orthogonal only where m beta |k|^2 is 0 or 2; with beta = 2 sigmoid(.) and |k| < 1 it never is exactly.");
 }

@@ -4,7 +4,7 @@
 
 #include <jansson.h>
 
-/* The envelope that the program writes; `arguments` ends with NULL. Fails the test unless its exit status is 0. A new reference. */
+/* The envelope that the program writes, a new reference; `arguments` ends with NULL. Fails the test unless it exits with 0. */
 json_t *program_json(const char *const *arguments);
 
 /* `options` and `results` equal those of the envelope once they are written too. Releases all three. */

@@ -1,5 +1,5 @@
-/* What a checkpoint holds: CONTRACT "inspect". Every tensor with its role and health, parameters by group, cost, and notes on what
- * is odd. */
+/* What a checkpoint holds: CONTRACT "inspect". Every tensor with its role and health, parameters by group, cost, and notes on
+ * what is odd. */
 #ifndef DELTASCOPE_MEASURE_CHECKPOINT_INSPECTION_H
 #define DELTASCOPE_MEASURE_CHECKPOINT_INSPECTION_H
 

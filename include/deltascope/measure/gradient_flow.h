@@ -30,7 +30,7 @@ void ds_gradient_flow_release(ds_gradient_flow *flow);
 
 typedef struct ds_gradflow_options {
     const char *force;              /* gates forced while the gradient flows, as ds_gates_parse has them; NULL: none */
-    const char *jacobian;           /* tokens at which sublayers' Jacobians are solved, see above; NULL: none */
+    const char *jacobian;           /* tokens at which ds_sublayer_jacobians_measure solves; NULL: none */
     const char *jacobian_sublayers; /* of which sublayers; NULL: all. Goes with `jacobian` */
     bool per_position;              /* norms by position in the JSON */
     bool measure;                   /* close each gate and measure; goes with neither `force` nor a checkpoint without gates */

@@ -22,8 +22,8 @@ typedef struct ds_sublayer_jacobians {
     ds_sublayer_jacobian *of; /* (count): by token, then by depth; NULL when nothing was measured */
 } ds_sublayer_jacobians;
 
-/* forces (S) or NULL. positions: as ds_position_list_parse has them but for "all", which is DS_ERR_USAGE. `sublayers` lists names
- * or indices, comma separated, or is NULL for all; others are DS_ERR_USAGE. */
+/* forces (S) or NULL. positions: as ds_position_list_parse has them but for "all", which is DS_ERR_USAGE. `sublayers` lists
+ * names or indices, comma separated, or is NULL for all; others are DS_ERR_USAGE. */
 ds_status ds_sublayer_jacobians_measure(ds_sublayer_jacobians *out, ds_run *run, const ds_force *forces, const char *positions,
                                         const char *sublayers) DS_MUST_CHECK;
 void ds_sublayer_jacobians_release(ds_sublayer_jacobians *jacobians);
