@@ -185,8 +185,8 @@ ds_status ds_make_folder(const char *path) DS_MUST_CHECK;
 /* Several threads of a program may run loops at the same time, each with arrays of its own; they share the workers. A child after
  * fork() starts with no workers, and makes its own when it needs them. */
 
-/* Sets how many threads a loop of this process uses (at least 1; 0 = all cores it may run on). Workspaces made before are for the
- * number there was. */
+/* Sets how many threads a loop of this process uses (at least 1; 0 = all cores it may run on). One number for the process, read
+ * when a loop begins: workspaces made before run on as many as they were made for. */
 ds_status ds_threads_set(size_t threads) DS_MUST_CHECK;
 /* For the loops of the calling thread alone, whatever the others use: so many, at most 256; 0: as many as they. */
 void ds_threads_here(size_t threads);
@@ -197,6 +197,9 @@ size_t ds_threads(void); /* of a loop run by the calling thread */
  * the smallest index, its sentence carried to the caller's thread. */
 typedef ds_status (*ds_task)(void *context, size_t index, size_t worker);
 ds_status ds_parallel_for(size_t count, ds_task task, void *context) DS_MUST_CHECK;
+/* The same on at most `workers` threads, worker < workers: for scratch memory made for so many, when the number of threads may have
+ * been set anew since. */
+ds_status ds_parallel_for_within(size_t workers, size_t count, ds_task task, void *context) DS_MUST_CHECK;
 /* Ends the worker threads (tests and leak checkers). They start again when needed. */
 void ds_threads_stop(void);
 

@@ -150,8 +150,6 @@ ds_status ds_power_law_fit(ds_power_law *out, const double *values, size_t count
 #define DS_POWER_LAW_CRITICAL 1.094
 bool ds_power_law_rejected(const ds_power_law *fit, double critical);
 
-/* This room's part of ds_process_hooks (run.h): GSL's error handler returns to us instead of ending the process. */
-void ds_stats_hooks(void);
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_stats_libraries(ds_text *text) DS_MUST_CHECK;
 

@@ -179,22 +179,26 @@ static bool has_workers(size_t workers) {
     return enough;
 }
 
-ds_status ds_parallel_for(size_t count, ds_task task, void *context) {
-    loop l;
+ds_status ds_parallel_for_within(size_t workers, size_t count, ds_task task, void *context) {
+    loop l; /* not zeroed: the sentence is long, and rarely needed */
     l.task = task;
     l.context = context;
     l.count = count;
-    l.most = ds_min_size(ds_threads(), count);
+    l.most = ds_min_size(ds_min_size(workers, ds_threads()), count);
     l.joined = l.inside = 0;
     atomic_init(&l.next, 0);
     atomic_init(&l.failed_index, SIZE_MAX);
     l.failed_status = DS_OK;
     bool shared = l.most > 1;
-    if (shared && !has_workers(ds_threads() - 1)) start_workers(ds_threads() - 1);
+    if (shared && !has_workers(l.most - 1)) start_workers(l.most - 1);
     if (shared) offer(&l);
     work(&l, 0);
     if (shared) take_back(&l);
     return l.failed_status == DS_OK ? DS_OK : ds_fail(l.failed_status, "%s", l.failed_text);
+}
+
+ds_status ds_parallel_for(size_t count, ds_task task, void *context) {
+    return ds_parallel_for_within(MAX_THREADS, count, task, context);
 }
 
 void ds_threads_stop(void) {

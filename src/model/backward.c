@@ -94,6 +94,11 @@ done:
     return status;
 }
 
+/* On as many threads as the workspace has scratch for. */
+static ds_status run_tasks(ds_derivative *b, size_t count, ds_task task) {
+    return ds_parallel_for_within(b->pass.workspace->workers, count, task, b);
+}
+
 static ds_status sublayer_parameters(ds_derivative *b) {
     ds_status status;
     ds_gradient *g = b->gradient;
@@ -102,7 +107,7 @@ static ds_status sublayer_parameters(ds_derivative *b) {
     g->job_count = 0;
     DS_TRY(ds_pass_half(&b->pass) == 0 ? steps->attention_parameters(b) : backbone_of(b)->mlp_parameters(b));
     for (size_t i = 0; i < g->job_count; i++) tasks += (g->jobs[i].out + DS_WEIGHT_ROWS - 1) / DS_WEIGHT_ROWS;
-    DS_TRY(ds_parallel_for(tasks, steps->weights_backward, b));
+    DS_TRY(run_tasks(b, tasks, steps->weights_backward));
 done:
     return status;
 }
@@ -124,7 +129,7 @@ static ds_status sublayer_backward(ds_derivative *b, size_t s) {
     DS_TRY(begin_sublayer(b, g, s));
     if (ds_pass_half(&b->pass) == 0) {
         DS_TRY(ds_pass_run(&b->pass, steps->attention_output_backward));
-        DS_TRY(ds_parallel_for(b->pass.batch->sequences * g->model->spec.heads, steps->attention_scores_backward, b));
+        DS_TRY(run_tasks(b, b->pass.batch->sequences * g->model->spec.heads, steps->attention_scores_backward));
         DS_TRY(ds_pass_run(&b->pass, steps->qkv_transform_backward));
         DS_TRY(ds_pass_run(&b->pass, steps->qkv_backward));
     } else {
@@ -150,7 +155,7 @@ static ds_status head(ds_derivative *b, double *nll) {
     DS_TRY(ds_pass_losses(&b->pass, nll, g->workspace->online));
     for (b->block = 0; b->block < b->blocks; b->block += g->blocks_held) {
         DS_TRY(ds_pass_run(&b->pass, steps->head_backward));
-        if (b->parameters) DS_TRY(ds_parallel_for(ds_min_size(b->blocks - b->block, g->blocks_held), steps->head_weights, b));
+        if (b->parameters) DS_TRY(run_tasks(b, ds_min_size(b->blocks - b->block, g->blocks_held), steps->head_weights));
     }
     b->pass.state = g->states[g->sublayers];
     b->pass.sublayer = g->sublayers;
