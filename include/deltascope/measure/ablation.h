@@ -22,8 +22,12 @@ typedef struct ds_case_list {
     bool needs_means; /* one of them needs a mean: ds_case_list_set_means before running */
 } ds_case_list;
 
-/* Cases of comma-separated modes x scopes, in the order modes, scopes, sublayers. Unknown words, and modes the checkpoint's rule
- * does not have, are DS_ERR_USAGE. */
+/* Appends the scopes ("each", "attn", ...), and the modes of all rules, each once, with `between` after each but the last two and
+ * `before_last` before the last. */
+ds_status ds_scope_words(ds_text *text, const char *between, const char *before_last) DS_MUST_CHECK;
+ds_status ds_mode_words(ds_text *text, const char *between, const char *before_last) DS_MUST_CHECK;
+/* Cases of comma-separated modes x scopes, in the order modes, scopes, sublayers; scopes NULL: all of them. Unknown words, and modes
+ * the checkpoint's rule does not have, are DS_ERR_USAGE. */
 ds_status ds_case_list_parse(ds_case_list *list, const ds_spec *spec, const char *modes, const char *scopes) DS_MUST_CHECK;
 /* Every mode of the rule in every scope; those that need a mean only if asked for. */
 ds_status ds_case_list_all(ds_case_list *list, const ds_spec *spec, bool means) DS_MUST_CHECK;
