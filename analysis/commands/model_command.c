@@ -20,14 +20,17 @@ ds_run_options ds_command_run_options(const ds_invocation *invocation) {
                             .listener = ds_progress_line(common->quiet)};
 }
 
+void ds_command_warn(const ds_run *run) {
+    if (run->warning.bytes == NULL) return;
+    (void)fprintf(stderr, "deltascope: warning: %s: %s\n", DS_SHOW(ds_checkpoint_path(run->checkpoint)), run->warning.bytes);
+}
+
 ds_status ds_command_open(ds_run *run, const ds_invocation *invocation) {
     ds_status status = DS_OK;
     const ds_run_options options = ds_command_run_options(invocation);
     DS_TRY(ds_run_open(run, &options));
     /* The steps of a report open what the report has opened, and warned of, itself. */
-    if (run->warning.bytes != NULL && invocation->common.step == NULL)
-        (void)fprintf(stderr, "deltascope: warning: %s: %s\n", DS_SHOW(ds_checkpoint_path(run->checkpoint)),
-                      run->warning.bytes);
+    if (invocation->common.step == NULL) ds_command_warn(run);
 done:
     return status;
 }
@@ -141,21 +144,29 @@ void ds_told_release(ds_told *told) {
     *told = (ds_told){NULL, NULL};
 }
 
-ds_status ds_command_publish_results(ds_table **tables, size_t *made, const ds_invocation *invocation, const ds_run *run,
-                                     const ds_told *told, const ds_result_table *kinds, size_t count) {
+ds_status ds_command_publish_told(const ds_invocation *invocation, const ds_run *run, const ds_told *told,
+                                  ds_table *const *tables, size_t count) {
     ds_status status = DS_OK;
     const ds_common *common = &invocation->common;
     json_t *envelope = NULL;
+    DS_TRY(ds_run_envelope(&envelope, run, invocation->command->name, told->options, told->results));
+    if (common->json != NULL) DS_TRY(ds_json_write(common->json, envelope, DS_JSON_READABLE));
+    if (common->out != NULL) DS_TRY(write_folder(invocation, envelope, tables, count));
+done:
+    json_decref(envelope);
+    return status;
+}
+
+ds_status ds_command_publish_results(ds_table **tables, size_t *made, const ds_invocation *invocation, const ds_run *run,
+                                     const ds_told *told, const ds_result_table *kinds, size_t count) {
+    ds_status status = DS_OK;
     *made = 0;
     for (size_t i = 0; i < count; i++) {
         DS_TRY(ds_result_table_new(&tables[*made], &kinds[i], told->results));
         *made += tables[*made] != NULL;
     }
-    DS_TRY(ds_run_envelope(&envelope, run, invocation->command->name, told->options, told->results));
-    if (common->json != NULL) DS_TRY(ds_json_write(common->json, envelope, DS_JSON_READABLE));
-    if (common->out != NULL) DS_TRY(write_folder(invocation, envelope, tables, *made));
+    DS_TRY(ds_command_publish_told(invocation, run, told, tables, *made));
 done:
-    json_decref(envelope);
     return status;
 }
 

@@ -188,6 +188,7 @@ json_t *ds_json_number(double value); /* a new reference: null for NaN and infin
 
 /* What a path like "beta/quantiles/0.05" or "delta_loss_ci95/0" leads to, keys and indices separated by slashes; NULL for nothing. */
 const json_t *ds_json_at(const json_t *value, const char *path);
+double ds_json_real_at(const json_t *value, const char *path); /* NaN where no number is found */
 
 /* ---- writing JSON ------------------------------------------------------------------------------------------------ */
 

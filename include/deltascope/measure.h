@@ -6,6 +6,7 @@
 #ifndef DELTASCOPE_MEASURE_H
 #define DELTASCOPE_MEASURE_H
 
+#include "deltascope/measure/checkpoint_comparison.h"
 #include "deltascope/measure/forced_gates.h"
 #include "deltascope/measure/gates.h"
 #include "deltascope/measure/mean_gates.h"

@@ -178,7 +178,7 @@ void ds_ablate_release(ds_ablate_result *result) {
     *result = (ds_ablate_result){.sequences = 0};
 }
 
-/* ---- JSON ---- */
+/* ---- JSON -------------------------------------------------------------------------------------------------------- */
 
 static void put_case(ds_json_builder *b, const ds_ablate_result *result, size_t c) {
     const ds_case *item = &result->list.cases[c];
