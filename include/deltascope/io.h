@@ -147,6 +147,11 @@ ds_status ds_tokenizer_encode(const ds_tokenizer *tokenizer, uint32_t **ids, siz
                               const char *where) DS_MUST_CHECK;
 /* The bytes one id stands for (not always well-formed UTF-8 alone); NULL when the id does not exist. */
 const char *ds_tokenizer_piece(const ds_tokenizer *tokenizer, uint32_t id, size_t *length);
+/* Appends one token as a word without white space or control characters. Spaces, line ends and tabs are visible (as symbols, or
+ * with `unicode` false as _, \n, \t); bytes that are not whole characters (a byte-pair piece may end within one), control
+ * and direction characters, and without `unicode` everything beyond ASCII are \xNN. An id the tokenizer does not know, and
+ * every id without a tokenizer (NULL), is "#ID". */
+ds_status ds_token_label(ds_text *text, const ds_tokenizer *tokenizer, uint32_t id, bool unicode) DS_MUST_CHECK;
 /* Tokens of a text file of at most 2 GiB through a tokenizer, kept in memory; ids are bounded by vocab as in ds_tokens_open,
  * but there may be none. */
 ds_status ds_tokens_from_text(ds_tokens **out, const char *text_path, const ds_tokenizer *tokenizer,

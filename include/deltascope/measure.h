@@ -10,6 +10,7 @@
 #include "deltascope/measure/forced_gates.h"
 #include "deltascope/measure/gates.h"
 #include "deltascope/measure/mean_gates.h"
+#include "deltascope/measure/token_trace.h"
 #include "deltascope/run.h"
 
 #endif

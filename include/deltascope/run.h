@@ -133,6 +133,17 @@ ds_status ds_run_windows(ds_run *run, const ds_window_pass *pass) DS_MUST_CHECK;
 ds_status ds_run_batch(ds_run *run, size_t first, ds_batch *batch) DS_MUST_CHECK;
 /* One window as a batch, in the run's buffers: valid until the next call or pass. */
 ds_status ds_run_window(ds_run *run, size_t window, ds_batch *batch) DS_MUST_CHECK;
+/* One text, or a piece of a file of tokens: exactly one of the first three is given. */
+typedef struct ds_window_source {
+    const char *text;      /* the words themselves; told in results and messages as "--text" */
+    const char *text_file; /* a file of text */
+    const char *tokens;    /* a file of token ids */
+    const char *tokenizer; /* for text; beside tokens it is opened for their words; NULL: none */
+    uint64_t offset;       /* token at which the window starts */
+} ds_window_source;
+/* Gives a run that was opened without data its only window: run->ids (T) <- run->length tokens from the offset on, or as many as there
+ * are, run->length becoming that many. No token needs to follow the last. The run has no buffers for passes. */
+ds_status ds_run_open_window(ds_run *run, const ds_window_source *source) DS_MUST_CHECK;
 /* Windows first .. first + count - 1 into the caller's arrays, each (count, T). */
 ds_status ds_run_read_windows(ds_run *run, uint32_t *inputs, uint32_t *targets, size_t first, size_t count) DS_MUST_CHECK;
 
