@@ -58,7 +58,8 @@ static ds_status make_rows(ds_trace_view *view) {
     DS_NEW(view->names, view->rows);
     DS_NEW(view->cells, view->rows * view->tokens);
     for (size_t r = 0; r < view->rows; r++) {
-        const json_t *row = json_array_get(rows, r), *numbers = json_object_get(row, loss ? "token_loss" : shown[view->shown].key);
+        const json_t *row = json_array_get(rows, r),
+                     *numbers = json_object_get(row, loss ? "token_loss" : shown[view->shown].key);
         view->names[r] = text_in(row, "name");
         for (size_t t = 0; t < view->tokens; t++) {
             double intact = loss ? ds_json_real_at(token_at(view->results, t), "loss") : 0;

@@ -225,7 +225,6 @@ ds_status ds_envelope_load(json_t **out, const char *path) DS_MUST_CHECK;
  * checkpoints are refused. */
 ds_status ds_results_load(json_t **results, json_t **envelope, const char *const *paths, size_t count) DS_MUST_CHECK;
 
-
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_report_libraries(ds_text *text) DS_MUST_CHECK;
 

@@ -116,13 +116,13 @@ void ds_window_batch_progress(const ds_window_batch *now, double share);
 /* One pass over the windows of a run. What a window leaves can be a record of `record_length` numbers: then windows that an earlier
  * run finished are not computed again, and `take` gets the record of every window, in their order. */
 typedef struct ds_window_pass {
-    const char *label; /* for progress */
-    size_t most;       /* windows in a batch, at most; 0: as many as the run's buffers hold */
+    const char *label;      /* for progress */
+    size_t most;            /* windows in a batch, at most; 0: as many as the run's buffers hold */
     const size_t *selected; /* (selected_count) windows, ascending; NULL: all */
     size_t selected_count;
     /* Computes a batch; batches come in order of windows. */
     ds_status (*batch)(void *context, const ds_window_batch *now);
-    size_t record_length;                                            /* 0: no records, and the next two are not called */
+    size_t record_length;                                                 /* 0: no records, and the next two are not called */
     void (*fill)(void *context, double *record, size_t row, size_t rows); /* record of row `row` of the batch just computed */
     void (*take)(void *context, size_t window, const double *record);
     ds_journal *journal; /* where records are kept; NULL: nowhere */
@@ -173,7 +173,6 @@ void ds_position_list_release(ds_position_list *list);
 
 /* *out <- `results` in the envelope that says what was measured: a new reference. `options` and `results` are borrowed objects,
  * NULL for {}. A run without a checkpoint has "checkpoint": null. */
-ds_status ds_run_envelope(json_t **out, const ds_run *run, const char *command, json_t *options,
-                          json_t *results) DS_MUST_CHECK;
+ds_status ds_run_envelope(json_t **out, const ds_run *run, const char *command, json_t *options, json_t *results) DS_MUST_CHECK;
 
 #endif

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "deltascope/measure/ablation.h"
 #include "deltascope/base.h"
+#include "deltascope/measure/ablation.h"
 
 typedef enum naming {
     NAMED_BY_SCOPE,    /* one case: "closed:all" */

@@ -293,9 +293,8 @@ ds_status ds_compare_measure(ds_comparison *out, ds_run *first, const ds_run_opt
     ds_status status = DS_OK;
     ds_run_options opening = *base;
     *first = (ds_run){.checkpoint = NULL};
-    *out = (ds_comparison){.count = options->count,
-                           .shut = strcmp(options->shut, "each") == 0,
-                           .trajectory = options->trajectory};
+    *out =
+        (ds_comparison){.count = options->count, .shut = strcmp(options->shut, "each") == 0, .trajectory = options->trajectory};
     if (options->count < 2) return ds_fail(DS_ERR_USAGE, "a comparison needs two checkpoints at least");
     DS_TRY(look_at_all(out, options, base->config));
     if (opening.length == 0) opening.length = out->entries[0].spec.block_size; /* the windows are those of the first */

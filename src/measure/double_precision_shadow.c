@@ -145,12 +145,8 @@ ds_status ds_shadow_run(ds_shadow *out, ds_run *run, size_t wanted) {
     DS_TRY(ds_workspace_new(&out->workspace, out->model, 1, run->length));
     DS_TRY(pair_init(&two, out, run));
     for (size_t i = 0; i < count; i++) out->windows[i] = (size_t)((uint64_t)i * run->sequences / count);
-    const ds_window_pass pass = {.label = "shadow",
-                                 .most = 1,
-                                 .selected = out->windows,
-                                 .selected_count = count,
-                                 .batch = run_window,
-                                 .context = &two};
+    const ds_window_pass pass = {
+        .label = "shadow", .most = 1, .selected = out->windows, .selected_count = count, .batch = run_window, .context = &two};
     DS_TRY(ds_run_windows(run, &pass));
 done:
     pair_release(&two);

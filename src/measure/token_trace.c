@@ -31,7 +31,8 @@ ds_status ds_trace_check(const ds_trace_options *options) {
 }
 
 static const char *shown_word(const ds_run *run, const ds_trace_options *options) {
-    return options->show != NULL ? options->show : shown_words[ds_rule_has_gates(run->spec.rule) ? DS_TRACE_BETA : DS_TRACE_LOSS];
+    return options->show != NULL ? options->show
+                                 : shown_words[ds_rule_has_gates(run->spec.rule) ? DS_TRACE_BETA : DS_TRACE_LOSS];
 }
 
 /* The cases to force, NULL for none. */
@@ -74,7 +75,8 @@ done:
 static ds_status choose_shown(ds_trace *out, const ds_run *run, const ds_trace_options *options) {
     const char *word = shown_word(run, options);
     out->shown = ds_trace_find(word);
-    if (out->shown == DS_TRACE_SHOWN) return ds_fail(DS_ERR_USAGE, "trace can show beta, eigenvalue, edit and loss, not \"%s\"", DS_SHOW(word));
+    if (out->shown == DS_TRACE_SHOWN)
+        return ds_fail(DS_ERR_USAGE, "trace can show beta, eigenvalue, edit and loss, not \"%s\"", DS_SHOW(word));
     if (ds_rule_has_gates(run->spec.rule) || out->shown == DS_TRACE_LOSS) return DS_OK;
     return ds_fail(DS_ERR_USAGE, "--show %s: an additive checkpoint has no gates; it has --show loss", word);
 }

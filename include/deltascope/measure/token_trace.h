@@ -30,7 +30,7 @@ extern const ds_trace_options ds_trace_defaults;
 /* T tokens, S sublayers. Losses stand at the token that is predicted, in nats: the first token has none (NaN). */
 typedef struct ds_trace {
     size_t tokens, sublayers;
-    uint32_t *ids;            /* (T) */
+    uint32_t *ids; /* (T) */
     ds_trace_quantity shown;
     double *values[DS_TRACE_QUANTITIES]; /* (S, T): gate beta, 1 - m beta |k|^2, |edit|_F / |X before|_F; NULL without gates */
     double *loss;                        /* (T): intact */
@@ -51,7 +51,6 @@ void ds_trace_release(ds_trace *trace);
 /* CONTRACT's results of `trace`; a new reference. `tokenizer` gives the words; NULL: labels are ids. */
 ds_status ds_trace_json(json_t **results, const ds_trace *trace, const ds_tokenizer *tokenizer) DS_MUST_CHECK;
 /* Measures, and tells options and results as the program writes them; new references. */
-ds_status ds_trace_results(json_t **options_json, json_t **results, ds_run *run,
-                           const ds_trace_options *options) DS_MUST_CHECK;
+ds_status ds_trace_results(json_t **options_json, json_t **results, ds_run *run, const ds_trace_options *options) DS_MUST_CHECK;
 
 #endif
