@@ -8,8 +8,8 @@
 
 /* One row a sublayer and checkpoint: everything, for programs. */
 ds_status ds_comparison_long_table(ds_table **table, const json_t *results) DS_MUST_CHECK;
-/* One row a sublayer, one column a checkpoint: mean gates, or what shutting each gate costs; `curves` adds a small curve over the
- * checkpoints. Of exactly two checkpoints of one depth the cost has its difference with interval. */
+/* One row a sublayer, one column a checkpoint: mean gates, or what shutting each gate costs; `curves` adds a small curve over
+ * the checkpoints. Of exactly two checkpoints of one depth the cost has its difference with interval. */
 ds_status ds_comparison_mean_gates(ds_table **table, const json_t *results, bool curves) DS_MUST_CHECK;
 ds_status ds_comparison_costs(ds_table **table, const json_t *results, bool curves) DS_MUST_CHECK;
 /* Whether any checkpoint has gates. */

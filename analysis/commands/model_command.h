@@ -17,7 +17,8 @@ ds_status ds_command_options(json_t **options, const ds_invocation *invocation, 
 
 /* Files under --out are named after the command, or after the step of the report that runs it. */
 
-/* Where the command keeps its journal: OUT/COMMAND.journal, `path` (released by the caller) holds it; plan->path NULL without --out. */
+/* Where the command keeps its journal: OUT/COMMAND.journal, `path` (released by the caller) holds it; plan->path NULL without
+ * --out. */
 ds_status ds_command_journal_plan(ds_journal_plan *plan, ds_text *path, const ds_invocation *invocation) DS_MUST_CHECK;
 /* The journal OUT/COMMAND.journal; *journal is NULL without --out. */
 ds_status ds_command_journal(ds_journal **journal, const ds_invocation *invocation, ds_run *run) DS_MUST_CHECK;
@@ -27,8 +28,8 @@ typedef struct ds_told {
 } ds_told;
 void ds_told_release(ds_told *told);
 
-/* Makes tables of the results, as `kinds` (count) describe them, and publishes all as below. tables (count) <- those that apply,
- * in order, freed by the caller; *made <- how many. */
+/* Makes tables of the results, as `kinds` (count) describe them, and publishes all as below. tables (count) <- those that
+ * apply, in order, freed by the caller; *made <- how many. */
 ds_status ds_command_publish_results(ds_table **tables, size_t *made, const ds_invocation *invocation, const ds_run *run,
                                      const ds_told *told, const ds_result_table *kinds, size_t count) DS_MUST_CHECK;
 /* The same with tables made elsewhere. */

@@ -17,7 +17,8 @@ typedef struct ds_trace_view {
     double *cells;           /* (rows, T) */
 } ds_trace_view;
 
-/* Views `results`, which must outlive it; `options` are those the results were measured with, `tokenizer` NULL where there is none. */
+/* Views `results`, which must outlive it; `options` are those the results were measured with, `tokenizer` NULL where there is
+ * none. */
 ds_status ds_trace_view_init(ds_trace_view *view, const json_t *options, const json_t *results,
                              const ds_tokenizer *tokenizer) DS_MUST_CHECK;
 void ds_trace_view_release(ds_trace_view *view);

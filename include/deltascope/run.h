@@ -71,17 +71,18 @@ void ds_progress_finish(const ds_progress *progress);
 
 /* ---- journal ----------------------------------------------------------------------------------------------------- */
 
-/* The file in which a long run keeps finished pieces, so that one that was killed goes on where it stopped (journal.h in src/run
- * has its format). */
+/* The file in which a long run keeps finished pieces, so that one that was killed goes on where it stopped (journal.h in
+ * src/run has its format). */
 typedef struct ds_journal ds_journal;
 typedef struct ds_journal_plan {
     const char *path; /* its folder is made if missing */
     bool resume;      /* take up an earlier run's records instead of starting anew */
 } ds_journal_plan;
 
-/* Opens the journal of a run that measures `command` with `options` (borrowed: what decides the bytes of a result, beside the run's
- * checkpoint, configuration, data and precision; threads and paths are not part of the key). An earlier run's journal with another key is
- * DS_ERR_INPUT naming the first difference. plan NULL, or without a path: *out is NULL, which stands for a run that keeps none. */
+/* Opens the journal of a run that measures `command` with `options` (borrowed: what decides the bytes of a result, beside the
+ * run's checkpoint, configuration, data and precision; threads and paths are not part of the key). An earlier run's journal
+ * with another key is DS_ERR_INPUT naming the first difference. plan NULL, or without a path: *out is NULL, which stands for a
+ * run that keeps none. */
 ds_status ds_run_journal(ds_journal **out, ds_run *run, const ds_journal_plan *plan, const char *command,
                          const json_t *options) DS_MUST_CHECK;
 void ds_journal_close(ds_journal **journal); /* sets NULL; NULL is fine */
@@ -113,8 +114,8 @@ typedef struct ds_window_batch {
 /* How far a long batch has come, 0 to 1. */
 void ds_window_batch_progress(const ds_window_batch *now, double share);
 
-/* One pass over the windows of a run. What a window leaves can be a record of `record_length` numbers: then windows that an earlier
- * run finished are not computed again, and `take` gets the record of every window, in their order. */
+/* One pass over the windows of a run. What a window leaves can be a record of `record_length` numbers: then windows that an
+ * earlier run finished are not computed again, and `take` gets the record of every window, in their order. */
 typedef struct ds_window_pass {
     const char *label;      /* for progress */
     size_t most;            /* windows in a batch, at most; 0: as many as the run's buffers hold */
@@ -141,8 +142,8 @@ typedef struct ds_window_source {
     const char *tokenizer; /* for text; beside tokens it is opened for their words; NULL: none */
     uint64_t offset;       /* token at which the window starts */
 } ds_window_source;
-/* Gives a run that was opened without data its only window: run->ids (T) <- run->length tokens from the offset on, or as many as there
- * are, run->length becoming that many. No token needs to follow the last. The run has no buffers for passes. */
+/* Gives a run that was opened without data its only window: run->ids (T) <- run->length tokens from the offset on, or as many
+ * as there are, run->length becoming that many. No token needs to follow the last. The run has no buffers for passes. */
 ds_status ds_run_open_window(ds_run *run, const ds_window_source *source) DS_MUST_CHECK;
 /* Windows first .. first + count - 1 into the caller's arrays, each (count, T). */
 ds_status ds_run_read_windows(ds_run *run, uint32_t *inputs, uint32_t *targets, size_t first, size_t count) DS_MUST_CHECK;
@@ -162,7 +163,8 @@ typedef struct ds_position_list {
 /* "all", "last" (the last token of every window) or "S:P,S:P,...": sequence:position, within the data, no repeats needed to be
  * sorted. DS_ERR_USAGE names the word that does not fit. */
 ds_status ds_position_list_parse(ds_position_list *list, const char *words, size_t sequences, size_t length) DS_MUST_CHECK;
-/* A window, "S", or one token of it, "S:P"; *token tells which, *at is S:0 for a window. DS_ERR_USAGE otherwise, naming `option`. */
+/* A window, "S", or one token of it, "S:P"; *token tells which, *at is S:0 for a window. DS_ERR_USAGE otherwise, naming
+ * `option`. */
 ds_status ds_place_parse(ds_position *at, bool *token, const char *text, const char *option, size_t sequences,
                          size_t length) DS_MUST_CHECK;
 /* Sublayers *first .. *last - 1 of "A:B", 0 <= A <= B < sublayers; NULL means all of them. DS_ERR_USAGE otherwise. */

@@ -1,6 +1,7 @@
 /* Forced gates measured through the library are what the program writes. */
 #include <string.h>
 
+#include "child.h"
 #include "deltascope/measure/forced_gates.h"
 #include "program_json.h"
 #include "scratch.h"
@@ -32,8 +33,8 @@ static void results_are_the_program_s(void **state) {
     options.scopes = "all,each";
     options.shadow = 2;
     expect_program(MODEL("ddl-cc-ec"), &options,
-                   (const char *const[]){"ablate", DATA, "--modes", "mean-gate,reflect", "--scopes", "all,each", "--shadow", "2",
-                                         MODEL("ddl-cc-ec"), NULL});
+                   (const char *const[]){"ablate", DATA, "--modes", "mean-gate,reflect", "--scopes", "all,each", "--shadow",
+                                         "2", MODEL("ddl-cc-ec"), NULL});
     options.shadow = 0;
     expect_program(MODEL("scalar-kvshift"), &options,
                    (const char *const[]){"ablate", DATA, "--modes", "mean-gate,reflect", "--scopes", "all,each",
@@ -71,10 +72,33 @@ static void a_journal_is_taken_up(void **state) {
     ds_run_close(&run);
 }
 
+/* The words the help tells are those of the tables; it is wrapped, so that white space is compared as one space. */
+static void the_help_knows_the_tables(void **state) {
+    (void)state;
+    static child help;
+    ds_text words = {0};
+    size_t length = 0;
+    CHILD_RUN(&help, (child_limits){.seconds = 0}, "ablate", "--help");
+    for (const char *at = help.out; *at != '\0'; at++) {
+        bool space = *at == ' ' || *at == '\n';
+        if (!space || (length > 0 && help.out[length - 1] != ' ')) help.out[length++] = space ? ' ' : *at;
+    }
+    help.out[length] = '\0';
+    expect_ok(ds_mode_words(&words, ", ", ", "));
+    expect_ok(ds_text_printf(&words, ", comma separated (closed)"));
+    assert_non_null(strstr(help.out, words.bytes));
+    words.length = 0;
+    expect_ok(ds_scope_words(&words, ", ", ", "));
+    expect_ok(ds_text_printf(&words, ", comma separated (all of them)"));
+    assert_non_null(strstr(help.out, words.bytes));
+    ds_text_release(&words);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(results_are_the_program_s),
         cmocka_unit_test(a_journal_is_taken_up),
+        cmocka_unit_test(the_help_knows_the_tables),
     };
     return cmocka_run_group_tests_name("public ablate", tests, NULL, NULL);
 }

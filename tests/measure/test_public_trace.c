@@ -26,12 +26,12 @@ static void results_are_the_program_s(void **state) {
     options.show = "edit";
     options.force = "mean-gate:0.mlp";
     expect_program(MODEL("cc-bf16"), &options,
-                   (const char *const[]){"trace", "--tokens", "fixtures/data/val.bin", "--offset", "5", "--seq-len", "14", "--show",
-                                         "edit", "--force", "mean-gate:0.mlp", MODEL("cc-bf16"), NULL});
+                   (const char *const[]){"trace", "--tokens", "fixtures/data/val.bin", "--offset", "5", "--seq-len", "14",
+                                         "--show", "edit", "--force", "mean-gate:0.mlp", MODEL("cc-bf16"), NULL});
     options = (ds_trace_options){.window = {.text = "To be, or", .tokenizer = "fixtures/data/meta.pkl"}, .show = "loss"};
     expect_program(MODEL("ddl-cc-ec"), &options,
-                   (const char *const[]){"trace", "--text", "To be, or", "--tokenizer", "fixtures/data/meta.pkl", "--seq-len", "14",
-                                         "--show", "loss", MODEL("ddl-cc-ec"), NULL});
+                   (const char *const[]){"trace", "--text", "To be, or", "--tokenizer", "fixtures/data/meta.pkl", "--seq-len",
+                                         "14", "--show", "loss", MODEL("ddl-cc-ec"), NULL});
 }
 
 /* The numbers themselves: as many tokens as there are, no loss for the first, no gates where a rule has none. */

@@ -4,8 +4,8 @@
 
 #include <jansson.h>
 
-/* Runs the program with `arguments` (ending with NULL) and --json; the envelope is a new reference. Anything but success fails the
- * test. */
+/* Runs the program with `arguments` (ending with NULL) and --json; the envelope is a new reference. Anything but success fails
+ * the test. */
 json_t *program_json(const char *const *arguments);
 /* `envelope` has these "options" and "results", which are released with it. */
 void expect_same_json(json_t *envelope, json_t *options, json_t *results);

@@ -1,5 +1,5 @@
-/* Several checkpoints on the same windows: what each one's gates do, what its loss is, and what shutting each gate costs it, with
- * paired differences from the first (CONTRACT "compare"). One model is held in memory at a time. */
+/* Several checkpoints on the same windows: what each one's gates do, what its loss is, and what shutting each gate costs it,
+ * with paired differences from the first (CONTRACT "compare"). One model is held in memory at a time. */
 #ifndef DELTASCOPE_MEASURE_CHECKPOINT_COMPARISON_H
 #define DELTASCOPE_MEASURE_CHECKPOINT_COMPARISON_H
 
@@ -51,10 +51,11 @@ typedef struct ds_comparison {
 } ds_comparison;
 
 /* Opens every checkpoint as `base` says (its own `checkpoint` is not looked at) and measures it; length 0 is the first one's
- * block size. Before weights are read, structures are looked at: vocabularies must agree. The bootstrap's seed is that of `base`.
+ * block size. Before weights are read, structures are looked at: vocabularies must agree. The bootstrap's seed is that of
+ * `base`.
  *
- * *first <- the run of the first checkpoint, still open, whose envelope is that of the comparison; closed by the caller, also after a
- * failure. */
+ * *first <- the run of the first checkpoint, still open, whose envelope is that of the comparison; closed by the caller, also
+ * after a failure. */
 ds_status ds_compare_measure(ds_comparison *out, ds_run *first, const ds_run_options *base,
                              const ds_compare_options *options) DS_MUST_CHECK;
 void ds_compare_release(ds_comparison *comparison);

@@ -1,4 +1,5 @@
-/* One window, token by token: what every gate did, and what the loss of each token becomes when gates are forced (CONTRACT "trace"). */
+/* One window, token by token: what every gate did, and what the loss of each token becomes when gates are forced (CONTRACT
+ * "trace"). */
 #ifndef DELTASCOPE_MEASURE_TOKEN_TRACE_H
 #define DELTASCOPE_MEASURE_TOKEN_TRACE_H
 
@@ -21,8 +22,9 @@ typedef enum ds_trace_quantity {
 typedef struct ds_trace_options {
     ds_window_source window; /* of the run's length, or what there is */
     const char *show;        /* "beta", "eigenvalue", "edit", "loss"; NULL: "beta", for a rule without gates "loss" */
-    /* Comma-separated names of ablate's cases ("closed:3.mlp", "open-from:4", ...); "MODE:each" stands for that mode on each sublayer
-     * alone; mean-gate is the mean over this window. One case at most unless losses are shown. NULL: none, for losses "closed:each". */
+    /* Comma-separated names of ablate's cases ("closed:3.mlp", "open-from:4", ...); "MODE:each" stands for that mode on each
+     * sublayer alone; mean-gate is the mean over this window. One case at most unless losses are shown. NULL: none, for losses
+     * "closed:each". */
     const char *force;
 } ds_trace_options;
 extern const ds_trace_options ds_trace_defaults;
@@ -44,8 +46,8 @@ typedef struct ds_trace {
 ds_trace_quantity ds_trace_find(const char *word);
 /* What can be refused before a checkpoint is opened: DS_ERR_USAGE unless there is one text, or one file of tokens. */
 ds_status ds_trace_check(const ds_trace_options *options) DS_MUST_CHECK;
-/* `run` is open without data, and gets the window as ds_run_open_window leaves it. The values are those of the intact model, or where
- * a gate is forced and losses are not what is shown, those under that force. Unknown names are DS_ERR_USAGE. */
+/* `run` is open without data, and gets the window as ds_run_open_window leaves it. The values are those of the intact model,
+ * or where a gate is forced and losses are not what is shown, those under that force. Unknown names are DS_ERR_USAGE. */
 ds_status ds_trace_measure(ds_trace *out, ds_run *run, const ds_trace_options *options) DS_MUST_CHECK;
 void ds_trace_release(ds_trace *trace);
 /* CONTRACT's results of `trace`; a new reference. `tokenizer` gives the words; NULL: labels are ids. */
