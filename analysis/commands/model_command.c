@@ -20,14 +20,17 @@ ds_run_options ds_command_run_options(const ds_invocation *invocation) {
                             .listener = ds_progress_line(common->quiet)};
 }
 
+void ds_command_warn(const ds_run *run) {
+    if (run->warning.bytes == NULL) return;
+    (void)fprintf(stderr, "deltascope: warning: %s: %s\n", DS_SHOW(ds_checkpoint_path(run->checkpoint)), run->warning.bytes);
+}
+
 ds_status ds_command_open(ds_run *run, const ds_invocation *invocation) {
     ds_status status = DS_OK;
     const ds_run_options options = ds_command_run_options(invocation);
     DS_TRY(ds_run_open(run, &options));
     /* The steps of a report open what the report has opened, and warned of, itself. */
-    if (run->warning.bytes != NULL && invocation->common.step == NULL)
-        (void)fprintf(stderr, "deltascope: warning: %s: %s\n", DS_SHOW(ds_checkpoint_path(run->checkpoint)),
-                      run->warning.bytes);
+    if (invocation->common.step == NULL) ds_command_warn(run);
 done:
     return status;
 }

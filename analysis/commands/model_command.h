@@ -10,6 +10,8 @@
 ds_run_options ds_command_run_options(const ds_invocation *invocation);
 /* Opens it; what a reader of the results must know is told on standard error too. */
 ds_status ds_command_open(ds_run *run, const ds_invocation *invocation) DS_MUST_CHECK;
+/* What a reader of the run's results must know, on standard error. */
+void ds_command_warn(const ds_run *run);
 /* The command's own options as its result tells them; a new reference. */
 ds_status ds_command_options(json_t **options, const ds_invocation *invocation, const ds_run *run) DS_MUST_CHECK;
 
@@ -34,9 +36,6 @@ ds_status ds_command_publish_tables(const ds_invocation *invocation, const ds_ru
  * in order, freed by the caller; *made <- how many. */
 ds_status ds_command_publish_results(ds_table **tables, size_t *made, const ds_invocation *invocation, const ds_run *run,
                                      const ds_told *told, const ds_result_table *kinds, size_t count) DS_MUST_CHECK;
-/* The same with tables that are made already. */
-ds_status ds_command_publish_tables(const ds_invocation *invocation, const ds_run *run, const ds_told *told,
-                                    ds_table *const *tables, size_t count) DS_MUST_CHECK;
 /* Writes what the options ask for: the envelope to --json; under --out (made if missing) the envelope as COMMAND.json, the
  * `tables` as tables/COMMAND.csv, tables/COMMAND-2.csv ..., and every figure the results allow under figures/. The result under
  * --out depends on the inputs alone, byte for byte: how the run went, "threads" and "seconds", is null there and told only by

@@ -147,6 +147,11 @@ ds_status ds_tokenizer_encode(const ds_tokenizer *tokenizer, uint32_t **ids, siz
                               const char *where) DS_MUST_CHECK;
 /* The bytes one id stands for (not always well-formed UTF-8 alone); NULL when the id does not exist. */
 const char *ds_tokenizer_piece(const ds_tokenizer *tokenizer, uint32_t id, size_t *length);
+/* Appends one token as a word without white space or control characters. Spaces, line ends and tabs are visible (as symbols, or
+ * with `unicode` false as _, \n, \t); bytes that are not whole characters (a byte-pair piece may end within one), control
+ * and direction characters, and without `unicode` everything beyond ASCII are \xNN. An id the tokenizer does not know, and
+ * every id without a tokenizer (NULL), is "#ID". */
+ds_status ds_token_label(ds_text *text, const ds_tokenizer *tokenizer, uint32_t id, bool unicode) DS_MUST_CHECK;
 /* Tokens of a text file of at most 2 GiB through a tokenizer, kept in memory; ids are bounded by vocab as in ds_tokens_open,
  * but there may be none. */
 ds_status ds_tokens_from_text(ds_tokens **out, const char *text_path, const ds_tokenizer *tokenizer,
@@ -188,6 +193,7 @@ json_t *ds_json_number(double value); /* a new reference: null for NaN and infin
 
 /* What a path like "beta/quantiles/0.05" or "delta_loss_ci95/0" leads to, keys and indices separated by slashes; NULL for nothing. */
 const json_t *ds_json_at(const json_t *value, const char *path);
+double ds_json_real_at(const json_t *value, const char *path); /* NaN where no number is found */
 
 /* ---- writing JSON ------------------------------------------------------------------------------------------------ */
 

@@ -225,14 +225,6 @@ ds_status ds_envelope_load(json_t **out, const char *path) DS_MUST_CHECK;
  * checkpoints are refused. */
 ds_status ds_results_load(json_t **results, json_t **envelope, const char *const *paths, size_t count) DS_MUST_CHECK;
 
-/* ---- token labels -------------------------------------------------------------------------------------------------- */
-
-/* Appends one token as a word without white space or control characters. Spaces, line ends and tabs are visible (as symbols, or
- * with `unicode` false as _, \n, \t); bytes that are not whole characters (a byte-pair piece may end within one), control
- * and direction characters, and without `unicode` everything beyond ASCII are \xNN. An id the tokenizer does not know, and
- * every id without a tokenizer (NULL), is "#ID". */
-ds_status ds_token_label(ds_text *text, const ds_tokenizer *tokenizer, uint32_t id, bool unicode) DS_MUST_CHECK;
-
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_report_libraries(ds_text *text) DS_MUST_CHECK;
 

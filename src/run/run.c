@@ -84,6 +84,39 @@ done:
     return status;
 }
 
+static ds_status open_source(ds_run *run, const ds_window_source *source) {
+    ds_status status = DS_OK;
+    uint64_t vocab = run->spec.vocab;
+    if (source->tokenizer != NULL) DS_TRY(ds_tokenizer_open(&run->tokenizer, source->tokenizer));
+    if (source->tokens != NULL)
+        DS_TRY(ds_tokens_open(&run->tokens, source->tokens, vocab));
+    else if (source->text_file != NULL)
+        DS_TRY(ds_tokens_from_text(&run->tokens, source->text_file, run->tokenizer, vocab));
+    else
+        DS_TRY(ds_tokens_from_string(&run->tokens, source->text, strlen(source->text), "--text", run->tokenizer, vocab));
+done:
+    return status;
+}
+
+ds_status ds_run_open_window(ds_run *run, const ds_window_source *source) {
+    ds_status status = DS_OK;
+    uint64_t offset = source->offset;
+    DS_TRY(open_source(run, source));
+    uint64_t count = ds_tokens_count(run->tokens);
+    run->options.offset = offset;
+    if (offset >= count) {
+        status = ds_fail(DS_ERR_INPUT, "%s: %llu tokens, but the window starts at token %llu",
+                         DS_SHOW(ds_tokens_path(run->tokens)), (unsigned long long)count, (unsigned long long)offset);
+        goto done;
+    }
+    if (run->length > count - offset) run->length = (size_t)(count - offset);
+    run->sequences = 1;
+    DS_NEW(run->ids, run->length);
+    DS_TRY(ds_tokens_read(run->tokens, run->ids, offset, run->length));
+done:
+    return status;
+}
+
 void ds_run_close(ds_run *run) {
     ds_workspace_free(&run->workspace);
     free(run->ids);

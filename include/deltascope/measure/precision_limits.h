@@ -2,9 +2,8 @@
 #ifndef DELTASCOPE_MEASURE_PRECISION_LIMITS_H
 #define DELTASCOPE_MEASURE_PRECISION_LIMITS_H
 
+#include "deltascope/io.h"
 #include "deltascope/model.h"
-#include "deltascope/report.h"
-#include "deltascope/stats.h"
 
 typedef enum ds_limit {
     DS_LIMIT_SHORT_DIRECTION, /* |h| near ddl_k_eps: |k|^2 is noticeably below 1, and the eigenvalue depends on ddl_k_eps */

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "deltascope/report.h"
+#include "deltascope/io.h"
 #include "support.h"
 
 static void expect_labels(const char *tokenizer_path, const char *text, bool unicode, const char *joined) {

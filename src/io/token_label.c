@@ -1,6 +1,7 @@
-#include "deltascope/report.h"
-
+/* A token as people see it in a picture or a table. */
 #include <inttypes.h>
+
+#include "deltascope/io.h"
 
 /* Characters that would move the cursor, turn the text around or show nothing. */
 static bool is_invisible(uint32_t point) {
