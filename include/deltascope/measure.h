@@ -8,6 +8,7 @@
 
 #include "deltascope/measure/gates.h"
 #include "deltascope/measure/mean_gates.h"
+#include "deltascope/measure/spectrum.h"
 #include "deltascope/run.h"
 
 #endif
