@@ -150,7 +150,7 @@ typedef enum ds_precision { DS_F32 = 0, DS_F64 = 1 } ds_precision;
 static inline size_t ds_precision_size(ds_precision p) { return p == DS_F32 ? sizeof(float) : sizeof(double); }
 /* Unit roundoff u: 2^-24 or 2^-53. */
 static inline double ds_unit_roundoff(ds_precision p) { return p == DS_F32 ? 0x1p-24 : 0x1p-53; }
-/* Element i of an array of that precision. */
+/* Element i of an array of precision p, as a double. */
 static inline double ds_real_at(const void *array, ds_precision p, size_t i) {
     return p == DS_F32 ? (double)((const float *)array)[i] : ((const double *)array)[i];
 }
