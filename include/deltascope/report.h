@@ -186,7 +186,8 @@ enum { DS_REPORT_TABLES = 8 };
 typedef struct ds_result_column {
     ds_column column;
     /* From the row, as ds_json_at has it. NULL: the row's own name, the key of an object's member. One that begins with a slash
-     * starts at the results instead, every "@" in it the row's number. A missing number is an empty cell. */
+     * starts at the results instead, every "@" in it the row's number. An integer column's "#" is
+     * the row's number from 1. A missing number is an empty cell. */
     const char *path;
     /* Instead of a path: a number made from the row, or a text; NULL elsewhere. */
     double (*number)(const json_t *row); /* not for DS_COLUMN_INTEGER */

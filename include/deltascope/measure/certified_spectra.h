@@ -2,7 +2,6 @@
 #ifndef DELTASCOPE_MEASURE_CERTIFIED_SPECTRA_H
 #define DELTASCOPE_MEASURE_CERTIFIED_SPECTRA_H
 
-#include "deltascope/report.h"
 #include "deltascope/stats.h"
 #include "deltascope/spectra.h"
 #include "deltascope/measure/directions.h"

@@ -5,8 +5,6 @@
 #include <jansson.h>
 
 #include "deltascope/delta.h"
-#include "deltascope/report.h"
-#include "deltascope/stats.h"
 #include "deltascope/stats.h"
 #include "deltascope/measure/directions.h"
 #include "deltascope/measure/product_pool.h"
@@ -59,7 +57,6 @@ ds_status ds_distribution_keep(ds_distribution *distribution, ds_journal *journa
 ds_status ds_distribution_add(ds_distribution *distribution, const ds_directions *directions, size_t first) DS_MUST_CHECK;
 /* Appends the keys "distribution" and "lyapunov" to an open object. */
 void ds_distribution_put(ds_json_builder *b, ds_distribution *distribution);
-ds_status ds_distribution_table(ds_table **table, ds_distribution *distribution, const char *title) DS_MUST_CHECK;
 
 /* error / tolerance; 0 where nothing was compared; a NaN stays. */
 double ds_identity_breach(double error, double tolerance);

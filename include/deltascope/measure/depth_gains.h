@@ -4,7 +4,6 @@
 #define DELTASCOPE_MEASURE_DEPTH_GAINS_H
 
 #include "deltascope/delta.h"
-#include "deltascope/report.h"
 #include "deltascope/stats.h"
 #include "deltascope/measure/directions.h"
 

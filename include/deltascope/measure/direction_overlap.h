@@ -3,8 +3,6 @@
 #define DELTASCOPE_MEASURE_DIRECTION_OVERLAP_H
 
 #include "deltascope/delta.h"
-#include "deltascope/report.h"
-#include "deltascope/stats.h"
 #include "deltascope/stats.h"
 #include "deltascope/measure/directions.h"
 

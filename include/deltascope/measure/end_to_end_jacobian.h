@@ -3,15 +3,9 @@
 #define DELTASCOPE_MEASURE_END_TO_END_JACOBIAN_H
 
 #include "deltascope/gradient.h"
-#include "deltascope/report.h"
 #include "deltascope/stats.h"
 #include "deltascope/spectra.h"
-#include "deltascope/report.h"
 #include "deltascope/run.h"
-#include "deltascope/stats.h"
-#include "deltascope/report.h"
-#include "deltascope/run.h"
-#include "deltascope/stats.h"
 
 typedef struct ds_end_to_end_options {
     const char *place; /* "S", a window, or "S:P", the own block of one token of it */
@@ -40,8 +34,6 @@ typedef struct ds_end_to_end {
 ds_status ds_end_to_end_run(ds_end_to_end *out, ds_run *run, const ds_end_to_end_options *options) DS_MUST_CHECK;
 void ds_end_to_end_release(ds_end_to_end *result);
 void ds_end_to_end_put(ds_json_builder *b, const ds_end_to_end *result); /* the key "end_to_end" of an open object */
-ds_status ds_end_to_end_table(ds_table **table, const ds_end_to_end *result) DS_MUST_CHECK;
-ds_status ds_depth_norm_table(ds_table **table, const ds_end_to_end *result) DS_MUST_CHECK;
 
 /* Singular values of dX_last/dX_0 for one window (batch->sequences = 1); of its tokens first .. first + count - 1, what they do to
  * one another. */

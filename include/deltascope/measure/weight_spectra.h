@@ -3,10 +3,8 @@
 #define DELTASCOPE_MEASURE_WEIGHT_SPECTRA_H
 
 #include "deltascope/model.h"
-#include "deltascope/report.h"
 #include "deltascope/stats.h"
 #include "deltascope/spectra.h"
-#include "deltascope/stats.h"
 
 /* What the singular values sigma_i of one matrix say. The power law is fitted to the eigenvalues sigma_i^2 of W^T W, as in the
  * literature on heavy-tailed self-regularisation (Martin and Mahoney 2021). */
@@ -66,6 +64,5 @@ ds_status ds_weight_survey_run(ds_weight_survey *out, const ds_model *model, uin
 void ds_weight_survey_release(ds_weight_survey *survey);
 /* The keys "weights" and "weights_thresholds" of an open object. */
 void ds_weight_survey_put(ds_json_builder *b, const ds_weight_survey *survey);
-ds_status ds_weight_survey_table(ds_table **table, const ds_weight_survey *survey) DS_MUST_CHECK;
 
 #endif
