@@ -6,33 +6,40 @@
 
 /* ---- readout and final norm ------------------------------------------------------------------------------------------- */
 
+void REAL_NAME(ds_readout_tile_forward)(const ds_pass *pass, ds_tile tile, void *hidden) {
+    const REAL *out = RULE(pass)->read_forward(pass, tile, hidden);
+    BACKBONE(pass)->norm_forward(hidden, out, &pass->model->spec, pass->model->final_norm, tile.rows);
+}
+
+void REAL_NAME(ds_readout_tile_backward)(const ds_derivative *b, ds_tile tile) {
+    const ds_gradient *g = b->gradient;
+    const ds_model *model = b->pass.model;
+    size_t d = model->spec.hidden;
+    const REAL *out = RULE(&b->pass)->read_forward(&b->pass, tile, ROWS(g->x_in, tile, d));
+    BACKBONE(&b->pass)->norm_backward(ROWS(g->dx_in, tile, d), ds_partial_at(b, tile, g->layout.norm),
+                                      ROWS(g->dhidden, tile, d), out, &model->spec, model->final_norm, tile.rows);
+    if (RULE(&b->pass)->read_sums != NULL) RULE(&b->pass)->read_sums(b, tile);
+}
+
 ds_status REAL_NAME(ds_readout_forward_task)(void *context, size_t task, size_t worker) {
     const ds_pass *pass = context;
-    const ds_spec *spec = &pass->model->spec;
     ds_tile tile = ds_tile_of(pass, task);
     (void)worker;
-    REAL *hidden = ROWS(pass->hidden, tile, spec->hidden);
-    const REAL *out = RULE(pass)->read_forward(pass, tile, hidden);
-    BACKBONE(pass)->norm_forward(hidden, out, spec, pass->model->final_norm, tile.rows);
+    RULE(pass)->readout_forward(pass, tile, ROWS(pass->hidden, tile, pass->model->spec.hidden));
     return DS_OK;
 }
 
-/* Back through the final norm to what the readout gave; the state's gradient starts at zero. */
+/* The state's gradient, and the tile's sums, start at zero. */
 ds_status REAL_NAME(ds_readout_backward_task)(void *context, size_t task, size_t worker) {
     const ds_derivative *b = context;
-    const ds_gradient *g = b->gradient;
     const ds_spec *spec = &b->pass.model->spec;
-    const ds_rule_steps *rule = RULE(&b->pass);
     ds_tile tile = ds_tile_of(&b->pass, task);
-    size_t d = spec->hidden, width = ds_spec_planes(spec) * d;
+    size_t width = ds_spec_planes(spec) * spec->hidden;
     double *partial = ds_partial_of(b, tile);
     (void)worker;
-    if (partial != NULL) memset(partial, 0, g->layout.count * sizeof *partial);
+    if (partial != NULL) memset(partial, 0, b->gradient->layout.count * sizeof *partial);
     memset(ROWS(b->state, tile, width), 0, tile.rows * width * sizeof(REAL));
-    const REAL *out = rule->read_forward(&b->pass, tile, ROWS(g->x_in, tile, d));
-    BACKBONE(&b->pass)->norm_backward(ROWS(g->dx_in, tile, d), ds_partial_at(b, tile, g->layout.norm),
-                                      ROWS(g->dhidden, tile, d), out, spec, b->pass.model->final_norm, tile.rows);
-    if (rule->read_sums != NULL) rule->read_sums(b, tile);
+    RULE(&b->pass)->readout_backward(b, tile);
     return DS_OK;
 }
 

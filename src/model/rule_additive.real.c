@@ -76,6 +76,10 @@ static ds_status token_jacobian(const ds_derivative *b, double *jacobian, const 
 }
 
 const ds_rule_steps REAL_NAME(ds_rule_additive_steps) = {
+    .embed_forward = REAL_NAME(ds_embed_tile_forward),
+    .embed_backward = REAL_NAME(ds_embed_tile_backward),
+    .readout_forward = REAL_NAME(ds_readout_tile_forward),
+    .readout_backward = REAL_NAME(ds_readout_tile_backward),
     .read_forward = read_forward,
     .read_backward = read_backward,
     .read_tangent = read_tangent,

@@ -374,6 +374,11 @@ done:
 }
 
 const ds_rule_steps REAL_NAME(ds_rule_delta_steps) = {
+    .embed_forward = REAL_NAME(ds_embed_tile_forward),
+    .embed_backward = REAL_NAME(ds_embed_tile_backward),
+    .embed_parameters = REAL_NAME(ds_input_taps_parameters),
+    .readout_forward = REAL_NAME(ds_readout_tile_forward),
+    .readout_backward = REAL_NAME(ds_readout_tile_backward),
     .read_forward = read_forward,
     .read_backward = read_backward,
     .read_sums = REAL_NAME(ds_compress_sums),

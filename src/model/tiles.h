@@ -116,6 +116,12 @@ ds_status REAL_NAME(ds_mlp_tangent_task)(void *context, size_t task, size_t work
 
 /* ---- embed.real.c, head.real.c ---------------------------------------------------------------------------------------- */
 
+/* What today's rules have as their two ends (rule.h). */
+void REAL_NAME(ds_embed_tile_forward)(const ds_pass *pass, ds_tile tile);
+void REAL_NAME(ds_embed_tile_backward)(const ds_derivative *b, ds_tile tile);
+void REAL_NAME(ds_readout_tile_forward)(const ds_pass *pass, ds_tile tile, void *hidden);
+void REAL_NAME(ds_readout_tile_backward)(const ds_derivative *b, ds_tile tile);
+
 void REAL_NAME(ds_embed_parameters)(ds_derivative *b);
 ds_status REAL_NAME(ds_embed_forward_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_embed_backward_task)(void *context, size_t task, size_t worker);

@@ -1,5 +1,5 @@
-/* Residual rules and backbones: their tables are complete and agree with each other; updates through the interface do what plain
- * loops do. */
+/* Residual rules and backbones: their tables are complete and agree with each other; updates through the interface do what
+ * plain loops do. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +58,8 @@ static void identities_are_known(void **state) {
 }
 
 static void expect_complete_steps(const ds_rule_steps *s) {
+    assert_true(s->embed_forward != NULL && s->embed_backward != NULL);
+    assert_true(s->readout_forward != NULL && s->readout_backward != NULL);
     assert_true(s->read_forward != NULL && s->read_backward != NULL && s->read_tangent != NULL);
     assert_true(s->write_forward != NULL && s->write_backward != NULL && s->write_tangent != NULL);
     assert_true(s->token_jacobian != NULL);
