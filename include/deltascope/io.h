@@ -196,7 +196,7 @@ const json_t *ds_json_at(const json_t *value, const char *path);
  * double, always with a point or an exponent. */
 typedef enum ds_json_style { DS_JSON_READABLE, DS_JSON_CANONICAL } ds_json_style;
 ds_status ds_json_print(ds_text *text, const json_t *value, ds_json_style style) DS_MUST_CHECK; /* appends */
-/* With a final newline; "-" is standard output. */
+/* With a final newline. */
 ds_status ds_json_write(const char *path, const json_t *value, ds_json_style style) DS_MUST_CHECK;
 /* The shortest decimal that reads back as `value`, in at least 32 bytes; "nan", "inf", "-inf" otherwise. Returns `text`. */
 char *ds_format_real(char text[32], double value);

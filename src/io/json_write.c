@@ -1,5 +1,4 @@
 /* Writing JSON so that every number reads back as the same double. */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -190,11 +189,7 @@ ds_status ds_json_write(const char *path, const json_t *value, ds_json_style sty
     ds_text text = {0};
     DS_TRY(ds_json_print(&text, value, style));
     DS_TRY(append(&text, "\n"));
-    if (strcmp(path, "-") != 0) {
-        status = ds_write_file(path, text.bytes, text.length);
-    } else if (fwrite(text.bytes, 1, text.length, stdout) != text.length || fflush(stdout) != 0) {
-        status = ds_fail(DS_ERR_SYSTEM, "standard output: could not be written in full: %s", strerror(errno));
-    }
+    status = ds_write_file(path, text.bytes, text.length);
 done:
     ds_text_release(&text);
     return status;
