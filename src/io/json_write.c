@@ -68,7 +68,7 @@ static ds_status append_scalar(ds_text *text, const json_t *value) {
 
 static bool is_container(const json_t *value) { return json_is_object(value) || json_is_array(value); }
 
-/* ---- members in their order ----------------------------------------------------------------------------------------------------- */
+/* ---- members in their order -------------------------------------------------------------------------------------- */
 
 typedef struct member {
     const char *key; /* NULL in an array */
@@ -104,7 +104,7 @@ static ds_status append_key(ds_text *text, const member *m, const char *colon) {
     return status == DS_OK ? append(text, colon) : status;
 }
 
-/* ---- on one line ------------------------------------------------------------------------------------------------------------------ */
+/* ---- on one line ------------------------------------------------------------------------------------------------- */
 
 /* Appends `value` without a line break. With a limit on the text's length (SIZE_MAX: none) gives up beyond it, *fits false. */
 static ds_status append_flat(ds_text *text, bool *fits, const json_t *value, ds_json_style style, size_t limit) {
@@ -132,7 +132,7 @@ done:
     return status;
 }
 
-/* ---- on several lines ------------------------------------------------------------------------------------------------------------- */
+/* ---- on several lines -------------------------------------------------------------------------------------------- */
 
 static ds_status new_line(ds_text *text, size_t *line, size_t indent) {
     *line = text->length + 1;

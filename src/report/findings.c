@@ -1,4 +1,5 @@
-/* What a report says first: findings, each with the threshold from which it counts, and a verdict in plain words made of them. */
+/* What a report says first: findings, each with the threshold from which it counts, and a verdict in plain words made of
+ * them. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -23,7 +24,7 @@ static const char *text_at(const json_t *value, const char *path) {
     return found == NULL ? "" : found;
 }
 
-/* ---- collecting ------------------------------------------------------------------------------------------------------------------- */
+/* ---- collecting -------------------------------------------------------------------------------------------------- */
 
 static ds_finding *begin(ds_findings *all, const char *kind, const char *threshold, const char *evidence) {
     ds_finding *row = &all->rows[all->count++];
@@ -116,7 +117,7 @@ done:
     return status;
 }
 
-/* ---- the verdict ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the verdict ------------------------------------------------------------------------------------------------- */
 
 static ds_status say_model(ds_text *text, const json_t *envelope) {
     ds_status status = DS_OK;
@@ -217,7 +218,7 @@ static ds_status say_checks(ds_text *text, const json_t *results) {
     return ds_text_printf(text, "All %zu checks passed.", passed);
 }
 
-/* ---- all of it -------------------------------------------------------------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------------------------------------------------- */
 
 ds_status ds_findings_find(ds_findings *findings, const json_t *envelope) {
     ds_status status = DS_OK;

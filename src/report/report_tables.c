@@ -91,18 +91,15 @@ static const ds_result_table tables[DS_REPORT_TABLES] = {
      "ablation", "ablate/cases", COLUMNS(cases), NULL},
     {"table-gradient", "Gradient by sublayer",
      "Frobenius norms over the batch of the gradient reaching the sublayer's input, and of its parts through A^T and through "
-     "k, "
-     "β and v; parts add as vectors, not as norms.",
+     "k, β and v; parts add as vectors, not as norms.",
      "gradient", "gradflow/sublayers", COLUMNS(gradient), ds_gradient_has_gates},
     {"table-gradient", "Gradient by sublayer",
      "Frobenius norms over the batch of the gradient reaching the sublayer's input, and of its parts through the shortcut, "
-     "which "
-     "is the identity, and through the branch; parts add as vectors, not as norms.",
+     "which is the identity, and through the branch; parts add as vectors, not as norms.",
      "gradient", "gradflow/sublayers", COLUMNS(additive_gradient), is_additive},
     {"table-weights", "Weight matrices",
      "α: exponent of a power law fitted to the upper tail of the squared singular values; MP edge: what a random matrix of "
-     "this "
-     "shape and variance would reach. How verdicts depend on their thresholds is in the results.",
+     "this shape and variance would reach. How verdicts depend on their thresholds is in the results.",
      "weights", "spectrum/weights", COLUMNS(weights), NULL},
     {"table-checks", "Checks", "Passed when measured ≤ tolerance; tolerances are derived from the arithmetic's rounding.",
      "checks", "verify/checks", COLUMNS(checks), NULL},

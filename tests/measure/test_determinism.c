@@ -1,5 +1,5 @@
-/* What a result may depend on: the inputs. Not on the number of threads, not on how windows are grouped, both bit for bit; on the
- * BLAS and LAPACK behind it no more than the errors that are stated beside the numbers. */
+/* What a result may depend on: the inputs. Not on the number of threads, not on how windows are grouped, both bit for bit; on
+ * the BLAS and LAPACK behind it no more than the errors that are stated beside the numbers. */
 #include <glob.h>
 #include <math.h>
 #include <stdlib.h>
@@ -55,7 +55,7 @@ static void expect_equal(const char *expected, const char *found, const char *wh
     free(where);
 }
 
-/* ---- threads ------------------------------------------------------------------------------------------------------ */
+/* ---- threads ----------------------------------------------------------------------------------------------------- */
 
 #define DATA "--tokens fixtures/data/val.bin --sequences 10 --seq-len 128 "
 static const char *const command_lines[] = {
@@ -127,7 +127,7 @@ static void folders_hold_the_same_bytes(void **state) {
     free(kept[1]);
 }
 
-/* ---- groups of windows -------------------------------------------------------------------------------------------- */
+/* ---- groups of windows ------------------------------------------------------------------------------------------- */
 
 enum { WINDOWS = 11 };
 
@@ -247,7 +247,7 @@ static void grouping_changes_no_bit(void **state) {
     expect_groups_equal(spectra_text, "ddl-cc-ec");
 }
 
-/* ---- another BLAS and LAPACK -------------------------------------------------------------------------------------- */
+/* ---- another BLAS and LAPACK ------------------------------------------------------------------------------------- */
 
 /* Every BLAS of the machine but the one we are linked with: put in front of it by the loader. */
 static size_t other_libraries(char paths[][512], size_t capacity) {
