@@ -5,9 +5,9 @@
 
 #include "cli/progress_line.h"
 #include "commands/model_command.h"
-#include "report/report.h"
-#include "deltascope/report.h"
 #include "deltascope/base.h"
+#include "deltascope/report.h"
+#include "report/report.h"
 
 typedef struct setting {
     const char *option, *value; /* NULL value: a flag */

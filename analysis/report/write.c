@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "report.h"
 #include "cli/version.h"
+#include "report.h"
 
 /* ---- content digest ---------------------------------------------------------------------------------------------- */
 

@@ -69,16 +69,20 @@ static const ds_result_column weights[] = {
     DS_CELL("verdict", NULL, NULL, DS_COLUMN_TEXT, 0, "verdict"),
 };
 static const ds_result_column checks[] = {
-    DS_CELL("check", NULL, NULL, DS_COLUMN_TEXT, 0, "id"),          DS_CELL("status", NULL, NULL, DS_COLUMN_TEXT, 0, "status"),
-    DS_CELL("measured", NULL, NULL, DS_COLUMN_REAL, 2, "measured"), DS_CELL("tolerance", NULL, NULL, DS_COLUMN_REAL, 2, "tolerance"),
-    DS_CELL("claim", NULL, NULL, DS_COLUMN_TEXT, 0, "claim"),       DS_CELL("source", NULL, NULL, DS_COLUMN_TEXT, 0, "source"),
+    DS_CELL("check", NULL, NULL, DS_COLUMN_TEXT, 0, "id"),
+    DS_CELL("status", NULL, NULL, DS_COLUMN_TEXT, 0, "status"),
+    DS_CELL("measured", NULL, NULL, DS_COLUMN_REAL, 2, "measured"),
+    DS_CELL("tolerance", NULL, NULL, DS_COLUMN_REAL, 2, "tolerance"),
+    DS_CELL("claim", NULL, NULL, DS_COLUMN_TEXT, 0, "claim"),
+    DS_CELL("source", NULL, NULL, DS_COLUMN_TEXT, 0, "source"),
 };
 
 #define COLUMNS(c) (c), sizeof(c) / sizeof *(c)
 static const ds_result_table tables[DS_REPORT_TABLES] = {
     {"table-parameters", "Parameters by part", NULL, "checkpoint", "inspect/parameters", COLUMNS(parameters), NULL},
     {"table-gates", "Gates by sublayer",
-     "b = mβ‖k‖²; λ = 1 − b is the one moved eigenvalue. Shares are of tokens: identity b < 0.1, damped to 0.9, projection to 1.1, "
+     "b = mβ‖k‖²; λ = 1 − b is the one moved eigenvalue. Shares are of tokens: identity b < 0.1, damped to 0.9, projection to "
+     "1.1, "
      "over-relaxed to 1.9, reflection beyond. Error is the root mean square of k^T X − v^T.",
      "gates", "gates/sublayers", COLUMNS(gates), NULL},
     {"table-depths", "The accumulated shortcut by depth",

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/catalog.h"
 #include "archive.h"
+#include "io/catalog.h"
 
 static ds_status list_file(ds_catalog *catalog, const char *path) {
     *catalog = (ds_catalog){0};

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/zip_reader.h"
 #include "archive.h"
+#include "io/zip_reader.h"
 
 static const archive_entry good[] = {
     {"a/data.pkl", "0123456789", 10},

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "deltascope/measure/depth_distribution.h"
-#include "measure/null_models.h"
 #include "deltascope/measure/direction_overlap.h"
+#include "measure/null_models.h"
 #include "support.h"
 
 enum { D = 12, S = 5, TOKENS = 40 };

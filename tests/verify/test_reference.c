@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "verify/plain.h"
 #include "deltascope/gradient.h"
 #include "deltascope/verify.h"
+#include "verify/plain.h"
 
 #include "forward_case.h"
 #include "scratch.h"
