@@ -5,9 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "deltascope/measure/ablation.h"
 #include "deltascope/delta.h"
 #include "deltascope/gradient.h"
+#include "deltascope/measure/ablation.h"
 
 enum { FORWARD_RUNS = 5, BACKWARD_RUNS = 3 };
 

@@ -38,7 +38,8 @@ typedef struct ds_common {
     ds_count seq_len, sequences, offset, threads, seed, shadow;
     bool quiet, resume;
     bool table; /* whether standard output takes a table: neither with --quiet nor when the result goes there */
-    /* Of a report: its files under --out have this name and not the command's, and are result and journal alone. NULL elsewhere. */
+    /* Of a report: its files under --out have this name and not the command's, and are result and journal alone. NULL
+     * elsewhere. */
     const char *step;
 } ds_common;
 

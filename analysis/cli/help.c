@@ -7,8 +7,7 @@ enum { OPTION_COLUMN = 27, HELP_WIDTH = 79 };
 
 const char ds_help_description[] =
     "Spectral analysis and verification of Deep Delta Learning checkpoints: how the gates of a trained model are used, what "
-    "the "
-    "eigenvalues of its shortcut operators are, and what each gate is worth when it is forced shut.\n\n"
+    "the eigenvalues of its shortcut operators are, and what each gate is worth when it is forced shut.\n\n"
     "CHECKPOINT is a model directory (config.json beside safetensors or torch weights), or a weight file with --config FILE.";
 
 const char *const ds_exit_statuses[] = {

@@ -5,7 +5,8 @@
 
 enum { MAX_SHARED = 32 };
 
-/* What roff would read as its own: backslashes, a point or an apostrophe at the start of a line, and hyphens that are minus signs. */
+/* What roff would read as its own: backslashes, a point or an apostrophe at the start of a line, and hyphens that are minus
+ * signs. */
 static ds_status append_plain(ds_text *page, const char *words, size_t length) {
     ds_status status = DS_OK;
     bool starts_line = page->length == 0 || page->bytes[page->length - 1] == '\n';

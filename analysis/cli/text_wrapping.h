@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* Prints words separated by single spaces, in lines of at most 79 columns, and ends the last one. `column` columns of the first line
- * are filled already; later ones begin with `indent` spaces. A word longer than a line stays whole. */
+/* Prints words separated by single spaces, in lines of at most 79 columns, and ends the last one. `column` columns of the first
+ * line are filled already; later ones begin with `indent` spaces. A word longer than a line stays whole. */
 void ds_print_wrapped(const char *words, size_t indent, size_t column);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "cli/json_output.h"
 #include "cli/progress_line.h"
 
 ds_run_options ds_command_run_options(const ds_invocation *invocation) {
@@ -177,7 +178,7 @@ ds_status ds_command_publish(const ds_invocation *invocation, const ds_run *run,
     json_t *envelope = NULL, *options = NULL;
     DS_TRY(ds_command_options(&options, invocation, run));
     DS_TRY(ds_run_envelope(&envelope, run, invocation->command->name, options, results));
-    if (common->json != NULL) DS_TRY(ds_json_write(common->json, envelope, DS_JSON_READABLE));
+    if (common->json != NULL) DS_TRY(ds_json_output(common->json, envelope, DS_JSON_READABLE));
     if (common->out != NULL) DS_TRY(write_folder(invocation, envelope, tables, count));
 done:
     json_decref(options);

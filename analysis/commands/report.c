@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "report/report.h"
+#include "cli/json_output.h"
 #include "cli/text_wrapping.h"
 
 typedef struct report_options {
@@ -50,7 +51,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     if (common->out == NULL) return ds_fail(DS_ERR_USAGE, "report needs --out DIR, the folder the report is written into");
     DS_TRY(ds_report_measure(&results, &envelope, &files, invocation, ((const report_options *)invocation->own)->skip));
     DS_TRY(complete(envelope, &findings, results, started));
-    if (common->json != NULL) DS_TRY(ds_json_write(common->json, envelope, DS_JSON_CANONICAL));
+    if (common->json != NULL) DS_TRY(ds_json_output(common->json, envelope, DS_JSON_CANONICAL));
     DS_TRY(ds_report_write(common->out, &files, envelope, &findings, common->quiet));
     DS_TRY(ds_manifest_replace(&files, common->out));
     if (!common->table) goto done;

@@ -8,18 +8,20 @@
 #include "deltascope/run.h"
 #include "report/manifest.h"
 
-/* ---- measuring ------------------------------------------------------------------------------------------------------------------ */
+/* ---- measuring --------------------------------------------------------------------------------------------------- */
 
-/* Runs what applies to the checkpoint, except the steps named in `skip` (comma separated, NULL for none). With the run's --resume,
- * what the folder's journal says is finished is kept, and the journal of another run is refused. *results <- {"COMMAND": results}; *envelope <- a report's
- * envelope without results. Both new references. The steps' files are added to `files`. */
+/* Runs what applies to the checkpoint, except the steps named in `skip` (comma separated, NULL for none). With the run's
+ * --resume, what the folder's journal says is finished is kept, and the journal of another run is refused. *results <-
+ * {"COMMAND": results}; *envelope <- a report's envelope without results. Both new references. The steps' files are added to
+ * `files`. */
 ds_status ds_report_measure(json_t **results, json_t **envelope, ds_manifest *files, const ds_invocation *invocation,
                             const char *skip) DS_MUST_CHECK;
 
-/* SHA-256 of the canonical form of {"checkpoint", "data", "precision", "results"} without paths, seconds and threads at any depth. */
+/* SHA-256 of the canonical form of {"checkpoint", "data", "precision", "results"} without paths, seconds and threads at any
+ * depth. */
 ds_status ds_report_digest(char digits[65], const json_t *envelope) DS_MUST_CHECK;
 
-/* ---- writing ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 /* DIR/{report.json,report.html,report.md}, DIR/tables and DIR/figures from a report's complete envelope; each written file is
  * added to `files`. */

@@ -5,9 +5,9 @@
 
 #include "cli/progress_line.h"
 #include "commands/model_command.h"
-#include "report/report.h"
-#include "deltascope/report.h"
 #include "deltascope/base.h"
+#include "deltascope/report.h"
+#include "report/report.h"
 
 typedef struct setting {
     const char *option, *value; /* NULL value: a flag */
@@ -40,7 +40,7 @@ static const step steps[] = {
 };
 enum { STEPS = sizeof steps / sizeof *steps };
 
-/* ---- running one ------------------------------------------------------------------------------------------------------------------ */
+/* ---- running one ------------------------------------------------------------------------------------------------- */
 
 typedef struct assignment {
     void *own;
@@ -91,7 +91,7 @@ done:
     return status;
 }
 
-/* ---- what is kept ------------------------------------------------------------------------------------------------------------------ */
+/* ---- what is kept ------------------------------------------------------------------------------------------------ */
 
 static const char record_kind[] = "step"; /* SHA-256 of the step's file, under the step's number */
 
@@ -122,7 +122,7 @@ done:
     return status;
 }
 
-/* ---- all of them ------------------------------------------------------------------------------------------------------------------ */
+/* ---- all of them ------------------------------------------------------------------------------------------------- */
 
 static bool is_listed(const char *list, const char *name) {
     const char *word;

@@ -2,10 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "report.h"
 #include "cli/version.h"
+#include "report.h"
 
-/* ---- content digest --------------------------------------------------------------------------------------------------------------- */
+/* ---- content digest ---------------------------------------------------------------------------------------------- */
 
 static void strip(json_t *value) {
     static const char *const incidental[] = {"path", "seconds", "threads"};
@@ -39,7 +39,7 @@ done:
     return status;
 }
 
-/* ---- sections --------------------------------------------------------------------------------------------------------------------- */
+/* ---- sections ---------------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *id, *title, *lead;
@@ -75,7 +75,7 @@ static size_t chapter_of(const char *figure) {
     return MORE;
 }
 
-/* ---- what a page is made of ------------------------------------------------------------------------------------------------------- */
+/* ---- what a page is made of -------------------------------------------------------------------------------------- */
 
 typedef struct document {
     const char *folder;

@@ -131,7 +131,8 @@ void ds_tokens_close(ds_tokens **tokens); /* sets NULL; NULL is fine */
 const char *ds_tokens_path(const ds_tokens *tokens);
 const char *ds_tokens_sha256(const ds_tokens *tokens); /* of the file as stored (for text: of the text), 64 digits */
 uint64_t ds_tokens_count(const ds_tokens *tokens);
-/* ids[0 .. count) <- ids first .. first + count - 1. Asking beyond the end, or of a file that has changed since, is an error. */
+/* ids[0 .. count) <- ids first .. first + count - 1. Asking beyond the end, or of a file that has changed since, is an
+ * error. */
 ds_status ds_tokens_read(ds_tokens *tokens, uint32_t *ids, uint64_t first, size_t count) DS_MUST_CHECK;
 
 /* ---- tokenizers -------------------------------------------------------------------------------------------------- */
@@ -191,7 +192,8 @@ void ds_json_discard(ds_json_builder *b);
 json_t *ds_json_copy(const json_t *value);
 json_t *ds_json_number(double value); /* a new reference: null for NaN and infinities; NULL when out of memory */
 
-/* What a path like "beta/quantiles/0.05" or "delta_loss_ci95/0" leads to, keys and indices separated by slashes; NULL for nothing. */
+/* What a path like "beta/quantiles/0.05" or "delta_loss_ci95/0" leads to, keys and indices separated by slashes; NULL for
+ * nothing. */
 const json_t *ds_json_at(const json_t *value, const char *path);
 double ds_json_real_at(const json_t *value, const char *path); /* NaN where no number is found */
 
@@ -202,7 +204,7 @@ double ds_json_real_at(const json_t *value, const char *path); /* NaN where no n
  * double, always with a point or an exponent. */
 typedef enum ds_json_style { DS_JSON_READABLE, DS_JSON_CANONICAL } ds_json_style;
 ds_status ds_json_print(ds_text *text, const json_t *value, ds_json_style style) DS_MUST_CHECK; /* appends */
-/* With a final newline; "-" is standard output. */
+/* With a final newline. */
 ds_status ds_json_write(const char *path, const json_t *value, ds_json_style style) DS_MUST_CHECK;
 /* The shortest decimal that reads back as `value`, in at least 32 bytes; "nan", "inf", "-inf" otherwise. Returns `text`. */
 char *ds_format_real(char text[32], double value);

@@ -1,6 +1,7 @@
 /* report: results in neutral form in; tables (terminal, CSV, Markdown, LaTeX), pages and figures out.
  *
- * Files are written whole or not at all. Tables keep their first error and report it once, when they are written, so that filling them reads as a list of facts. */
+ * Files are written whole or not at all. Tables keep their first error and report it once, when they are written, so that
+ * filling them reads as a list of facts. */
 #ifndef DELTASCOPE_REPORT_H
 #define DELTASCOPE_REPORT_H
 
@@ -69,7 +70,8 @@ typedef struct ds_heat {
     bool diverging; /* the middle of the scale is neutral, `low` blue and `high` orange; otherwise `low` is neutral */
 } ds_heat;
 
-/* Each appends. On a terminal without colour: numbers where words leave room for them, else digits: 0 (low) to 9 (high), diverging 1 to 9. */
+/* Each appends. On a terminal without colour: numbers where words leave room for them, else digits: 0 (low) to 9 (high),
+ * diverging 1 to 9. */
 ds_status ds_heat_terminal(ds_text *text, const ds_heat *heat, const ds_terminal *terminal) DS_MUST_CHECK;
 /* A picture for a page of 17 cm; the values of a column show as its tooltip. */
 ds_status ds_heat_svg(ds_text *text, const ds_heat *heat) DS_MUST_CHECK;
@@ -79,8 +81,8 @@ ds_status ds_heat_html(ds_text *text, const ds_heat *heat, const char *caption) 
 /* ---- figures ----------------------------------------------------------------------------------------------------- */
 
 /* A figure is drawn from saved results alone: FOLDER/ID.tsv holds what is drawn, FOLDER/ID.gp is a gnuplot script that stands
- * by itself (gnuplot -e "format='pdf'" ID.gp redraws it), FOLDER/ID.{svg,png,pdf,tex} are the pictures; tex is TikZ. The same results give the
- * same bytes in the data file, whether they come from the run or from a file read back. */
+ * by itself (gnuplot -e "format='pdf'" ID.gp redraws it), FOLDER/ID.{svg,png,pdf,tex} are the pictures; tex is TikZ. The same
+ * results give the same bytes in the data file, whether they come from the run or from a file read back. */
 enum { DS_FIGURE_SVG = 1, DS_FIGURE_PNG = 2, DS_FIGURE_PDF = 4, DS_FIGURE_TEX = 8 };
 
 typedef struct ds_figure ds_figure; /* an entry of a constant table */
@@ -164,7 +166,7 @@ typedef struct ds_page {
 ds_status ds_page_html(ds_text *text, const ds_page *page) DS_MUST_CHECK;
 ds_status ds_page_markdown(ds_text *text, const ds_page *page) DS_MUST_CHECK;
 
-/* ---- reading results ---------------------------------------------------------------------------------------------- */
+/* ---- reading results --------------------------------------------------------------------------------------------- */
 
 enum { DS_REPORT_FINDINGS = 12 };
 typedef struct ds_findings {
@@ -216,14 +218,14 @@ const ds_result_table *ds_report_table_at(size_t index);
 /* *table <- NULL when the results do not have the rows' array or object, or the table does not apply to them. */
 ds_status ds_result_table_new(ds_table **table, const ds_result_table *kind, const json_t *results) DS_MUST_CHECK;
 
-/* ---- saved results ------------------------------------------------------------------------------------------------ */
+/* ---- saved results ----------------------------------------------------------------------------------------------- */
 
 enum { DS_RESULTS_MOST_BYTES = 1 << 30 }; /* of a saved file */
 
 /* One envelope of deltascope/1; DS_ERR_INPUT naming the file otherwise. *out is a new reference. */
 ds_status ds_envelope_load(json_t **out, const char *path) DS_MUST_CHECK;
-/* *results <- {"COMMAND": results} of all files together, *envelope <- the first file's, both new references. Files of different
- * checkpoints are refused. */
+/* *results <- {"COMMAND": results} of all files together, *envelope <- the first file's, both new references. Files of
+ * different checkpoints are refused. */
 ds_status ds_results_load(json_t **results, json_t **envelope, const char *const *paths, size_t count) DS_MUST_CHECK;
 
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */

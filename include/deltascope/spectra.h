@@ -82,7 +82,7 @@ ds_status ds_symmetric_eigen_approx(double *values, double *vectors, const doubl
 /* Product of the pivots of an LU factorisation (dgetrf) of any square matrix. */
 ds_status ds_determinant_approx(double *determinant, const double *matrix, size_t n, ds_symmetric *workspace) DS_MUST_CHECK;
 
-/* ---- singular values of an operator known by its products --------------------------------------------------------- */
+/* ---- singular values of an operator known by its products -------------------------------------------------------- */
 
 /* A (rows, columns) by what it does to vectors. */
 typedef struct ds_linear_map {

@@ -130,7 +130,7 @@ ds_status ds_pearson(ds_correlation *out, const double *x, const double *y, size
 /* Of midranks; standard error of z sqrt((1 + r^2/2) / (n - 3)) (Bonett and Wright 2000). */
 ds_status ds_spearman(ds_correlation *out, const double *x, const double *y, size_t n) DS_MUST_CHECK;
 
-/* ---- power-law tails ------------------------------------------------------------------------------------------------ */
+/* ---- power-law tails --------------------------------------------------------------------------------------------- */
 
 /* The density x^-alpha for x >= xmin, fitted to the upper tail of some positive values (Clauset, Shalizi and Newman 2009). All
  * NaN and tail 0 when there are too few values. */

@@ -1,5 +1,5 @@
-/* Dot product and update of unit-stride vectors. The dot keeps DS_LANES partial sums, written as vectors so that the compiler uses
- * the machine's without reassociating anything; they are combined in a fixed order. */
+/* Dot product and update of unit-stride vectors. The dot keeps DS_LANES partial sums, written as vectors so that the compiler
+ * uses the machine's without reassociating anything; they are combined in a fixed order. */
 #ifndef DELTA_VECTOR_H
 #define DELTA_VECTOR_H
 
@@ -38,8 +38,8 @@ static inline void ds_subtract_multiple(double *restrict x, double a, const doub
     for (size_t i = 0; i < n; i++) x[i] -= a * y[i];
 }
 
-/* x (columns,n): row c less a_c y; dots_c <- z . the new row c: the same bits as one after the other, in one pass. With a constant
- * `columns` everything but the rows stays in registers. */
+/* x (columns,n): row c less a_c y; dots_c <- z . the new row c: the same bits as one after the other, in one pass. With a
+ * constant `columns` everything but the rows stays in registers. */
 static inline __attribute__((always_inline)) void ds_subtract_and_dot(double *dots, double *restrict x, const double *a,
                                                                       const double *restrict y, const double *restrict z,
                                                                       size_t columns, size_t n) {

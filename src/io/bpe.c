@@ -369,8 +369,7 @@ static ds_status merge_piece(ds_ids *ids, workspace *w, const ds_bpe *bpe, const
     return DS_OK;
 }
 
-/* ---- a text
- * ------------------------------------------------------------------------------------------------------------------- */
+/* ---- a text ------------------------------------------------------------------------------------------------------ */
 
 static size_t hash_piece(const uint8_t *bytes, size_t length) {
     uint64_t hash = 0xCBF29CE484222325u; /* FNV-1a */

@@ -7,7 +7,7 @@
 
 #include "deltascope/io.h"
 
-/* ---- files --------------------------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------------------------------- */
 
 /* A regular file opened for reading (O_NONBLOCK, fstat): FIFOs, devices and folders are refused; the size is fixed at opening,
  * and a file that turns out shorter while it is read is an error. A file that is not there is DS_ERR_INPUT, one that may not be
@@ -25,7 +25,7 @@ ds_status ds_source_read(const ds_source *source, void *bytes, uint64_t offset, 
 /* Fails when the file's size or time of modification is no longer what it was at opening. */
 ds_status ds_source_check_unchanged(const ds_source *source) DS_MUST_CHECK;
 
-/* ---- the catalog --------------------------------------------------------------------------------------------------------- */
+/* ---- the catalog ------------------------------------------------------------------------------------------------- */
 
 /* A byte range of a file whose crc32 is known: checked while the file is read (for every record, also those no tensor uses).
  * The ranges of one file are disjoint. */

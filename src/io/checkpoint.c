@@ -34,7 +34,7 @@ static ds_status is_present(bool *present, const char *path) {
     return ds_fail(DS_ERR_SYSTEM, "%s: cannot be examined: %s", DS_SHOW(path), strerror(errno));
 }
 
-/* ---- configuration ------------------------------------------------------------------------------------------------------- */
+/* ---- configuration ----------------------------------------------------------------------------------------------- */
 
 /* `beside` is the folder whose config.json is meant when no path was given. */
 static ds_status load_config(ds_checkpoint *checkpoint, const char *given, const char *beside, bool is_folder) {
@@ -63,7 +63,7 @@ done:
     return status;
 }
 
-/* ---- weight files -------------------------------------------------------------------------------------------------------- */
+/* ---- weight files ------------------------------------------------------------------------------------------------ */
 
 static bool begins_with(const uint8_t *bytes, size_t count, const char *magic, size_t length) {
     return count >= length && memcmp(bytes, magic, length) == 0;
@@ -192,7 +192,7 @@ done:
     return status;
 }
 
-/* ---- public -------------------------------------------------------------------------------------------------------------- */
+/* ---- public ------------------------------------------------------------------------------------------------------ */
 
 ds_status ds_checkpoint_open(ds_checkpoint **out, const char *path, const char *config_path) {
     ds_status status = DS_OK;

@@ -1,5 +1,4 @@
 /* Writing JSON so that every number reads back as the same double. */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,7 +68,7 @@ static ds_status append_scalar(ds_text *text, const json_t *value) {
 
 static bool is_container(const json_t *value) { return json_is_object(value) || json_is_array(value); }
 
-/* ---- members in their order ----------------------------------------------------------------------------------------------------- */
+/* ---- members in their order -------------------------------------------------------------------------------------- */
 
 typedef struct member {
     const char *key; /* NULL in an array */
@@ -105,7 +104,7 @@ static ds_status append_key(ds_text *text, const member *m, const char *colon) {
     return status == DS_OK ? append(text, colon) : status;
 }
 
-/* ---- on one line ------------------------------------------------------------------------------------------------------------------ */
+/* ---- on one line ------------------------------------------------------------------------------------------------- */
 
 /* Appends `value` without a line break. With a limit on the text's length (SIZE_MAX: none) gives up beyond it, *fits false. */
 static ds_status append_flat(ds_text *text, bool *fits, const json_t *value, ds_json_style style, size_t limit) {
@@ -133,7 +132,7 @@ done:
     return status;
 }
 
-/* ---- on several lines ------------------------------------------------------------------------------------------------------------- */
+/* ---- on several lines -------------------------------------------------------------------------------------------- */
 
 static ds_status new_line(ds_text *text, size_t *line, size_t indent) {
     *line = text->length + 1;
@@ -190,11 +189,7 @@ ds_status ds_json_write(const char *path, const json_t *value, ds_json_style sty
     ds_text text = {0};
     DS_TRY(ds_json_print(&text, value, style));
     DS_TRY(append(&text, "\n"));
-    if (strcmp(path, "-") != 0) {
-        status = ds_write_file(path, text.bytes, text.length);
-    } else if (fwrite(text.bytes, 1, text.length, stdout) != text.length || fflush(stdout) != 0) {
-        status = ds_fail(DS_ERR_SYSTEM, "standard output: could not be written in full: %s", strerror(errno));
-    }
+    status = ds_write_file(path, text.bytes, text.length);
 done:
     ds_text_release(&text);
     return status;

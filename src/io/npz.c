@@ -137,7 +137,7 @@ done:
     return status;
 }
 
-/* ---- the archive as libzip sees it: a new file that can only be written ------------------------------------------------------------ */
+/* ---- the archive as libzip sees it: a new file that can only be written ------------------------------------------ */
 
 typedef struct destination {
     FILE *stream;

@@ -8,7 +8,7 @@
 
 enum { SMALL_INTS = 256 };
 
-/* ---- building blocks ------------------------------------------------------------------------------------------------ */
+/* ---- building blocks --------------------------------------------------------------------------------------------- */
 
 ds_status pickle_value_new(pickle_machine *machine, ds_value *out, pickle_value value) {
     ds_pickle *pickle = machine->pickle;

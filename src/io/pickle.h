@@ -61,7 +61,7 @@ ds_value ds_value_at(const ds_pickle *pickle, ds_value dict, size_t index);
 /* The value under a NUL-terminated string key; a walk over all keys. False when absent or not a dict. */
 bool ds_value_find(ds_value *out, const ds_pickle *pickle, ds_value dict, const char *key) DS_MUST_CHECK;
 
-/* ---- what torch adds ------------------------------------------------------------------------------------------------ */
+/* ---- what torch adds --------------------------------------------------------------------------------------------- */
 
 typedef struct ds_pickle_dtype {
     const char *name; /* "F32", "I64", "F8_E4M3", ... */

@@ -104,7 +104,8 @@ static void plan_scatter(scatter *s, const ds_tensor *tensor) {
 }
 
 /* Copies the part of the window that belongs to elements of the axes from `level` on; the outer axes put the first of them at
- * element `position` of the file and at `place` of the packed order. Only indices whose elements meet the window are visited. */
+ * element `position` of the file and at `place` of the packed order. Only indices whose elements meet the window are
+ * visited. */
 static void scatter_axes(const scatter *s, size_t level, uint64_t position, uint64_t place) {
     if (level == s->tensor->rank) {
         uint64_t begin = position * s->item, from = begin < s->low ? s->low : begin;

@@ -25,7 +25,7 @@ struct ds_tokens {
     char sha256[DS_DIGEST_TEXT];
 };
 
-/* ---- what kind of file ------------------------------------------------------------------------------------------------- */
+/* ---- what kind of file ------------------------------------------------------------------------------------------- */
 
 static ds_status shard_layout(ds_token_layout *layout, const ds_source *source, size_t width, int32_t expected_version) {
     uint8_t header[SHARD_HEADER];
@@ -100,7 +100,7 @@ static ds_status find_layout(ds_token_layout *layout, const ds_source *source) {
     return raw_layout(layout, source);
 }
 
-/* ---- ids ---------------------------------------------------------------------------------------------------------------- */
+/* ---- ids --------------------------------------------------------------------------------------------------------- */
 
 static uint64_t load_id(const uint8_t *bytes, size_t width, bool big_endian) {
     uint64_t value = 0;
@@ -154,7 +154,7 @@ done:
     return status;
 }
 
-/* ---- opening: one pass over the file ------------------------------------------------------------------------------------- */
+/* ---- opening: one pass over the file ----------------------------------------------------------------------------- */
 
 /* Hashes the whole file and checks every id on the way, whether or not it will be asked for. */
 static ds_status scan(ds_tokens *tokens) {

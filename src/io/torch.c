@@ -17,7 +17,7 @@ typedef struct torch_archive {
     const ds_zip_entry **records; /* (storages) where each storage of the pickle lies */
 } torch_archive;
 
-/* ---- what the file is ----------------------------------------------------------------------------------------------- */
+/* ---- what the file is -------------------------------------------------------------------------------------------- */
 
 /* Says what a file that does not begin like a zip archive seems to be. */
 static ds_status refuse_format(const ds_source *source, const uint8_t *front, size_t count) {
@@ -47,7 +47,7 @@ static ds_status check_front(const ds_source *source) {
     return count >= 4 && memcmp(front, "PK\3\4", 4) == 0 ? DS_OK : refuse_format(source, front, count);
 }
 
-/* ---- small records -------------------------------------------------------------------------------------------------- */
+/* ---- small records ----------------------------------------------------------------------------------------------- */
 
 static ds_status refuse(const torch_archive *archive, const char *sentence) {
     return ds_fail(DS_ERR_INPUT, "%s: %s", DS_SHOW(archive->source->path), sentence);
@@ -116,7 +116,7 @@ static ds_status read_pickle(torch_archive *archive) {
     return status;
 }
 
-/* ---- storages ------------------------------------------------------------------------------------------------------- */
+/* ---- storages ---------------------------------------------------------------------------------------------------- */
 
 static int by_key(const void *a, const void *b, void *context) {
     const ds_pickle_storage *x = ds_pickle_storage_at(context, *(const uint32_t *)a);
@@ -167,7 +167,7 @@ done:
     return status;
 }
 
-/* ---- tensors -------------------------------------------------------------------------------------------------------- */
+/* ---- tensors ----------------------------------------------------------------------------------------------------- */
 
 static uint64_t extent_at(const torch_archive *archive, ds_value tuple, size_t index) {
     int64_t value = 0;
@@ -243,7 +243,7 @@ static ds_status check_tensors(const torch_archive *archive) {
     return DS_OK;
 }
 
-/* ---- the state dict ------------------------------------------------------------------------------------------------- */
+/* ---- the state dict ---------------------------------------------------------------------------------------------- */
 
 static bool holds_tensors(const ds_pickle *pickle, ds_value value) {
     if (ds_value_kind_of(pickle, value) != DS_VALUE_DICT) return false;

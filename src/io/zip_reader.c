@@ -45,7 +45,7 @@ static ds_status refuse(const ds_zip *zip, const ds_zip_entry *entry, const char
     return ds_fail(DS_ERR_INPUT, "%s: entry %s: %s", DS_SHOW(zip->source->path), DS_SHOW(entry->name), sentence);
 }
 
-/* ---- end records ---------------------------------------------------------------------------------------------------- */
+/* ---- end records ------------------------------------------------------------------------------------------------- */
 
 /* zip64: the locator right before the end record, the zip64 end record right before the locator. *records moves to it. */
 static ds_status read_end64(ds_zip *zip, uint64_t *count, uint64_t *records) {
@@ -130,7 +130,7 @@ done:
     return status;
 }
 
-/* ---- directory ------------------------------------------------------------------------------------------------------ */
+/* ---- directory --------------------------------------------------------------------------------------------------- */
 
 /* Well-formed UTF-8 in non-empty parts, none of which climbs or could be cut short by a C string. */
 static bool is_plain_name(const char *name, size_t length) {
@@ -240,7 +240,7 @@ done:
     return status;
 }
 
-/* ---- local headers -------------------------------------------------------------------------------------------------- */
+/* ---- local headers ----------------------------------------------------------------------------------------------- */
 
 static int by_position(const void *a, const void *b) {
     const ds_zip_entry *x = a, *y = b;
@@ -350,7 +350,7 @@ static ds_status check_layout(ds_zip *zip) {
     return DS_OK;
 }
 
-/* ---- names ---------------------------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 static int fold(char c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : (unsigned char)c; }
 
@@ -383,7 +383,7 @@ static ds_status check_names(ds_zip *zip) {
     return DS_OK;
 }
 
-/* ---- public --------------------------------------------------------------------------------------------------------- */
+/* ---- public ------------------------------------------------------------------------------------------------------ */
 
 ds_status ds_zip_open(ds_zip **out, const ds_source *source) {
     ds_status status = DS_OK;

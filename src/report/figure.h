@@ -1,5 +1,5 @@
-/* One figure: an entry of the table in figure.c. To add one, write its two functions beside the others of its command, its template
- * plots/ID.gp, a line in template.c and a line in the table. */
+/* One figure: an entry of the table in figure.c. To add one, write its two functions beside the others of its command, its
+ * template plots/ID.gp, a line in template.c and a line in the table. */
 #ifndef DELTASCOPE_REPORT_FIGURE_H
 #define DELTASCOPE_REPORT_FIGURE_H
 
@@ -22,7 +22,7 @@ struct ds_figure {
     ds_status (*describe)(ds_text *caption, const json_t *results);
 };
 
-/* ---- templates, compiled in ------------------------------------------------------------------------------------------------------- */
+/* ---- templates, compiled in -------------------------------------------------------------------------------------- */
 
 extern const char ds_plot_style[], ds_plot_gate_distribution[], ds_plot_regime_shares[], ds_plot_discrepancy[],
     ds_plot_edit_sizes[], ds_plot_eigenvalue_beta[], ds_plot_accumulated_eigenvalues[], ds_plot_singular_values[],
@@ -31,7 +31,7 @@ extern const char ds_plot_style[], ds_plot_gate_distribution[], ds_plot_regime_s
     ds_plot_weight_spectra[], ds_plot_compare_gates[], ds_plot_compare_costs[], ds_plot_trajectory_loss[],
     ds_plot_trajectory_gates[];
 
-/* ---- reading results -------------------------------------------------------------------------------------------------------------- */
+/* ---- reading results --------------------------------------------------------------------------------------------- */
 
 /* Each fails with DS_ERR_INPUT naming the key. `where` names the object for the sentence. */
 ds_status ds_result_array(const json_t **out, const json_t *object, const char *key, const char *where) DS_MUST_CHECK;
@@ -51,7 +51,7 @@ typedef struct ds_place {
 /* "3.attn" -> layer 3, mlp false. */
 ds_status ds_result_sublayer(ds_place *place, const char *name) DS_MUST_CHECK;
 
-/* ---- writing data ----------------------------------------------------------------------------------------------------------------- */
+/* ---- writing data ------------------------------------------------------------------------------------------------ */
 
 /* Appends numbers, tab-separated and in full precision, ended by a line break. */
 ds_status ds_data_row(ds_text *data, const double *values, size_t count) DS_MUST_CHECK;
@@ -75,13 +75,13 @@ ds_status ds_data_by_kind(ds_drawing *drawing, const ds_kind_rows *of, const cha
 ds_status ds_data_rows(ds_text *data, const char *name, const json_t *rows, const char *where, const char *const *paths,
                        size_t count) DS_MUST_CHECK;
 
-/* ---- drawing ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- drawing ----------------------------------------------------------------------------------------------------- */
 
-/* Runs FOLDER/ID.gp once for `format` ("svg", ...); the picture FOLDER/ID.format appears whole or not at all. *missing: gnuplot is not
- * installed, nothing was drawn. */
+/* Runs FOLDER/ID.gp once for `format` ("svg", ...); the picture FOLDER/ID.format appears whole or not at all. *missing: gnuplot
+ * is not installed, nothing was drawn. */
 ds_status ds_gnuplot_run(bool *missing, const char *folder, const char *id, const char *format) DS_MUST_CHECK;
 
-/* ---- the figures ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the figures ------------------------------------------------------------------------------------------------- */
 
 #define DS_FIGURE(name)                                                                                                        \
     bool ds_##name##_applies(const json_t *results);                                                                           \

@@ -7,7 +7,8 @@
 
 static const json_t *cases_of(const json_t *results) { return json_object_get(json_object_get(results, "ablate"), "cases"); }
 
-/* Whether the case closes one sublayer alone, "closed:3.mlp", and which. ("closed:attn" of a single layer is not one of these.) */
+/* Whether the case closes one sublayer alone, "closed:3.mlp", and which. ("closed:attn" of a single layer is not one of
+ * these.) */
 static bool closes_one(ds_place *place, const json_t *forced) {
     static const char prefix[] = "closed:";
     const char *name = json_string_value(json_object_get(forced, "name"));
@@ -49,7 +50,7 @@ done:
     return status;
 }
 
-/* ---- cumulative, from either end ---------------------------------------------------------------------------------------------------- */
+/* ---- cumulative, from either end --------------------------------------------------------------------------------- */
 
 /* The sublayer index of "closed-from:4" under the prefix "closed-from:"; false for other cases. */
 static bool is_cumulative(size_t *index, const json_t *forced, const char *prefix) {
@@ -110,7 +111,7 @@ ds_status ds_closed_gate_cumulative_describe(ds_text *caption, const json_t *res
         count_cumulative(results, ends[0]), count_cumulative(results, ends[1]));
 }
 
-/* ---- the ways of forcing a gate side by side ----------------------------------------------------------------------------------------- */
+/* ---- the ways of forcing a gate side by side --------------------------------------------------------------------- */
 
 static const char *const modes[] = {"closed", "mean-gate", "open", "reflect", "write-only", "erase-only"};
 static const char *const mode_labels[] = {"closed", "mean", "open", "reflect", "write\\nonly", "erase\\nonly"};

@@ -7,7 +7,7 @@ static const json_t *accumulated_of(const json_t *results) { return ds_json_at(r
 static const json_t *distribution_of(const json_t *results) { return ds_json_at(results, "spectrum/distribution"); }
 static const json_t *coherence_of(const json_t *results) { return ds_json_at(results, "spectrum/directions/coherence"); }
 
-/* ---- eigenvalues and singular values of chosen tokens ------------------------------------------------------------------------------- */
+/* ---- eigenvalues and singular values of chosen tokens ------------------------------------------------------------ */
 
 static size_t count_eigenvalues(const json_t *results) {
     size_t count = 0;
@@ -80,7 +80,7 @@ ds_status ds_singular_values_describe(ds_text *caption, const json_t *results) {
         count_lines(results));
 }
 
-/* ---- every token, depth by depth ---------------------------------------------------------------------------------------------------- */
+/* ---- every token, depth by depth --------------------------------------------------------------------------------- */
 
 /* The whole product alone (--depths last) is one depth: there is no course to draw. */
 static bool has_at_depth(const json_t *results, const char *path) {
@@ -164,7 +164,7 @@ done:
     return status;
 }
 
-/* ---- how directions of different sublayers meet --------------------------------------------------------------------------------------- */
+/* ---- how directions of different sublayers meet ------------------------------------------------------------------ */
 
 bool ds_coherence_applies(const json_t *results) { return json_array_size(coherence_of(results)) > 1; }
 

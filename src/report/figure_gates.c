@@ -78,7 +78,7 @@ ds_status ds_gate_distribution_describe(ds_text *caption, const json_t *results)
                           json_array_size(sublayers_of(results)));
 }
 
-/* ---- regimes, discrepancy, sizes ---------------------------------------------------------------------------------------------------- */
+/* ---- regimes, discrepancy, sizes --------------------------------------------------------------------------------- */
 
 /* Of numbers, not null: a single token has no spread, but it has these. */
 static bool has_numbers(const json_t *results, const char *path) {

@@ -38,10 +38,9 @@ done:
 ds_status ds_gradient_paths_describe(ds_text *caption, const json_t *results) {
     return ds_text_printf(
         caption,
-        "Gradient of the mean loss reaching each of %zu states (Frobenius norm over the whole batch, in nats per "
-        "unit of the state), split by the path it took through the sublayer after that state: %s. The parts are vectors: their "
-        "norms need not add up. Exact "
-        "derivatives: no interval.",
+        "Gradient of the mean loss reaching each of %zu states (Frobenius norm over the whole batch, in nats per unit of the "
+        "state), split by the path it took through the sublayer after that state: %s. The parts are vectors: their norms need "
+        "not add up. Exact derivatives: no interval.",
         json_array_size(states_of(results)),
         ds_gradient_has_gates(results) ? "the shortcut (k, β, v held), the direction k, the gate β, the value v"
                                        : "the shortcut, which is the identity, and the branch");
@@ -51,8 +50,8 @@ bool ds_frozen_full_applies(const json_t *results) { return json_array_size(jaco
 
 static const char at_token[] = "frozen/eigenvalue";
 
-/* The frozen operator's moved eigenvalue: of the same token when the result tells it, otherwise its quantiles over the tokens of this
- * sublayer, when the gates were measured too. */
+/* The frozen operator's moved eigenvalue: of the same token when the result tells it, otherwise its quantiles over the tokens
+ * of this sublayer, when the gates were measured too. */
 static void frozen_eigenvalue(double quantiles[3], const json_t *results, const json_t *jacobian, double index) {
     static const char *const paths[] = {"eigenvalue/quantiles/0.05", "eigenvalue/quantiles/0.5", "eigenvalue/quantiles/0.95"};
     const json_t *sublayer = json_array_get(ds_json_at(results, "gates/sublayers"), index >= 0 ? (size_t)index : 0);

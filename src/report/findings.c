@@ -1,4 +1,5 @@
-/* What a report says first: findings, each with the threshold from which it counts, and a verdict in plain words made of them. */
+/* What a report says first: findings, each with the threshold from which it counts, and a verdict in plain words made of
+ * them. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -23,7 +24,7 @@ static const char *text_at(const json_t *value, const char *path) {
     return found == NULL ? "" : found;
 }
 
-/* ---- collecting ------------------------------------------------------------------------------------------------------------------- */
+/* ---- collecting -------------------------------------------------------------------------------------------------- */
 
 static ds_status begin(ds_findings *all, const char *kind, const char *threshold, const char *evidence) {
     if (all->count == DS_REPORT_FINDINGS) return ds_fail(DS_ERR_SYSTEM, "report: more than %d kinds of findings", DS_REPORT_FINDINGS);
@@ -119,7 +120,7 @@ done:
     return status;
 }
 
-/* ---- the verdict ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the verdict ------------------------------------------------------------------------------------------------- */
 
 static ds_status say_model(ds_text *text, const json_t *envelope) {
     ds_status status = DS_OK;
@@ -220,7 +221,7 @@ static ds_status say_checks(ds_text *text, const json_t *results) {
     return ds_text_printf(text, "All %zu checks passed.", passed);
 }
 
-/* ---- all of it -------------------------------------------------------------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------------------------------------------------- */
 
 ds_status ds_findings_find(ds_findings *findings, const json_t *envelope) {
     ds_status status = DS_OK;

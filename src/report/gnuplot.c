@@ -75,8 +75,8 @@ done:
     return status;
 }
 
-/* cairo writes the time of day into a PDF and can not be asked to leave it out. Equal results give equal bytes: the date becomes the
- * first of 1980, in its place. */
+/* cairo writes the time of day into a PDF and can not be asked to leave it out. Equal results give equal bytes: the date
+ * becomes the first of 1980, in its place. */
 static ds_status settle_date(const char *path, FILE *picture) {
     static const char key[] = "/CreationDate (D:", settled[] = "19800101000000";
     ds_status status = DS_OK;

@@ -1,5 +1,5 @@
-/* A heat map as SVG, alone or within a page. Cells of one colour are one path; colours are classes, so that a page can give them
- * other values in the dark. */
+/* A heat map as SVG, alone or within a page. Cells of one colour are one path; colours are classes, so that a page can give
+ * them other values in the dark. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,7 +87,7 @@ done:
     return status;
 }
 
-/* ---- colours --------------------------------------------------------------------------------------------------------------- */
+/* ---- colours ----------------------------------------------------------------------------------------------------- */
 
 typedef struct colour {
     double red, green, blue;
@@ -120,7 +120,7 @@ done:
     return status;
 }
 
-/* ---- parts ----------------------------------------------------------------------------------------------------------------- */
+/* ---- parts ------------------------------------------------------------------------------------------------------- */
 
 static ds_status append_head(ds_text *text, const layout *l) {
     ds_status status = DS_OK;

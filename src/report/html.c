@@ -30,7 +30,7 @@ done:
     return status;
 }
 
-/* ---- pictures ------------------------------------------------------------------------------------------------------------------- */
+/* ---- pictures ---------------------------------------------------------------------------------------------------- */
 
 /* What precedes a name in an SVG document: a definition or one of the ways to refer to it. */
 static const char *const references[] = {" id=\"", " id='", "url(#", "href=\"#", "href='#"};
@@ -43,8 +43,8 @@ static size_t reference_length(const char *at) {
     return 0;
 }
 
-/* From <svg on, with every name prefixed by the figure's, so that pictures of one page do not draw each other's parts. What gnuplot
- * says of itself (title, desc) would show as a tooltip and is left out. */
+/* From <svg on, with every name prefixed by the figure's, so that pictures of one page do not draw each other's parts. What
+ * gnuplot says of itself (title, desc) would show as a tooltip and is left out. */
 static ds_status append_svg(ds_text *text, const ds_page_figure *figure) {
     ds_status status = DS_OK;
     const char *at = strstr(figure->svg, "<svg");
@@ -93,7 +93,7 @@ done:
     return status;
 }
 
-/* ---- tables --------------------------------------------------------------------------------------------------------------------- */
+/* ---- tables ------------------------------------------------------------------------------------------------------ */
 
 static const char *class_of(const ds_column *column) { return ds_column_is_number(column) ? " class=\"n\"" : ""; }
 
@@ -149,7 +149,7 @@ done:
     return status;
 }
 
-/* ---- the page ------------------------------------------------------------------------------------------------------------------- */
+/* ---- the page ---------------------------------------------------------------------------------------------------- */
 
 static const char style[] =
     ":root{color-scheme:light dark;--ink:#1a1a1a;--paper:#fff;--soft:#55606b;--line:#d9dde1;--card:#f7f8f9;--link:#0072b2;"

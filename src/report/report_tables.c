@@ -69,17 +69,20 @@ static const ds_result_column weights[] = {
     DS_CELL("verdict", NULL, NULL, DS_COLUMN_TEXT, 0, "verdict"),
 };
 static const ds_result_column checks[] = {
-    DS_CELL("check", NULL, NULL, DS_COLUMN_TEXT, 0, "id"),          DS_CELL("status", NULL, NULL, DS_COLUMN_TEXT, 0, "status"),
-    DS_CELL("measured", NULL, NULL, DS_COLUMN_REAL, 2, "measured"), DS_CELL("tolerance", NULL, NULL, DS_COLUMN_REAL, 2, "tolerance"),
-    DS_CELL("claim", NULL, NULL, DS_COLUMN_TEXT, 0, "claim"),       DS_CELL("source", NULL, NULL, DS_COLUMN_TEXT, 0, "source"),
+    DS_CELL("check", NULL, NULL, DS_COLUMN_TEXT, 0, "id"),
+    DS_CELL("status", NULL, NULL, DS_COLUMN_TEXT, 0, "status"),
+    DS_CELL("measured", NULL, NULL, DS_COLUMN_REAL, 2, "measured"),
+    DS_CELL("tolerance", NULL, NULL, DS_COLUMN_REAL, 2, "tolerance"),
+    DS_CELL("claim", NULL, NULL, DS_COLUMN_TEXT, 0, "claim"),
+    DS_CELL("source", NULL, NULL, DS_COLUMN_TEXT, 0, "source"),
 };
 
 #define COLUMNS(c) (c), sizeof(c) / sizeof *(c)
 static const ds_result_table tables[DS_REPORT_TABLES] = {
     {"table-parameters", "Parameters by part", NULL, "checkpoint", "inspect/parameters", COLUMNS(parameters), NULL},
     {"table-gates", "Gates by sublayer",
-     "b = mβ‖k‖²; λ = 1 − b is the one moved eigenvalue. Shares are of tokens: identity b < 0.1, damped to 0.9, projection to 1.1, "
-     "over-relaxed to 1.9, reflection beyond. Error is the root mean square of k^T X − v^T.",
+     "b = mβ‖k‖²; λ = 1 − b is the one moved eigenvalue. Shares are of tokens: identity b < 0.1, damped to 0.9, projection to "
+     "1.1, over-relaxed to 1.9, reflection beyond. Error is the root mean square of k^T X − v^T.",
      "gates", "gates/sublayers", COLUMNS(gates), NULL},
     {"table-depths", "The accumulated shortcut by depth",
      "Of the product of the frozen operators of the first sublayers, over all tokens: means, and the median of the smallest σ. "
@@ -91,18 +94,15 @@ static const ds_result_table tables[DS_REPORT_TABLES] = {
      "ablation", "ablate/cases", COLUMNS(cases), NULL},
     {"table-gradient", "Gradient by sublayer",
      "Frobenius norms over the batch of the gradient reaching the sublayer's input, and of its parts through A^T and through "
-     "k, "
-     "β and v; parts add as vectors, not as norms.",
+     "k, β and v; parts add as vectors, not as norms.",
      "gradient", "gradflow/sublayers", COLUMNS(gradient), ds_gradient_has_gates},
     {"table-gradient", "Gradient by sublayer",
      "Frobenius norms over the batch of the gradient reaching the sublayer's input, and of its parts through the shortcut, "
-     "which "
-     "is the identity, and through the branch; parts add as vectors, not as norms.",
+     "which is the identity, and through the branch; parts add as vectors, not as norms.",
      "gradient", "gradflow/sublayers", COLUMNS(additive_gradient), is_additive},
     {"table-weights", "Weight matrices",
      "α: exponent of a power law fitted to the upper tail of the squared singular values; MP edge: what a random matrix of "
-     "this "
-     "shape and variance would reach. How verdicts depend on their thresholds is in the results.",
+     "this shape and variance would reach. How verdicts depend on their thresholds is in the results.",
      "weights", "spectrum/weights", COLUMNS(weights), NULL},
     {"table-checks", "Checks", "Passed when measured ≤ tolerance; tolerances are derived from the arithmetic's rounding.",
      "checks", "verify/checks", COLUMNS(checks), NULL},

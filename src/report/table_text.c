@@ -9,7 +9,7 @@
 
 static ds_status append(ds_text *text, const char *string) { return ds_text_append(text, string, strlen(string)); }
 
-/* ---- CSV ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- CSV --------------------------------------------------------------------------------------------------------- */
 
 static ds_status append_field(ds_text *text, const char *field) {
     ds_status status = DS_OK;
@@ -50,7 +50,7 @@ done:
     return status;
 }
 
-/* ---- Markdown ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Markdown ---------------------------------------------------------------------------------------------------- */
 
 static ds_status append_markdown(ds_text *text, const char *string) {
     ds_status status = DS_OK;
@@ -100,7 +100,7 @@ done:
     return status;
 }
 
-/* ---- LaTeX ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- LaTeX ------------------------------------------------------------------------------------------------------- */
 
 /* What titles of this program contain beyond ASCII, and what LaTeX gives a meaning of its own. */
 static const struct {
@@ -214,7 +214,7 @@ done:
     return status;
 }
 
-/* ---- any format ----------------------------------------------------------------------------------------------------------------- */
+/* ---- any format -------------------------------------------------------------------------------------------------- */
 
 ds_status ds_table_format_text(ds_text *text, const ds_table *table, ds_table_format format, const ds_terminal *terminal) {
     static const ds_terminal plain = {80, false, false};

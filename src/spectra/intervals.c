@@ -27,8 +27,9 @@ static void set_doubles(arb_mat_t target, const double *source) {
     for (slong i = 0; i < n * n; i++) arb_set_d(arb_mat_entry(target, i / n, i % n), source[i]);
 }
 
-/* U <- U (3 I - U^T U) / 2, the Newton-Schulz step towards the nearest orthogonal matrix, without its error bounds: U is whatever
- * comes out. Then delta <- upper bound of ||U^T U - I||_F: the squares of U's singular values are within delta of 1. */
+/* U <- U (3 I - U^T U) / 2, the Newton-Schulz step towards the nearest orthogonal matrix, without its error bounds: U is
+ * whatever comes out. Then delta <- upper bound of ||U^T U - I||_F: the squares of U's singular values are within delta of
+ * 1. */
 static void orthogonalise(mag_t delta, arb_mat_t u, slong bits) {
     slong n = arb_mat_nrows(u);
     arb_mat_t transposed, square;

@@ -1,5 +1,5 @@
-/* OpenBLAS maps its work space when it is first needed, one block for every thread inside it at once, and tries for ever when a block
- * cannot be had. So the blocks are taken before LAPACK is called, each after a look whether it is there. */
+/* OpenBLAS maps its work space when it is first needed, one block for every thread inside it at once, and tries for ever when a
+ * block cannot be had. So the blocks are taken before LAPACK is called, each after a look whether it is there. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>

@@ -186,8 +186,7 @@ done:
     return status;
 }
 
-/* ---- quantiles
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- quantiles --------------------------------------------------------------------------------------------------- */
 
 /* t of the way from a to b; neither an infinity nor rounding takes it outside [a, b]. */
 static double between(double a, double b, double t) {

@@ -79,8 +79,7 @@ static double moments_std(const moments *m) {
     return sqrt(total < 0 ? 0 : total / (double)m->count); /* a NaN stays one */
 }
 
-/* ---- summary
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- summary ----------------------------------------------------------------------------------------------------- */
 
 ds_status ds_summary_init(ds_summary *summary, size_t capacity) {
     *summary = (ds_summary){0};

@@ -10,7 +10,8 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Largest distance between the empirical distribution of x (n, ascending) and 1 - (x/x_0)^(1-alpha), on both sides of a step. */
+/* Largest distance between the empirical distribution of x (n, ascending) and 1 - (x/x_0)^(1-alpha), on both sides of a
+ * step. */
 static double distance(const double *logs, size_t n, double alpha) {
     double largest = 0;
     for (size_t i = 0; i < n; i++) {

@@ -1,5 +1,5 @@
-/* Files written whole or not at all, whatever ends the writer: kill -9 leaves the folder as it was or with the new result, and a
- * temporary that it can leave between naming and renaming goes when the file is written again. */
+/* Files written whole or not at all, whatever ends the writer: kill -9 leaves the folder as it was or with the new result, and
+ * a temporary that it can leave between naming and renaming goes when the file is written again. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -2,8 +2,8 @@
  * later protocols; no pickle is the front of another. */
 #include <string.h>
 
-#include "io/pickle.h"
 #include "fuzz.h"
+#include "io/pickle.h"
 
 static void walk(const ds_pickle *pickle, ds_value value, const uint8_t *data, size_t size, size_t depth, size_t *budget) {
     if (depth > 64 || *budget == 0) return;

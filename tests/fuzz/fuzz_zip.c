@@ -4,8 +4,8 @@
 #include <string.h>
 #include <zip.h>
 
-#include "io/zip_reader.h"
 #include "fuzz.h"
+#include "io/zip_reader.h"
 
 enum { LIMIT = 1 << 20 };
 

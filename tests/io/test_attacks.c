@@ -26,7 +26,7 @@ static void expect_refused(const char *what, const char *words) {
     if (!(ran.seconds < 10)) fail_msg("%s: took %.1f s", what, ran.seconds);
 }
 
-/* ---- few bytes, many elements ------------------------------------------------------------------------------------------- */
+/* ---- few bytes, many elements ------------------------------------------------------------------------------------ */
 
 /* A tensor of 2^40 elements with stride 0, which the model does not use, is listed but not walked. */
 static void test_repeated_elements(void **state) {
@@ -37,7 +37,7 @@ static void test_repeated_elements(void **state) {
     assert_non_null(strstr(ran.out, "1099511627776"));
 }
 
-/* ---- what is not a regular file ---------------------------------------------------------------------------------------------- */
+/* ---- what is not a regular file ---------------------------------------------------------------------------------- */
 
 static void make_fifo(const char *path) { assert_int_equal(mkfifo(path, 0600), 0); }
 static void make_folder(const char *path) { assert_int_equal(mkdir(path, 0700), 0); }
@@ -119,7 +119,7 @@ static void test_impostors_as_arguments(void **state) {
     }
 }
 
-/* ---- larger than memory -------------------------------------------------------------------------------------------------------- */
+/* ---- larger than memory ------------------------------------------------------------------------------------------ */
 
 /* Writes bytes at an offset of a file that may be mostly holes. */
 static void write_at(const char *path, uint64_t offset, const void *bytes, size_t length) {
@@ -166,8 +166,8 @@ static void test_sparse_files(void **state) {
     (void)unlink(config);
 }
 
-/* One file of an archive whose sizes and place are only in zip64 fields: its entry of the central directory, and its local header.
- * Both return their length. */
+/* One file of an archive whose sizes and place are only in zip64 fields: its entry of the central directory, and its local
+ * header. Both return their length. */
 static size_t central_entry(uint8_t *out, const char *name, uint64_t size, uint64_t at) {
     size_t length = strlen(name);
     uint8_t *extra = out + 46 + length;
@@ -261,7 +261,7 @@ static void test_archive_beyond_4_gib(void **state) {
     (void)unlink(path);
 }
 
-/* ---- many ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- many -------------------------------------------------------------------------------------------------------- */
 
 /* A safetensors header of `count` empty tensors. */
 static const char *many_tensors(size_t count) {
@@ -300,7 +300,7 @@ static void test_100000_tensors_take_linear_time(void **state) {
     expect_refused("100,000 tensors", "missing tensor transformer.wte.weight");
 }
 
-/* ---- changing ------------------------------------------------------------------------------------------------------------------ */
+/* ---- changing ---------------------------------------------------------------------------------------------------- */
 
 /* What was checked at opening is what must be there when it is read. */
 static void test_files_that_change_after_opening(void **state) {

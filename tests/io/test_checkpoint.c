@@ -1,4 +1,5 @@
-/* Checkpoints: what a path leads to, which configuration goes with it, how shards must fit together, and what no file may be. */
+/* Checkpoints: what a path leads to, which configuration goes with it, how shards must fit together, and what no file may
+ * be. */
 #include "support.h"
 
 #include <stdlib.h>
@@ -12,7 +13,7 @@
 #include "deltascope/io.h"
 #include "scratch.h"
 
-/* ---- files to open -------------------------------------------------------------------------------------------------------- */
+/* ---- files to open ----------------------------------------------------------------------------------------------- */
 
 #define CONFIG "{\"hidden_size\":32}"
 
@@ -56,7 +57,7 @@ static void fails(const char *path, const char *config_path, ds_status code, con
     assert_null(checkpoint);
 }
 
-/* ---- known checkpoints ------------------------------------------------------------------------------------------------------ */
+/* ---- known checkpoints ------------------------------------------------------------------------------------------- */
 
 /* CRC-32 of every tensor's values as little-endian float, from a table written beside the files by another program. */
 static void compare_with_table(const char *folder) {
@@ -118,7 +119,7 @@ static void hashes_what_it_reads(void **state) {
     ds_checkpoint_close(&checkpoint);
 }
 
-/* ---- folders, single files, configurations ------------------------------------------------------------------------------------ */
+/* ---- folders, single files, configurations ----------------------------------------------------------------------- */
 
 static void prefers_one_weight_file(void **state) {
     (void)state;
@@ -191,7 +192,7 @@ static void knows_a_file_by_its_content(void **state) {
     opens("fixtures/models/scalar-ckpt/ckpt.pt", "fixtures/models/scalar-ckpt/config.json", "torch zip", 41);
 }
 
-/* ---- shards ------------------------------------------------------------------------------------------------------------------- */
+/* ---- shards ------------------------------------------------------------------------------------------------------ */
 
 /* Shards stay open; the soft limit on descriptors, which a process may raise, is not a limit on shards. */
 static void opens_more_shards_than_descriptors(void) {
@@ -272,7 +273,7 @@ static void checks_that_shards_fit_together(void **state) {
     fails("fixtures/hostile/sharded/tensor_in_both", NULL, DS_ERR_INPUT, "duplicate tensor ln_f.weight");
 }
 
-/* ---- what is no regular file ----------------------------------------------------------------------------------------------------- */
+/* ---- what is no regular file ------------------------------------------------------------------------------------- */
 
 static void refuses_what_is_no_regular_file(void **state) {
     (void)state;

@@ -1,5 +1,5 @@
-/* Every committed input of every fuzz target, run without an engine: seeds, what fuzzing has kept, and past findings. A relation
- * that does not hold aborts. */
+/* Every committed input of every fuzz target, run without an engine: seeds, what fuzzing has kept, and past findings. A
+ * relation that does not hold aborts. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

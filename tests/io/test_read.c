@@ -110,8 +110,8 @@ static ds_status collect(void *context, const void *values, uint64_t first, size
     return DS_OK;
 }
 
-/* Tensors of every kind scattered over a file of several pieces (overlapping, at odd offsets, crossing the ends of pieces), each
- * read into place and through a sink in both precisions, against conversion of the whole file at once. */
+/* Tensors of every kind scattered over a file of several pieces (overlapping, at odd offsets, crossing the ends of pieces),
+ * each read into place and through a sink in both precisions, against conversion of the whole file at once. */
 static void reads_any_layout(void **state) {
     (void)state;
     enum { FILE_BYTES = (5 << 19) + 12345, TENSORS = 40 };

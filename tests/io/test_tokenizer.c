@@ -56,7 +56,7 @@ static void expect_round_trip(const ds_tokenizer *tokenizer, const uint32_t *ids
     assert_int_equal(at, length);
 }
 
-/* ---- against the reference ---------------------------------------------------------------------------------------------- */
+/* ---- against the reference --------------------------------------------------------------------------------------- */
 
 static json_t *must_parse(const char *path) {
     char *bytes;
@@ -317,8 +317,7 @@ static void test_malformed_text(void **state) {
     ds_tokens_close(&tokens);
 }
 
-/* ---- folders that are wrong
- * --------------------------------------------------------------------------------------------------- */
+/* ---- folders that are wrong -------------------------------------------------------------------------------------- */
 
 /* vocab.json with the 256 bytes as ids 0 .. 255 and these entries behind them. */
 static ds_text small_vocabulary(const char *more) {
@@ -393,8 +392,7 @@ static void test_rounds(void **state) {
     ds_tokenizer_close(&tokenizer);
 }
 
-/* ---- characters
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- characters -------------------------------------------------------------------------------------------------- */
 
 static void test_characters(void **state) {
     (void)state;

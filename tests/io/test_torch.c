@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/catalog.h"
 #include "archive.h"
+#include "io/catalog.h"
 
 static ds_status list_file(ds_catalog *catalog, const char *path) {
     *catalog = (ds_catalog){0};
@@ -14,7 +14,7 @@ static ds_status list_file(ds_catalog *catalog, const char *path) {
     return status == DS_OK ? ds_catalog_seal(catalog) : status;
 }
 
-/* ---- files ---------------------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------------------------------- */
 
 static void refuses_hostile_files(void **state) {
     (void)state;
@@ -123,7 +123,7 @@ static void lists_training_checkpoints(void **state) {
     ds_catalog_release(&catalog);
 }
 
-/* ---- pickles -------------------------------------------------------------------------------------------------------- */
+/* ---- pickles ----------------------------------------------------------------------------------------------------- */
 
 #define P(text) text, sizeof(text) - 1
 #define STATE(value) "\x80\x02}X\x01\0\0\0w" value "s."
@@ -332,7 +332,7 @@ static void refuses_bad_records(void **state) {
     ds_text_release(&archive);
 }
 
-/* ---- properties ----------------------------------------------------------------------------------------------------- */
+/* ---- properties -------------------------------------------------------------------------------------------------- */
 
 /* Random sizes and strides: accepted exactly when a walk over all elements stays within the storage; the extent is what the
  * walk reaches. */

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/zip_reader.h"
 #include "archive.h"
+#include "io/zip_reader.h"
 
 static const archive_entry good[] = {
     {"a/data.pkl", "0123456789", 10},
@@ -89,69 +89,70 @@ static size_t part_offset(const ds_text *archive, part where, size_t index) {
     return 0;
 }
 
+static const struct {
+    part where;
+    size_t index, field, width;
+    uint64_t value;
+    const char *words;
+} wrong_fields[] = {
+    {END, 0, 0, 4, 0, "no end of central directory"},
+    {END, 0, 4, 2, 1, "multi-disk"},
+    {END, 0, 6, 2, 1, "multi-disk"},
+    {END, 0, 8, 2, 2, "multi-disk"},
+    {END, 0, 12, 4, 1, "end records disagree"},
+    {END, 0, 16, 4, 1, "end records disagree"},
+    {END, 0, 20, 2, 1, "comment"},
+    {LOCATOR, 0, 4, 4, 1, "multi-disk"},
+    {LOCATOR, 0, 8, 8, UINT64_MAX, "bad zip64 end record"},
+    {LOCATOR, 0, 16, 4, 2, "multi-disk"},
+    {END64, 0, 0, 4, 0, "bad zip64 end record"},
+    {END64, 0, 4, 8, 45, "bad zip64 end record"},
+    {END64, 0, 16, 4, 1, "multi-disk"},
+    {END64, 0, 20, 4, 1, "multi-disk"},
+    {END64, 0, 24, 8, 4, "end records disagree"},
+    {END64, 0, 32, 8, 4, "end records disagree"},
+    {END64, 0, 40, 8, 1, "end records disagree"},
+    {END64, 0, 48, 8, 1, "end records disagree"},
+    {CENTRAL, 1, 0, 4, 0, "entry 2 of 3 has no header"},
+    {CENTRAL, 1, 8, 2, 0x0809, "unsupported entry flags"},
+    {CENTRAL, 1, 8, 2, 0x0008, "local and central headers disagree"},
+    {CENTRAL, 1, 8, 2, 0x0800, "local and central headers disagree"},
+    {CENTRAL, 1, 10, 2, 8, "compressed entry (deflate); torch.save never compresses"},
+    {CENTRAL, 1, 10, 2, 99, "unsupported compression method 99"},
+    {CENTRAL, 1, 16, 4, 1, "descriptor and the central header disagree"},
+    {CENTRAL, 1, 20, 4, 6, "6 bytes stored for 7"},
+    {CENTRAL, 1, 24, 4, UINT32_MAX, "bad zip64 field"},
+    {CENTRAL, 1, 28, 2, 9, "entry 3 of 3 has no header"},
+    {CENTRAL, 1, 30, 2, 1, "bad zip64 field"},
+    {CENTRAL, 2, 30, 2, 1, "central directory truncated in entry 3"},
+    {CENTRAL, 1, 32, 2, 1, "a comment of 1 bytes"},
+    {CENTRAL, 1, 34, 2, 1, "multi-disk"},
+    {CENTRAL, 1, 38, 4, 0xA1FF0000, "not a regular file but a link"},
+    {CENTRAL, 1, 38, 4, 0x41ED0010, "not a regular file but a link, folder"},
+    {CENTRAL, 1, 42, 4, 0, "overlapping entries"},
+    {CENTRAL, 0, 42, 4, 3, "does not start with a local header"},
+    {CENTRAL, 2, 42, 4, 200, "bad local header"},
+    {CENTRAL, 2, 42, 4, UINT32_MAX - 1, "outside the file"},
+    {LOCAL, 1, 0, 4, 0, "bad local header"},
+    {LOCAL, 1, 6, 2, 0x0800, "disagree in flags"},
+    {LOCAL, 1, 8, 2, 8, "disagree in flags or compression"},
+    {LOCAL, 1, 14, 4, 5, "local and central headers disagree: crc32 00000005"},
+    {LOCAL, 1, 18, 4, 6, "local and central headers disagree"},
+    {LOCAL, 1, 22, 4, 6, "local and central headers disagree"},
+    {LOCAL, 1, 22, 4, UINT32_MAX, "bad zip64 field in the local header"},
+    {LOCAL, 1, 26, 2, 7, "local and central headers disagree"},
+    {LOCAL, 1, 28, 2, 8, "expected a data descriptor and no unreferenced bytes"},
+    {LOCAL, 2, 28, 2, 60000, "entry data outside the file"},
+};
+
 static void refuses_each_wrong_field(void **state) {
     (void)state;
-    static const struct {
-        part where;
-        size_t index, field, width;
-        uint64_t value;
-        const char *words;
-    } cases[] = {
-        {END, 0, 0, 4, 0, "no end of central directory"},
-        {END, 0, 4, 2, 1, "multi-disk"},
-        {END, 0, 6, 2, 1, "multi-disk"},
-        {END, 0, 8, 2, 2, "multi-disk"},
-        {END, 0, 12, 4, 1, "end records disagree"},
-        {END, 0, 16, 4, 1, "end records disagree"},
-        {END, 0, 20, 2, 1, "comment"},
-        {LOCATOR, 0, 4, 4, 1, "multi-disk"},
-        {LOCATOR, 0, 8, 8, UINT64_MAX, "bad zip64 end record"},
-        {LOCATOR, 0, 16, 4, 2, "multi-disk"},
-        {END64, 0, 0, 4, 0, "bad zip64 end record"},
-        {END64, 0, 4, 8, 45, "bad zip64 end record"},
-        {END64, 0, 16, 4, 1, "multi-disk"},
-        {END64, 0, 20, 4, 1, "multi-disk"},
-        {END64, 0, 24, 8, 4, "end records disagree"},
-        {END64, 0, 32, 8, 4, "end records disagree"},
-        {END64, 0, 40, 8, 1, "end records disagree"},
-        {END64, 0, 48, 8, 1, "end records disagree"},
-        {CENTRAL, 1, 0, 4, 0, "entry 2 of 3 has no header"},
-        {CENTRAL, 1, 8, 2, 0x0809, "unsupported entry flags"},
-        {CENTRAL, 1, 8, 2, 0x0008, "local and central headers disagree"},
-        {CENTRAL, 1, 8, 2, 0x0800, "local and central headers disagree"},
-        {CENTRAL, 1, 10, 2, 8, "compressed entry (deflate); torch.save never compresses"},
-        {CENTRAL, 1, 10, 2, 99, "unsupported compression method 99"},
-        {CENTRAL, 1, 16, 4, 1, "descriptor and the central header disagree"},
-        {CENTRAL, 1, 20, 4, 6, "6 bytes stored for 7"},
-        {CENTRAL, 1, 24, 4, UINT32_MAX, "bad zip64 field"},
-        {CENTRAL, 1, 28, 2, 9, "entry 3 of 3 has no header"},
-        {CENTRAL, 1, 30, 2, 1, "bad zip64 field"},
-        {CENTRAL, 2, 30, 2, 1, "central directory truncated in entry 3"},
-        {CENTRAL, 1, 32, 2, 1, "a comment of 1 bytes"},
-        {CENTRAL, 1, 34, 2, 1, "multi-disk"},
-        {CENTRAL, 1, 38, 4, 0xA1FF0000, "not a regular file but a link"},
-        {CENTRAL, 1, 38, 4, 0x41ED0010, "not a regular file but a link, folder"},
-        {CENTRAL, 1, 42, 4, 0, "overlapping entries"},
-        {CENTRAL, 0, 42, 4, 3, "does not start with a local header"},
-        {CENTRAL, 2, 42, 4, 200, "bad local header"},
-        {CENTRAL, 2, 42, 4, UINT32_MAX - 1, "outside the file"},
-        {LOCAL, 1, 0, 4, 0, "bad local header"},
-        {LOCAL, 1, 6, 2, 0x0800, "disagree in flags"},
-        {LOCAL, 1, 8, 2, 8, "disagree in flags or compression"},
-        {LOCAL, 1, 14, 4, 5, "local and central headers disagree: crc32 00000005"},
-        {LOCAL, 1, 18, 4, 6, "local and central headers disagree"},
-        {LOCAL, 1, 22, 4, 6, "local and central headers disagree"},
-        {LOCAL, 1, 22, 4, UINT32_MAX, "bad zip64 field in the local header"},
-        {LOCAL, 1, 26, 2, 7, "local and central headers disagree"},
-        {LOCAL, 1, 28, 2, 8, "expected a data descriptor and no unreferenced bytes"},
-        {LOCAL, 2, 28, 2, 60000, "entry data outside the file"},
-    };
     ds_text archive = {0};
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof wrong_fields / sizeof wrong_fields[0]; i++) {
         archive_build(&archive, good, GOOD);
-        archive_patch(&archive, part_offset(&archive, cases[i].where, cases[i].index) + cases[i].field, cases[i].width,
-                      cases[i].value);
-        expect_refusal(&archive, cases[i].words);
+        archive_patch(&archive, part_offset(&archive, wrong_fields[i].where, wrong_fields[i].index) + wrong_fields[i].field,
+                      wrong_fields[i].width, wrong_fields[i].value);
+        expect_refusal(&archive, wrong_fields[i].words);
     }
     ds_text_release(&archive);
 }

@@ -1,5 +1,5 @@
-/* What a result may depend on: the inputs. Not on the number of threads, not on how windows are grouped, both bit for bit; on the
- * BLAS and LAPACK behind it no more than the errors that are stated beside the numbers. */
+/* What a result may depend on: the inputs. Not on the number of threads, not on how windows are grouped, both bit for bit; on
+ * the BLAS and LAPACK behind it no more than the errors that are stated beside the numbers. */
 #include <glob.h>
 #include <math.h>
 #include <stdlib.h>
@@ -8,8 +8,8 @@
 #include <jansson.h>
 
 #include "deltascope/measure/ablation.h"
-#include "deltascope/measure/gates.h"
 #include "deltascope/measure/accumulated_spectra.h"
+#include "deltascope/measure/gates.h"
 #include "scratch.h"
 #include "support.h"
 
@@ -55,7 +55,7 @@ static void expect_equal(const char *expected, const char *found, const char *wh
     free(where);
 }
 
-/* ---- threads ------------------------------------------------------------------------------------------------------ */
+/* ---- threads ----------------------------------------------------------------------------------------------------- */
 
 #define DATA "--tokens fixtures/data/val.bin --sequences 10 --seq-len 128 "
 static const char *const command_lines[] = {
@@ -127,7 +127,7 @@ static void folders_hold_the_same_bytes(void **state) {
     free(kept[1]);
 }
 
-/* ---- groups of windows -------------------------------------------------------------------------------------------- */
+/* ---- groups of windows ------------------------------------------------------------------------------------------- */
 
 enum { WINDOWS = 11 };
 
@@ -136,11 +136,8 @@ typedef char *(*measurement)(ds_run *run); /* results as text */
 static char *measure_in_groups(measurement measure, const char *model, size_t group) {
     char checkpoint[128];
     (void)snprintf(checkpoint, sizeof checkpoint, "fixtures/models/%s", model);
-    const ds_run_options options = {.checkpoint = checkpoint,
-                                    .tokens = "fixtures/data/val.bin",
-                                    .length = 32,
-                                    .sequences = WINDOWS,
-                                    .batch = group};
+    const ds_run_options options = {
+        .checkpoint = checkpoint, .tokens = "fixtures/data/val.bin", .length = 32, .sequences = WINDOWS, .batch = group};
     ds_run run;
     expect_ok(ds_run_open(&run, &options));
     assert_int_equal(run.batch, group);
@@ -172,8 +169,8 @@ static char *gates_text(ds_run *run) {
 static char *ablation_text(ds_run *run) {
     ds_case_list list;
     ds_ablation *ablation;
-    expect_ok(
-        ds_case_list_parse(&list, &run->spec, ds_rule_has_gates(run->spec.rule) ? "closed,reflect,write-only" : "closed", "each,all"));
+    expect_ok(ds_case_list_parse(&list, &run->spec, ds_rule_has_gates(run->spec.rule) ? "closed,reflect,write-only" : "closed",
+                                 "each,all"));
     expect_ok(ds_ablation_new(&ablation, run->model, &list, run->batch, run->length));
     size_t group = run->batch, cases = list.count;
     double *all = calloc(WINDOWS * (1 + 2 * cases), sizeof *all), *baseline = calloc(group, sizeof *baseline),
@@ -247,7 +244,7 @@ static void grouping_changes_no_bit(void **state) {
     expect_groups_equal(spectra_text, "ddl-cc-ec");
 }
 
-/* ---- another BLAS and LAPACK -------------------------------------------------------------------------------------- */
+/* ---- another BLAS and LAPACK ------------------------------------------------------------------------------------- */
 
 /* Every BLAS of the machine but the one we are linked with: put in front of it by the loader. */
 static size_t other_libraries(char paths[][512], size_t capacity) {

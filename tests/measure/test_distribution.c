@@ -1,11 +1,12 @@
-/* Distributions over tokens against dense LAPACK, depth by depth; overlaps of directions against their definitions; null models. */
+/* Distributions over tokens against dense LAPACK, depth by depth; overlaps of directions against their definitions; null
+ * models. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "deltascope/measure/depth_distribution.h"
-#include "measure/null_models.h"
 #include "deltascope/measure/direction_overlap.h"
+#include "measure/null_models.h"
 #include "support.h"
 
 enum { D = 12, S = 5, TOKENS = 40 };
@@ -102,8 +103,8 @@ static void test_every_depth_against_lapack(void **state) {
                 if (q == DS_DEPTH_COMPLEX_SHARE || q == DS_DEPTH_SPAN_NORM2 || q == DS_DEPTH_SPAN_RADIUS) continue;
                 ds_statistics expected, found = ds_summary_statistics(&distribution.depths[s * DS_DEPTH_QUANTITIES + q]);
                 expect_ok(ds_statistics_compute(&expected, depths[s].values[q], TOKENS));
-                /* d x d arithmetic of S factors; the logarithm divides by the smallest singular value, an eigenvalue's condition
-                 * is within its inverse here */
+                /* d x d arithmetic of S factors; the logarithm divides by the smallest singular value, an eigenvalue's
+                 * condition is within its inverse here */
                 double smallest = ds_summary_statistics(&distribution.depths[s * DS_DEPTH_QUANTITIES + DS_DEPTH_SMALLEST]).min;
                 double tolerance = 64 * S * D * U / smallest;
                 assert_int_equal(found.count, TOKENS);

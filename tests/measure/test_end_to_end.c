@@ -38,7 +38,8 @@ static void close_window(window *w) {
     ds_model_free(&w->model);
 }
 
-/* values (count n / LENGTH) ascending: of the matrix whose columns are J e_i, for the elements of `count` tokens from `first`. */
+/* values (count n / LENGTH) ascending: of the matrix whose columns are J e_i, for the elements of `count` tokens from
+ * `first`. */
 static void solve_densely(double *values, window *w, size_t first, size_t count, size_t last) {
     size_t whole = w->size, n = count * whole / LENGTH, begin = first * whole / LENGTH;
     double *matrix = ds_calloc(n * n, sizeof *matrix), *column = ds_calloc(whole, sizeof *column);

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "deltascope/measure/weight_spectra.h"
 #include "deltascope/delta.h"
+#include "deltascope/measure/weight_spectra.h"
 #include "support.h"
 #include "toy.h"
 

@@ -1,4 +1,5 @@
-/* The backward pass: golden values of every variant and option, central differences, and what must hold whatever the numbers. */
+/* The backward pass: golden values of every variant and option, central differences, and what must hold whatever the
+ * numbers. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,7 +61,7 @@ static void free_states(kept_states *kept, const forward_case *c) {
     free(kept->gate_slope);
 }
 
-/* ---- golden values --------------------------------------------------------------------------------------------------- */
+/* ---- golden values ----------------------------------------------------------------------------------------------- */
 
 /* The golden values are promised to 1e-8 relative. */
 static const double golden_tolerance = 1e-8;
@@ -130,7 +131,7 @@ static void golden_gradients(void **state) {
     }
 }
 
-/* ---- central differences ------------------------------------------------------------------------------------------------ */
+/* ---- central differences ----------------------------------------------------------------------------------------- */
 
 /* Loss along a line, extrapolated: with D(h) = (f(h) - f(-h)) / 2h the combination (4 D(h/2) - D(h)) / 3 errs by O(h^4). */
 typedef double (*line)(void *context, double step);
@@ -141,8 +142,8 @@ static double slope(line f, void *context, double h) {
 }
 
 /* With h = 1e-3 times the scale of what moves: truncation about h^4, cancellation about 2^-50 |f| / h; the slopes compared are
- * of the gradient's size, and derivatives of high order may be a thousand times larger than it. A step across the kink of a relu
- * would compare two different slopes: there h is so small that none is met. */
+ * of the gradient's size, and derivatives of high order may be a thousand times larger than it. A step across the kink of a
+ * relu would compare two different slopes: there h is so small that none is met. */
 static const double difference_tolerance = 1e-6;
 static double relative_step(const forward_case *c) {
     const ds_spec *spec = c->spec;
@@ -229,7 +230,8 @@ static void parameters_agree_with_differences(void **state) {
     }
 }
 
-/* What reaches across the edge of a tile of 512 tokens: shifts, the taps of TC and of the input convolution, keys and values. */
+/* What reaches across the edge of a tile of 512 tokens: shifts, the taps of TC and of the input convolution, keys and
+ * values. */
 static void tiles_join(void **state) {
     (void)state;
     static const char *const names[] = {"scalar-kvshift", "tc-ec-sharded"};
@@ -337,7 +339,7 @@ static void states_agree_with_differences(void **state) {
     }
 }
 
-/* ---- what holds whatever the numbers are ----------------------------------------------------------------------------------- */
+/* ---- what holds whatever the numbers are ------------------------------------------------------------------------- */
 
 static void *copy_parameters(const ds_gradient *gradient, const forward_case *c, size_t *bytes) {
     *bytes = 0;

@@ -27,7 +27,7 @@ static double root_mean_square_difference(const double *x, const double *y, size
 
 static const ds_precision precisions[] = {DS_F64, DS_F32};
 
-/* ---- golden values -------------------------------------------------------------------------------------------------- */
+/* ---- golden values ----------------------------------------------------------------------------------------------- */
 
 static void expect_golden(double found, const json_t *object, const char *key, double tolerance) {
     double expected = golden_number(object, key);
@@ -149,7 +149,7 @@ static void golden_ablations(void **state) {
     }
 }
 
-/* ---- invariances, bit for bit ------------------------------------------------------------------------------------------ */
+/* ---- invariances, bit for bit ------------------------------------------------------------------------------------ */
 
 enum { LONG = 1100 }; /* more than two tiles */
 
@@ -263,7 +263,7 @@ static void splitting_or_watching_does_not_matter(void **state) {
     }
 }
 
-/* ---- observations --------------------------------------------------------------------------------------------------------- */
+/* ---- observations ------------------------------------------------------------------------------------------------ */
 
 /* The update's own algebra (MODEL.md "Delta update"), from the arrays alone. */
 static ds_status expect_consistent(void *context, const ds_observation *seen) {
@@ -311,7 +311,7 @@ static void observations_agree_with_each_other(void **state) {
     }
 }
 
-/* ---- head --------------------------------------------------------------------------------------------------------------- */
+/* ---- head -------------------------------------------------------------------------------------------------------- */
 
 /* log sum exp of a row of logits, in double. */
 static double log_sum_exp(const forward_case *c, const void *logits, size_t row) {
@@ -374,7 +374,8 @@ static void comparisons(void **state) {
     }
 }
 
-/* A vocabulary of several blocks, the last one short, and a logit scale: a random model of the reported small shape, cut down. */
+/* A vocabulary of several blocks, the last one short, and a logit scale: a random model of the reported small shape, cut
+ * down. */
 static void several_vocabulary_blocks(void **state) {
     (void)state;
     const char *variants[] = {"ddl-cc-ec", "additive"};
@@ -401,7 +402,7 @@ static void several_vocabulary_blocks(void **state) {
     }
 }
 
-/* ---- refusals ----------------------------------------------------------------------------------------------------------- */
+/* ---- refusals ---------------------------------------------------------------------------------------------------- */
 
 static void refusals(void **state) {
     (void)state;

@@ -30,7 +30,7 @@ static ds_model *load(const char *path, ds_precision precision) {
     return model;
 }
 
-/* ---- loading ---------------------------------------------------------------------------------------------------------- */
+/* ---- loading ----------------------------------------------------------------------------------------------------- */
 
 static void float_holds_what_double_holds(void **state) {
     (void)state;
@@ -99,7 +99,7 @@ static void refresh_follows_changed_weights(void **state) {
     }
 }
 
-/* ---- what must be refused --------------------------------------------------------------------------------------------- */
+/* ---- what must be refused ---------------------------------------------------------------------------------------- */
 
 static void names_the_first_number_that_is_not_finite(void **state) {
     (void)state;
@@ -155,7 +155,7 @@ static void a_double_too_large_for_float_is_refused_in_float_only(void **state) 
     toy_release(&toy);
 }
 
-/* ---- the output head -------------------------------------------------------------------------------------------------- */
+/* ---- the output head --------------------------------------------------------------------------------------------- */
 
 static ds_head_tie head_of(ds_checkpoint *checkpoint) {
     ds_survey *survey = NULL;
@@ -232,7 +232,7 @@ static void other_heads_are_told_apart(void **state) {
     ds_checkpoint_close(&checkpoint);
 }
 
-/* ---- the survey ------------------------------------------------------------------------------------------------------- */
+/* ---- the survey -------------------------------------------------------------------------------------------------- */
 
 static void the_survey_lists_counts_and_sums(void **state) {
     (void)state;
@@ -278,7 +278,7 @@ static void the_survey_lists_counts_and_sums(void **state) {
     toy_release(&toy);
 }
 
-/* ---- initialisation --------------------------------------------------------------------------------------------------- */
+/* ---- initialisation ---------------------------------------------------------------------------------------------- */
 
 static void random_weights_depend_on_the_seed_alone(void **state) {
     (void)state;

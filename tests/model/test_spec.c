@@ -171,7 +171,7 @@ static void normalises_as_each_family_does(void **state) {
     }
 }
 
-/* ---- contradictions -------------------------------------------------------------------------------------------------- */
+/* ---- contradictions ---------------------------------------------------------------------------------------------- */
 
 static void refuses_keys_that_contradict_tensors(void **state) {
     (void)state;
@@ -299,7 +299,7 @@ static void a_single_tensor_may_be_spelled_as_in_the_other_generation(void **sta
     toy_release(&toy);
 }
 
-/* ---- reported sizes and cost ------------------------------------------------------------------------------------------- */
+/* ---- reported sizes and cost ------------------------------------------------------------------------------------- */
 
 /* The same count from the table: every matrix product is with a stored matrix, except attention and the state. */
 static double flops_from_table(const ds_model *model, size_t length) {

@@ -41,7 +41,7 @@ static const ds_force forced[] = {
     {DS_FORCE_NONE, 0}, {DS_FORCE_WRITE_ONLY, 0}, {DS_FORCE_ERASE_ONLY, 0}, {DS_FORCE_GATE, 1.3}, {DS_FORCE_CLOSED, 0}};
 enum { FORCED = sizeof forced / sizeof forced[0] };
 
-/* ---- adjoint identity ------------------------------------------------------------------------------------------------- */
+/* ---- adjoint identity -------------------------------------------------------------------------------------------- */
 
 /* <J v, w> = <v, J^T w>: both sides are sums over the whole window of products through the same matrices in another order. */
 static void expect_adjoint(const forward_case *c, size_t first, size_t last, const ds_force *gates, size_t memory,
@@ -99,7 +99,7 @@ static void tiles_join(void **state) {
     }
 }
 
-/* ---- differences -------------------------------------------------------------------------------------------------------- */
+/* ---- differences ------------------------------------------------------------------------------------------------- */
 
 /* Richardson's (4 D(h/2) - D(h)) / 3 with D central; truncation h^4 and cancellation 2^-52 / h are below the tolerance unless
  * a relu's kink is crossed, so that a relu gets the smaller step. */
@@ -138,7 +138,7 @@ static void tangents_agree_with_differences(void **unused) {
     }
 }
 
-/* ---- own-token Jacobians --------------------------------------------------------------------------------------------------- */
+/* ---- own-token Jacobians ----------------------------------------------------------------------------------------- */
 
 /* Where published element row = i*dv + j of one token stands in (dv,d). */
 static size_t place(size_t row, size_t d, size_t dv) { return row % dv * d + row / dv; }

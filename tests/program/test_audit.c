@@ -135,7 +135,8 @@ static const json_t *find_position(const json_t *entries, int sequence, int posi
     return NULL;
 }
 
-/* Statistics of 1 - m beta |k|^2 and of |k|^2 are compared on the scale of 1: their own digits below 1e-9 of it are rounding. */
+/* Statistics of 1 - m beta |k|^2 and of |k|^2 are compared on the scale of 1: their own digits below 1e-9 of it are
+ * rounding. */
 static void expect_sublayers(const json_t *found, const json_t *golden, double relative) {
     size_t i;
     json_t *sublayer;
@@ -288,8 +289,8 @@ static void test_gradflow_in_double(void **state) {
 }
 
 /* What float allows: a loss is a difference of log-sum-exp and logit, each a sum of d products of numbers that went through S
- * sublayers of about 10 roundings: errors of size u sqrt(d) per product and u sqrt(10 S) along the depth, relative to the logits'
- * size (below 16 here); c = 16 covers their adding up in one direction for the worst token, means being better. */
+ * sublayers of about 10 roundings: errors of size u sqrt(d) per product and u sqrt(10 S) along the depth, relative to the
+ * logits' size (below 16 here); c = 16 covers their adding up in one direction for the worst token, means being better. */
 static double float_tolerance(const json_t *golden, size_t hidden) {
     double sublayers = (double)json_array_size(json_object_get(golden, "sublayers"));
     return 16 * ds_unit_roundoff(DS_F32) * (sqrt((double)hidden) + sqrt(10 * fmax(sublayers, 4)));

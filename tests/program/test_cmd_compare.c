@@ -1,5 +1,5 @@
-/* compare from the command line: what it says of each checkpoint is what gates and ablate say of it alone, and its differences are
- * those of their losses. */
+/* compare from the command line: what it says of each checkpoint is what gates and ablate say of it alone, and its differences
+ * are those of their losses. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,8 +73,8 @@ static const json_t *checkpoint(const json_t *found, size_t index) {
     return json_array_get(json_object_get(found, "checkpoints"), index);
 }
 
-/* Equal to the last bit: results do not depend on what else is run. Losses of ablate's cases differ from compare's baseline only in
- * the order of a sum over 24 tokens of losses below 16. */
+/* Equal to the last bit: results do not depend on what else is run. Losses of ablate's cases differ from compare's baseline
+ * only in the order of a sum over 24 tokens of losses below 16. */
 static const double rounding = 24 * 16 * 0x1p-53;
 
 static void expect_like_alone(const json_t *entry, const char *model) {

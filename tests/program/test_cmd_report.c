@@ -1,5 +1,5 @@
-/* report from the command line: the files it leaves, a page that is well formed, figures that plot redraws to the byte, a digest that
- * does not depend on threads. */
+/* report from the command line: the files it leaves, a page that is well formed, figures that plot redraws to the byte, a
+ * digest that does not depend on threads. */
 #include <ctype.h>
 #include <ftw.h>
 #include <stdlib.h>
@@ -66,7 +66,7 @@ static json_t *results_of(const char *folder) {
     return found;
 }
 
-/* ---- the page --------------------------------------------------------------------------------------------------------------------- */
+/* ---- the page ---------------------------------------------------------------------------------------------------- */
 
 enum { DEPTH = 64 };
 
@@ -179,7 +179,7 @@ static void expect_page(const char *folder, size_t figures) {
     free(page);
 }
 
-/* ---- figures ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- figures ----------------------------------------------------------------------------------------------------- */
 
 /* How many figures there are; each has all its files, and plot makes the same data of report.json. */
 static size_t expect_figures(const char *folder) {
@@ -213,7 +213,7 @@ static size_t expect_figures(const char *folder) {
     return count;
 }
 
-/* ---- tests ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- tests ------------------------------------------------------------------------------------------------------- */
 
 /* Rules as lines where the package is not installed: the tables are what is tested. */
 static void compile_tables(const char *folder) {
@@ -366,7 +366,7 @@ static void refuses_what_it_cannot_do(void **state) {
     free(said);
 }
 
-/* ---- the folder of an earlier report ------------------------------------------------------------------------------------------------ */
+/* ---- the folder of an earlier report ----------------------------------------------------------------------------- */
 
 static const char *walked, *beside; /* nftw has no context */
 static size_t files_found;

@@ -124,7 +124,8 @@ static void test_null_models(void **state) {
     const json_t *null = json_object_get(shuffled, "null");
     assert_true(json_equal(json_object_get(directions, "coherence"),
                            json_object_get(json_object_get(null, "directions"), "coherence")));
-    /* log|det| is a sum over sublayers of log|1 - b|, |k|^2 hardly varies: shuffled over tokens its mean stays, its spread not */
+    /* log|det| is a sum over sublayers of log|1 - b|, |k|^2 hardly varies: shuffled over tokens its mean stays, its spread
+     * not */
     const json_t *learned_end = item(shuffled, "distribution", 7), *null_end = item(null, "distribution", 7);
     double learned_mean = real(json_object_get(learned_end, "log_abs_det"), "mean");
     expect_close(real(json_object_get(null_end, "log_abs_det"), "mean"), learned_mean, 1e-3 * fabs(learned_mean));

@@ -68,9 +68,9 @@ static double mean(const json_t *array, size_t first, size_t count) {
     return sum / (double)count;
 }
 
-/* Both commands run the same arithmetic on the same tokens, and differ in the order of a mean's sum: LENGTH roundings of numbers
- * below 8. A window one token longer changes the shape of matrix products as well: sums of d <= 128 products through 8 sublayers of
- * about 10 operations. */
+/* Both commands run the same arithmetic on the same tokens, and differ in the order of a mean's sum: LENGTH roundings of
+ * numbers below 8. A window one token longer changes the shape of matrix products as well: sums of d <= 128 products through 8
+ * sublayers of about 10 operations. */
 static const double same_window = LENGTH * 8 * 0x1p-53, longer_window = 128 * 80 * 8 * 0x1p-53;
 
 static void expect_gates_of(const char *model) {

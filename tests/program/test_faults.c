@@ -61,8 +61,8 @@ static void test_the_disk_is_full(void **state) {
     }
 }
 
-/* FLINT aborts and OpenBLAS tries for ever, if they are let. With room for little more than the program itself, any command still
- * ends soon and says why; with every size in between it ends too. */
+/* FLINT aborts and OpenBLAS tries for ever, if they are let. With room for little more than the program itself, any command
+ * still ends soon and says why; with every size in between it ends too. */
 static void test_libraries_without_memory(void **state) {
     (void)state;
     if (child_under_sanitizer()) return; /* its shadow needs more than any limit */
@@ -169,7 +169,7 @@ static void test_signals_at_any_moment(void **state) {
     assert_true(killed > 0);
 }
 
-/* ---- numbers --------------------------------------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------------------------------- */
 
 /* The tiny model with `count` values of one tensor, from element `first` on, replaced. */
 static void spoil(const char *tensor_name, size_t first, size_t count, float value) {

@@ -4,8 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "report/manifest.h"
 #include "deltascope/io.h"
+#include "report/manifest.h"
 #include "scratch.h"
 #include "support.h"
 

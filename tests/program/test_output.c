@@ -1,4 +1,5 @@
-/* What commands print when piped: at most 80 columns, no escape sequences, no spaces at the end of a line; the same without UTF-8. */
+/* What commands print when piped: at most 80 columns, no escape sequences, no spaces at the end of a line; the same without
+ * UTF-8. */
 #include <stdlib.h>
 #include <string.h>
 

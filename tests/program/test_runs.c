@@ -1,5 +1,5 @@
-/* A configuration with fewer layers than its weights: every command that computes with them says so, in its result and on standard
- * error, and names the first tensor that is left. */
+/* A configuration with fewer layers than its weights: every command that computes with them says so, in its result and on
+ * standard error, and names the first tensor that is left. */
 #include <stdlib.h>
 #include <string.h>
 

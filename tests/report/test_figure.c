@@ -31,7 +31,7 @@ static int remove_folder(void **state) {
     return rmdir(folder); /* fails when a temporary was left behind */
 }
 
-/* ---- drawing -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- drawing ----------------------------------------------------------------------------------------------------- */
 
 static void read_part(char **bytes, size_t *length, const char *id, const char *ending) {
     char path[160];
@@ -48,8 +48,8 @@ static void expect_beginning(const char *id, const char *ending, const char *mag
     free(bytes);
 }
 
-/* A font whose outlines are in the file has a stream of them: cairo writes one FontFile for every font it describes. (Object streams
- * are not compressed by the cairo of any Debian release.) */
+/* A font whose outlines are in the file has a stream of them: cairo writes one FontFile for every font it describes. (Object
+ * streams are not compressed by the cairo of any Debian release.) */
 static void expect_fonts_embedded(const char *id) {
     size_t length, described = 0, embedded = 0;
     char *bytes = NULL;

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "report/heat.h"
 #include "deltascope/io.h"
+#include "report/heat.h"
 #include "scratch.h"
 #include "support.h"
 

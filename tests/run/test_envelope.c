@@ -34,7 +34,8 @@ static void test_envelope(void **state) {
     assert_int_equal(whole(back, "checkpoint/parameters"), ds_model_parameter_count(run.model));
     assert_int_equal(whole(back, "data/offset"), 5);
     assert_int_equal(whole(back, "data/tokens"), 48);
-    assert_true(json_object_size(json_object_get(back, "options")) == 0 && json_equal(json_object_get(back, "results"), results));
+    assert_true(json_object_size(json_object_get(back, "options")) == 0 &&
+                json_equal(json_object_get(back, "results"), results));
     expect_failure(ds_json_write("/nowhere/at/all.json", out, DS_JSON_READABLE), DS_ERR_SYSTEM, "/nowhere/at/all.json");
     assert_int_equal(unlink(path), 0);
     assert_int_equal(rmdir(folder), 0);

@@ -8,8 +8,11 @@
 
 enum { T = 12, WINDOWS = 9 };
 
-static const ds_run_options sample = {
-    .checkpoint = "fixtures/models/scalar-safetensors", .tokens = "fixtures/data/val.bin", .length = T, .sequences = WINDOWS, .offset = 3};
+static const ds_run_options sample = {.checkpoint = "fixtures/models/scalar-safetensors",
+                                      .tokens = "fixtures/data/val.bin",
+                                      .length = T,
+                                      .sequences = WINDOWS,
+                                      .offset = 3};
 
 /* What one pass saw. */
 typedef struct seen {
@@ -51,8 +54,15 @@ static void take(void *context, size_t window, const double *record) {
 }
 
 static ds_window_pass pass_of(seen *all, size_t most, ds_journal *journal) {
-    return (ds_window_pass){.label = "test", .most = most, .batch = compute, .record_length = 2, .fill = fill, .take = take,
-                            .journal = journal, .kind = "window", .context = all};
+    return (ds_window_pass){.label = "test",
+                            .most = most,
+                            .batch = compute,
+                            .record_length = 2,
+                            .fill = fill,
+                            .take = take,
+                            .journal = journal,
+                            .kind = "window",
+                            .context = all};
 }
 
 static void expect_in_order(const size_t *windows, size_t count, size_t first) {

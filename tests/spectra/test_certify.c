@@ -65,79 +65,80 @@ static void test_estimates(void **state) {
 }
 
 /* Directions and gates whose products are known exactly. */
+static const struct {
+    const char *what;
+    double directions[3][4], beta[3];
+    size_t sublayers;
+    double low, high; /* smallest and largest eigenvalue, all real */
+    double smallest;  /* singular value */
+    ds_verdict disk, contraction, radius, invertible;
+} by_hand[] = {
+    {"one closed gate", {{0.6, 0.8, 0, 0}}, {0}, 1, 1, 1, 1, DS_PROVED, DS_PROVED, DS_REFUTED, DS_PROVED},
+    {"a projection", {{1, 0, 0, 0}}, {1}, 1, 0, 0, 0, DS_PROVED, DS_PROVED, DS_PROVED, DS_REFUTED},
+    {"a reflection", {{0, 1, 0, 0}}, {2}, 1, -1, -1, 1, DS_PROVED, DS_PROVED, DS_REFUTED, DS_PROVED},
+    {"undone", {{0, 1, 0, 0}, {0, 1, 0, 0}}, {2, 2}, 2, 1, 1, 1, DS_PROVED, DS_PROVED, DS_REFUTED, DS_PROVED},
+    {"an expansion", {{0, 0, 1, 0}}, {2.5}, 1, -1.5, -1.5, 1.5, DS_REFUTED, DS_REFUTED, DS_REFUTED, DS_PROVED},
+    {"a negative gate", {{0, 0, 1, 0}}, {-0.5}, 1, 1.5, 1.5, 1.5, DS_REFUTED, DS_REFUTED, DS_REFUTED, DS_PROVED},
+    {"an expansion taken back",
+     {{0, 0, 1, 0}, {0, 0, 1, 0}},
+     {3, 0.75},
+     2,
+     -0.5,
+     1,
+     0.5,
+     DS_UNDECIDED,
+     DS_UNDECIDED,
+     DS_UNDECIDED,
+     DS_PROVED},
+    {"zero directions", {{0}, {0}}, {1, 2}, 2, 1, 1, 1, DS_PROVED, DS_PROVED, DS_PROVED, DS_PROVED},
+    {"three times the same",
+     {{1, 0, 0, 0}, {1, 0, 0, 0}, {1, 0, 0, 0}},
+     {0.5, 0.5, 0.5},
+     3,
+     0.125,
+     1,
+     0.125,
+     DS_PROVED,
+     DS_PROVED,
+     DS_PROVED,
+     DS_PROVED},
+    {"orthogonal and alike",
+     {{1, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 0, 1}},
+     {0.75, 0.75, 0.75},
+     3,
+     0.25,
+     0.25,
+     0.25,
+     DS_PROVED,
+     DS_PROVED,
+     DS_PROVED,
+     DS_PROVED},
+    {"two projections", {{1, 0, 0, 0}, {0, 1, 0, 0}}, {1, 1}, 2, 0, 0, 0, DS_PROVED, DS_PROVED, DS_PROVED, DS_REFUTED},
+    {"no sublayer", {{0}}, {0}, 0, 1, 1, 1, DS_PROVED, DS_PROVED, DS_PROVED, DS_PROVED},
+};
+
 static void test_by_hand(void **state) {
     (void)state;
-    const struct {
-        const char *what;
-        double directions[3][4], beta[3];
-        size_t sublayers;
-        double low, high; /* smallest and largest eigenvalue, all real */
-        double smallest;  /* singular value */
-        ds_verdict disk, contraction, radius, invertible;
-    } cases[] = {
-        {"one closed gate", {{0.6, 0.8, 0, 0}}, {0}, 1, 1, 1, 1, DS_PROVED, DS_PROVED, DS_REFUTED, DS_PROVED},
-        {"a projection", {{1, 0, 0, 0}}, {1}, 1, 0, 0, 0, DS_PROVED, DS_PROVED, DS_PROVED, DS_REFUTED},
-        {"a reflection", {{0, 1, 0, 0}}, {2}, 1, -1, -1, 1, DS_PROVED, DS_PROVED, DS_REFUTED, DS_PROVED},
-        {"undone", {{0, 1, 0, 0}, {0, 1, 0, 0}}, {2, 2}, 2, 1, 1, 1, DS_PROVED, DS_PROVED, DS_REFUTED, DS_PROVED},
-        {"an expansion", {{0, 0, 1, 0}}, {2.5}, 1, -1.5, -1.5, 1.5, DS_REFUTED, DS_REFUTED, DS_REFUTED, DS_PROVED},
-        {"a negative gate", {{0, 0, 1, 0}}, {-0.5}, 1, 1.5, 1.5, 1.5, DS_REFUTED, DS_REFUTED, DS_REFUTED, DS_PROVED},
-        {"an expansion taken back",
-         {{0, 0, 1, 0}, {0, 0, 1, 0}},
-         {3, 0.75},
-         2,
-         -0.5,
-         1,
-         0.5,
-         DS_UNDECIDED,
-         DS_UNDECIDED,
-         DS_UNDECIDED,
-         DS_PROVED},
-        {"zero directions", {{0}, {0}}, {1, 2}, 2, 1, 1, 1, DS_PROVED, DS_PROVED, DS_PROVED, DS_PROVED},
-        {"three times the same",
-         {{1, 0, 0, 0}, {1, 0, 0, 0}, {1, 0, 0, 0}},
-         {0.5, 0.5, 0.5},
-         3,
-         0.125,
-         1,
-         0.125,
-         DS_PROVED,
-         DS_PROVED,
-         DS_PROVED,
-         DS_PROVED},
-        {"orthogonal and alike",
-         {{1, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 0, 1}},
-         {0.75, 0.75, 0.75},
-         3,
-         0.25,
-         0.25,
-         0.25,
-         DS_PROVED,
-         DS_PROVED,
-         DS_PROVED,
-         DS_PROVED},
-        {"two projections", {{1, 0, 0, 0}, {0, 1, 0, 0}}, {1, 1}, 2, 0, 0, 0, DS_PROVED, DS_PROVED, DS_PROVED, DS_REFUTED},
-        {"no sublayer", {{0}}, {0}, 0, 1, 1, 1, DS_PROVED, DS_PROVED, DS_PROVED, DS_PROVED},
-    };
     ds_certifier *certifier = NULL;
     expect_ok(ds_certifier_new(&certifier, 4, 3));
-    for (size_t at = 0; at < sizeof cases / sizeof *cases; at++) {
+    for (size_t at = 0; at < sizeof by_hand / sizeof *by_hand; at++) {
         ds_certificate found;
-        expect_ok(
-            ds_product_enclose(&found, &cases[at].directions[0][0], cases[at].beta, 1.0, cases[at].sublayers, 4, certifier));
+        expect_ok(ds_product_enclose(&found, &by_hand[at].directions[0][0], by_hand[at].beta, 1.0, by_hand[at].sublayers, 4,
+                                     certifier));
         size_t total = 0;
         for (size_t i = 0; i < found.eigenvalue_count; i++) total += found.eigenvalues[i].multiplicity;
-        assert_int_equal(total, cases[at].sublayers);
+        assert_int_equal(total, by_hand[at].sublayers);
         if (total > 0) {
             const ds_disc *first = found.eigenvalues, *last = first + found.eigenvalue_count - 1;
-            expect_close(first->centre.re, cases[at].low, first->radius);
-            expect_close(last->centre.re, cases[at].high, last->radius);
+            expect_close(first->centre.re, by_hand[at].low, first->radius);
+            expect_close(last->centre.re, by_hand[at].high, last->radius);
             assert_true(first->radius < 1e-15 && last->radius < 1e-15 && first->centre.im == 0.0);
-            expect_close(found.singular_values[0].value, cases[at].smallest, found.singular_values[0].radius);
+            expect_close(found.singular_values[0].value, by_hand[at].smallest, found.singular_values[0].radius);
             assert_true(found.singular_values[0].radius < 1e-15);
         }
-        if (found.eigenvalues_in_unit_disk != cases[at].disk || found.contraction != cases[at].contraction ||
-            found.radius_below_one != cases[at].radius || found.invertible != cases[at].invertible)
-            fail_msg("%s: disk %s, contraction %s, radius %s, invertible %s", cases[at].what,
+        if (found.eigenvalues_in_unit_disk != by_hand[at].disk || found.contraction != by_hand[at].contraction ||
+            found.radius_below_one != by_hand[at].radius || found.invertible != by_hand[at].invertible)
+            fail_msg("%s: disk %s, contraction %s, radius %s, invertible %s", by_hand[at].what,
                      ds_verdict_name(found.eigenvalues_in_unit_disk), ds_verdict_name(found.contraction),
                      ds_verdict_name(found.radius_below_one), ds_verdict_name(found.invertible));
     }

@@ -1,5 +1,5 @@
-/* Random products of delta operators, biased towards the corners: repeated, nearly parallel, opposite and zero directions, axes,
- * gates at and near 0, 1 and 2, a few beyond. */
+/* Random products of delta operators, biased towards the corners: repeated, nearly parallel, opposite and zero directions,
+ * axes, gates at and near 0, 1 and 2, a few beyond. */
 #ifndef DELTASCOPE_TESTS_DELTA_CASES_H
 #define DELTASCOPE_TESTS_DELTA_CASES_H
 
@@ -17,8 +17,8 @@ typedef struct delta_case {
 
 /* d in 1..most_hidden and S in 0..most_sublayers, about one in eight with S > d. With `plain` only gates in [0,2]. */
 void make_delta_case(delta_case *out, size_t most_hidden, size_t most_sublayers, bool plain, ds_random *random);
-/* Like a plain case, but the last gate is set by bisection where a real pair of eigenvalues meets and turns complex: a defective
- * matrix to within rounding. False when no such gate was met. */
+/* Like a plain case, but the last gate is set by bisection where a real pair of eigenvalues meets and turns complex: a
+ * defective matrix to within rounding. False when no such gate was met. */
 bool make_defective_case(delta_case *out, size_t most_hidden, size_t most_sublayers, ds_random *random);
 /* The product by d x d arithmetic: matrix (d,d) <- A_{last-1} ... A_first. */
 void multiply_densely(double *matrix, const delta_case *example, size_t first, size_t last);

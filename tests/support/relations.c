@@ -14,7 +14,7 @@ void relation_broken(const char *condition, const char *file, int line) {
     abort();
 }
 
-/* ---- files ----------------------------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------------------------------- */
 
 static char folder[64];
 static char *paths[256];
@@ -64,7 +64,7 @@ void refusal_is_a_sentence(ds_status status) {
     for (const char *c = text; *c != '\0'; c++) MUST((unsigned char)*c >= 0x20 && *c != 0x7F);
 }
 
-/* ---- checkpoints ----------------------------------------------------------------------------------------------------------- */
+/* ---- checkpoints ------------------------------------------------------------------------------------------------- */
 
 /* Collects what a sink is given. */
 typedef struct collected {
@@ -164,7 +164,7 @@ void checkpoint_is_consistent(ds_checkpoint *checkpoint) {
     for (size_t i = 0; i < count; i++) free(values[i]);
 }
 
-/* ---- tokens ---------------------------------------------------------------------------------------------------------------- */
+/* ---- tokens ------------------------------------------------------------------------------------------------------ */
 
 void tokens_are_consistent(ds_tokens *tokens) {
     uint64_t count = ds_tokens_count(tokens);

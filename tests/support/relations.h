@@ -16,7 +16,8 @@ const char *relation_path(const char *name);
 /* Replaces the content of that file (name in memory, no temporary): the path. */
 const char *relation_file(const char *name, const void *bytes, size_t length);
 
-/* A refusal names a file of the folder or of fixtures/ in a sentence fit for a terminal; running out of memory is none of its reasons. */
+/* A refusal names a file of the folder or of fixtures/ in a sentence fit for a terminal; running out of memory is none of its
+ * reasons. */
 void refusal_is_a_sentence(ds_status status);
 
 /* Tensors are in order, unique, found by name, within their file; their values are the same read in place, through a sink, and

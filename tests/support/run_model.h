@@ -6,8 +6,8 @@
 
 /* The weight file of one of the tiny models, chosen by any number; written once. */
 const char *tiny_weights(unsigned choice);
-/* Loads the weights, or refuses them by name: false. Loaded, two windows run together and alone to the same bits, all finite, or
- * are refused by sublayer or token. */
+/* Loads the weights, or refuses them by name: false. Loaded, two windows run together and alone to the same bits, all finite,
+ * or are refused by sublayer or token. */
 bool runs_or_refuses(ds_checkpoint *checkpoint);
 
 #endif

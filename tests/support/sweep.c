@@ -15,8 +15,8 @@
 enum { MOST_ARGUMENTS = 24 };
 
 #define DATA "--tokens", "TOKENS", "--seq-len", "8", "--threads", "1"
-/* MODEL, TOKENS, RESULT and FOLDER (where results go) and the like stand for paths in the scratch folder. `bench` is left out: it
- * takes minutes, and the stages it times are other commands'. */
+/* MODEL, TOKENS, RESULT and FOLDER (where results go) and the like stand for paths in the scratch folder. `bench` is left out:
+ * it takes minutes, and the stages it times are other commands'. */
 static const char *const commands[][MOST_ARGUMENTS] = {
     {"gates", DATA, "--sequences", "2", "--per-token", "NPZ", "--json", "RESULT", "MODEL"},
     {"gates", "--tokens", "TOKENS", "--seq-len", "8", "--sequences", "2", "--threads", "2", "--json", "RESULT", "TORCH"},
