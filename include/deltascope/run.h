@@ -143,7 +143,6 @@ typedef struct ds_window_pass {
     void *context;
 } ds_window_pass;
 ds_status ds_run_windows(ds_run *run, const ds_window_pass *pass) DS_MUST_CHECK;
-ds_status ds_run_batch(ds_run *run, size_t first, ds_batch *batch) DS_MUST_CHECK;
 /* One window as a batch, in the run's buffers: valid until the next call or pass. */
 ds_status ds_run_window(ds_run *run, size_t window, ds_batch *batch) DS_MUST_CHECK;
 /* One text, or a piece of a file of tokens: exactly one of the first three is given. */

@@ -24,12 +24,6 @@ done:
     return status;
 }
 
-ds_status ds_run_batch(ds_run *run, size_t first, ds_batch *batch) {
-    size_t windows = ds_min_size(run->batch, run->sequences - first);
-    *batch = (ds_batch){run->inputs, run->targets, windows, run->length};
-    return ds_run_read_windows(run, run->inputs, run->targets, first, windows);
-}
-
 ds_status ds_run_window(ds_run *run, size_t window, ds_batch *batch) {
     *batch = (ds_batch){run->inputs, run->targets, 1, run->length};
     return ds_run_read_windows(run, run->inputs, run->targets, window, 1);
