@@ -12,8 +12,8 @@ ds_run_options ds_command_run_options(const ds_invocation *invocation);
 ds_status ds_command_open(ds_run *run, const ds_invocation *invocation) DS_MUST_CHECK;
 /* What a reader of the run's results must know, on standard error. */
 void ds_command_warn(const ds_run *run);
-/* Where the command keeps its journal: OUT/COMMAND.journal. `path` holds it and is released by the caller; plan->path is NULL without
- * --out. */
+/* Where the command keeps its journal: OUT/COMMAND.journal. `path` holds it and is released by the caller; plan->path is
+ * NULL without --out. */
 ds_status ds_command_journal_plan(ds_journal_plan *plan, ds_text *path, const ds_invocation *invocation) DS_MUST_CHECK;
 
 /* What a measurement tells: its options and results as JSON, owned here. */
@@ -22,16 +22,16 @@ typedef struct ds_told {
 } ds_told;
 void ds_told_release(ds_told *told);
 
-/* Publishes as the options ask: the envelope to --json; under --out (made if missing) the envelope as COMMAND.json, the tables as
- * tables/COMMAND.csv, tables/COMMAND-2.csv ..., and every figure the results allow under figures/. */
+/* Publishes as the options ask: the envelope to --json; under --out (made if missing) the envelope as COMMAND.json, the
+ * tables as tables/COMMAND.csv, tables/COMMAND-2.csv ..., and every figure the results allow under figures/. */
 ds_status ds_command_publish_tables(const ds_invocation *invocation, const ds_run *run, const ds_told *told,
                                     ds_table *const *tables, size_t count) DS_MUST_CHECK;
-/* Makes tables of the results, as `kinds` (count) describe them, and publishes all as above. tables (count) <- those that apply, in
- * order, freed by the caller; *made <- how many. */
+/* Makes tables of the results, as `kinds` (count) describe them, and publishes all as above. tables (count) <- those that
+ * apply, in order, freed by the caller; *made <- how many. */
 ds_status ds_command_publish_results(ds_table **tables, size_t *made, const ds_invocation *invocation, const ds_run *run,
                                      const ds_told *told, const ds_result_table *kinds, size_t count) DS_MUST_CHECK;
-/* Writes an envelope as it stands under --out: it depends on the inputs alone, byte for byte. How the run went, "threads" and "seconds",
- * becomes null in it. */
+/* Writes an envelope as it stands under --out: it depends on the inputs alone, byte for byte. How the run went, "threads"
+ * and "seconds", becomes null in it. */
 ds_status ds_command_write_lasting(const char *path, json_t *envelope) DS_MUST_CHECK;
 
 #endif

@@ -43,9 +43,9 @@ const char *ds_error_text(void);
 #endif
 void ds_error_clear(void);
 
-/* For a library's call-back that must not return and has no way to fail (FLINT and GMP when memory runs out): stores the sentence and
- * ends the process through the handler, which must not return; without one, unfinished files are removed and the process aborts.
- * The handler is set once, before threads start; it may run on any of them. */
+/* For a library's call-back that must not return and has no way to fail (FLINT and GMP when memory runs out): stores the
+ * sentence and ends the process through the handler, which must not return; without one, unfinished files are removed and
+ * the process aborts. The handler is set once, before threads start; it may run on any of them. */
 _Noreturn void ds_give_up(const char *format, ...) DS_PRINTF(1, 2);
 void ds_give_up_handler(void (*handler)(void));
 
@@ -139,8 +139,8 @@ bool ds_is_utf8(const char *bytes, size_t length);
 /* The length in bytes of the well-formed UTF-8 sequence at the front, its code point in *point; 0 when there is none. */
 size_t ds_utf8_decode(uint32_t *point, const char *bytes, size_t left);
 
-/* Lists of words separated by commas. An empty word is a word: "a," has two. Takes the next word off the front of *list, NULL when
- * there are none; false at the end. */
+/* Lists of words separated by commas. An empty word is a word: "a," has two. Takes the next word off the front of *list,
+ * NULL when there are none; false at the end. */
 bool ds_next_word(const char **list, const char **word, size_t *length);
 bool ds_is_word(const char *name, const char *word, size_t length);
 
@@ -157,10 +157,10 @@ static inline double ds_real_at(const void *array, ds_precision p, size_t i) {
 
 /* ---- files written whole or not at all --------------------------------------------------------------------------- */
 
-/* A file under construction: bytes go to a file without a name in the target's folder; commit flushes, fsyncs, names and renames
- * it; discard (or a fatal signal handled by ds_outfile_discard_all) leaves what was there before. Where files need names, and for
- * the moment between naming and renaming, a temporary TARGET.tmp.<16 digits> lies beside the target, locked (flock) by its writer.
- * What a killed writer left there is removed when the target is written again. */
+/* A file under construction: bytes go to a file without a name in the target's folder; commit flushes, fsyncs, names and
+ * renames it; discard (or a fatal signal handled by ds_outfile_discard_all) leaves what was there before. Where files need
+ * names, and for the moment between naming and renaming, a temporary TARGET.tmp.<16 digits> lies beside the target, locked
+ * (flock) by its writer. What a killed writer left there is removed when the target is written again. */
 typedef struct ds_outfile ds_outfile;
 ds_status ds_outfile_open(ds_outfile **out, const char *path) DS_MUST_CHECK;
 FILE *ds_outfile_stream(ds_outfile *file);
@@ -182,8 +182,8 @@ ds_status ds_make_folder(const char *path) DS_MUST_CHECK;
 
 /* ---- worker threads ---------------------------------------------------------------------------------------------- */
 
-/* Several threads of a program may run loops at the same time, each with arrays of its own; they share the workers. A child after
- * fork() starts with no workers, and makes its own when it needs them. */
+/* Several threads of a program may run loops at the same time, each with arrays of its own; they share the workers. A child
+ * after fork() starts with no workers, and makes its own when it needs them. */
 
 /* Sets how many threads a loop of this process uses (at least 1; 0 = all cores it may run on). One number for the process, read
  * when a loop begins: workspaces made before run on as many as they were made for. */
@@ -197,8 +197,8 @@ size_t ds_threads(void); /* of a loop run by the calling thread */
  * the smallest index, its sentence carried to the caller's thread. */
 typedef ds_status (*ds_task)(void *context, size_t index, size_t worker);
 ds_status ds_parallel_for(size_t count, ds_task task, void *context) DS_MUST_CHECK;
-/* The same on at most `workers` threads, worker < workers: for scratch memory made for so many, when the number of threads may have
- * been set anew since. */
+/* The same on at most `workers` threads, worker < workers: for scratch memory made for so many, when the number of threads
+ * may have been set anew since. */
 ds_status ds_parallel_for_within(size_t workers, size_t count, ds_task task, void *context) DS_MUST_CHECK;
 /* Ends the worker threads (tests and leak checkers). They start again when needed. */
 void ds_threads_stop(void);

@@ -238,9 +238,9 @@ typedef struct ds_observer {
     void *context;
 } ds_observer;
 
-/* Buffers for batches of up to `sequences` windows of up to `length` tokens; also holds the scratch of as many threads as there are now: passes
- * run on at most so many, also when ds_threads_set asks for more later. Used by one thread of the application at a time; a model may be
- * shared by several as long as nobody changes it. */
+/* Buffers for batches of up to `sequences` windows of up to `length` tokens; also holds the scratch of as many threads as
+ * there are now: passes run on at most so many, also when ds_threads_set asks for more later. Used by one thread of the
+ * application at a time; a model may be shared by several as long as nobody changes it. */
 typedef struct ds_workspace ds_workspace;
 ds_status ds_workspace_new(ds_workspace **out, const ds_model *model, size_t sequences, size_t length) DS_MUST_CHECK;
 void ds_workspace_free(ds_workspace **workspace); /* sets NULL; NULL is fine */

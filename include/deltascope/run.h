@@ -13,14 +13,15 @@
 
 /* ---- the process ------------------------------------------------------------------------------------------------- */
 
-/* For a program that is all deltascope's: installs, once and before its threads start, what belongs to a whole process. jansson's
- * allocator notes failures, and GMP and FLINT end by ds_give_up (base.h), when memory runs out. No other function of the library touches
- * these hooks, the threads of the BLAS (but ds_gemm_rate, which measures them), signals or the environment. GSL is called only with
- * arguments that it accepts and memory that is there: its error handler is never reached.
+/* For a program that is all deltascope's: installs, once and before its threads start, what belongs to a whole process.
+ * jansson's allocator notes failures, and GMP and FLINT end by ds_give_up (base.h), when memory runs out. No other function
+ * of the library touches these hooks, the threads of the BLAS (but ds_gemm_rate, which measures them), signals or the
+ * environment. GSL is called only with arguments that it accepts and memory that is there: its error handler is never
+ * reached.
  *
- * A program that has hooks of its own does not call it. Then, when memory runs out, GMP and FLINT end the process by themselves, and
- * jansson can take an allocation that failed for a fault in the text. LAPACK is correct with any number of BLAS threads, but its last
- * bits can depend on it: with OPENBLAS_NUM_THREADS=1 they are those of the program. */
+ * A program that has hooks of its own does not call it. Then, when memory runs out, GMP and FLINT end the process by
+ * themselves, and jansson can take an allocation that failed for a fault in the text. LAPACK is correct with any number of
+ * BLAS threads, but its last bits can depend on it: with OPENBLAS_NUM_THREADS=1 they are those of the program. */
 void ds_process_hooks(void);
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */

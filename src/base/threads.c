@@ -1,6 +1,6 @@
-/* Worker threads of the process. A parallel loop is an object on its caller's stack; the workers take indices of whichever loops there
- * are, so that several threads of an application may run loops at the same time, and a loop never waits for a worker that did not
- * join it. */
+/* Worker threads of the process. A parallel loop is an object on its caller's stack; the workers take indices of whichever
+ * loops there are, so that several threads of an application may run loops at the same time, and a loop never waits for a
+ * worker that did not join it. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "inspection_notes.h"
+#include "deltascope/measure/inspection_notes.h"
 
 /* ---- measuring --------------------------------------------------------------------------------------------------- */
 

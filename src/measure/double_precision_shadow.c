@@ -283,20 +283,3 @@ void ds_shadow_put(ds_json_builder *b, const ds_shadow *shadow) {
     ds_limits_put(b, &shadow->limits);
     ds_json_end(b);
 }
-
-void ds_shadow_print(FILE *stream, const ds_shadow *shadow) {
-    if (shadow->count == 0) return;
-    ds_shadow_errors worst = {0};
-    for (size_t s = 0; s < shadow->sublayers; s++) {
-        worst.beta = ds_max_real(worst.beta, shadow->errors[s].beta);
-        worst.eigenvalue = ds_max_real(worst.eigenvalue, shadow->errors[s].eigenvalue);
-    }
-    (void)fprintf(stream, "float against double on %zu window%s: a window's loss within %.2g", shadow->count,
-                  ds_plural(shadow->count), largest_loss_error(shadow));
-    if (ds_rule_has_operators(ds_model_spec(shadow->model)->rule))
-        (void)fprintf(stream, ",\ngates %.2g, eigenvalues %.2g, log|det| %.2g", worst.beta, worst.eigenvalue,
-                      shadow->log_abs_det);
-    if (shadow->list != NULL) (void)fprintf(stream, ", loss changes %.2g", largest_delta_error(shadow));
-    (void)fprintf(stream, "\n");
-    ds_limits_print(stream, &shadow->limits);
-}

@@ -5,7 +5,6 @@
 #include "result_json.h"
 #include <stdlib.h>
 
-#include "deltascope/report.h"
 
 enum { HISTOGRAM_BINS = 40 };
 

@@ -1,4 +1,4 @@
-#include "inspection_notes.h"
+#include "deltascope/measure/inspection_notes.h"
 
 #include <math.h>
 #include <stdarg.h>

@@ -4,8 +4,8 @@
 
 #include "deltascope/measure/directions.h"
 
-/* Turns the set of tokens first .. first+count-1 into the source's null model. `set` numbers the sets: each draws its own random
- * numbers from the seed. */
+/* Turns the set of tokens first .. first+count-1 into the source's null model. `set` numbers the sets: each draws its own
+ * random numbers from the seed. */
 void ds_null_apply(ds_directions *directions, size_t first, size_t count, const ds_direction_source *source, size_t set);
 
 #endif

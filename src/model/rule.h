@@ -13,8 +13,8 @@
 /* The arithmetic, in one precision. `void` arrays are of that precision. A tile's arrays begin with its first row; functions
  * that may be NULL are those of a rule without coefficients. */
 typedef struct ds_rule_steps {
-    /* The two ends. X_0 of the tile from its tokens; from the gradient at X_0 to g->embeddings, with the tile's sums. The readout
-     * of the last state, normed, into hidden (rows,d); from g->dhidden to g->dx_in, with the tile's sums. */
+    /* The two ends. X_0 of the tile from its tokens; from the gradient at X_0 to g->embeddings, with the tile's sums. The
+     * readout of the last state, normed, into hidden (rows,d); from g->dhidden to g->dx_in, with the tile's sums. */
     void (*embed_forward)(const ds_pass *pass, ds_tile tile);
     void (*embed_backward)(const ds_derivative *b, ds_tile tile);
     void (*embed_parameters)(ds_derivative *b); /* beside the table's; may be NULL */

@@ -27,7 +27,8 @@ static const char *text_at(const json_t *value, const char *path) {
 /* ---- collecting -------------------------------------------------------------------------------------------------- */
 
 static ds_status begin(ds_findings *all, const char *kind, const char *threshold, const char *evidence) {
-    if (all->count == DS_REPORT_FINDINGS) return ds_fail(DS_ERR_SYSTEM, "report: more than %d kinds of findings", DS_REPORT_FINDINGS);
+    if (all->count == DS_REPORT_FINDINGS)
+        return ds_fail(DS_ERR_SYSTEM, "report: more than %d kinds of findings", DS_REPORT_FINDINGS);
     all->rows[all->count++] = (ds_finding){.kind = kind, .threshold = threshold, .evidence = evidence};
     return DS_OK;
 }

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "windows.h"
+
 /* Window s reads ids [o+sT, o+sT+T] (the last one only as a target), so n windows need o + nT + 1 ids. */
 static ds_status cut_windows(ds_run *run) {
     const uint64_t usual_windows = 64;
@@ -112,7 +114,7 @@ ds_status ds_run_open_window(ds_run *run, const ds_window_source *source) {
     if (run->length > count - offset) run->length = (size_t)(count - offset);
     run->sequences = 1;
     DS_NEW(run->ids, run->length);
-    DS_TRY(ds_tokens_read(run->tokens, run->ids, offset, run->length));
+    DS_TRY(ds_run_read_tokens(run, run->length));
 done:
     return status;
 }

@@ -7,6 +7,10 @@
 #include "journal.h"
 #include "windows.h"
 
+ds_status ds_run_read_tokens(ds_run *run, size_t count) {
+    return ds_tokens_read(run->tokens, run->ids, run->options.offset, count);
+}
+
 /* run->ids <- window w and the token after it. */
 static ds_status read_window(ds_run *run, size_t w) {
     return ds_tokens_read(run->tokens, run->ids, run->options.offset + (uint64_t)w * run->length, run->length + 1);

@@ -1,5 +1,5 @@
-/* FLINT and GMP abort the process when memory runs out. A process that wants it has their allocators replaced by ones that give up with a
- * sentence. */
+/* FLINT and GMP abort the process when memory runs out. A process that wants it has their allocators replaced by ones that
+ * give up with a sentence. */
 #include <flint/flint.h>
 #include <gmp.h>
 #include <stdlib.h>

@@ -42,15 +42,15 @@ void ds_worst_add(ds_worst *worst, double measured, double tolerance);
 void ds_worst_report(ds_check_result *result, const ds_worst *worst);
 void ds_check_skip(ds_check_result *result, const char *reason);
 
-/* Runs the whole depth. state and hidden receive X_S (B,T,dv,d) and the readout (B,T,d), each freed by the caller; either may be
- * NULL. forces and observer as in ds_sublayers. */
+/* Runs the whole depth. state and hidden receive X_S (B,T,dv,d) and the readout (B,T,d), each freed by the caller; either
+ * may be NULL. forces and observer as in ds_sublayers. */
 ds_status ds_run_depth(void **state, void **hidden, const ds_side *side, const ds_batch *batch, const ds_force *forces,
                        const ds_observer *observer) DS_MUST_CHECK;
 
-/* By how much the double model multiplies relative changes of its states: every number of X_0 ... X_S is multiplied by 1 +- e, e
- * tiny, signs at random, and the change of the readout (Frobenius norm) and of nll (maximum) divided by e goes to hidden_gain and
- * nll_gain. A rounding anywhere in a sublayer acts like such a change, so that gain times roundoff times the number of
- * roundings bounds what rounding does to the result. */
+/* By how much the double model multiplies relative changes of its states: every number of X_0 ... X_S is multiplied by 1 +-
+ * e, e tiny, signs at random, and the change of the readout (Frobenius norm) and of nll (maximum) divided by e goes to
+ * hidden_gain and nll_gain. A rounding anywhere in a sublayer acts like such a change, so that gain times roundoff times the
+ * number of roundings bounds what rounding does to the result. */
 ds_status ds_verify_amplification(ds_verify *v) DS_MUST_CHECK;
 /* c(n) for those comparisons: about 8 roundings in the chain through a sublayer, sums over up to n numbers behaving as random
  * walks of sqrt(n) roundings, and a factor 4 because the gain was sampled once. */

@@ -1,9 +1,10 @@
 /* Gradients against differences of the loss, in double.
  *
- * Along a direction u, D(h) = (L(h) - L(-h)) / 2h errs by h^2 and h^4 terms, which Richardson's extrapolation takes away:
- * R1 = (4 D(h/2) - D(h)) / 3, R2 = (4 D(h/4) - D(h/2)) / 3, R = (16 R2 - R1) / 15 = (64 D(h/4) - 20 D(h/2) + D(h)) / 45.
- * |R2 - R1| is, to first order, the error of R1, far above that of R; kinks of relu within the step do not extrapolate, and then it
- * is of the order of the error, hence the factor 4. Rounding of L by eta becomes at most (64 * 4 + 20 * 2 + 1) / 45 eta / h < 7 eta / h in R. */
+ * Along a direction u, D(h) = (L(h) - L(-h)) / 2h errs by h^2 and h^4 terms, which Richardson's extrapolation takes away: R1
+ * = (4 D(h/2) - D(h)) / 3, R2 = (4 D(h/4) - D(h/2)) / 3, R = (16 R2 - R1) / 15 = (64 D(h/4) - 20 D(h/2) + D(h)) / 45. |R2 -
+ * R1| is, to first order, the error of R1, far above that of R; kinks of relu within the step do not extrapolate, and then
+ * it is of the order of the error, hence the factor 4. Rounding of L by eta becomes at most (64 * 4 + 20 * 2 + 1) / 45 eta /
+ * h < 7 eta / h in R. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +68,8 @@ done:
     return status;
 }
 
-/* Normal numbers of the size of the values; of size 1 where all are 0. An entry alone moves by that size, in later trials less. */
+/* Normal numbers of the size of the values; of size 1 where all are 0. An entry alone moves by that size, in later trials
+ * less. */
 static void choose_direction(line *l, uint64_t seed, size_t trial) {
     ds_random random = ds_random_init(seed + (trial << 32));
     double size = ds_norm_plain(l->start, l->count) / sqrt((double)l->count);
@@ -121,8 +123,8 @@ done:
     return status;
 }
 
-/* Along one random direction, or along so many entries alone: that of the largest derivative, the first and the last, where blocks of
- * kernels end, and one drawn at random. */
+/* Along one random direction, or along so many entries alone: that of the largest derivative, the first and the last, where
+ * blocks of kernels end, and one drawn at random. */
 static ds_status compare_values(ds_worst *worst, line *l, const double *gradient, size_t entries, uint64_t seed) {
     ds_status status = DS_OK;
     ds_random random = ds_random_init(seed ^ l->count);

@@ -91,8 +91,8 @@ static void compare_spectrum(ds_worst *worst, const ds_dense_operator *found, do
     ds_worst_add(worst, found->max_eigenvalue_error, (2 * d + 3) * ds_unit_roundoff(DS_F64) * (1 + fabs(b)));
 }
 
-/* Elimination with pivots gives det(A + E), ||E||_2 <= d u ||A||_2, and det(A + E) - det A = tr(adj(A) E) <= ||E||_2 times the sum
- * of the singular values of adj(A): 1 once and |1 - b| d - 1 times. The product of d pivots adds d u |1 - b|. */
+/* Elimination with pivots gives det(A + E), ||E||_2 <= d u ||A||_2, and det(A + E) - det A = tr(adj(A) E) <= ||E||_2 times
+ * the sum of the singular values of adj(A): 1 once and |1 - b| d - 1 times. The product of d pivots adds d u |1 - b|. */
 static void compare_determinant(ds_worst *worst, const ds_dense_operator *found, double b, double d) {
     double determinant = ds_delta_determinant(b), u = ds_unit_roundoff(DS_F64);
     ds_worst_add(worst, fabs(found->determinant - determinant),

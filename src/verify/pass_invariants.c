@@ -181,9 +181,9 @@ done:
 
 /* ---- probabilities ----------------------------------------------------------------------------------------------------- */
 
-/* sum over v of exp(z_v - z_target - nll) = 1 with logits z made one row at a time. exp is good to 2 roundings, its argument to one
- * of the largest |z| (the loss subtracts the maximum; block sizes may move a logit by the roundings of its d products, see
- * below). */
+/* sum over v of exp(z_v - z_target - nll) = 1 with logits z made one row at a time. exp is good to 2 roundings, its argument
+ * to one of the largest |z| (the loss subtracts the maximum; block sizes may move a logit by the roundings of its d
+ * products, see below). */
 ds_status ds_check_probabilities(ds_check_result *result, ds_verify *v) {
     ds_status status = DS_OK;
     const ds_batch *batch = &v->narrow.batch;

@@ -1,6 +1,6 @@
-/* Private to the verify room: the model a second time, in double, by plain loops over the published layouts and names, one window
- * at a time. It shares no kernel, no folded weight and no parameter slot with the model room: tensors are found by name, the
- * state is (T,d,dv) as published, attention keeps its whole row of scores. */
+/* Private to the verify room: the model a second time, in double, by plain loops over the published layouts and names, one
+ * window at a time. It shares no kernel, no folded weight and no parameter slot with the model room: tensors are found by
+ * name, the state is (T,d,dv) as published, attention keeps its whole row of scores. */
 #ifndef DELTASCOPE_VERIFY_PLAIN_MODEL_H
 #define DELTASCOPE_VERIFY_PLAIN_MODEL_H
 

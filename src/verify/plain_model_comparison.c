@@ -1,5 +1,5 @@
-/* The model against its second computation, stage by stage: each stage starts from the model's own input to it, so that an error
- * shows where it is made and does not grow on its way. */
+/* The model against its second computation, stage by stage: each stage starts from the model's own input to it, so that an
+ * error shows where it is made and does not grow on its way. */
 #include <math.h>
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
-/* The library in another program: threads of the application run models at the same time, and a child after fork() goes on. All get the
- * bits that one thread gets alone. */
+/* The library in another program: threads of the application run models at the same time, and a child after fork() goes on.
+ * All get the bits that one thread gets alone. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>

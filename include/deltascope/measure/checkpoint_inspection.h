@@ -5,21 +5,9 @@
 
 #include <jansson.h>
 
+#include "deltascope/measure/inspection_notes.h"
 #include "deltascope/model.h"
 #include "deltascope/run.h"
-
-/* One observation. `topic` is "weights", "configuration", "names" (oddities of this checkpoint) or "paper" (where the published
- * code and the paper's text differ, as far as this checkpoint is concerned). */
-typedef struct ds_note {
-    const char *topic;
-    char text[640];
-} ds_note;
-
-enum { DS_MOST_NOTES = 24 };
-typedef struct ds_notes {
-    ds_note notes[DS_MOST_NOTES];
-    size_t count;
-} ds_notes;
 
 typedef struct ds_inspection {
     ds_survey *survey; /* with views into the checkpoint: release before the run is closed */

@@ -9,7 +9,8 @@
 #include "deltascope/measure/directions.h"
 #include "deltascope/measure/product_pool.h"
 
-/* Per prefix depth t, of P = A_{t-1} ... A_0. "Span" restricts P to the span of its directions, where it is not the identity. */
+/* Per prefix depth t, of P = A_{t-1} ... A_0. "Span" restricts P to the span of its directions, where it is not the
+ * identity. */
 typedef enum ds_depth_quantity {
     DS_DEPTH_LOG_ABS_DET,
     DS_DEPTH_NORM2,

@@ -40,7 +40,5 @@ ds_status ds_shadow_cases(ds_shadow *shadow, ds_run *run, const ds_case_list *li
 void ds_shadow_release(ds_shadow *shadow);
 /* The key "shadow" of an open object; nothing when count is 0. */
 void ds_shadow_put(ds_json_builder *b, const ds_shadow *shadow);
-/* What it found, for people: a line, and a note for each limit met. */
-void ds_shadow_print(FILE *stream, const ds_shadow *shadow);
 
 #endif

@@ -29,7 +29,5 @@ void ds_limits_release(ds_limits *limits);
 void ds_limits_add(ds_limits *limits, const ds_observation *seen);
 /* The key "limits" of an open object: an entry for each sublayer and limit that was met, none when all is well. */
 void ds_limits_put(ds_json_builder *b, const ds_limits *limits);
-/* A line for each entry. */
-void ds_limits_print(FILE *stream, const ds_limits *limits);
 
 #endif

@@ -1,5 +1,5 @@
-/* Spectra of the frozen shortcut operators, one at a time and accumulated over depth, beside those of null models, of the weights
- * and of the full Jacobian: CONTRACT "spectrum". */
+/* Spectra of the frozen shortcut operators, one at a time and accumulated over depth, beside those of null models, of the
+ * weights and of the full Jacobian: CONTRACT "spectrum". */
 #ifndef DELTASCOPE_MEASURE_SPECTRUM_H
 #define DELTASCOPE_MEASURE_SPECTRUM_H
 

@@ -36,7 +36,8 @@ enum { DS_LEAST_VALUES = 16, DS_LEAST_TAIL = 10 };
 /* Independent entries pass for a power law of exponent 3 to 10 over up to a third of their values: alpha alone says little. */
 #define DS_TAIL_SHARE 0.5
 
-/* The verdict, and whether it stays when its thresholds (outlier widths, exponents, critical distance, tail share) are moved by DS_SHAPE_SHARE. */
+/* The verdict, and whether it stays when its thresholds (outlier widths, exponents, critical distance, tail share) are moved
+ * by DS_SHAPE_SHARE. */
 typedef struct ds_shape_verdict {
     ds_shape shape;
     bool alternatives[DS_SHAPE_COUNT]; /* reached when thresholds move; the verdict itself not marked */
