@@ -22,16 +22,16 @@ endif
 Q = $(if $(V),,@)
 # Floating point is pinned: no contraction, no reassociation; sums are written in the order they are meant.
 FLOATING = -ffp-contract=off -fno-math-errno -fno-trapping-math
-HARDEN   = -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
+HARDEN   = -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 SANITIZE ?=
 , := ,
 CPPFLAGS = -Iinclude -D_GNU_SOURCE
-CFLAGS   = -std=c11 $(OPT) -march=$(MARCH) $(FLOATING) $(HARDEN) $(WARNINGS) $(SANITIZE) -pthread
+CFLAGS   = -std=c11 $(OPT) -march=$(MARCH) $(FLOATING) -fPIC -fvisibility=hidden -fno-semantic-interposition $(HARDEN) $(WARNINGS) $(SANITIZE) -pthread
 LDFLAGS  = -pie -Wl,-z,relro,-z,now $(SANITIZE) -pthread
 LIBS     = -llapacke -llapack -lopenblas -lflint-arb -lflint -lgmp -lgsl -ljansson -lcrypto -lz -lzip -lpcre2-8 -lm
 
 # Rooms of the library; a source named *.real.c is compiled twice, in float and in double.
-ROOMS   = base num io spectra stats delta model verify report
+ROOMS   = base num io spectra stats delta model verify report library
 SOURCES = $(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c))
 REAL    = $(filter %.real.c,$(SOURCES))
 PLAIN   = $(filter-out %.real.c,$(SOURCES))
@@ -133,7 +133,7 @@ tests: all $(TESTS)
 	@failed=; for t in $(TESTS); do echo "== $$(basename $$t)"; DELTASCOPE=$(BUILD)/deltascope $$t || failed="$$failed $$(basename $$t)"; done; \
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; fi; echo "all test programs passed: $(words $(TESTS))"
 
-SAN = BUILD=build-san OPT="-O1 -g -fno-omit-frame-pointer" HARDEN=-fPIE SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all"
+SAN = BUILD=build-san OPT="-O1 -g -fno-omit-frame-pointer" HARDEN= SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all"
 check-san: deps
 	@ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 $(MAKE) --no-print-directory $(SAN) tests
 
@@ -157,7 +157,7 @@ $(BUILD)/msan-readers: $(MSAN_OBJECTS)
 	$(Q)$(CC) $(LDFLAGS) $(addprefix -Wl$(,)--wrap=,$(MSAN_WRAPPED)) -o $@ $^ \
 	    -ljansson -lcrypto -lz -lpcre2-8
 check-msan: deps-check
-	@$(MAKE) --no-print-directory BUILD=build-msan CC=clang OPT="-O1 -g -fno-omit-frame-pointer" HARDEN=-fPIE \
+	@$(MAKE) --no-print-directory BUILD=build-msan CC=clang OPT="-O1 -g -fno-omit-frame-pointer" HARDEN= \
 	    SANITIZE="-fsanitize=memory -fsanitize-memory-track-origins" build-msan/msan-readers
 	MSAN_OPTIONS=poison_in_malloc=0:poison_in_free=0 build-msan/msan-readers
 
@@ -198,7 +198,7 @@ tidy: deps-tidy
 	@echo 'nothing found'
 
 SECONDS ?= 60
-FUZZ_BUILD = BUILD=build-fuzz CC=clang OPT="-O1 -g -fno-omit-frame-pointer" HARDEN=-fPIE \
+FUZZ_BUILD = BUILD=build-fuzz CC=clang OPT="-O1 -g -fno-omit-frame-pointer" HARDEN= \
              SANITIZE="-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all"
 # New inputs are kept in build-fuzz/corpus, findings beside it; fixtures/fuzz holds what is committed.
 fuzz: deps-check

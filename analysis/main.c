@@ -6,7 +6,17 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "deltascope/library.h"
 #include "version.h"
+
+/* OpenBLAS starts its threads when it is loaded, and where one cannot be started the process never ends. Functions of this table run
+ * before that, and before the C library has an environment to put OPENBLAS_NUM_THREADS into; so its number is set where it keeps it:
+ * it looks for one of its own only while these are 0. Another BLAS has no such names. */
+extern int blas_cpu_number __attribute__((weak)), blas_num_threads __attribute__((weak));
+static void start_with_one_blas_thread(void) {
+    if (&blas_cpu_number != NULL && &blas_num_threads != NULL) blas_cpu_number = blas_num_threads = 1;
+}
+__attribute__((section(".preinit_array"), used)) static void (*const before_constructors)(void) = start_with_one_blas_thread;
 
 /* Unfinished files are removed; then the signal does what it always does, so that the caller sees why the program ended. */
 static void clean_up_and_die(int signal_number) {
@@ -102,6 +112,7 @@ static ds_status dispatch(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    ds_library_init();
     install_handlers();
     ds_status outcome = dispatch(argc, argv);
     if (outcome <= DS_CHECK_FAILED && (fflush(stdout) != 0 || ferror(stdout)))

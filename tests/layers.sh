@@ -14,7 +14,8 @@ delta|spectra num
 model|io num delta gradient
 verify|io num stats spectra delta model gradient
 report|io stats spectra delta model gradient
-analysis|io num stats spectra delta model gradient verify report'
+library|io num spectra
+analysis|io num stats spectra delta model gradient verify report library'
 
 # header pattern | the only rooms that may include it
 owners='cblas.h|num

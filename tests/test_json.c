@@ -139,6 +139,7 @@ static void test_allocation_failures(void **state) {
 
 int main(void) {
     json_set_alloc_funcs(failing_malloc, free);
+    ds_io_install_hooks();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_accepted),

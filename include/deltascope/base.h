@@ -16,6 +16,18 @@
 
 #define DS_VERSION "0.1.0"
 
+/* Around every public declaration: C linkage in C++, and a name in the shared library, which hides all others. */
+#ifdef __cplusplus
+#define DS_BEGIN_DECLARATIONS _Pragma("GCC visibility push(default)") extern "C" {
+#define DS_END_DECLARATIONS }                                                                                                  \
+    _Pragma("GCC visibility pop")
+#else
+#define DS_BEGIN_DECLARATIONS _Pragma("GCC visibility push(default)")
+#define DS_END_DECLARATIONS _Pragma("GCC visibility pop")
+#endif
+
+DS_BEGIN_DECLARATIONS
+
 /* ---- status ------------------------------------------------------------------------------------------------------ */
 
 /* The values are the exit statuses of the program. */
@@ -173,16 +185,27 @@ ds_status ds_make_folder(const char *path) DS_MUST_CHECK;
 
 /* ---- worker threads ---------------------------------------------------------------------------------------------- */
 
-/* Sets how many threads ds_parallel_for uses (at least 1; 0 = all cores the process may run on). Not while one runs. */
+/* How many threads parallel loops use (at least 1; 0 = all cores the process may run on). One number for the process, read when a
+ * loop begins: loops that run keep theirs. Safe from any thread at any time. */
 ds_status ds_threads_set(size_t threads) DS_MUST_CHECK;
+/* The same for what the calling thread does, whatever the process's number; 0 = the process's number again, as at first. */
+ds_status ds_threads_set_here(size_t threads) DS_MUST_CHECK;
+size_t ds_threads_here(void); /* what was set here, 0 when nothing */
+/* The number that holds on the calling thread. */
 size_t ds_threads(void);
 /* Calls task(context, index, worker) once for every index in [0, count), on up to ds_threads() threads including the caller;
- * worker < ds_threads() identifies the thread, for scratch memory. Indices are handed out in increasing order. The division
- * into tasks is the caller's and must not depend on the number of threads: then neither do results. Returns the failure with
- * the smallest index, its sentence carried to the caller's thread. Calls do not nest. */
+ * worker < ds_threads() identifies the thread within the call, for scratch memory. Indices are handed out in increasing order. The
+ * division into tasks is the caller's and must not depend on the number of threads: then neither do results. Returns the failure
+ * with the smallest index, its sentence carried to the caller's thread.
+ * Any number of application threads may be here at once; they share the workers, and each call ends by its caller's own work when
+ * no worker is free. A child after fork() starts workers of its own when it needs some; a task that forks must not go on in the
+ * child with the loop it is in. */
 typedef ds_status (*ds_task)(void *context, size_t index, size_t worker);
 ds_status ds_parallel_for(size_t count, ds_task task, void *context) DS_MUST_CHECK;
-/* Ends the worker threads (tests and leak checkers). They start again when needed. */
+/* The same on at most `workers` threads, worker < workers: for scratch memory that was made for so many, when another thread may
+ * have changed the process's number since. */
+ds_status ds_parallel_for_within(size_t workers, size_t count, ds_task task, void *context) DS_MUST_CHECK;
+/* Ends the worker threads (tests and leak checkers), after the tasks they are at. They start again when needed. Not from a task. */
 void ds_threads_stop(void);
 
 /* ---- time and random numbers ------------------------------------------------------------------------------------- */
@@ -199,5 +222,7 @@ uint64_t ds_random_u64(ds_random *random);
 double ds_random_uniform(ds_random *random);                 /* [0, 1), 53 bits */
 double ds_random_normal(ds_random *random);                  /* mean 0, variance 1 (Box-Muller) */
 uint64_t ds_random_below(ds_random *random, uint64_t bound); /* uniform in [0, bound), bound > 0 */
+
+DS_END_DECLARATIONS
 
 #endif

@@ -10,6 +10,8 @@
 
 #include "deltascope/base.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* ---- JSON from strangers ----------------------------------------------------------------------------------------- */
 
 /* Parses exactly one JSON value (surrounding white space allowed). Stricter than RFC 8259 leaves open: well-formed UTF-8,
@@ -157,5 +159,9 @@ ds_status ds_tokens_from_string(ds_tokens **out, const char *text, size_t length
 
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_io_libraries(ds_text *text) DS_MUST_CHECK;
+/* What ds_library_init does for jansson. */
+void ds_io_install_hooks(void);
+
+DS_END_DECLARATIONS
 
 #endif

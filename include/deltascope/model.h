@@ -10,6 +10,8 @@
 #include "deltascope/base.h"
 #include "deltascope/io.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* ---- specification ----------------------------------------------------------------------------------------------- */
 
 typedef enum ds_compressor { DS_COMPRESS_NONE, DS_COMPRESS_TC, DS_COMPRESS_CC } ds_compressor;
@@ -220,5 +222,7 @@ ds_status ds_head_logits(ds_workspace *workspace, const ds_model *model, const v
 /* embed, all sublayers, readout, loss: the common case. nll (B,T). */
 ds_status ds_forward(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_gate *gates,
                      const ds_observer *observer, double *nll) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

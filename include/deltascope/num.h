@@ -11,6 +11,8 @@
 
 #include "deltascope/base.h"
 
+DS_BEGIN_DECLARATIONS
+
 #define REAL float
 #define REAL_NAME(name) name##_f32
 #include "deltascope/num_kernels.inc"
@@ -25,10 +27,12 @@
 
 /* Rate of a large cblas_sgemm, n x n x n, on ds_threads() threads, in floating-point operations (2 n^3) a second: the better of
  * the BLAS's own threads and of ours over tiles of rows, each the best of several runs. What every other rate is measured
- * against. Not while a ds_parallel_for runs. */
+ * against. The BLAS's number of threads is the process's, and is put back at the end: not while others call it. */
 ds_status ds_gemm_rate(double *operations_per_second, size_t n) DS_MUST_CHECK;
 /* The BLAS in use, e.g. "OpenBLAS 0.3.21 ... Haswell"; "unknown BLAS" when it does not say. */
 const char *ds_blas_name(void);
+/* What ds_library_init does for the BLAS. */
+void ds_num_install_hooks(void);
 
 #ifdef DS_REAL_BITS
 #if DS_REAL_BITS == 32
@@ -41,5 +45,7 @@ const char *ds_blas_name(void);
 #define REAL_PRECISION DS_F64
 #endif
 #endif
+
+DS_END_DECLARATIONS
 
 #endif

@@ -10,6 +10,8 @@
 #include "deltascope/base.h"
 #include "deltascope/stats.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* ---- building JSON ----------------------------------------------------------------------------------------------- */
 
 enum { DS_JSON_DEPTH = 16 };
@@ -259,5 +261,7 @@ ds_status ds_page_markdown(ds_text *text, const ds_page *page) DS_MUST_CHECK;
 
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_report_libraries(ds_text *text) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

@@ -14,6 +14,8 @@
 
 #include "deltascope/base.h"
 
+DS_BEGIN_DECLARATIONS
+
 typedef struct ds_complex {
     double re, im;
 } ds_complex;
@@ -189,5 +191,9 @@ ds_status ds_singular_values_enclose(ds_interval *intervals, size_t *count, cons
 
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_spectra_libraries(ds_text *text) DS_MUST_CHECK;
+/* What ds_library_init does for FLINT and GMP. */
+void ds_spectra_install_hooks(void);
+
+DS_END_DECLARATIONS
 
 #endif

@@ -86,7 +86,7 @@ static void add_job(ds_backward_pass *b, const ds_parameter *weight, const void 
 static ds_status run_jobs(ds_backward_pass *b) {
     size_t tasks = 0;
     for (size_t i = 0; i < b->job_count; i++) tasks += (b->jobs[i].out + DS_WEIGHT_ROWS - 1) / DS_WEIGHT_ROWS;
-    return ds_parallel_for(tasks, ds_backward_tasks_of(b->gradient)->weights, b);
+    return ds_parallel_for_within(b->pass.workspace->workers, tasks, ds_backward_tasks_of(b->gradient)->weights, b);
 }
 
 static ds_status sublayer_weights(ds_backward_pass *b) {
@@ -147,7 +147,8 @@ ds_status ds_backward_sublayer(ds_backward_pass *b, size_t s) {
     DS_TRY(ds_backward_sublayer_begin(b, g, s));
     if (b->half == 0) {
         DS_TRY(ds_pass_run(&b->pass, tasks->enter));
-        DS_TRY(ds_parallel_for(b->pass.batch->sequences * g->model->spec.heads, tasks->scores, b));
+        DS_TRY(ds_parallel_for_within(b->pass.workspace->workers, b->pass.batch->sequences * g->model->spec.heads,
+                                      tasks->scores, b));
         DS_TRY(ds_pass_run(&b->pass, tasks->unshape));
         DS_TRY(ds_pass_run(&b->pass, tasks->leave));
     } else {
@@ -176,7 +177,9 @@ static ds_status head(ds_backward_pass *b, double *nll) {
     DS_TRY(ds_pass_losses(&b->pass, nll, g->workspace->online));
     for (b->block = 0; b->block < b->blocks; b->block += g->blocks_held) {
         DS_TRY(ds_pass_run(&b->pass, tasks->logits));
-        if (b->parameters) DS_TRY(ds_parallel_for(ds_min_size(b->blocks - b->block, g->blocks_held), tasks->head_weights, b));
+        if (b->parameters)
+            DS_TRY(ds_parallel_for_within(b->pass.workspace->workers, ds_min_size(b->blocks - b->block, g->blocks_held),
+                                          tasks->head_weights, b));
     }
     b->pass.state = g->states[g->sublayers];
     b->taps = &model->readout;

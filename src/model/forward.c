@@ -27,17 +27,17 @@ ds_status ds_check_targets(const ds_batch *batch, size_t vocab) { return check_i
 ds_status ds_pass_begin(ds_pass *pass, ds_workspace *workspace, const ds_model *model, const ds_batch *batch) {
     if (batch->sequences == 0 || batch->length == 0)
         return ds_fail(DS_ERR_USAGE, "a batch of %zu windows of %zu tokens is empty", batch->sequences, batch->length);
-    if (batch->sequences > workspace->sequences || batch->length > workspace->length || ds_threads() > workspace->workers)
-        return ds_fail(
-            DS_ERR_USAGE,
-            "a batch of %zu windows of %zu tokens on %zu threads does not fit a workspace made for %zu windows of %zu "
-            "tokens on %zu threads",
-            batch->sequences, batch->length, ds_threads(), workspace->sequences, workspace->length, workspace->workers);
+    if (batch->sequences > workspace->sequences || batch->length > workspace->length)
+        return ds_fail(DS_ERR_USAGE,
+                       "a batch of %zu windows of %zu tokens does not fit a workspace made for %zu windows of %zu tokens",
+                       batch->sequences, batch->length, workspace->sequences, workspace->length);
     *pass = (ds_pass){.workspace = workspace, .model = model, .batch = batch, .tiles = ds_tile_count(batch->length)};
     return DS_OK;
 }
 
-ds_status ds_pass_run(ds_pass *pass, ds_task step) { return ds_parallel_for(pass->batch->sequences * pass->tiles, step, pass); }
+ds_status ds_pass_run(ds_pass *pass, ds_task step) {
+    return ds_parallel_for_within(pass->workspace->workers, pass->batch->sequences * pass->tiles, step, pass);
+}
 
 ds_status ds_embed(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, void *state) {
     ds_status status;

@@ -27,6 +27,7 @@ static ds_status multiply_tile(void *context, size_t index, size_t worker) {
 ds_status ds_gemm_rate(double *operations_per_second, size_t n) {
     ds_status status = DS_OK;
     float *a = NULL, *b = NULL, *c = NULL;
+    size_t before = ds_blas_threads();
     double best = 0, operations = 2.0 * (double)n * (double)n * (double)n;
     DS_NEW_ARRAY(a, n * n);
     DS_NEW_ARRAY(b, n * n);
@@ -40,7 +41,7 @@ ds_status ds_gemm_rate(double *operations_per_second, size_t n) {
     product p = {a, b, c, n};
     for (size_t run = 0; run < ALL_RUNS; run++) {
         bool own = run < OWN_RUNS; /* the BLAS's threads, then ours */
-        ds_blas_own_threads(own ? ds_threads() : 1);
+        ds_blas_set_threads(own ? ds_threads() : 1);
         double start = ds_seconds();
         if (own)
             multiply_rows(&p, 0, n);
@@ -51,7 +52,7 @@ ds_status ds_gemm_rate(double *operations_per_second, size_t n) {
     }
     *operations_per_second = best;
 done:
-    ds_blas_own_threads(1);
+    ds_blas_set_threads(before);
     free(a);
     free(b);
     free(c);

@@ -107,12 +107,12 @@ static ds_status backward_with_threads(ds_gradient **gradient, ds_verify *v, con
     ds_status status = DS_OK;
     const ds_batch *batch = &v->brief.batch;
     const ds_gradient_options options = {.parameters = true};
-    size_t before = ds_threads();
-    DS_TRY(ds_threads_set(threads));
+    size_t before = ds_threads_here();
+    DS_TRY(ds_threads_set_here(threads));
     DS_TRY(ds_gradient_new(gradient, side->model, batch->sequences, batch->length, &options));
     DS_TRY(ds_backward(*gradient, batch, NULL, 1 / (double)(batch->sequences * batch->length), NULL, nll));
 done:
-    if (ds_threads_set(before) != DS_OK && status == DS_OK) status = DS_ERR_SYSTEM;
+    if (ds_threads_set_here(before) != DS_OK && status == DS_OK) status = DS_ERR_SYSTEM;
     return status;
 }
 

@@ -100,18 +100,18 @@ done:
     return status;
 }
 
-/* The pass of one side with so many threads: a workspace belongs to a number of threads. */
+/* The pass of one side with so many threads: a workspace is made for a number of threads. */
 static ds_status run_with_threads(void **hidden, const ds_side *side, const ds_batch *batch, size_t threads) {
     ds_status status = DS_OK;
-    size_t before = ds_threads();
+    size_t before = ds_threads_here();
     ds_side other = *side;
     other.workspace = NULL;
-    DS_TRY(ds_threads_set(threads));
+    DS_TRY(ds_threads_set_here(threads));
     DS_TRY(ds_workspace_new(&other.workspace, side->model, batch->sequences, batch->length));
     DS_TRY(ds_run_depth(NULL, hidden, &other, batch, NULL, NULL));
 done:
     ds_workspace_free(&other.workspace);
-    if (ds_threads_set(before) != DS_OK && status == DS_OK) status = DS_ERR_SYSTEM;
+    if (ds_threads_set_here(before) != DS_OK && status == DS_OK) status = DS_ERR_SYSTEM;
     return status;
 }
 
