@@ -42,7 +42,7 @@ TESTS   = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 LONG_TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/long_*.c))
 HELPER_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard tests/test_*.c tests/long_*.c tests/fuzz_*.c tests/interpose_*.c tests/msan_*.c),$(wildcard tests/*.c)))
 
-all: $(BUILD)/deltascope $(BUILD)/libdeltascope.a
+all: $(BUILD)/deltascope $(BUILD)/libdeltascope.a $(BUILD)/$(SHARED)
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -63,6 +63,15 @@ $(BUILD)/src/report/template.o: $(wildcard plots/*.gp)
 $(BUILD)/libdeltascope.a: $(OBJECTS)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
+
+# The same objects. Only what the public headers declare is visible; the number behind "so." changes when a program linked before
+# would no longer run.
+VERSION := $(shell sed -n 's/^.define DS_VERSION "\(.*\)"/\1/p' include/deltascope/base.h)
+SONAME   = libdeltascope.so.0
+SHARED   = libdeltascope.so.$(VERSION)
+$(BUILD)/$(SHARED): $(OBJECTS)
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,-z,relro,-z,now $(if $(SANITIZE),,-Wl$(,)-z$(,)defs) $(SANITIZE) -pthread -o $@ $^ $(LIBS)
+	$(Q)ln -sf $(SHARED) $(BUILD)/$(SONAME) && ln -sf $(SONAME) $(BUILD)/libdeltascope.so
 
 $(BUILD)/deltascope: $(BUILD)/analysis/main.o $(COMMAND_OBJECTS) $(BUILD)/libdeltascope.a
 	$(Q)$(if $(V),,echo '  LD $@';) $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libdeltascope.a $(LIBS)
@@ -92,7 +101,7 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz_%.o $(HELPER_OBJECTS) $(BUILD)/libdeltascop
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 
-## make               the program (build/deltascope) and the library (build/libdeltascope.a)
+## make               the program (build/deltascope) and the library (build/libdeltascope.a, .so)
 ## make deps          install the Debian packages that are missing (apt, with sudo when not root)
 ## make demo          audit the trained checkpoint in fixtures/ and write a report with figures into demo/
 ## make check         build and run the tests
@@ -105,7 +114,7 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz_%.o $(HELPER_OBJECTS) $(BUILD)/libdeltascop
 ## make fuzz          run every fuzz target for SECONDS (60) with libFuzzer; FUZZ="zip torch" chooses some
 ## make layers        check that every room includes only lower rooms
 ## make bench         speed of every stage beside the machine's own matrix product
-## make install       into PREFIX (/usr/local)
+## make install       into PREFIX (/usr/local); prefix, bindir, libdir ... and DESTDIR as in every GNU makefile
 ## make format        clang-format everything
 .PHONY: all help deps deps-check deps-tidy demo check tests check-san check-clang check-long check-mutation check-msan tidy tidied fuzz layers headers bench install uninstall format clean
 
@@ -210,9 +219,11 @@ fuzz: deps-check
 layers:
 	@tests/layers.sh
 
-# Each public header compiles alone.
+# Each public header compiles alone, in C and in C++.
 headers:
-	@for h in $(wildcard include/deltascope/*.h); do $(CC) $(CPPFLAGS) -std=c11 $(WARNINGS) -fsyntax-only -x c $$h || exit 1; done
+	@for h in $(wildcard include/deltascope/*.h); do \
+	    $(CC) $(CPPFLAGS) -std=c11 $(WARNINGS) -fsyntax-only -x c $$h && \
+	    { ! command -v $(CXX) >/dev/null || $(CXX) $(CPPFLAGS) -std=c++17 -Wall -Wextra -Werror -fsyntax-only -x c++ $$h; } || exit 1; done
 
 bench: deps
 	@$(MAKE) --no-print-directory all
@@ -222,20 +233,58 @@ demo: deps
 	@$(MAKE) --no-print-directory all
 	plots/demo.sh $(BUILD)/deltascope
 
+# Where things go, in GNU's words; each may hold spaces. DESTDIR stands in front of all when a package is made.
+prefix        = $(PREFIX)
+exec_prefix   = $(prefix)
+bindir        = $(exec_prefix)/bin
+libdir        = $(exec_prefix)/lib
+includedir    = $(prefix)/include
+datarootdir   = $(prefix)/share
+mandir        = $(datarootdir)/man
+pkgconfigdir  = $(libdir)/pkgconfig
+bashcompdir   = $(datarootdir)/bash-completion/completions
+zshcompdir    = $(datarootdir)/zsh/site-functions
+fishcompdir   = $(datarootdir)/fish/vendor_completions.d
+PUBLIC        = $(notdir $(wildcard include/deltascope/*.h include/deltascope/*.inc))
+
+# Quoted, since the folders may hold spaces. jansson is named because io.h includes its header.
+define PKGCONFIG
+prefix=$(prefix)
+exec_prefix=$(exec_prefix)
+libdir=$(libdir)
+includedir=$(includedir)
+
+Name: deltascope
+Description: Spectral analysis and verification of Deep Delta Learning checkpoints
+Version: $(VERSION)
+Requires: jansson
+Cflags: -I"$${includedir}"
+Libs: -L"$${libdir}" -ldeltascope
+Libs.private: $(LIBS) -pthread
+endef
+
 install: all
-	install -D -m 755 $(BUILD)/deltascope $(DESTDIR)$(PREFIX)/bin/deltascope
-	install -D -m 644 $(BUILD)/libdeltascope.a $(DESTDIR)$(PREFIX)/lib/libdeltascope.a
-	install -d $(DESTDIR)$(PREFIX)/include/deltascope $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-	install -m 644 $(wildcard include/deltascope/*.h include/deltascope/*.inc) $(DESTDIR)$(PREFIX)/include/deltascope
-	install -d $(DESTDIR)$(PREFIX)/share/man/man1
-	$(BUILD)/deltascope man > $(DESTDIR)$(PREFIX)/share/man/man1/deltascope.1
-	$(BUILD)/deltascope completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/deltascope
+	install -d "$(DESTDIR)$(bindir)" "$(DESTDIR)$(libdir)" "$(DESTDIR)$(includedir)/deltascope" "$(DESTDIR)$(pkgconfigdir)" \
+	    "$(DESTDIR)$(mandir)/man1" "$(DESTDIR)$(bashcompdir)" "$(DESTDIR)$(zshcompdir)" "$(DESTDIR)$(fishcompdir)"
+	install -m 755 $(BUILD)/deltascope "$(DESTDIR)$(bindir)/deltascope"
+	install -m 644 $(BUILD)/libdeltascope.a "$(DESTDIR)$(libdir)/libdeltascope.a"
+	install -m 755 $(BUILD)/$(SHARED) "$(DESTDIR)$(libdir)/$(SHARED)"
+	ln -sf $(SHARED) "$(DESTDIR)$(libdir)/$(SONAME)"
+	ln -sf $(SONAME) "$(DESTDIR)$(libdir)/libdeltascope.so"
+	install -m 644 $(PUBLIC:%=include/deltascope/%) "$(DESTDIR)$(includedir)/deltascope"
+	$(file >$(BUILD)/deltascope.pc,$(PKGCONFIG))install -m 644 $(BUILD)/deltascope.pc "$(DESTDIR)$(pkgconfigdir)/deltascope.pc"
+	$(BUILD)/deltascope man > "$(DESTDIR)$(mandir)/man1/deltascope.1"
+	$(BUILD)/deltascope completion bash > "$(DESTDIR)$(bashcompdir)/deltascope"
+	$(BUILD)/deltascope completion zsh > "$(DESTDIR)$(zshcompdir)/_deltascope"
+	$(BUILD)/deltascope completion fish > "$(DESTDIR)$(fishcompdir)/deltascope.fish"
 
 uninstall:
-	rm -rf $(DESTDIR)$(PREFIX)/include/deltascope
-	rm -f $(DESTDIR)$(PREFIX)/bin/deltascope $(DESTDIR)$(PREFIX)/lib/libdeltascope.a \
-	      $(DESTDIR)$(PREFIX)/share/man/man1/deltascope.1 \
-	      $(DESTDIR)$(PREFIX)/share/bash-completion/completions/deltascope
+	rm -f "$(DESTDIR)$(bindir)/deltascope" "$(DESTDIR)$(libdir)/libdeltascope.a" "$(DESTDIR)$(libdir)/$(SHARED)" \
+	    "$(DESTDIR)$(libdir)/$(SONAME)" "$(DESTDIR)$(libdir)/libdeltascope.so" "$(DESTDIR)$(pkgconfigdir)/deltascope.pc" \
+	    "$(DESTDIR)$(mandir)/man1/deltascope.1" "$(DESTDIR)$(bashcompdir)/deltascope" "$(DESTDIR)$(zshcompdir)/_deltascope" \
+	    "$(DESTDIR)$(fishcompdir)/deltascope.fish"
+	for h in $(PUBLIC); do rm -f "$(DESTDIR)$(includedir)/deltascope/$$h"; done
+	[ ! -d "$(DESTDIR)$(includedir)/deltascope" ] || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$(includedir)/deltascope"
 
 format:
 	clang-format -i $(wildcard src/*/*.[ch] include/deltascope/*.h analysis/*.[ch] tests/*.[ch])

@@ -414,9 +414,6 @@ static void refusals(void **state) {
     expect_failure(ds_forward(c.workspace, c.model, &c.batch, gates, NULL, nll), DS_ERR_USAGE, "0.mlp");
     gates[1] = (ds_gate){DS_GATE_FIXED, 1};
     expect_failure(ds_forward(additive.workspace, additive.model, &additive.batch, gates, NULL, nll), DS_ERR_USAGE, "no gate");
-    expect_ok(ds_threads_set(ds_threads() + 1));
-    expect_failure(ds_forward(c.workspace, c.model, &c.batch, NULL, NULL, nll), DS_ERR_USAGE, "threads");
-    expect_ok(ds_threads_set(2));
     free(nll), free(start);
     forward_case_close(&c);
     forward_case_close(&additive);

@@ -40,6 +40,7 @@ typedef enum ds_status {
 } ds_status;
 
 #define DS_MUST_CHECK __attribute__((warn_unused_result))
+#define DS_NORETURN __attribute__((noreturn))
 #define DS_PRINTF(position, first) __attribute__((format(printf, position, first)))
 
 /* Stores the sentence for this thread and returns `code`, so that `return ds_fail(...)` reads well. Longer than 2,047
@@ -58,7 +59,7 @@ void ds_error_clear(void);
 /* For a library's call-back that must not return and has no way to fail (FLINT and GMP when memory runs out): stores the sentence and
  * ends the process through the handler, which must not return; without one, unfinished files are removed and the process aborts.
  * The handler is set once, before threads start; it may run on any of them. */
-_Noreturn void ds_give_up(const char *format, ...) DS_PRINTF(1, 2);
+DS_NORETURN void ds_give_up(const char *format, ...) DS_PRINTF(1, 2);
 void ds_give_up_handler(void (*handler)(void));
 
 #define DS_TRY(call)                                                                                                           \
