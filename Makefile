@@ -42,6 +42,11 @@ TESTS   = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 LONG_TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/long_*.c))
 HELPER_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard tests/test_*.c tests/long_*.c tests/fuzz_*.c tests/interpose_*.c tests/msan_*.c),$(wildcard tests/*.c)))
 
+# The number behind "so." in the soname changes when programs linked before would no longer run.
+VERSION := $(shell sed -n 's/^.define DS_VERSION "\(.*\)"/\1/p' include/deltascope/base.h)
+SONAME   = libdeltascope.so.0
+SHARED   = libdeltascope.so.$(VERSION)
+
 all: $(BUILD)/deltascope $(BUILD)/libdeltascope.a $(BUILD)/$(SHARED)
 
 help:
@@ -64,11 +69,7 @@ $(BUILD)/libdeltascope.a: $(OBJECTS)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
-# The same objects. Only what the public headers declare is visible; the number behind "so." changes when a program linked before
-# would no longer run.
-VERSION := $(shell sed -n 's/^.define DS_VERSION "\(.*\)"/\1/p' include/deltascope/base.h)
-SONAME   = libdeltascope.so.0
-SHARED   = libdeltascope.so.$(VERSION)
+# The archive's objects; only what the public headers declare is visible.
 $(BUILD)/$(SHARED): $(OBJECTS)
 	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,-z,relro,-z,now $(if $(SANITIZE),,-Wl$(,)-z$(,)defs) $(SANITIZE) -pthread -o $@ $^ $(LIBS)
 	$(Q)ln -sf $(SHARED) $(BUILD)/$(SONAME) && ln -sf $(SONAME) $(BUILD)/libdeltascope.so

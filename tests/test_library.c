@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "deltascope/io.h"
 #include "deltascope/library.h"
@@ -77,6 +78,29 @@ static void asked_it_changes_what_it_names(void **state) {
     use_every_room();
 }
 
+/* Little address space: OpenBLAS would try for ever to start threads that there is no room for. Either an answer, or a sentence; below
+ * about 100 MiB the system's loader itself gives up (127). */
+static void it_ends_where_no_thread_can_start(void **state) {
+    (void)state;
+    const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope";
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip(); /* their shadow memory needs more than any of these limits */
+#endif
+    for (unsigned kib = 90000; kib <= 400000; kib += kib < 200000 ? 20000 : 100000) {
+        for (int help = 0; help < 2; help++) {
+            char command[4096];
+            (void)snprintf(command, sizeof command,
+                           "ulimit -v %u; unset OPENBLAS_NUM_THREADS; exec timeout 10 '%s' %s >/dev/null 2>/dev/null", kib,
+                           program, help ? "--help" : "--version");
+            int outcome = system(command);
+            assert_true(WIFEXITED(outcome));
+            int status = WEXITSTATUS(outcome);
+            if (status != 0 && status != DS_ERR_SYSTEM && !(status == 127 && kib < 120000))
+                fail_msg("ulimit -v %u: %s ends with status %d", kib, help ? "--help" : "--version", status);
+        }
+    }
+}
+
 /* tests/install/install.sh says what is wrong; the folder's name has a space. */
 static void it_installs(void **state) {
     (void)state;
@@ -91,6 +115,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_changed_unasked),
         cmocka_unit_test(asked_it_changes_what_it_names),
+        cmocka_unit_test(it_ends_where_no_thread_can_start),
         cmocka_unit_test(it_installs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
