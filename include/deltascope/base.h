@@ -16,6 +16,19 @@
 
 #define DS_VERSION "0.1.0"
 
+/* Around every public declaration: C linkage in C++, and a name in the shared library, which hides all others. */
+#ifdef __cplusplus
+#define DS_BEGIN_DECLARATIONS _Pragma("GCC visibility push(default)") extern "C" {
+#define DS_END_DECLARATIONS                                                                                                    \
+    }                                                                                                                          \
+    _Pragma("GCC visibility pop")
+#else
+#define DS_BEGIN_DECLARATIONS _Pragma("GCC visibility push(default)")
+#define DS_END_DECLARATIONS _Pragma("GCC visibility pop")
+#endif
+
+DS_BEGIN_DECLARATIONS
+
 /* ---- status ------------------------------------------------------------------------------------------------------ */
 
 /* The values are the exit statuses of the program. */
@@ -188,8 +201,9 @@ ds_status ds_make_folder(const char *path) DS_MUST_CHECK;
 /* Sets how many threads a loop of this process uses (at least 1; 0 = all cores it may run on). One number for the process, read
  * when a loop begins: workspaces made before run on as many as they were made for. */
 ds_status ds_threads_set(size_t threads) DS_MUST_CHECK;
-/* For the loops of the calling thread alone, whatever the others use: so many, at most 256; 0: as many as they. */
-void ds_threads_here(size_t threads);
+/* The same for the loops of the calling thread, whatever the process's number; 0: the process's number again, as at first. */
+ds_status ds_threads_set_here(size_t threads) DS_MUST_CHECK;
+size_t ds_threads_here(void); /* what was set here, 0 when nothing */
 size_t ds_threads(void); /* of a loop run by the calling thread */
 /* Calls task(context, index, worker) once for every index in [0, count), on up to ds_threads() threads including the caller;
  * worker < ds_threads() identifies the thread, for scratch memory. Indices are handed out in increasing order. The division
@@ -219,5 +233,7 @@ double ds_random_normal(ds_random *random);  /* mean 0, variance 1 (Box-Muller) 
 void ds_random_normal_pair(double normal[2],
                            ds_random *random); /* both numbers of one draw, the first as ds_random_normal has it */
 uint64_t ds_random_below(ds_random *random, uint64_t bound); /* uniform in [0, bound), bound > 0 */
+
+DS_END_DECLARATIONS
 
 #endif

@@ -11,6 +11,8 @@
 #include "deltascope/base.h"
 #include "deltascope/spectra.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* ---- one operator ------------------------------------------------------------------------------------------------ */
 
 /* CONTRACT "gates": identity b < tol; damped tol <= b < 1 - tol; projection 1 - tol <= b <= 1 + tol; over_relaxed
@@ -141,5 +143,7 @@ ds_status ds_product_spectrum_estimate(ds_complex *eigenvalues, double *bounds, 
 /* singular (r) ascending: the singular values of K, the directions side by side, for ds_effective_rank and its kin. They are
  * those of R. */
 ds_status ds_product_directions_approx(double *singular, const ds_product *product, ds_product_solver *solver) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

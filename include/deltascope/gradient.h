@@ -19,6 +19,8 @@
 
 #include "deltascope/model.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* Buffers, tape and parameter gradients for batches of up to `sequences` windows of up to `length` tokens. Borrows the
  * model. */
 typedef struct ds_gradient ds_gradient;
@@ -109,5 +111,7 @@ ds_status ds_adjoint(ds_gradient *gradient, void *cotangent) DS_MUST_CHECK;
  * precision: d passes, since only x_in sees more than the shortcut. */
 ds_status ds_token_jacobian(ds_gradient *gradient, double *jacobian, size_t sublayer, size_t sequence,
                             size_t position) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

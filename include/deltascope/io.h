@@ -10,6 +10,8 @@
 
 #include "deltascope/base.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* ---- JSON from strangers ----------------------------------------------------------------------------------------- */
 
 /* Parses exactly one JSON value (surrounding white space allowed). Stricter than RFC 8259 leaves open: well-formed UTF-8,
@@ -229,5 +231,7 @@ void ds_npz_discard(ds_npz **npz);                   /* leaves what was there be
 void ds_io_hooks(void);
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_io_libraries(ds_text *text) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

@@ -11,6 +11,8 @@
 #include "deltascope/base.h"
 #include "deltascope/io.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* ---- residual rules --------------------------------------------------------------------------------------------------- */
 
 /* How the output of a sublayer enters the residual state, and what the next one reads of it. */
@@ -273,5 +275,7 @@ ds_status ds_head_logits(const ds_model *model, const void *hidden, size_t first
 /* embed, all sublayers, readout, loss: the common case. nll (B,T). */
 ds_status ds_forward(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
                      const ds_observer *observer, double *nll) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

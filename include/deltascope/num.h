@@ -11,6 +11,8 @@
 
 #include "deltascope/base.h"
 
+DS_BEGIN_DECLARATIONS
+
 #define REAL float
 #define REAL_NAME(name) name##_f32
 #include "deltascope/num_kernels.inc"
@@ -44,5 +46,7 @@ const char *ds_blas_name(void);
 #define REAL_PRECISION DS_F64
 #endif
 #endif
+
+DS_END_DECLARATIONS
 
 #endif

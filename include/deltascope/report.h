@@ -9,6 +9,8 @@
 
 #include "deltascope/io.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* ---- tables ------------------------------------------------------------------------------------------------------ */
 
 typedef enum ds_column_kind {
@@ -230,5 +232,7 @@ ds_status ds_results_load(json_t **results, json_t **envelope, const char *const
 
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_report_libraries(ds_text *text) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

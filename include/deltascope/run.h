@@ -11,6 +11,8 @@
 #include "deltascope/io.h"
 #include "deltascope/model.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* ---- the process ------------------------------------------------------------------------------------------------- */
 
 /* For a program that is all deltascope's: installs, once and before its threads start, what belongs to a whole process.
@@ -188,5 +190,7 @@ void ds_position_list_release(ds_position_list *list);
 /* *out <- `results` in the envelope that says what was measured: a new reference. `options` and `results` are borrowed objects,
  * NULL for {}. A run without a checkpoint has "checkpoint": null. */
 ds_status ds_run_envelope(json_t **out, const ds_run *run, const char *command, json_t *options, json_t *results) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

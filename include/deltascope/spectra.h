@@ -14,6 +14,8 @@
 
 #include "deltascope/base.h"
 
+DS_BEGIN_DECLARATIONS
+
 typedef struct ds_complex {
     double re, im;
 } ds_complex;
@@ -191,5 +193,7 @@ ds_status ds_singular_values_enclose(ds_interval *intervals, size_t *count, cons
 void ds_spectra_hooks(void);
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_spectra_libraries(ds_text *text) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

@@ -6,6 +6,8 @@
 
 #include "deltascope/base.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* ---- sums -------------------------------------------------------------------------------------------------------- */
 
 /* A sum carried in twice the working precision: high + low, low at most half an ulp of high (Knuth's two-sum after every
@@ -152,5 +154,7 @@ bool ds_power_law_rejected(const ds_power_law *fit, double critical);
 
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_stats_libraries(ds_text *text) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

@@ -14,6 +14,8 @@
 #include "deltascope/io.h"
 #include "deltascope/model.h"
 
+DS_BEGIN_DECLARATIONS
+
 typedef enum ds_check_status { DS_CHECK_PASS, DS_CHECK_FAIL, DS_CHECK_SKIP } ds_check_status;
 const char *ds_check_status_name(ds_check_status status); /* "pass", "fail", "skip" */
 
@@ -67,5 +69,7 @@ void ds_reference_windows(const ds_reference *reference, size_t *sequences, size
  * model, forward and backward. detail names the worst element. */
 ds_status ds_reference_compare(ds_check_result *results, ds_reference *reference, const ds_model *model, ds_model *moved,
                                const ds_batch *batch, uint64_t seed) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

@@ -66,7 +66,13 @@ ds_status ds_threads_set(size_t threads) {
     return DS_OK;
 }
 
-void ds_threads_here(size_t threads) { here = ds_min_size(threads, MAX_THREADS); }
+ds_status ds_threads_set_here(size_t threads) {
+    if (threads > MAX_THREADS) return too_many(threads);
+    here = threads;
+    return DS_OK;
+}
+
+size_t ds_threads_here(void) { return here; }
 
 size_t ds_threads(void) { return here == 0 ? all_threads() : here; }
 

@@ -7,12 +7,6 @@
 
 /* ---- measuring --------------------------------------------------------------------------------------------------- */
 
-bool ds_zero_rows_are_odd(const char *tensor) {
-    const char *suffix = ".bias";
-    size_t length = strlen(tensor), least = strlen(suffix);
-    return length < least || strcmp(tensor + length - least, suffix) != 0;
-}
-
 ds_status ds_inspect_measure(ds_inspection *out, ds_run *run) {
     ds_status status = DS_OK;
     *out = (ds_inspection){.checkpoint = run->checkpoint, .length = run->length, .precision = run->options.precision};

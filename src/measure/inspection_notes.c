@@ -4,6 +4,12 @@
 #include <stdarg.h>
 #include <string.h>
 
+bool ds_zero_rows_are_odd(const char *tensor) {
+    const char *suffix = ".bias";
+    size_t length = strlen(tensor), least = strlen(suffix);
+    return length < least || strcmp(tensor + length - least, suffix) != 0;
+}
+
 static void note(ds_notes *notes, const char *topic, const char *format, ...) DS_PRINTF(3, 4);
 static void note(ds_notes *notes, const char *topic, const char *format, ...) {
     if (notes->count == DS_MOST_NOTES) return;

@@ -107,13 +107,14 @@ done:
 
 static ds_status backward_with_threads(ds_gradient **gradient, ds_verify *v, const ds_side *side, size_t threads, double *nll) {
     ds_status status = DS_OK;
+    size_t before = ds_threads_here();
     const ds_batch *batch = &v->brief.batch;
     const ds_gradient_options options = {.parameters = true};
-    ds_threads_here(threads);
+    DS_TRY(ds_threads_set_here(threads));
     DS_TRY(ds_gradient_new(gradient, side->model, batch->sequences, batch->length, &options));
     DS_TRY(ds_backward(*gradient, batch, NULL, 1 / (double)(batch->sequences * batch->length), NULL, nll));
 done:
-    ds_threads_here(0);
+    if (ds_threads_set_here(before) != DS_OK && status == DS_OK) status = DS_ERR_SYSTEM;
     return status;
 }
 

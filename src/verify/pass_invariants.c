@@ -103,14 +103,15 @@ done:
 /* The pass of one side with so many threads: a workspace belongs to a number of threads. */
 static ds_status run_with_threads(void **hidden, const ds_side *side, const ds_batch *batch, size_t threads) {
     ds_status status = DS_OK;
+    size_t before = ds_threads_here();
     ds_side other = *side;
     other.workspace = NULL;
-    ds_threads_here(threads);
+    DS_TRY(ds_threads_set_here(threads));
     DS_TRY(ds_workspace_new(&other.workspace, side->model, batch->sequences, batch->length));
     DS_TRY(ds_run_depth(NULL, hidden, &other, batch, NULL, NULL));
 done:
     ds_workspace_free(&other.workspace);
-    ds_threads_here(0);
+    if (ds_threads_set_here(before) != DS_OK && status == DS_OK) status = DS_ERR_SYSTEM;
     return status;
 }
 

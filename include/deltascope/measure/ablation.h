@@ -7,6 +7,8 @@
 
 #include "deltascope/model.h"
 
+DS_BEGIN_DECLARATIONS
+
 typedef struct ds_case {
     char name[48];    /* CONTRACT: "closed:3.mlp", "closed:all", "closed-from:4", ... */
     const char *mode; /* an intervention of the rule: "closed", "open", ... */
@@ -56,5 +58,7 @@ typedef void (*ds_ablation_tick)(void *context, double share); /* share of this 
  * window. Equal cases get equal rows. `tick` may be NULL. */
 ds_status ds_ablation_run(ds_ablation *ablation, ds_workspace *workspace, const ds_batch *batch, double *baseline, double *loss,
                           double *kl, ds_ablation_tick tick, void *context) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

@@ -9,6 +9,8 @@
 #include "deltascope/measure/direction_overlap.h"
 #include "deltascope/measure/shortcut_operators.h"
 
+DS_BEGIN_DECLARATIONS
+
 typedef struct ds_study_options {
     const ds_position_list *positions;
     bool every_depth; /* of all tokens: every prefix depth, or the whole product only */
@@ -40,5 +42,7 @@ ds_status ds_study_run(ds_study *out, ds_direction_source *source, const ds_stud
 void ds_study_release(ds_study *study);
 /* Appends the study's keys to an open object, "directions" left open for more. */
 ds_status ds_study_put(ds_json_builder *b, ds_study *study) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

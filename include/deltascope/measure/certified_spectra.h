@@ -6,6 +6,8 @@
 #include "deltascope/spectra.h"
 #include "deltascope/measure/directions.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* What is kept of one token's certificate. */
 typedef struct ds_certified {
     ds_certificate certificate; /* its arrays are the ones below, or NULL when only the verdicts are kept */
@@ -42,5 +44,7 @@ ds_verdict ds_claim_verdict(const ds_certificate *certificate, size_t claim);
 ds_status ds_verdict_tally_add(ds_verdict_tally *tally, const ds_directions *directions, size_t first,
                                ds_certifying *certifying) DS_MUST_CHECK;
 void ds_verdict_tally_put(ds_json_builder *b, const ds_verdict_tally *tally); /* the key "certified" of an open object */
+
+DS_END_DECLARATIONS
 
 #endif

@@ -10,6 +10,8 @@
 #include "deltascope/run.h"
 #include "deltascope/stats.h"
 
+DS_BEGIN_DECLARATIONS
+
 typedef struct ds_compare_options {
     const char *const *checkpoints; /* (count) paths, at least two */
     size_t count;
@@ -64,5 +66,7 @@ ds_status ds_compare_json(json_t **results, ds_comparison *comparison) DS_MUST_C
 /* Measures, and tells options and results as the program writes them; new references. */
 ds_status ds_compare_results(json_t **options_json, json_t **results, ds_run *first, const ds_run_options *base,
                              const ds_compare_options *options) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

@@ -9,6 +9,8 @@
 #include "deltascope/model.h"
 #include "deltascope/run.h"
 
+DS_BEGIN_DECLARATIONS
+
 typedef struct ds_inspection {
     ds_survey *survey; /* with views into the checkpoint: release before the run is closed */
     ds_notes notes;
@@ -26,7 +28,7 @@ ds_status ds_inspect_json(json_t **results, const ds_inspection *inspection) DS_
 /* Measures, and tells options (there are none) and results as the program writes them; new references. */
 ds_status ds_inspect_results(json_t **options_json, json_t **results, ds_run *run) DS_MUST_CHECK;
 
-/* Whether rows of zeros in a tensor of that name are odd: anywhere but in a bias. */
-bool ds_zero_rows_are_odd(const char *tensor);
+
+DS_END_DECLARATIONS
 
 #endif

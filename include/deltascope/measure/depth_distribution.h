@@ -9,6 +9,8 @@
 #include "deltascope/measure/directions.h"
 #include "deltascope/measure/product_pool.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* Per prefix depth t, of P = A_{t-1} ... A_0. "Span" restricts P to the span of its directions, where it is not the
  * identity. */
 typedef enum ds_depth_quantity {
@@ -63,5 +65,7 @@ void ds_distribution_put(ds_json_builder *b, ds_distribution *distribution);
 double ds_identity_breach(double error, double tolerance);
 /* DS_OK when the identities of a product hold; otherwise DS_ERR_SYSTEM naming it. */
 ds_status ds_identities_check(const ds_product_summary *summary, const char *what, size_t number) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

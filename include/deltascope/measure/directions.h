@@ -5,6 +5,8 @@
 
 #include "deltascope/run.h"
 
+DS_BEGIN_DECLARATIONS
+
 typedef struct ds_directions {
     size_t tokens, sublayers, hidden;
     double *k;    /* (tokens, S, d): as exact doubles of what the run used */
@@ -59,5 +61,7 @@ ds_status ds_directions_gather(ds_directions *out, ds_direction_source *source,
  * call; `first` is its first token, counted from the beginning of the data. */
 typedef ds_status (*ds_direction_visit)(void *context, const ds_directions *directions, size_t first);
 ds_status ds_directions_stream(ds_direction_source *source, ds_direction_visit visit, void *context) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

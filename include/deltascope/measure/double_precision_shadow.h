@@ -9,6 +9,8 @@
 #include "deltascope/run.h"
 #include "deltascope/stats.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* Largest absolute errors over the tokens of the sample. */
 typedef struct ds_shadow_errors {
     double beta, k_norm2, eigenvalue, direction; /* direction: |k_float - k_double| */
@@ -40,5 +42,7 @@ ds_status ds_shadow_cases(ds_shadow *shadow, ds_run *run, const ds_case_list *li
 void ds_shadow_release(ds_shadow *shadow);
 /* The key "shadow" of an open object; nothing when count is 0. */
 void ds_shadow_put(ds_json_builder *b, const ds_shadow *shadow);
+
+DS_END_DECLARATIONS
 
 #endif

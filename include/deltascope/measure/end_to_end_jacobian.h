@@ -8,6 +8,8 @@
 #include "deltascope/spectra.h"
 #include "deltascope/run.h"
 
+DS_BEGIN_DECLARATIONS
+
 typedef struct ds_end_to_end_options {
     const char *place; /* "S", a window, or "S:P", the own block of one token of it */
     size_t count;      /* largest singular values */
@@ -41,5 +43,7 @@ void ds_end_to_end_put(ds_json_builder *b, const ds_end_to_end *result); /* the 
 ds_status ds_jacobian_singular_values(ds_lanczos *out, ds_gradient *gradient, ds_workspace *workspace, const ds_model *model,
                                       const ds_batch *batch, size_t first, size_t count, size_t last,
                                       const ds_lanczos_options *options) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

@@ -9,6 +9,8 @@
 #include "deltascope/run.h"
 #include "deltascope/stats.h"
 
+DS_BEGIN_DECLARATIONS
+
 typedef struct ds_ablate_options {
     const char *modes;              /* comma separated: interventions of the checkpoint's rule */
     const char *scopes;             /* comma separated: which sublayers a case forces; NULL: every scope */
@@ -36,5 +38,7 @@ ds_status ds_ablate_json(json_t **results, const ds_ablate_result *result) DS_MU
 /* Measures, and tells options and results as the program writes them; new references. */
 ds_status ds_ablate_results(json_t **options_json, json_t **results, ds_run *run,
                             const ds_ablate_options *options) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

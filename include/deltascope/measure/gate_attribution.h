@@ -6,6 +6,8 @@
 #include "deltascope/run.h"
 #include "deltascope/stats.h"
 
+DS_BEGIN_DECLARATIONS
+
 typedef struct ds_gate_attribution {
     size_t sublayers;
     double *estimated;                /* (S) nats */
@@ -19,5 +21,7 @@ ds_status ds_gate_attribution_measure(ds_gate_attribution *out, ds_run *run, con
 void ds_gate_attribution_release(ds_gate_attribution *attribution);
 /* CONTRACT's "attribution" of gradflow, into the open object. */
 void ds_gate_attribution_put(ds_json_builder *b, const ds_gate_attribution *attribution);
+
+DS_END_DECLARATIONS
 
 #endif

@@ -10,6 +10,8 @@
 #include "deltascope/run.h"
 #include "deltascope/stats.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* What is kept of one sublayer; memory does not grow with the data. Sums run over tokens in order. */
 typedef struct ds_gate_usage {
     ds_summary beta, k_norm2, eigenvalue;
@@ -61,5 +63,7 @@ ds_status ds_gates_json(json_t **results, ds_gates *gates) DS_MUST_CHECK;
 /* Measures, and tells options and results as the program writes them; new references. */
 ds_status ds_gates_results(json_t **options_json, json_t **results, ds_run *run,
                            const ds_gates_options *options) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

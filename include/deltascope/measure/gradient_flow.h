@@ -10,6 +10,8 @@
 #include "deltascope/measure/sublayer_jacobians.h"
 #include "deltascope/run.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* Norms are Frobenius norms over all windows of the run, S sublayers of T tokens. */
 typedef struct ds_gradient_flow {
     size_t sublayers, length, parameters; /* S, T, and tensors of parameters */
@@ -55,5 +57,7 @@ ds_status ds_gradflow_json(json_t **results, const ds_gradflow *gradflow) DS_MUS
 /* Measures, and tells options and results as the program writes them; new references. */
 ds_status ds_gradflow_results(json_t **options_json, json_t **results, ds_run *run,
                               const ds_gradflow_options *options) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

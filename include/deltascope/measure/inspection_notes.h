@@ -4,6 +4,8 @@
 
 #include "deltascope/model.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* One observation. `topic` is "weights", "configuration", "names" (oddities of this checkpoint) or "paper" (where the published
  * code and the paper's text differ, as far as this checkpoint is concerned). */
 typedef struct ds_note {
@@ -17,6 +19,10 @@ typedef struct ds_notes {
     size_t count;
 } ds_notes;
 
+/* Whether rows of zeros in a tensor of that name are odd: anywhere but in a bias. */
+bool ds_zero_rows_are_odd(const char *tensor);
 void ds_inspection_notes(ds_notes *notes, const ds_survey *survey);
+
+DS_END_DECLARATIONS
 
 #endif

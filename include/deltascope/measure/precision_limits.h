@@ -5,6 +5,8 @@
 #include "deltascope/io.h"
 #include "deltascope/model.h"
 
+DS_BEGIN_DECLARATIONS
+
 typedef enum ds_limit {
     DS_LIMIT_SHORT_DIRECTION, /* |h| near ddl_k_eps: |k|^2 is noticeably below 1, and the eigenvalue depends on ddl_k_eps */
     DS_LIMIT_GATE_CLOSED,     /* beta rounds to 0 */
@@ -29,5 +31,7 @@ void ds_limits_release(ds_limits *limits);
 void ds_limits_add(ds_limits *limits, const ds_observation *seen);
 /* The key "limits" of an open object: an entry for each sublayer and limit that was met, none when all is well. */
 void ds_limits_put(ds_json_builder *b, const ds_limits *limits);
+
+DS_END_DECLARATIONS
 
 #endif

@@ -7,6 +7,8 @@
 #include "deltascope/delta.h"
 #include "deltascope/measure/directions.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* Frozen operators of sampled (token, sublayer) pairs, solved densely and held against theory (CONTRACT "operator"). */
 typedef struct ds_operator_check {
     size_t samples;
@@ -41,5 +43,7 @@ typedef struct ds_accumulated {
 /* out (directions->tokens) zeroed by the caller; tokens in parallel. */
 ds_status ds_accumulated_run(ds_accumulated *out, const ds_directions *directions) DS_MUST_CHECK;
 void ds_accumulated_release(ds_accumulated *results, size_t count);
+
+DS_END_DECLARATIONS
 
 #endif

@@ -12,6 +12,8 @@
 #include "deltascope/measure/weight_spectra.h"
 #include "deltascope/run.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* What is drawn at random follows the run's seed. */
 typedef struct ds_spectrum_options {
     const char *positions;   /* tokens whose depth product is analysed, as ds_position_list_parse has them */
@@ -54,5 +56,7 @@ ds_status ds_spectrum_json(json_t **results, ds_spectrum *spectrum) DS_MUST_CHEC
 /* Measures, and tells options and results as the program writes them; new references. */
 ds_status ds_spectrum_results(json_t **options_json, json_t **results, ds_run *run,
                               const ds_spectrum_options *options) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

@@ -6,6 +6,8 @@
 #include "deltascope/run.h"
 #include "deltascope/spectra.h"
 
+DS_BEGIN_DECLARATIONS
+
 typedef struct ds_sublayer_jacobian {
     size_t sublayer;
     ds_position at;
@@ -29,5 +31,7 @@ ds_status ds_sublayer_jacobians_measure(ds_sublayer_jacobians *out, ds_run *run,
 void ds_sublayer_jacobians_release(ds_sublayer_jacobians *jacobians);
 /* CONTRACT's "jacobians" of gradflow, into the open object. */
 void ds_sublayer_jacobians_put(ds_json_builder *b, const ds_sublayer_jacobians *jacobians);
+
+DS_END_DECLARATIONS
 
 #endif

@@ -9,6 +9,8 @@
 #include "deltascope/model.h"
 #include "deltascope/run.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* What is looked at: one of the quantities of every sublayer, or the change of each token's loss. */
 typedef enum ds_trace_quantity {
     DS_TRACE_BETA,
@@ -54,5 +56,7 @@ void ds_trace_release(ds_trace *trace);
 ds_status ds_trace_json(json_t **results, const ds_trace *trace, const ds_tokenizer *tokenizer) DS_MUST_CHECK;
 /* Measures, and tells options and results as the program writes them; new references. */
 ds_status ds_trace_results(json_t **options_json, json_t **results, ds_run *run, const ds_trace_options *options) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

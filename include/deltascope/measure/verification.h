@@ -7,6 +7,8 @@
 #include "deltascope/run.h"
 #include "deltascope/verify.h"
 
+DS_BEGIN_DECLARATIONS
+
 typedef struct ds_verified {
     char *id;                   /* "update.contraction", "reference.states.3" */
     const char *claim, *source; /* borrowed, as ds_check_claim and ds_check_source; of a reference the file's path */
@@ -37,5 +39,7 @@ ds_status ds_verification_json(json_t **results, const ds_verification *verifica
 /* Measures, and tells options and results as the program writes them; new references. */
 ds_status ds_verification_results(json_t **options_json, json_t **results, ds_run *run,
                                   const ds_verification_options *options) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

@@ -6,6 +6,8 @@
 #include "deltascope/stats.h"
 #include "deltascope/spectra.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* What the singular values sigma_i of one matrix say. The power law is fitted to the eigenvalues sigma_i^2 of W^T W, as in the
  * literature on heavy-tailed self-regularisation (Martin and Mahoney 2021). */
 typedef struct ds_matrix_spectrum {
@@ -65,5 +67,7 @@ ds_status ds_weight_survey_run(ds_weight_survey *out, const ds_model *model, uin
 void ds_weight_survey_release(ds_weight_survey *survey);
 /* The keys "weights" and "weights_thresholds" of an open object. */
 void ds_weight_survey_put(ds_json_builder *b, const ds_weight_survey *survey);
+
+DS_END_DECLARATIONS
 
 #endif
