@@ -59,7 +59,7 @@ void ds_error_clear(void);
 /* For a library's call-back that must not return and has no way to fail (FLINT and GMP when memory runs out): stores the
  * sentence and ends the process through the handler, which must not return; without one, unfinished files are removed and
  * the process aborts. The handler is set once, before threads start; it may run on any of them. */
-_Noreturn void ds_give_up(const char *format, ...) DS_PRINTF(1, 2);
+__attribute__((noreturn)) void ds_give_up(const char *format, ...) DS_PRINTF(1, 2);
 void ds_give_up_handler(void (*handler)(void));
 
 #define DS_TRY(call)                                                                                                           \

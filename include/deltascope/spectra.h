@@ -121,10 +121,10 @@ typedef struct ds_lanczos {
 ds_status ds_lanczos_run(ds_lanczos *out, const ds_linear_map *map, const ds_lanczos_options *options) DS_MUST_CHECK;
 void ds_lanczos_release(ds_lanczos *result);
 
-/* ---- proved enclosures ---------------------------------------------------------------------------------------------
- *
- * Ball arithmetic (Arb): every statement below is a theorem about the numbers given, taken as exact binary numbers. A ds_certifier
- * serves one thread at a time. */
+/* ---- proved enclosures ------------------------------------------------------------------------------------------- */
+
+/* Ball arithmetic (Arb): every statement below is a theorem about the numbers given, taken as exact binary numbers. A
+ * ds_certifier serves one thread at a time. */
 
 /* A closed disc holding exactly `multiplicity` eigenvalues, counted algebraically. Discs of one result are disjoint, so a disc
  * with a real centre and multiplicity 1 holds a real eigenvalue. */

@@ -78,8 +78,8 @@ static void asked_it_changes_what_it_names(void **state) {
     use_every_room();
 }
 
-/* Little address space: OpenBLAS would try for ever to start threads that there is no room for. Either an answer, or a sentence; below
- * about 100 MiB the system's loader itself gives up (127). */
+/* Little address space: OpenBLAS would try for ever to start threads that there is no room for. Either an answer, or a
+ * sentence; below about 100 MiB the system's loader itself gives up (127). */
 static void it_ends_where_no_thread_can_start(void **state) {
     (void)state;
     const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope";
