@@ -119,7 +119,6 @@ typedef struct ds_cursor {
 bool ds_take_bytes(ds_cursor *cursor, size_t count, const uint8_t **bytes) DS_MUST_CHECK;
 bool ds_take_u8(ds_cursor *cursor, uint8_t *value) DS_MUST_CHECK;
 bool ds_take_u16le(ds_cursor *cursor, uint16_t *value) DS_MUST_CHECK;
-bool ds_take_u32le(ds_cursor *cursor, uint32_t *value) DS_MUST_CHECK;
 bool ds_take_u64le(ds_cursor *cursor, uint64_t *value) DS_MUST_CHECK;
 uint16_t ds_load_u16le(const uint8_t *bytes);
 uint32_t ds_load_u32le(const uint8_t *bytes);

@@ -83,7 +83,6 @@ size_t ds_product_depth(const ds_product *product);            /* sublayers push
 size_t ds_product_order(const ds_product *product);            /* r = min(depth, d) */
 void ds_product_core(double *core, const ds_product *product); /* M (r,r) */
 double ds_product_log_abs_det(const ds_product *product);      /* sum of log |1 - b_s|; -infinity when some b_s = 1 */
-bool ds_product_contracts(const ds_product *product);          /* every b_s in [0,2]: then ||P|| <= 1 */
 double ds_product_frobenius_defect(const ds_product *product); /* ||P - I||_F = ||M - I||_F */
 double ds_product_mean_square(const ds_product *product);      /* ||P||_F^2 / d, the mean squared singular value */
 /* Bound on the 2-norm of what rounding did to M: the computed M is that close to the core of the exact product in some

@@ -26,7 +26,6 @@ static inline double ds_sum_value(const ds_sum *sum) { return sum->high + sum->l
 
 /* Of values[count]; NaN when count is 0. */
 double ds_mean(const double *values, size_t count);
-double ds_rms(const double *values, size_t count); /* sqrt(mean of squares) */
 
 /* ---- summary ----------------------------------------------------------------------------------------------------- */
 
@@ -71,7 +70,6 @@ void ds_summary_release(ds_summary *summary);
 ds_status ds_summary_add(ds_summary *summary, const double *values, size_t count) DS_MUST_CHECK;
 /* Adds all that `other` (same capacity) has seen. */
 ds_status ds_summary_merge(ds_summary *summary, const ds_summary *other) DS_MUST_CHECK;
-uint64_t ds_summary_count(const ds_summary *summary);
 /* So far; more values may follow. Sorts in place, allocates nothing. */
 ds_statistics ds_summary_statistics(ds_summary *summary);
 /* One quantile, level in [0, 1]; NaN when empty. */

@@ -65,10 +65,6 @@ done:
     return status;
 }
 
-double ds_gate_census_mean(ds_gate_census *census, size_t sublayer) {
-    return ds_summary_statistics(&census->usage[sublayer].beta).mean;
-}
-
 double ds_gate_share(const ds_gate_usage *usage, size_t regime) {
     return (double)usage->regimes[regime] / (double)usage->tokens;
 }

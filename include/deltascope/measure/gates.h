@@ -32,8 +32,6 @@ ds_status ds_gate_census_init(ds_gate_census *census, const ds_spec *spec, doubl
 void ds_gate_census_release(ds_gate_census *census);
 /* Adds what one sublayer did; call for every batch in order of windows. Wants DS_OBSERVE_GATES. */
 ds_status ds_gate_census_add(ds_gate_census *census, const ds_observation *observation) DS_MUST_CHECK;
-/* Mean gate of a sublayer over what was added. */
-double ds_gate_census_mean(ds_gate_census *census, size_t sublayer);
 double ds_gate_share(const ds_gate_usage *usage, size_t regime);
 /* The "sublayers" array of CONTRACT; a new reference in *out. */
 ds_status ds_gate_census_json(json_t **out, ds_gate_census *census) DS_MUST_CHECK;

@@ -2,16 +2,13 @@
 #ifndef DELTASCOPE_MEASURE_WEIGHT_ALIGNMENT_H
 #define DELTASCOPE_MEASURE_WEIGHT_ALIGNMENT_H
 
-#include "deltascope/report.h"
 #include "deltascope/stats.h"
 #include "deltascope/measure/directions.h"
 
-DS_BEGIN_DECLARATIONS
-
 enum { DS_ALIGNMENT_DIRECTIONS = 8 };
 
-/* Mean over tokens of sum_{i < q} (k . u_i)^2 / |k|^2, the share of a direction's square in the span of the q = `count`
- * singular directions with the largest values; a random direction has q / d there. */
+/* Mean over tokens of sum_{i < q} (k . u_i)^2 / |k|^2, the share of a direction's square in the span of the q = `count` singular
+ * directions with the largest values; a random direction has q / d there. */
 typedef struct ds_alignment {
     size_t count, sublayers;
     double *head;    /* (S): of diag(ln_f) times the output head, on the side of the features */
@@ -22,7 +19,5 @@ ds_status ds_alignment_run(ds_alignment *out, const ds_directions *directions, c
                            uint64_t seed) DS_MUST_CHECK;
 void ds_alignment_release(ds_alignment *alignment);
 void ds_alignment_put(ds_json_builder *b, const ds_alignment *alignment); /* appends the key "alignment" to an open object */
-
-DS_END_DECLARATIONS
 
 #endif
