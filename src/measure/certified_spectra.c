@@ -6,16 +6,18 @@
 
 ds_status ds_certifying_init(ds_certifying *out, size_t sublayers, size_t hidden, double residual_mult) {
     ds_status status = DS_OK;
-    *out = (ds_certifying){.sublayers = sublayers, .hidden = hidden, .residual_mult = residual_mult};
-    DS_NEW(out->certifiers, ds_threads());
-    for (size_t i = 0; i < ds_threads(); i++) DS_TRY(ds_certifier_new(&out->certifiers[i], hidden, sublayers));
+    *out = (ds_certifying){
+        .sublayers = sublayers, .hidden = hidden, .threads = ds_threads(), .residual_mult = residual_mult};
+    DS_NEW(out->certifiers, out->threads);
+    for (size_t i = 0; i < out->threads; i++) DS_TRY(ds_certifier_new(&out->certifiers[i], hidden, sublayers));
 done:
     if (status != DS_OK) ds_certifying_release(out);
     return status;
 }
 
 void ds_certifying_release(ds_certifying *certifying) {
-    for (size_t i = 0; certifying->certifiers != NULL && i < ds_threads(); i++) ds_certifier_free(&certifying->certifiers[i]);
+    for (size_t i = 0; certifying->certifiers != NULL && i < certifying->threads; i++)
+        ds_certifier_free(&certifying->certifiers[i]);
     free(certifying->certifiers);
     *certifying = (ds_certifying){0};
 }
@@ -59,7 +61,7 @@ done:
 
 ds_status ds_certified_run(ds_certified *out, const ds_directions *directions, ds_certifying *certifying) {
     task job = {out, directions, certifying, false};
-    return ds_parallel_for(directions->tokens, certify_one, &job);
+    return ds_parallel_for_within(certifying->threads, directions->tokens, certify_one, &job);
 }
 
 void ds_certified_release(ds_certified *certified, size_t count) {
@@ -156,7 +158,7 @@ ds_status ds_verdict_tally_add(ds_verdict_tally *tally, const ds_directions *dir
     DS_NEW(chunk.job.out, directions->tokens);
     for (; chunk.from < directions->tokens; chunk.from += TALLY_CHUNK) {
         size_t count = ds_min_size(TALLY_CHUNK, directions->tokens - chunk.from);
-        DS_TRY(ds_parallel_for(count, tally_one, &chunk));
+        DS_TRY(ds_parallel_for_within(certifying->threads, count, tally_one, &chunk));
         for (size_t t = 0; t < count; t++) {
             const double *record = chunk.records[t];
             if (!chunk.known[t])

@@ -32,14 +32,14 @@ ds_status ds_distribution_init(ds_distribution *out, size_t sublayers, size_t hi
     ds_status status = DS_OK;
     /* CONTRACT's quantities keep exact quantiles as long as a summary can, the others an eighth as long. */
     const size_t first_extra = DS_DEPTH_FROBENIUS_DEFECT, small = DS_SUMMARY_CAPACITY / 8;
-    size_t threads = ds_threads(), order = ds_min_size(sublayers, hidden);
+    size_t order = ds_min_size(sublayers, hidden);
     *out = (ds_distribution){.sublayers = sublayers, .hidden = hidden, .order = order, .every_depth = every_depth};
     DS_NEW(out->depths, sublayers * DS_DEPTH_QUANTITIES);
     DS_NEW(out->exponents, order);
     DS_NEW(out->singular_bound, sublayers);
     DS_TRY(ds_product_pool_init(&out->pool, hidden, sublayers));
-    DS_NEW_ARRAY(out->scratch, threads * hidden);
-    DS_NEW_ARRAY(out->singular, threads * order);
+    DS_NEW_ARRAY(out->scratch, out->pool.threads * hidden);
+    DS_NEW_ARRAY(out->singular, out->pool.threads * order);
     DS_NEW_ARRAY(out->rows, CHUNK * sublayers);
     DS_NEW_ARRAY(out->row_exponents, CHUNK * order);
     DS_NEW_ARRAY(out->column, CHUNK);
@@ -231,7 +231,7 @@ ds_status ds_distribution_add(ds_distribution *out, const ds_directions *directi
     for (size_t from = 0; from < directions->tokens; from += CHUNK) {
         size_t count = ds_min_size(CHUNK, directions->tokens - from);
         chunk task = {out, directions, from, first};
-        DS_TRY(ds_parallel_for(count, solve_token, &task));
+        DS_TRY(ds_parallel_for_within(out->pool.threads, count, solve_token, &task));
         DS_TRY(keep_chunk(out, first + from, count));
         for (size_t s = out->every_depth ? 0 : out->sublayers - 1; s < out->sublayers; s++) DS_TRY(add_depth(out, s, count));
         for (size_t i = 0; i < out->order; i++) {

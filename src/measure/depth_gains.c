@@ -69,21 +69,21 @@ static double reflection_gain(double *u, size_t d, ds_random *random) {
 
 ds_status ds_gain_survey_run(ds_gain_survey *out, const ds_directions *directions, uint64_t seed) {
     ds_status status = DS_OK;
-    size_t threads = ds_threads(), d = directions->hidden;
+    size_t d = directions->hidden;
     ds_random random = ds_random_init(seed);
     gain_task task = {.out = out, .directions = directions};
     *out = (ds_gain_survey){.tokens = ds_min_size(directions->tokens, DS_GAIN_TOKENS)};
     DS_NEW(out->values, DS_GAINS * out->tokens);
     DS_TRY(ds_product_pool_init(&task.pool, d, directions->sublayers));
-    DS_NEW(task.scratch, threads);
-    for (size_t i = 0; i < threads; i++) DS_NEW_ARRAY(task.scratch[i], d * d);
-    DS_TRY(ds_parallel_for(out->tokens, measure_token, &task));
+    DS_NEW(task.scratch, task.pool.threads);
+    for (size_t i = 0; i < task.pool.threads; i++) DS_NEW_ARRAY(task.scratch[i], d * d);
+    DS_TRY(ds_parallel_for_within(task.pool.threads, out->tokens, measure_token, &task));
     const size_t draws = 64;
     for (size_t i = 0; i < draws; i++) out->one_reflection += reflection_gain(task.scratch[0], d, &random) / (double)draws;
 done:
-    ds_product_pool_release(&task.pool);
-    for (size_t i = 0; task.scratch != NULL && i < threads; i++) free(task.scratch[i]);
+    for (size_t i = 0; task.scratch != NULL && i < task.pool.threads; i++) free(task.scratch[i]);
     free(task.scratch);
+    ds_product_pool_release(&task.pool);
     if (status != DS_OK) ds_gain_survey_release(out);
     return status;
 }

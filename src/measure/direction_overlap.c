@@ -1,10 +1,10 @@
 #include "deltascope/measure/direction_overlap.h"
 
 #include <math.h>
-#include "result_json.h"
 #include <stdlib.h>
 
 #include "deltascope/num.h"
+#include "result_json.h"
 
 enum { CHUNK = 1024 }; /* tokens between two rounds of adding up; results do not depend on it */
 
@@ -17,7 +17,7 @@ typedef struct ds_overlap_row {
 ds_status ds_overlap_init(ds_overlap *out, size_t sublayers, size_t hidden) {
     ds_status status = DS_OK;
     size_t threads = ds_threads(), cells = sublayers * sublayers;
-    *out = (ds_overlap){.sublayers = sublayers, .hidden = hidden};
+    *out = (ds_overlap){.sublayers = sublayers, .hidden = hidden, .threads = threads};
     DS_NEW(out->coherence, cells);
     DS_NEW(out->survival, sublayers);
     DS_NEW(out->edited_again, sublayers);
@@ -40,7 +40,7 @@ done:
 
 void ds_overlap_release(ds_overlap *o) {
     for (size_t s = 0; o->survival != NULL && s < o->sublayers; s++) ds_summary_release(&o->survival[s]);
-    for (size_t i = 0; o->solvers != NULL && i < ds_threads(); i++) ds_symmetric_free(&o->solvers[i]);
+    for (size_t i = 0; o->solvers != NULL && i < o->threads; i++) ds_symmetric_free(&o->solvers[i]);
     free(o->coherence);
     free(o->survival);
     free(o->edited_again);
@@ -112,7 +112,7 @@ ds_status ds_overlap_add(ds_overlap *out, const ds_directions *directions) {
     for (size_t from = 0; from < directions->tokens; from += CHUNK) {
         size_t count = ds_min_size(CHUNK, directions->tokens - from);
         chunk task = {out, directions, from};
-        DS_TRY(ds_parallel_for(count, measure_token, &task));
+        DS_TRY(ds_parallel_for_within(out->threads, count, measure_token, &task));
         for (size_t t = 0; t < count; t++) {
             const ds_overlap_row *row = &out->rows[t];
             for (size_t i = 0; i < sublayers * sublayers; i++) ds_sum_add(&out->coherence[i], row->coherence[i]);
@@ -217,7 +217,7 @@ ds_status ds_sublayer_ranks(double *effective, double *participation, const ds_d
         DS_NEW_ARRAY(task.values[i], n);
         DS_TRY(ds_symmetric_new(&task.solvers[i], n));
     }
-    DS_TRY(ds_parallel_for(directions->sublayers, rank_sublayer, &task));
+    DS_TRY(ds_parallel_for_within(threads, directions->sublayers, rank_sublayer, &task));
 done:
     for (size_t i = 0; i < threads; i++) {
         if (task.grams != NULL) free(task.grams[i]);

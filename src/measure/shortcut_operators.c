@@ -62,7 +62,7 @@ ds_status ds_operator_check_run(ds_operator_check *out, const ds_directions *dir
     DS_TRY(new_dense(&task.workspaces, threads, directions->hidden));
     for (size_t i = 0; i < samples; i++) chosen[i] = ds_random_below(&random, cells);
     task.cells = chosen;
-    DS_TRY(ds_parallel_for(samples, check_one, &task));
+    DS_TRY(ds_parallel_for_within(threads, samples, check_one, &task));
     double norm = 1;
     *out = (ds_operator_check){.samples = samples};
     for (size_t i = 0; i < samples; i++) {
@@ -126,7 +126,7 @@ ds_status ds_sweep_json(json_t **out, const double *k, double residual_mult, siz
     double norm2 = 0;
     for (size_t i = 0; i < hidden; i++) norm2 += k[i] * k[i];
     DS_TRY(new_dense(&task.workspaces, threads, hidden));
-    DS_TRY(ds_parallel_for(DS_SWEEP_POINTS, sweep_one, &task));
+    DS_TRY(ds_parallel_for_within(threads, DS_SWEEP_POINTS, sweep_one, &task));
     ds_json_begin_array(&b, NULL);
     for (size_t i = 0; i < DS_SWEEP_POINTS; i++) {
         double beta = sweep_beta(i), rate = residual_mult * beta * norm2;
@@ -179,7 +179,7 @@ ds_status ds_accumulated_run(ds_accumulated *out, const ds_directions *direction
         DS_NEW(out[i].bounds, order);
         DS_NEW(out[i].singular_values, order);
     }
-    DS_TRY(ds_parallel_for(directions->tokens, accumulate_one, &task));
+    DS_TRY(ds_parallel_for_within(task.pool.threads, directions->tokens, accumulate_one, &task));
 done:
     ds_product_pool_release(&task.pool);
     return status;

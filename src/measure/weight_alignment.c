@@ -15,7 +15,7 @@ typedef struct weight_map {
     const ds_parameter *weight; /* (rows, columns) */
     const ds_parameter *scale;  /* (columns): the map is W diag(scale); NULL: W */
     ds_precision precision;
-    size_t rows, columns, blocks;
+    size_t rows, columns, blocks, threads;
     double *scaled; /* (columns) */
     double *row;    /* (threads, columns) */
     double *parts;  /* (blocks, columns) */
@@ -58,13 +58,13 @@ static ds_status apply(void *context, double *y, const double *x) {
     weight_map *w = context;
     for (size_t i = 0; i < w->columns; i++) w->scaled[i] = w->scale == NULL ? x[i] : x[i] * element(w->scale, w->precision, i);
     w->y = y;
-    return ds_parallel_for(w->blocks, apply_block, w);
+    return ds_parallel_for_within(w->threads, w->blocks, apply_block, w);
 }
 
 static ds_status adjoint(void *context, double *x, const double *y) {
     weight_map *w = context;
     w->x = y;
-    ds_status status = ds_parallel_for(w->blocks, adjoint_block, w);
+    ds_status status = ds_parallel_for_within(w->threads, w->blocks, adjoint_block, w);
     memset(x, 0, w->columns * sizeof *x);
     for (size_t b = 0; b < w->blocks; b++) {
         for (size_t i = 0; i < w->columns; i++) x[i] += w->parts[b * w->columns + i];
@@ -83,10 +83,11 @@ static ds_status top_directions(ds_lanczos *out, const ds_parameter *weight, con
                     .precision = precision,
                     .rows = weight->shape[0],
                     .columns = weight->shape[1],
-                    .blocks = (weight->shape[0] + BLOCK - 1) / BLOCK};
+                    .blocks = (weight->shape[0] + BLOCK - 1) / BLOCK,
+                    .threads = ds_threads()};
     ds_linear_map map = {w.rows, w.columns, apply, adjoint, &w};
     DS_NEW_ARRAY(w.scaled, w.columns);
-    DS_NEW_ARRAY(w.row, ds_threads() * w.columns);
+    DS_NEW_ARRAY(w.row, w.threads * w.columns);
     DS_NEW_ARRAY(w.parts, w.blocks * w.columns);
     DS_TRY(ds_lanczos_run(out, &map, &(ds_lanczos_options){count, 12 * count, 0x1p-20, seed}));
 done:

@@ -269,7 +269,7 @@ static void test_histogram(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_moments),         cmocka_unit_test(test_mean_square),          cmocka_unit_test(test_compensation),
+        cmocka_unit_test(test_moments),         cmocka_unit_test(test_mean_square),  cmocka_unit_test(test_compensation),
         cmocka_unit_test(test_exact_quantiles), cmocka_unit_test(test_sketch_bound), cmocka_unit_test(test_merge),
         cmocka_unit_test(test_same_bits),       cmocka_unit_test(test_not_numbers),  cmocka_unit_test(test_histogram),
     };

@@ -16,9 +16,9 @@ typedef struct ds_certified {
     double widest; /* the largest radius of any of its values */
 } ds_certified;
 
-/* The certifiers of all threads. */
+/* A certifier for each thread there was when they were made. */
 typedef struct ds_certifying {
-    size_t sublayers, hidden;
+    size_t sublayers, hidden, threads;
     double residual_mult;
     ds_certifier **certifiers; /* (threads) */
 } ds_certifying;

@@ -14,7 +14,7 @@ DS_BEGIN_DECLARATIONS
 #define DS_SAME_DIRECTION 0.5
 
 typedef struct ds_overlap {
-    size_t sublayers, hidden;
+    size_t sublayers, hidden, threads;
     uint64_t tokens;
     ds_sum *coherence;               /* (S,S): sum of |k_a . k_b| */
     ds_sum effective_rank;           /* of a token's S directions side by side: exp(entropy of sigma_i / sum sigma) */

@@ -5,6 +5,8 @@
 #include "deltascope/stats.h"
 #include "deltascope/measure/directions.h"
 
+DS_BEGIN_DECLARATIONS
+
 enum { DS_ALIGNMENT_DIRECTIONS = 8 };
 
 /* Mean over tokens of sum_{i < q} (k . u_i)^2 / |k|^2, the share of a direction's square in the span of the q = `count` singular
@@ -19,5 +21,7 @@ ds_status ds_alignment_run(ds_alignment *out, const ds_directions *directions, c
                            uint64_t seed) DS_MUST_CHECK;
 void ds_alignment_release(ds_alignment *alignment);
 void ds_alignment_put(ds_json_builder *b, const ds_alignment *alignment); /* appends the key "alignment" to an open object */
+
+DS_END_DECLARATIONS
 
 #endif
