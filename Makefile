@@ -22,7 +22,7 @@ endif
 Q = $(if $(V),,@)
 # Floating point is pinned: no contraction, no reassociation; sums are written in the order they are meant.
 FLOATING = -ffp-contract=off -fno-math-errno -fno-trapping-math
-HARDEN   = -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
+HARDEN   = -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 SANITIZE ?=
 , := ,
 CPPFLAGS = -Iinclude -D_GNU_SOURCE $(ROOM_PATHS)
@@ -31,7 +31,7 @@ $(BUILD)/analysis/%: ROOM_PATHS = -Ianalysis
 build-tidy/analysis/%: ROOM_PATHS = -Ianalysis
 build-tidy/tests/%: ROOM_PATHS = -Isrc -Ianalysis -Itests/support
 $(BUILD)/tests/%: ROOM_PATHS = -Isrc -Ianalysis -Itests/support
-CFLAGS   = -std=c11 $(OPT) -march=$(MARCH) $(FLOATING) $(HARDEN) $(WARNINGS) $(SANITIZE) -pthread
+CFLAGS   = -std=c11 $(OPT) -march=$(MARCH) $(FLOATING) -fPIC -fvisibility=hidden -fno-semantic-interposition $(HARDEN) $(WARNINGS) $(SANITIZE) -pthread
 LDFLAGS  = -pie -Wl,-z,relro,-z,now $(SANITIZE) -pthread
 LIBS     = -llapacke -llapack -lopenblas -lflint-arb -lflint -lgmp -lgsl -ljansson -lcrypto -lz -lzip -lpcre2-8 -lm
 
@@ -47,7 +47,12 @@ TESTS   = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/*/test_*.c))
 LONG_TESTS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/*/long_*.c))
 HELPER_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/support/interpose_malloc.c,$(wildcard tests/support/*.c)))
 
-all: $(BUILD)/deltascope $(BUILD)/libdeltascope.a
+# The number behind "so." in the soname changes when programs linked before would no longer run.
+VERSION := $(shell sed -n 's/^.define DS_VERSION "\(.*\)"/\1/p' include/deltascope/base.h)
+SONAME   = libdeltascope.so.0
+SHARED   = libdeltascope.so.$(VERSION)
+
+all: $(BUILD)/deltascope $(BUILD)/libdeltascope.a $(BUILD)/$(SHARED)
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -68,6 +73,11 @@ $(BUILD)/src/report/template.o: $(wildcard plots/*.gp)
 $(BUILD)/libdeltascope.a: $(OBJECTS)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
+
+# The archive's objects; only what the public headers declare is visible.
+$(BUILD)/$(SHARED): $(OBJECTS)
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,-z,relro,-z,now $(if $(SANITIZE),,-Wl$(,)-z$(,)defs) $(SANITIZE) -pthread -o $@ $^ $(LIBS)
+	$(Q)ln -sf $(SHARED) $(BUILD)/$(SONAME) && ln -sf $(SONAME) $(BUILD)/libdeltascope.so
 
 $(BUILD)/deltascope: $(BUILD)/analysis/cli/main.o $(COMMAND_OBJECTS) $(BUILD)/libdeltascope.a
 	$(Q)$(if $(V),,echo '  LD $@';) $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libdeltascope.a $(LIBS)
@@ -102,7 +112,7 @@ $(BUILD)/tests/run/test_example.o build-tidy/tests/run/test_example.c.passed: CP
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 
-## make               the program (build/deltascope) and the library (build/libdeltascope.a)
+## make               the program (build/deltascope) and the library (build/libdeltascope.a, .so)
 ## make deps          install the Debian packages that are missing (apt, with sudo when not root)
 ## make demo          audit the trained checkpoint in fixtures/ and write a report with figures into demo/
 ## make check         build and run the tests
@@ -115,7 +125,7 @@ $(BUILD)/tests/run/test_example.o build-tidy/tests/run/test_example.c.passed: CP
 ## make fuzz          run every fuzz target for SECONDS (60) with libFuzzer; FUZZ="zip torch" chooses some
 ## make layers        check the rules of the house: layers, sizes, who may print, loop, name a residual rule
 ## make bench         speed of every stage beside the machine's own matrix product
-## make install       into PREFIX (/usr/local)
+## make install       into PREFIX (/usr/local); prefix, bindir, libdir ... and DESTDIR as in every GNU makefile
 ## make format        clang-format everything
 .PHONY: all help deps deps-check deps-tidy demo check tests check-san check-clang check-long check-mutation check-msan tidy tidied fuzz layers headers bench install uninstall format clean
 
@@ -143,7 +153,7 @@ tests: all $(TESTS)
 	@failed=; for t in $(TESTS); do echo "== $$(basename $$t)"; DELTASCOPE=$(BUILD)/deltascope $$t || failed="$$failed $$(basename $$t)"; done; \
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; fi; echo "all test programs passed: $(words $(TESTS))"
 
-SAN = BUILD=build-san OPT="-O1 -g -fno-omit-frame-pointer" HARDEN=-fPIE SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all"
+SAN = BUILD=build-san OPT="-O1 -g -fno-omit-frame-pointer" HARDEN= SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all"
 check-san: deps
 	@ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 $(MAKE) --no-print-directory $(SAN) tests
 
@@ -167,7 +177,7 @@ $(BUILD)/msan-readers: $(MSAN_OBJECTS)
 	$(Q)$(CC) $(LDFLAGS) $(addprefix -Wl$(,)--wrap=,$(MSAN_WRAPPED)) -o $@ $^ \
 	    -ljansson -lcrypto -lz -lpcre2-8
 check-msan: deps-check
-	@$(MAKE) --no-print-directory BUILD=build-msan CC=clang OPT="-O1 -g -fno-omit-frame-pointer" HARDEN=-fPIE \
+	@$(MAKE) --no-print-directory BUILD=build-msan CC=clang OPT="-O1 -g -fno-omit-frame-pointer" HARDEN= \
 	    SANITIZE="-fsanitize=memory -fsanitize-memory-track-origins" build-msan/msan-readers
 	MSAN_OPTIONS=poison_in_malloc=0:poison_in_free=0 build-msan/msan-readers
 
@@ -208,7 +218,7 @@ tidy: deps-tidy
 	@echo 'nothing found'
 
 SECONDS ?= 60
-FUZZ_BUILD = BUILD=build-fuzz CC=clang OPT="-O1 -g -fno-omit-frame-pointer" HARDEN=-fPIE \
+FUZZ_BUILD = BUILD=build-fuzz CC=clang OPT="-O1 -g -fno-omit-frame-pointer" HARDEN= \
              SANITIZE="-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all"
 # New inputs are kept in build-fuzz/corpus, findings beside it; fixtures/fuzz holds what is committed.
 fuzz: deps-check
@@ -220,9 +230,12 @@ fuzz: deps-check
 layers:
 	@tests/layers.sh
 
-# Each public header compiles alone.
+# Each public header compiles alone, in C and in C++.
+HEADERS = $(wildcard include/deltascope/*.h include/deltascope/measure/*.h)
 headers:
-	@for h in $(wildcard include/deltascope/*.h include/deltascope/measure/*.h); do $(CC) $(CPPFLAGS) -std=c11 $(WARNINGS) -fsyntax-only -x c $$h || exit 1; done
+	@for h in $(HEADERS); do \
+	    $(CC) $(CPPFLAGS) -std=c11 $(WARNINGS) -fsyntax-only -x c $$h && \
+	    { ! command -v $(CXX) >/dev/null || $(CXX) $(CPPFLAGS) -std=c++17 -Wall -Wextra -Werror -fsyntax-only -x c++ $$h; } || exit 1; done
 
 bench: deps
 	@$(MAKE) --no-print-directory all
@@ -232,21 +245,59 @@ demo: deps
 	@$(MAKE) --no-print-directory all
 	plots/demo.sh $(BUILD)/deltascope
 
+# Where things go, in GNU's words; each may hold spaces. DESTDIR stands in front of all when a package is made.
+prefix        = $(PREFIX)
+exec_prefix   = $(prefix)
+bindir        = $(exec_prefix)/bin
+libdir        = $(exec_prefix)/lib
+includedir    = $(prefix)/include
+datarootdir   = $(prefix)/share
+mandir        = $(datarootdir)/man
+pkgconfigdir  = $(libdir)/pkgconfig
+bashcompdir   = $(datarootdir)/bash-completion/completions
+zshcompdir    = $(datarootdir)/zsh/site-functions
+fishcompdir   = $(datarootdir)/fish/vendor_completions.d
+PUBLIC        = $(patsubst include/deltascope/%,%,$(HEADERS) $(wildcard include/deltascope/*.inc))
+
+# Quoted, since the folders may hold spaces. jansson is named because io.h includes its header.
+define PKGCONFIG
+prefix=$(prefix)
+exec_prefix=$(exec_prefix)
+libdir=$(libdir)
+includedir=$(includedir)
+
+Name: deltascope
+Description: Spectral analysis and verification of Deep Delta Learning checkpoints
+Version: $(VERSION)
+Requires: jansson
+Cflags: -I"$${includedir}"
+Libs: -L"$${libdir}" -ldeltascope
+Libs.private: $(LIBS) -pthread
+endef
+
 install: all
-	install -D -m 755 $(BUILD)/deltascope $(DESTDIR)$(PREFIX)/bin/deltascope
-	install -D -m 644 $(BUILD)/libdeltascope.a $(DESTDIR)$(PREFIX)/lib/libdeltascope.a
-	install -d $(DESTDIR)$(PREFIX)/include/deltascope/measure $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-	install -m 644 $(wildcard include/deltascope/*.h include/deltascope/*.inc) $(DESTDIR)$(PREFIX)/include/deltascope
-	install -m 644 $(wildcard include/deltascope/measure/*.h) $(DESTDIR)$(PREFIX)/include/deltascope/measure
-	install -d $(DESTDIR)$(PREFIX)/share/man/man1
-	$(BUILD)/deltascope man > $(DESTDIR)$(PREFIX)/share/man/man1/deltascope.1
-	$(BUILD)/deltascope completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/deltascope
+	install -d "$(DESTDIR)$(bindir)" "$(DESTDIR)$(libdir)" "$(DESTDIR)$(includedir)/deltascope/measure" "$(DESTDIR)$(pkgconfigdir)" \
+	    "$(DESTDIR)$(mandir)/man1" "$(DESTDIR)$(bashcompdir)" "$(DESTDIR)$(zshcompdir)" "$(DESTDIR)$(fishcompdir)"
+	install -m 755 $(BUILD)/deltascope "$(DESTDIR)$(bindir)/deltascope"
+	install -m 644 $(BUILD)/libdeltascope.a "$(DESTDIR)$(libdir)/libdeltascope.a"
+	install -m 755 $(BUILD)/$(SHARED) "$(DESTDIR)$(libdir)/$(SHARED)"
+	ln -sf $(SHARED) "$(DESTDIR)$(libdir)/$(SONAME)"
+	ln -sf $(SONAME) "$(DESTDIR)$(libdir)/libdeltascope.so"
+	for h in $(PUBLIC); do install -m 644 include/deltascope/$$h "$(DESTDIR)$(includedir)/deltascope/$$h" || exit 1; done
+	$(file >$(BUILD)/deltascope.pc,$(PKGCONFIG))install -m 644 $(BUILD)/deltascope.pc "$(DESTDIR)$(pkgconfigdir)/deltascope.pc"
+	$(BUILD)/deltascope man > "$(DESTDIR)$(mandir)/man1/deltascope.1"
+	$(BUILD)/deltascope completion bash > "$(DESTDIR)$(bashcompdir)/deltascope"
+	$(BUILD)/deltascope completion zsh > "$(DESTDIR)$(zshcompdir)/_deltascope"
+	$(BUILD)/deltascope completion fish > "$(DESTDIR)$(fishcompdir)/deltascope.fish"
 
 uninstall:
-	rm -rf $(DESTDIR)$(PREFIX)/include/deltascope
-	rm -f $(DESTDIR)$(PREFIX)/bin/deltascope $(DESTDIR)$(PREFIX)/lib/libdeltascope.a \
-	      $(DESTDIR)$(PREFIX)/share/man/man1/deltascope.1 \
-	      $(DESTDIR)$(PREFIX)/share/bash-completion/completions/deltascope
+	rm -f "$(DESTDIR)$(bindir)/deltascope" "$(DESTDIR)$(libdir)/libdeltascope.a" "$(DESTDIR)$(libdir)/$(SHARED)" \
+	    "$(DESTDIR)$(libdir)/$(SONAME)" "$(DESTDIR)$(libdir)/libdeltascope.so" "$(DESTDIR)$(pkgconfigdir)/deltascope.pc" \
+	    "$(DESTDIR)$(mandir)/man1/deltascope.1" "$(DESTDIR)$(bashcompdir)/deltascope" "$(DESTDIR)$(zshcompdir)/_deltascope" \
+	    "$(DESTDIR)$(fishcompdir)/deltascope.fish"
+	for h in $(PUBLIC); do rm -f "$(DESTDIR)$(includedir)/deltascope/$$h"; done
+	for d in deltascope/measure deltascope; do \
+	    [ ! -d "$(DESTDIR)$(includedir)/$$d" ] || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$(includedir)/$$d"; done
 
 format:
 	clang-format -i $(wildcard src/*/*.[ch] include/deltascope/*.h include/deltascope/measure/*.h analysis/*/*.[ch] tests/*/*.[ch])

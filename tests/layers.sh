@@ -35,7 +35,7 @@ BEGIN {
     # 4. who may name a residual rule: the rules, their list and its door, the reader of specifications, the second computation of
     # the model, and what an inspection says of the delta rule alone
     split("src/model/rule.c src/model/spec.c src/model/config.c include/deltascope/model.h src/verify/verify.c " \
-          "src/verify/plain.c src/measure/inspection_notes.c", words, " ")
+          "src/verify/plain_model.c src/measure/inspection_notes.c", words, " ")
     for (i = 1; i in words; i++) names_rules[words[i]] = 1
     # 3. what reads token ids without being a loop over windows of a run
     reads_tokens["src/run/windows.c"] = reads_tokens["analysis/commands/tokenize.c"] = 1

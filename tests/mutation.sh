@@ -137,13 +137,19 @@ plant cc-bf16 $num/state.real.c ds_rank_one_backward '+ read * state[i]' '- read
 plant additive-small $num/gemm.real.c ds_gemm_tn_add 'ds_min_size(k - p, PANEL_DEPTH)' 'ds_min_size(k - p, PANEL_DEPTH) - (k - p > 1)'
 
 # What joins the kernels.
-pass=src/model
-plant cc-bf16 $pass/backward_sublayer.real.c edit_backward '(1 - beta / 2)' '(1 - beta)'
-plant cc-bf16 $pass/backward_sublayer.real.c edit_backward 'v * (1 - v / spec->value_scale)' 'v * (1 - v)'
-plant scalar-two-layer-gate $pass/backward_sublayer.real.c gate_backward '1 - hidden[i] * hidden[i]' '1 - hidden[i]'
-plant cc-bf16 $pass/backward_ends.real.c unfold_channels '(double)read[a] * dtaps' 'dtaps'
-plant tc-output-gate $pass/backward_attention.real.c finish_heads_backward 'dheads, dheads, ROWS(b->tape->gate' \
+room=src/model
+plant cc-bf16 $room/rule_delta.real.c update_backward '(1 - beta / 2)' '(1 - beta)'
+plant cc-bf16 $room/rule_delta.real.c update_backward 'v * (1 - v / spec->value_scale)' 'v * (1 - v)'
+plant scalar-two-layer-gate $room/rule_delta.real.c gate_backward '1 - hidden[i] * hidden[i]' '1 - hidden[i]'
+plant cc-bf16 $room/fold.real.c ds_fold_channels_backward '(double)read[a] * dtaps' 'dtaps'
+plant tc-output-gate $room/attention_scores.real.c heads_backward 'dheads, dheads, ROWS(b->tape->gate' \
     'dheads, dheads, ROWS(b->tape->heads'
+# The rules, in each direction.
+plant cc-bf16 $room/rule_delta.real.c update_forward 'strength * (wanted - held)' 'strength * (wanted - held) * (1 + 0x1p-18)'
+plant cc-bf16 $room/rule_delta.real.c update_tangent 'dbeta * (wanted - held)' 'dbeta * wanted'
+plant cc-bf16 $room/rule_delta.real.c value_tangent '(1 - target[j] / spec->value_scale)' '(1 - target[j])'
+plant additive-small $room/rule_additive.real.c write_backward 'mult * dnext[i]' 'mult * dnext[i] * (i == 0 ? 2 : 1)'
+plant additive-small $room/rule_additive.real.c write_tangent 'dstate, dh, &spec->residual_mult' 'dstate, dstate, &spec->residual_mult'
 
 if [ $failed -gt 0 ]; then
     echo "$failed of $planted planted errors: see above"

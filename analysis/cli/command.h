@@ -38,9 +38,6 @@ typedef struct ds_common {
     ds_count seq_len, sequences, offset, threads, seed, shadow;
     bool quiet, resume;
     bool table; /* whether standard output takes a table: neither with --quiet nor when the result goes there */
-    /* Of a report: its files under --out have this name and not the command's, and are result and journal alone. NULL
-     * elsewhere. */
-    const char *step;
 } ds_common;
 
 /* Which groups of common options a command takes. */
@@ -56,8 +53,6 @@ enum {
 };
 
 typedef struct ds_command ds_command;
-struct ds_json_builder;
-struct ds_run;
 
 /* A parsed command line. */
 typedef struct ds_invocation {
@@ -82,8 +77,6 @@ struct ds_command {
     size_t own_size;
     /* NULL, or flags of the command's own with which neither operand nor data are needed, separated by | ("list|recipe"). */
     const char *alone;
-    /* Puts the command's own options, as its result tells them, into the open object of "options"; NULL: there are none. */
-    void (*put_options)(struct ds_json_builder *b, const struct ds_invocation *invocation, const struct ds_run *run);
     /* The exit status; the sentence of a failure is stored. */
     ds_status (*run)(const ds_invocation *invocation);
 };

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "deltascope/run.h"
 #include "cli/version.h"
 
 /* Unfinished files are removed; then the signal does what it always does, so that the caller sees why the program ended. */
@@ -103,6 +104,7 @@ static ds_status dispatch(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     install_handlers();
+    ds_process_hooks();
     ds_status outcome = dispatch(argc, argv);
     if (outcome <= DS_CHECK_FAILED && (fflush(stdout) != 0 || ferror(stdout)))
         outcome = ds_fail(DS_ERR_SYSTEM, "standard output could not be written in full");

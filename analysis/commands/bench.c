@@ -56,6 +56,13 @@ static void put_pass(ds_json_builder *b, const char *key, const ds_bench_forward
     ds_json_end(b);
 }
 
+static void put_per_case(ds_json_builder *b, const ds_bench_sweep *sweep) {
+    double cases = (double)sweep->cases;
+    ds_json_put_real(b, "forward_equivalents_per_case", sweep->forward_equivalents / cases);
+    ds_json_put_real(b, "operation_equivalents_per_case", sweep->operation_equivalents / cases);
+    ds_json_put_real(b, "naive_equivalents_per_case", sweep->naive_equivalents / cases);
+}
+
 static ds_status make_results(json_t **results, const bench_result *result, bool delta) {
     ds_json_builder b = {0};
     ds_json_begin_object(&b, NULL);
@@ -68,6 +75,7 @@ static ds_status make_results(json_t **results, const bench_result *result, bool
     ds_json_put_real(&b, "forward_equivalents", result->sweep.forward_equivalents);
     ds_json_put_real(&b, "operation_equivalents", result->sweep.operation_equivalents);
     ds_json_put_real(&b, "naive_equivalents", result->sweep.naive_equivalents);
+    put_per_case(&b, &result->sweep);
     ds_json_end(&b);
     if (delta) {
         ds_json_begin_object(&b, "spectrum");
@@ -87,65 +95,72 @@ static ds_status make_results(json_t **results, const bench_result *result, bool
     return ds_json_finish(results, &b);
 }
 
+/* What people read of it. */
+static const struct {
+    const char *what, *path;
+    double scale;
+    const char *unit;
+} lines[] = {
+    {"large cblas_sgemm", "gemm_gflops", 1, "GFLOP/s"},
+    {"forward", "forward/tokens_per_second", 1, "tokens/s"},
+    {"forward, share of sgemm", "forward/fraction_of_gemm", 1, "of the sgemm rate"},
+    {"forward and backward", "forward_backward/tokens_per_second", 1, "tokens/s"},
+    {"the same, share of sgemm", "forward_backward/fraction_of_gemm", 1, "of the sgemm rate"},
+    {"single-sublayer sweep", "ablation_sweep/forward_equivalents_per_case", 1, "forward passes a case"},
+    {"the same, counting operations", "ablation_sweep/operation_equivalents_per_case", 1, "forward passes a case"},
+    {"the same, done naively", "ablation_sweep/naive_equivalents_per_case", 1, "forward passes a case"},
+    {"accumulated spectrum", "spectrum/tokens_per_second", 1, "tokens/s"},
+    {"at every prefix depth", "spectrum/prefix_tokens_per_second", 1, "tokens/s"},
+    {"with proved radii", "spectrum/certified_tokens_per_second", 1, "tokens/s"},
+    {"over dense LAPACK", "spectrum/speedup_over_dense", 1, "times faster a token"},
+    {"largest difference", "spectrum/max_difference", 1, "of any value"},
+    {"load", "load/bytes_per_second", 1e-9, "GB/s"},
+    {"peak memory", "peak_memory_bytes", 1e-9, "GB"},
+};
 static const ds_column columns[] = {
     {"what", NULL, NULL, DS_COLUMN_TEXT, 0},
     {"value", NULL, NULL, DS_COLUMN_TEXT, 0},
     {"unit", NULL, NULL, DS_COLUMN_TEXT, 0},
 };
 
-static void add_row(ds_table *table, const char *what, double value, const char *unit) {
-    char digits[32];
-    (void)snprintf(digits, sizeof digits, "%.4g", value);
-    ds_table_text(table, what);
-    ds_table_text(table, digits);
-    ds_table_text(table, unit);
-}
-
-static ds_status make_table(ds_table **out, const bench_result *result, bool delta) {
+/* A row for each line the results have a number for. */
+static ds_status make_table(ds_table **table, const json_t *results) {
     ds_status status = DS_OK;
-    DS_TRY(ds_table_new(out, "Benchmark", columns, sizeof columns / sizeof columns[0]));
-    ds_table *table = *out;
-    add_row(table, "large cblas_sgemm", result->gemm * 1e-9, "GFLOP/s");
-    add_row(table, "forward", (double)result->forward.tokens / result->forward.seconds, "tokens/s");
-    add_row(table, "forward, share of sgemm", rate_of(&result->forward) / result->gemm, "of the sgemm rate");
-    add_row(table, "forward and backward", (double)result->backward.tokens / result->backward.seconds, "tokens/s");
-    add_row(table, "the same, share of sgemm", rate_of(&result->backward) / result->gemm, "of the sgemm rate");
-    add_row(table, "single-sublayer sweep", result->sweep.forward_equivalents / (double)result->sweep.cases,
-            "forward passes a case");
-    add_row(table, "the same, counting operations", result->sweep.operation_equivalents / (double)result->sweep.cases,
-            "forward passes a case");
-    add_row(table, "the same, done naively", result->sweep.naive_equivalents / (double)result->sweep.cases,
-            "forward passes a case");
-    if (delta) {
-        add_row(table, "accumulated spectrum", result->spectrum.tokens_per_second, "tokens/s");
-        add_row(table, "at every prefix depth", result->spectrum.prefix_tokens_per_second, "tokens/s");
-        add_row(table, "with proved radii", result->spectrum.certified_tokens_per_second, "tokens/s");
-        add_row(table, "over dense LAPACK", result->spectrum.speedup_over_dense, "times faster a token");
-        add_row(table, "largest difference", result->spectrum.max_difference, "of any value");
+    DS_TRY(ds_table_new(table, "Benchmark", columns, sizeof columns / sizeof columns[0]));
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        const json_t *value = ds_json_at(results, lines[i].path);
+        char digits[32];
+        if (!json_is_number(value)) continue;
+        (void)snprintf(digits, sizeof digits, "%.4g", json_number_value(value) * lines[i].scale);
+        ds_table_text(*table, lines[i].what);
+        ds_table_text(*table, digits);
+        ds_table_text(*table, lines[i].unit);
     }
-    add_row(table, "load", result->load.bytes / result->load.seconds * 1e-9, "GB/s");
-    add_row(table, "peak memory", (double)ds_peak_memory_bytes() * 1e-9, "GB");
 done:
     return status;
 }
 
-static void put_options(ds_json_builder *b, const ds_invocation *invocation, const ds_run *run) {
-    const bench_options *own = invocation->own;
-    ds_json_put_text(b, "size", own->size);
-    ds_json_put_text(b, "variant", own->variant);
-    ds_json_put_count(b, "seq_len", run->length);
+static ds_status tell_options(json_t **out, const bench_options *own, const ds_run *run) {
+    ds_json_builder b = {0};
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_text(&b, "size", own->size);
+    ds_json_put_text(&b, "variant", own->variant);
+    ds_json_put_count(&b, "seq_len", run->length);
+    ds_json_end(&b);
+    return ds_json_finish(out, &b);
 }
 
 static ds_status publish(const ds_invocation *invocation, const ds_run *run, const bench_result *result) {
     ds_status status = DS_OK;
-    json_t *results = NULL;
+    ds_told told = {NULL, NULL};
     ds_table *table = NULL;
-    DS_TRY(make_results(&results, result, ds_rule_has_operators(run->spec.rule)));
-    DS_TRY(make_table(&table, result, ds_rule_has_operators(run->spec.rule)));
-    DS_TRY(ds_command_publish(invocation, run, results, &table, 1));
+    DS_TRY(tell_options(&told.options, invocation->own, run));
+    DS_TRY(make_results(&told.results, result, ds_rule_has_operators(run->spec.rule)));
+    DS_TRY(make_table(&table, told.results));
+    DS_TRY(ds_command_publish_tables(invocation, run, &told, &table, 1));
     if (invocation->common.table) DS_TRY(ds_table_print(stdout, table));
 done:
-    json_decref(results);
+    ds_told_release(&told);
     ds_table_free(&table);
     return status;
 }
@@ -174,6 +189,5 @@ const ds_command ds_command_bench = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
-    .put_options = put_options,
     .run = run_command,
 };

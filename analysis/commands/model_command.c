@@ -21,57 +21,27 @@ ds_run_options ds_command_run_options(const ds_invocation *invocation) {
                             .listener = ds_progress_line(common->quiet)};
 }
 
+void ds_command_warn(const ds_run *run) {
+    if (run->warning.bytes == NULL) return;
+    (void)fprintf(stderr, "deltascope: warning: %s: %s\n", DS_SHOW(ds_checkpoint_path(run->checkpoint)), run->warning.bytes);
+}
+
 ds_status ds_command_open(ds_run *run, const ds_invocation *invocation) {
     ds_status status = DS_OK;
     const ds_run_options options = ds_command_run_options(invocation);
     DS_TRY(ds_run_open(run, &options));
-    /* The steps of a report open what the report has opened, and warned of, itself. */
-    if (run->warning.bytes != NULL && invocation->common.step == NULL)
-        (void)fprintf(stderr, "deltascope: warning: %s: %s\n", DS_SHOW(ds_checkpoint_path(run->checkpoint)),
-                      run->warning.bytes);
+    ds_command_warn(run);
 done:
     return status;
-}
-
-ds_status ds_command_options(json_t **options, const ds_invocation *invocation, const ds_run *run) {
-    const ds_command *command = invocation->command;
-    ds_json_builder b = {0};
-    ds_json_begin_object(&b, NULL);
-    if (command->put_options != NULL) command->put_options(&b, invocation, run);
-    ds_json_end(&b);
-    return ds_json_finish(options, &b);
-}
-
-/* What the files under --out are called. */
-static const char *name_of(const ds_invocation *invocation) {
-    const char *step = invocation->common.step;
-    return step == NULL ? invocation->command->name : step;
 }
 
 ds_status ds_command_journal_plan(ds_journal_plan *plan, ds_text *path, const ds_invocation *invocation) {
     ds_status status = DS_OK;
     *plan = (ds_journal_plan){.resume = invocation->common.resume};
     if (invocation->common.out == NULL) return DS_OK;
-    DS_TRY(ds_text_printf(path, "%s/%s.journal", invocation->common.out, name_of(invocation)));
+    DS_TRY(ds_text_printf(path, "%s/%s.journal", invocation->common.out, invocation->command->name));
     plan->path = path->bytes;
 done:
-    return status;
-}
-
-ds_status ds_command_journal(ds_journal **journal, const ds_invocation *invocation, ds_run *run) {
-    ds_status status = DS_OK;
-    const ds_common *common = &invocation->common;
-    ds_text path = {0};
-    json_t *options = NULL;
-    *journal = NULL;
-    if (common->out == NULL) return DS_OK;
-    DS_TRY(ds_command_options(&options, invocation, run));
-    DS_TRY(ds_text_printf(&path, "%s/%s.journal", common->out, name_of(invocation)));
-    const ds_journal_plan plan = {path.bytes, common->resume};
-    DS_TRY(ds_run_journal(journal, run, &plan, invocation->command->name, options));
-done:
-    ds_text_release(&path);
-    json_decref(options);
     return status;
 }
 
@@ -115,22 +85,23 @@ done:
     return status;
 }
 
-/* The envelope without how the run went. `envelope` is changed. */
+ds_status ds_command_write_lasting(const char *path, json_t *envelope) {
+    if (json_object_set_new(envelope, "threads", json_null()) != 0 ||
+        json_object_set_new(envelope, "seconds", json_null()) != 0)
+        return ds_fail(DS_ERR_SYSTEM, "%s: out of memory for the result", DS_SHOW(path));
+    return ds_json_write(path, envelope, DS_JSON_READABLE);
+}
+
+/* `envelope` is changed. */
 static ds_status write_folder(const ds_invocation *invocation, json_t *envelope, ds_table *const *tables, size_t count) {
     ds_status status = DS_OK;
-    const ds_common *common = &invocation->common;
+    const char *folder = invocation->common.out, *name = invocation->command->name;
     ds_text path = {0};
-    DS_TRY(ds_make_folder(common->out));
-    DS_TRY(ds_text_printf(&path, "%s/%s.json", common->out, name_of(invocation)));
-    if (json_object_set_new(envelope, "threads", json_null()) != 0 ||
-        json_object_set_new(envelope, "seconds", json_null()) != 0) {
-        status = ds_fail(DS_ERR_SYSTEM, "%s: out of memory for the result", path.bytes);
-        goto done;
-    }
-    DS_TRY(ds_json_write(path.bytes, envelope, DS_JSON_READABLE));
-    if (common->step != NULL) goto done;
-    DS_TRY(write_tables(common->out, name_of(invocation), tables, count));
-    DS_TRY(write_figures(invocation, common->out, envelope));
+    DS_TRY(ds_make_folder(folder));
+    DS_TRY(ds_text_printf(&path, "%s/%s.json", folder, name));
+    DS_TRY(ds_command_write_lasting(path.bytes, envelope));
+    DS_TRY(write_tables(folder, name, tables, count));
+    DS_TRY(write_figures(invocation, folder, envelope));
 done:
     ds_text_release(&path);
     return status;
@@ -142,35 +113,28 @@ void ds_told_release(ds_told *told) {
     *told = (ds_told){NULL, NULL};
 }
 
-ds_status ds_command_publish_results(ds_table **tables, size_t *made, const ds_invocation *invocation, const ds_run *run,
-                                     const ds_told *told, const ds_result_table *kinds, size_t count) {
+ds_status ds_command_publish_tables(const ds_invocation *invocation, const ds_run *run, const ds_told *told,
+                                    ds_table *const *tables, size_t count) {
     ds_status status = DS_OK;
     const ds_common *common = &invocation->common;
     json_t *envelope = NULL;
-    *made = 0;
-    for (size_t i = 0; i < count; i++) {
-        DS_TRY(ds_result_table_new(&tables[*made], &kinds[i], told->results));
-        *made += tables[*made] != NULL;
-    }
     DS_TRY(ds_run_envelope(&envelope, run, invocation->command->name, told->options, told->results));
     if (common->json != NULL) DS_TRY(ds_json_output(common->json, envelope, DS_JSON_READABLE));
-    if (common->out != NULL) DS_TRY(write_folder(invocation, envelope, tables, *made));
+    if (common->out != NULL) DS_TRY(write_folder(invocation, envelope, tables, count));
 done:
     json_decref(envelope);
     return status;
 }
 
-ds_status ds_command_publish(const ds_invocation *invocation, const ds_run *run, json_t *results, ds_table *const *tables,
-                             size_t count) {
+ds_status ds_command_publish_results(ds_table **tables, size_t *made, const ds_invocation *invocation, const ds_run *run,
+                                     const ds_told *told, const ds_result_table *kinds, size_t count) {
     ds_status status = DS_OK;
-    const ds_common *common = &invocation->common;
-    json_t *envelope = NULL, *options = NULL;
-    DS_TRY(ds_command_options(&options, invocation, run));
-    DS_TRY(ds_run_envelope(&envelope, run, invocation->command->name, options, results));
-    if (common->json != NULL) DS_TRY(ds_json_output(common->json, envelope, DS_JSON_READABLE));
-    if (common->out != NULL) DS_TRY(write_folder(invocation, envelope, tables, count));
+    *made = 0;
+    for (size_t i = 0; i < count; i++) {
+        DS_TRY(ds_result_table_new(&tables[*made], &kinds[i], told->results));
+        *made += tables[*made] != NULL;
+    }
+    DS_TRY(ds_command_publish_tables(invocation, run, told, tables, *made));
 done:
-    json_decref(options);
-    json_decref(envelope);
     return status;
 }

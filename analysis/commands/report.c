@@ -16,13 +16,6 @@ static const ds_option options[] = {
 };
 static const report_options defaults = {0};
 
-static void put_options(ds_json_builder *b, const ds_invocation *invocation, const ds_run *run) {
-    (void)run;
-    const report_options *own = invocation->own;
-    ds_json_put_text(b, "skip", own->skip);
-    ds_json_put_count(b, "seed", invocation->common.seed.value);
-}
-
 /* `envelope` <- the complete report. How the run went is not part of what is hashed. */
 static ds_status complete(json_t *envelope, ds_findings *findings, json_t *results, double started) {
     ds_status status = DS_OK;
@@ -89,6 +82,5 @@ const ds_command ds_command_report = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
-    .put_options = put_options,
     .run = run_command,
 };

@@ -2,40 +2,48 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "deltascope/stats.h"
-#include "deltascope/report.h"
 
 static const struct {
-    const char *word, *title, *phrase;
-} shown[] = {
-    [DS_TRACE_BETA] = {"beta", "Gate β: 0 skips, 1 projects, 2 reflects", "Gate β"},
-    [DS_TRACE_EIGENVALUE] = {"eigenvalue", "Eigenvalue 1 - m β |k|²: 1 skips, 0 projects, -1 reflects",
-                             "Moved eigenvalue 1 - m β |k|² of the shortcut"},
-    [DS_TRACE_EDIT] = {"edit", "Relative edit |ΔX| / |X|",
-                       "Frobenius norm of the edit relative to that of the state before it"},
-    [DS_TRACE_LOSS] = {"loss", "Change of the token's loss", "Change of the loss of the token itself, given those before it,"},
+    const char *title, *phrase, *key; /* key: of a sublayer's numbers in results */
+} shown[DS_TRACE_SHOWN] = {
+    [DS_TRACE_BETA] = {"Gate β: 0 skips, 1 projects, 2 reflects", "Gate β", "beta"},
+    [DS_TRACE_EIGENVALUE] = {"Eigenvalue 1 - m β |k|²: 1 skips, 0 projects, -1 reflects",
+                             "Moved eigenvalue 1 - m β |k|² of the shortcut", "eigenvalue"},
+    [DS_TRACE_EDIT] = {"Relative edit |ΔX| / |X|", "Frobenius norm of the edit relative to that of the state before it",
+                       "relative_edit"},
+    [DS_TRACE_LOSS] = {"Change of the token's loss", "Change of the loss of the token itself, given those before it,", NULL},
 };
-enum { SHOWN = sizeof shown / sizeof *shown };
 
-size_t ds_trace_shown(const char *word) {
-    size_t found = 0;
-    while (found + 1 < SHOWN && strcmp(shown[found].word, word) != 0) found++;
-    return found;
+static double real_in(const json_t *numbers, size_t index) {
+    const json_t *value = json_array_get(numbers, index);
+    return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
-double ds_trace_mean_loss(const double *loss, size_t tokens) { return tokens < 2 ? NAN : ds_mean(loss + 1, tokens - 1); }
+static const json_t *token_at(const json_t *results, size_t token) {
+    return json_array_get(json_object_get(results, "tokens"), token);
+}
 
-static ds_status make_labels(char ***out, const ds_trace_view *view, bool unicode) {
+static const char *text_in(const json_t *object, const char *key) { return json_string_value(json_object_get(object, key)); }
+
+/* ---- the picture ------------------------------------------------------------------------------------------------- */
+
+static ds_status make_labels(ds_trace_view *view, const ds_tokenizer *tokenizer) {
     ds_status status = DS_OK;
     ds_text label = {0};
-    DS_NEW(*out, view->trace->tokens);
-    for (size_t t = 0; t < view->trace->tokens && status == DS_OK; t++) {
+    DS_NEW(view->labels, view->tokens);
+    DS_NEW(view->plain, view->tokens);
+    for (size_t t = 0; t < view->tokens; t++) {
+        const json_t *token = token_at(view->results, t);
+        view->labels[t] = text_in(token, "label");
         label.length = 0;
-        DS_TRY(ds_token_label(&label, view->tokenizer, view->ids[t], unicode));
-        (*out)[t] = ds_strdup(label.bytes);
-        status = (*out)[t] != NULL ? DS_OK : DS_ERR_SYSTEM;
+        DS_TRY(ds_text_append(&label, "", 0)); /* a token of no bytes has an empty label */
+        DS_TRY(ds_token_label(&label, tokenizer, (uint32_t)json_integer_value(json_object_get(token, "id")), false));
+        if ((view->plain[t] = ds_strdup(label.bytes)) == NULL) {
+            status = DS_ERR_SYSTEM;
+            goto done;
+        }
     }
 done:
     ds_text_release(&label);
@@ -44,47 +52,43 @@ done:
 
 static ds_status make_rows(ds_trace_view *view) {
     ds_status status = DS_OK;
-    const ds_trace *trace = view->trace;
     bool loss = view->shown == DS_TRACE_LOSS;
-    size_t tokens = trace->tokens;
-    char name[32];
-    view->rows = loss ? trace->count : trace->sublayers;
+    const json_t *rows = json_object_get(view->results, loss ? "cases" : "sublayers");
+    view->rows = json_array_size(rows);
     DS_NEW(view->names, view->rows);
-    DS_NEW(view->cells, view->rows * tokens);
-    for (size_t r = 0; r < view->rows && status == DS_OK; r++) {
-        view->names[r] = ds_strdup(loss ? trace->cases[r]->name : ds_sublayer_name(name, r));
-        status = view->names[r] != NULL ? DS_OK : DS_ERR_SYSTEM;
+    DS_NEW(view->cells, view->rows * view->tokens);
+    for (size_t r = 0; r < view->rows; r++) {
+        const json_t *row = json_array_get(rows, r),
+                     *numbers = json_object_get(row, loss ? "token_loss" : shown[view->shown].key);
+        view->names[r] = text_in(row, "name");
+        for (size_t t = 0; t < view->tokens; t++) {
+            double intact = loss ? ds_json_real_at(token_at(view->results, t), "loss") : 0;
+            view->cells[r * view->tokens + t] = real_in(numbers, t) - intact;
+        }
     }
-    for (size_t i = 0; i < view->rows * tokens; i++)
-        view->cells[i] = loss ? trace->forced[i] - trace->loss[i % tokens] : trace->values[view->shown][i];
 done:
     return status;
 }
 
-ds_status ds_trace_view_init(ds_trace_view *view, const ds_trace *trace, size_t what, const ds_tokenizer *tokenizer,
-                             const uint32_t *ids) {
+ds_status ds_trace_view_init(ds_trace_view *view, const json_t *options, const json_t *results, const ds_tokenizer *tokenizer) {
     ds_status status = DS_OK;
-    *view = (ds_trace_view){.trace = trace, .tokenizer = tokenizer, .ids = ids, .shown = what};
-    DS_TRY(make_labels(&view->labels, view, true));
-    DS_TRY(make_labels(&view->plain, view, false));
+    *view = (ds_trace_view){.results = results,
+                            .shown = ds_trace_find(text_in(options, "show")),
+                            .tokens = json_array_size(json_object_get(results, "tokens"))};
+    DS_TRY(make_labels(view, tokenizer));
     DS_TRY(make_rows(view));
 done:
     if (status != DS_OK) ds_trace_view_release(view);
     return status;
 }
 
-static void free_all(char **words, size_t count) {
-    for (size_t i = 0; words != NULL && i < count; i++) free(words[i]);
-    free(words);
-}
-
 void ds_trace_view_release(ds_trace_view *view) {
-    size_t tokens = view->trace == NULL ? 0 : view->trace->tokens;
-    free_all(view->labels, tokens);
-    free_all(view->plain, tokens);
-    free_all(view->names, view->rows);
+    for (size_t t = 0; view->plain != NULL && t < view->tokens; t++) free(view->plain[t]);
+    free(view->plain);
+    free((void *)view->labels);
+    free((void *)view->names);
     free(view->cells);
-    *view = (ds_trace_view){0};
+    *view = (ds_trace_view){.tokens = 0};
 }
 
 /* A few tokens lie far out and would leave the rest without contrast. */
@@ -110,12 +114,12 @@ ds_status ds_trace_view_heat(ds_heat *heat, const ds_trace_view *view, bool unic
     *heat = (ds_heat){.title = shown[view->shown].title,
                       .unit = view->shown == DS_TRACE_LOSS ? "nats" : NULL,
                       .rows = view->rows,
-                      .columns = view->trace->tokens,
-                      .row_names = (const char *const *)view->names,
-                      .column_names = (const char *const *)(unicode ? view->labels : view->plain),
+                      .columns = view->tokens,
+                      .row_names = view->names,
+                      .column_names = unicode ? view->labels : (const char *const *)view->plain,
                       .values = view->cells,
                       .diverging = view->shown != DS_TRACE_EDIT};
-    if (view->shown >= DS_TRACE_EDIT) DS_TRY(usual_size(&size, view->cells, view->rows * view->trace->tokens));
+    if (view->shown >= DS_TRACE_EDIT) DS_TRY(usual_size(&size, view->cells, view->rows * view->tokens));
     heat->low = view->shown == DS_TRACE_EIGENVALUE ? 1 : view->shown == DS_TRACE_LOSS ? -size : 0;
     heat->high = view->shown == DS_TRACE_EIGENVALUE ? -1 : view->shown == DS_TRACE_BETA ? 2 : size;
 done:
@@ -124,78 +128,20 @@ done:
 
 ds_status ds_trace_view_caption(ds_text *caption, const ds_trace_view *view) {
     ds_status status = DS_OK;
-    const ds_trace *trace = view->trace;
+    const char *forced = text_in(view->results, "forced");
     bool loss = view->shown == DS_TRACE_LOSS;
     DS_TRY(ds_text_printf(caption, "%s for %zu tokens (columns, as read) and %zu %s (rows%s).", shown[view->shown].phrase,
-                          trace->tokens, view->rows, loss ? "forced gates" : "sublayers", loss ? "" : ", first to last"));
-    if (!loss && trace->count != 0) DS_TRY(ds_text_printf(caption, " Measured with a gate forced: %s.", trace->cases[0]->name));
-    if (trace->tokens > 1)
+                          view->tokens, view->rows, loss ? "forced gates" : "sublayers", loss ? "" : ", first to last"));
+    if (forced != NULL) DS_TRY(ds_text_printf(caption, " Measured with a gate forced: %s.", forced));
+    if (view->tokens > 1)
         DS_TRY(ds_text_printf(caption,
                               " Loss of the intact model: %.4f nats per token over the %zu that have a token before them.",
-                              ds_trace_mean_loss(trace->loss, trace->tokens), trace->tokens - 1));
+                              ds_json_real_at(view->results, "loss"), view->tokens - 1));
 done:
     return status;
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------------------------------------ */
-
-static void put_tokens(ds_json_builder *b, const ds_trace_view *view) {
-    ds_json_begin_array(b, "tokens");
-    for (size_t t = 0; t < view->trace->tokens; t++) {
-        size_t length = 0;
-        const char *piece = view->tokenizer == NULL ? NULL : ds_tokenizer_piece(view->tokenizer, view->ids[t], &length);
-        ds_json_begin_object(b, NULL);
-        ds_json_put_count(b, "position", t);
-        ds_json_put_count(b, "id", view->ids[t]);
-        ds_json_put(b, "text", piece != NULL && ds_is_utf8(piece, length) ? json_stringn(piece, length) : json_null());
-        ds_json_put_text(b, "label", view->labels[t]);
-        ds_json_put_real(b, "loss", view->trace->loss[t]);
-        ds_json_end(b);
-    }
-    ds_json_end(b);
-}
-
-static void put_sublayers(ds_json_builder *b, const ds_trace *trace) {
-    char name[32];
-    ds_json_begin_array(b, "sublayers");
-    for (size_t s = 0; s < trace->sublayers && trace->values[0] != NULL; s++) {
-        size_t row = s * trace->tokens;
-        ds_json_begin_object(b, NULL);
-        ds_json_put_count(b, "index", s);
-        ds_json_put_text(b, "name", ds_sublayer_name(name, s));
-        ds_json_put_reals(b, "beta", trace->values[DS_TRACE_BETA] + row, trace->tokens);
-        ds_json_put_reals(b, "eigenvalue", trace->values[DS_TRACE_EIGENVALUE] + row, trace->tokens);
-        ds_json_put_reals(b, "relative_edit", trace->values[DS_TRACE_EDIT] + row, trace->tokens);
-        ds_json_end(b);
-    }
-    ds_json_end(b);
-}
-
-ds_status ds_trace_view_json(json_t **results, const ds_trace_view *view) {
-    ds_json_builder b = {0};
-    const ds_trace *trace = view->trace;
-    double intact = ds_trace_mean_loss(trace->loss, trace->tokens);
-    ds_json_begin_object(&b, NULL);
-    ds_json_put_real(&b, "loss", intact);
-    put_tokens(&b, view);
-    ds_json_put_text(&b, "forced", view->shown != DS_TRACE_LOSS && trace->count != 0 ? trace->cases[0]->name : NULL);
-    put_sublayers(&b, trace);
-    ds_json_begin_array(&b, "cases");
-    for (size_t c = 0; c < trace->count; c++) {
-        const double *loss = trace->forced + c * trace->tokens;
-        ds_json_begin_object(&b, NULL);
-        ds_json_put_text(&b, "name", trace->cases[c]->name);
-        ds_json_put_real(&b, "loss", ds_trace_mean_loss(loss, trace->tokens));
-        ds_json_put_real(&b, "delta_loss", ds_trace_mean_loss(loss, trace->tokens) - intact);
-        ds_json_put_reals(&b, "token_loss", loss, trace->tokens);
-        ds_json_end(&b);
-    }
-    ds_json_end(&b);
-    ds_json_end(&b);
-    return ds_json_finish(results, &b);
-}
-
-/* ---- tables ---------------------------------------------------------------------------------------------------------------- */
+/* ---- tables ------------------------------------------------------------------------------------------------------ */
 
 static const ds_column gate_columns[] = {
     {"position", NULL, NULL, DS_COLUMN_INTEGER, 0}, {"id", NULL, NULL, DS_COLUMN_INTEGER, 0},
@@ -209,40 +155,42 @@ static const ds_column case_columns[] = {
     {"loss", NULL, "nats", DS_COLUMN_FIXED, 4},     {"delta_loss", "Δ loss", "nats", DS_COLUMN_FIXED, 4},
 };
 
-static void begin_row(ds_table *table, const ds_trace_view *view, size_t token) {
-    ds_table_integer(table, (int64_t)token);
-    ds_table_integer(table, view->ids[token]);
-    ds_table_text(table, view->labels[token]);
+static void begin_row(ds_table *table, const json_t *token) {
+    ds_table_integer(table, (int64_t)json_integer_value(json_object_get(token, "position")));
+    ds_table_integer(table, (int64_t)json_integer_value(json_object_get(token, "id")));
+    ds_table_text(table, text_in(token, "label"));
 }
 
-ds_status ds_trace_view_gate_table(ds_table **table, const ds_trace_view *view) {
+ds_status ds_trace_gate_table(ds_table **table, const json_t *results) {
     ds_status status = DS_OK;
-    const ds_trace *trace = view->trace;
-    char name[32];
+    const json_t *token, *sublayer;
+    size_t t, s;
     DS_TRY(ds_table_new(table, "Gates by token", gate_columns, sizeof gate_columns / sizeof *gate_columns));
-    for (size_t t = 0; t < trace->tokens && trace->values[0] != NULL; t++) {
-        for (size_t s = 0; s < trace->sublayers; s++) {
-            begin_row(*table, view, t);
-            ds_table_real(*table, trace->loss[t]);
-            ds_table_text(*table, ds_sublayer_name(name, s));
-            for (size_t q = 0; q < DS_TRACE_QUANTITIES; q++) ds_table_real(*table, trace->values[q][s * trace->tokens + t]);
+    json_array_foreach(json_object_get(results, "tokens"), t, token) {
+        json_array_foreach(json_object_get(results, "sublayers"), s, sublayer) {
+            begin_row(*table, token);
+            ds_table_real(*table, ds_json_real_at(token, "loss"));
+            ds_table_text(*table, text_in(sublayer, "name"));
+            for (size_t q = 0; q < DS_TRACE_QUANTITIES; q++)
+                ds_table_real(*table, real_in(json_object_get(sublayer, shown[q].key), t));
         }
     }
 done:
     return status;
 }
 
-ds_status ds_trace_view_case_table(ds_table **table, const ds_trace_view *view) {
+ds_status ds_trace_case_table(ds_table **table, const json_t *results) {
     ds_status status = DS_OK;
-    const ds_trace *trace = view->trace;
+    const json_t *token, *item;
+    size_t t, c;
     DS_TRY(ds_table_new(table, "Loss by token under forced gates", case_columns, sizeof case_columns / sizeof *case_columns));
-    for (size_t t = 0; t < trace->tokens; t++) {
-        for (size_t c = 0; c < trace->count; c++) {
-            double loss = trace->forced[c * trace->tokens + t];
-            begin_row(*table, view, t);
-            ds_table_text(*table, trace->cases[c]->name);
+    json_array_foreach(json_object_get(results, "tokens"), t, token) {
+        json_array_foreach(json_object_get(results, "cases"), c, item) {
+            double loss = real_in(json_object_get(item, "token_loss"), t);
+            begin_row(*table, token);
+            ds_table_text(*table, text_in(item, "name"));
             ds_table_real(*table, loss);
-            ds_table_real(*table, loss - trace->loss[t]);
+            ds_table_real(*table, loss - ds_json_real_at(token, "loss"));
         }
     }
 done:

@@ -1,64 +1,48 @@
 /* verify: the paper's statements, and our own arithmetic, as checks with measured errors. */
-#include <stdlib.h>
 #include <string.h>
 
-#include "deltascope/measure/external_reference.h"
-#include "deltascope/base.h"
 #include "cli/text_wrapping.h"
+#include "deltascope/measure/external_reference.h"
+#include "deltascope/measure/verification.h"
 #include "model_command.h"
 
 typedef struct verify_options {
     bool list, recipe;
-    const char *only, *skip, *reference;
+    ds_verification_options checks;
 } verify_options;
 
 static const ds_option options[] = {
     {"list", NULL, "print the checks, their claims and sources, and stop", DS_OPTION_FLAG, offsetof(verify_options, list), 0},
     {"only", "ID,ID", "these checks alone; \"update\" stands for every update.*", DS_OPTION_TEXT,
-     offsetof(verify_options, only), 0},
-    {"skip", "ID,ID", "all but these", DS_OPTION_TEXT, offsetof(verify_options, skip), 0},
+     offsetof(verify_options, checks.only), 0},
+    {"skip", "ID,ID", "all but these", DS_OPTION_TEXT, offsetof(verify_options, checks.skip), 0},
     {"reference", "FILE.safetensors",
      "compare logits, loss, states.N and grad.PARAMETER that another framework computed on the first windows, tensor by tensor",
-     DS_OPTION_TEXT, offsetof(verify_options, reference), 0},
+     DS_OPTION_TEXT, offsetof(verify_options, checks.reference), 0},
     {"recipe", NULL, "print a PyTorch script that writes such a file, and stop", DS_OPTION_FLAG,
      offsetof(verify_options, recipe), 0},
 };
-static const verify_options defaults = {0};
+static const verify_options defaults = {.list = false};
 
-/* ---- which checks -------------------------------------------------------------------------------------------------------- */
-
-/* Whether the word names the check or the group before its dot. */
-static bool names(const char *word, size_t length, const char *id) {
-    return strncmp(word, id, length) == 0 && (id[length] == '\0' || id[length] == '.');
+/* What was measured beside the error; of a skip the reason. */
+static const char *detail(const json_t *check) {
+    const json_t *reason = json_object_get(check, "reason");
+    return json_string_value(reason != NULL ? reason : json_object_get(check, "detail"));
 }
 
-static bool listed(const char *list, const char *id) {
-    const char *word;
-    size_t length;
-    while (ds_next_word(&list, &word, &length)) {
-        if (names(word, length, id)) return true;
-    }
-    return false;
-}
+static const ds_result_column columns[] = {
+    DS_CELL("status", NULL, NULL, DS_COLUMN_TEXT, 0, "status"),
+    DS_CELL("check", NULL, NULL, DS_COLUMN_TEXT, 0, "id"),
+    DS_CELL("measured", NULL, NULL, DS_COLUMN_REAL, 3, "measured"),
+    DS_CELL("tolerance", NULL, NULL, DS_COLUMN_REAL, 3, "tolerance"),
+    DS_CELL("claim", NULL, NULL, DS_COLUMN_TEXT, 0, "claim"),
+    DS_CELL_TEXT("detail", NULL, detail),
+};
+static const ds_result_table tables[] = {
+    {.title = "Checks", .rows = "checks", .columns = columns, .column_count = sizeof columns / sizeof columns[0]},
+};
 
-/* Every word of a list names some check. */
-static ds_status check_list(const char *option, const char *list) {
-    const char *word;
-    size_t length;
-    while (ds_next_word(&list, &word, &length)) {
-        size_t i = 0;
-        while (i < ds_check_count() && !names(word, length, ds_check_id(i))) i++;
-        if (length == 0 || i == ds_check_count())
-            return ds_fail(DS_ERR_USAGE, "--%s: there is no check \"%s\"; verify --list prints them", option,
-                           ds_escape(word, length).text);
-    }
-    return DS_OK;
-}
-
-static bool chosen(const verify_options *own, size_t check) {
-    const char *id = ds_check_id(check);
-    return (own->only == NULL || listed(own->only, id)) && !listed(own->skip, id);
-}
+/* ---- for people -------------------------------------------------------------------------------------------------- */
 
 static ds_status print_list(void) {
     for (size_t i = 0; i < ds_check_count(); i++) {
@@ -70,158 +54,72 @@ static ds_status print_list(void) {
     return DS_OK;
 }
 
-/* ---- results ------------------------------------------------------------------------------------------------------------- */
-
-static const ds_column columns[] = {
-    {"status", NULL, NULL, DS_COLUMN_TEXT, 0},   {"check", NULL, NULL, DS_COLUMN_TEXT, 0},
-    {"measured", NULL, NULL, DS_COLUMN_REAL, 3}, {"tolerance", NULL, NULL, DS_COLUMN_REAL, 3},
-    {"claim", NULL, NULL, DS_COLUMN_TEXT, 0},    {"detail", NULL, NULL, DS_COLUMN_TEXT, 0},
-};
-
-typedef struct outcome {
-    ds_json_builder json;
-    ds_table *table;
-    size_t count[3]; /* by ds_check_status */
-} outcome;
-
 /* The verdict with its numbers; below it the claim, and what there is to know beside it. */
-static void print_result(const char *id, const char *claim, const ds_check_result *result) {
+static void print_check(const ds_verified *check) {
+    const ds_check_result *result = &check->result;
     if (result->status == DS_CHECK_SKIP) {
-        (void)printf("skip  %s\n      ", id);
+        (void)printf("skip  %s\n      ", check->id);
         ds_print_wrapped(result->detail, 6, 6);
         return;
     }
-    (void)printf("%s  %-34s %9.2e %s %.2e\n      ", ds_check_status_name(result->status), id, result->measured,
+    (void)printf("%s  %-34s %9.2e %s %.2e\n      ", ds_check_status_name(result->status), check->id, result->measured,
                  result->status == DS_CHECK_PASS ? "<=" : "> ", result->tolerance);
-    ds_print_wrapped(claim, 6, 6);
+    ds_print_wrapped(check->claim, 6, 6);
     if (result->detail[0] == '\0') return;
     (void)printf("    - ");
     ds_print_wrapped(result->detail, 6, 6);
 }
 
-static void add_result(outcome *all, const char *id, const char *claim, const char *source, const ds_check_result *result,
-                       bool print) {
-    const char *status = ds_check_status_name(result->status);
-    all->count[result->status]++;
-    ds_json_begin_object(&all->json, NULL);
-    ds_json_put_text(&all->json, "id", id);
-    ds_json_put_text(&all->json, "claim", claim);
-    ds_json_put_text(&all->json, "source", source);
-    ds_json_put_real(&all->json, "measured", result->measured);
-    ds_json_put_real(&all->json, "tolerance", result->tolerance);
-    ds_json_put_text(&all->json, "status", status);
-    ds_json_put_text(&all->json, result->status == DS_CHECK_SKIP ? "reason" : "detail", result->detail);
-    ds_json_end(&all->json);
-    ds_table_text(all->table, status);
-    ds_table_text(all->table, id);
-    ds_table_real(all->table, result->measured);
-    ds_table_real(all->table, result->tolerance);
-    ds_table_text(all->table, claim);
-    ds_table_text(all->table, result->detail);
-    if (print) print_result(id, claim, result);
+/* Each check as it is finished: `context` says whether to print it. */
+static void tell_check(void *context, const ds_verified *check) {
+    const bool *print = context;
+    if (*print) print_check(check);
     (void)fflush(stdout); /* the next check may take minutes */
 }
 
-static ds_status run_checks(outcome *all, ds_verify *verify, const verify_options *own, const ds_common *common,
-                            const ds_run *run) {
-    ds_status status = DS_OK;
-    ds_progress progress = ds_progress_start(run, "verify", (double)ds_check_count());
-    for (size_t i = 0; i < ds_check_count(); i++) {
-        ds_check_result result;
-        if (!chosen(own, i)) continue;
-        DS_TRY(ds_verify_check(&result, verify, i));
-        ds_progress_finish(&progress); /* the line makes room for the result */
-        add_result(all, ds_check_id(i), ds_check_claim(i), ds_check_source(i), &result, common->table);
-        ds_progress_update(&progress, (double)i + 1);
+static size_t count_checks(const json_t *results, ds_check_status wanted) {
+    const json_t *checks = json_object_get(results, "checks");
+    size_t count = 0;
+    for (size_t i = 0; i < json_array_size(checks); i++) {
+        const char *status = json_string_value(json_object_get(json_array_get(checks, i), "status"));
+        count += strcmp(status, ds_check_status_name(wanted)) == 0;
     }
-done:
-    ds_progress_finish(&progress);
-    return status;
+    return count;
 }
 
-/* ---- another framework's tensors ----------------------------------------------------------------------------------------- */
-
-static ds_status run_reference(outcome *all, const ds_invocation *invocation, ds_run *run, const ds_model *exact, const char *path) {
+static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told) {
     ds_status status = DS_OK;
-    ds_reference *reference = NULL;
-    ds_check_result *results = NULL;
-    DS_TRY(ds_reference_run(&reference, &results, run, exact, path));
-    for (size_t i = 0; i < ds_reference_count(reference); i++) {
-        char id[DS_NAME_CAPACITY + sizeof "reference."];
-        (void)snprintf(id, sizeof id, "reference.%s", DS_SHOW(ds_reference_name(reference, i)));
-        add_result(all, id, "agrees with what another framework computed", path, &results[i],
-                   invocation->common.table);
-    }
-done:
-    ds_reference_close(&reference);
-    free(results);
-    return status;
-}
-
-static void put_options(ds_json_builder *b, const ds_invocation *invocation, const ds_run *run) {
-    (void)run;
-    const verify_options *own = invocation->own;
-    if (own->only != NULL) ds_json_put_text(b, "only", own->only);
-    if (own->skip != NULL) ds_json_put_text(b, "skip", own->skip);
-    if (own->reference != NULL) ds_json_put_text(b, "reference", own->reference);
-}
-
-static ds_status publish(const ds_invocation *invocation, const ds_run *run, outcome *all) {
-    ds_status status = DS_OK;
-    json_t *results = NULL;
-    ds_json_end(&all->json);
-    ds_json_end(&all->json);
-    DS_TRY(ds_json_finish(&results, &all->json));
-    DS_TRY(ds_command_publish(invocation, run, results, &all->table, 1));
+    const size_t failed = count_checks(told->results, DS_CHECK_FAIL);
+    ds_table *table = NULL;
+    size_t made;
+    DS_TRY(ds_command_publish_results(&table, &made, invocation, run, told, tables, 1));
     if (invocation->common.table)
-        (void)printf("%zu passed, %zu failed, %zu skipped\n", all->count[DS_CHECK_PASS], all->count[DS_CHECK_FAIL],
-                     all->count[DS_CHECK_SKIP]);
+        (void)printf("%zu passed, %zu failed, %zu skipped\n", count_checks(told->results, DS_CHECK_PASS), failed,
+                     count_checks(told->results, DS_CHECK_SKIP));
+    if (failed > 0) status = DS_CHECK_FAILED;
 done:
-    json_decref(results);
-    return status;
-}
-
-/* The same weights in double: the session's own model when the run is in double. */
-static ds_status open_verify(ds_verify **verify, ds_model **loaded, ds_run *run) {
-    ds_status status = DS_OK;
-    ds_batch batch;
-    ds_model *exact = run->model;
-    if (ds_model_precision(run->model) != DS_F64) {
-        DS_TRY(ds_model_load(loaded, run->checkpoint, DS_F64));
-        exact = *loaded;
-    }
-    DS_TRY(ds_run_batch(run, 0, &batch));
-    DS_TRY(ds_verify_new(verify, run->model, exact, &batch, run->options.seed));
-done:
+    ds_table_free(&table);
     return status;
 }
 
 static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
-    const verify_options *own = invocation->own;
+    const verify_options *given = invocation->own;
+    ds_verification_options own = given->checks;
+    bool print = invocation->common.table;
     ds_run run = {0};
-    ds_model *loaded = NULL;
-    ds_verify *verify = NULL;
-    outcome all = {0};
-    if (own->list) return print_list();
-    if (own->recipe)
+    ds_told told = {NULL, NULL};
+    if (given->list) return print_list();
+    if (given->recipe)
         return fputs(ds_reference_recipe, stdout) == EOF ? ds_fail(DS_ERR_SYSTEM, "standard output failed") : DS_OK;
-    DS_TRY(check_list("only", own->only));
-    DS_TRY(check_list("skip", own->skip));
+    own.finished = tell_check;
+    own.context = &print;
+    DS_TRY(ds_verification_check(&own));
     DS_TRY(ds_command_open(&run, invocation));
-    DS_TRY(open_verify(&verify, &loaded, &run));
-    DS_TRY(ds_table_new(&all.table, "Checks", columns, sizeof columns / sizeof columns[0]));
-    ds_json_begin_object(&all.json, NULL);
-    ds_json_begin_array(&all.json, "checks");
-    DS_TRY(run_checks(&all, verify, own, &invocation->common, &run));
-    if (own->reference != NULL) DS_TRY(run_reference(&all, invocation, &run, loaded != NULL ? loaded : run.model, own->reference));
-    DS_TRY(publish(invocation, &run, &all));
-    if (all.count[DS_CHECK_FAIL] > 0) status = DS_CHECK_FAILED;
+    DS_TRY(ds_verification_results(&told.options, &told.results, &run, &own));
+    DS_TRY(publish(invocation, &run, &told));
 done:
-    ds_json_discard(&all.json);
-    ds_table_free(&all.table);
-    ds_verify_free(&verify);
-    ds_model_free(&loaded);
+    ds_told_release(&told);
     ds_run_close(&run);
     return status;
 }
@@ -246,6 +144,5 @@ const ds_command ds_command_verify = {
     .defaults = &defaults,
     .own_size = sizeof defaults,
     .alone = "list|recipe",
-    .put_options = put_options,
     .run = run_command,
 };

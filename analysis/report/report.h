@@ -10,10 +10,12 @@
 
 /* ---- measuring --------------------------------------------------------------------------------------------------- */
 
-/* Runs what applies to the checkpoint, except the steps named in `skip` (comma separated, NULL for none). With the run's
- * --resume, what the folder's journal says is finished is kept, and the journal of another run is refused. *results <-
- * {"COMMAND": results}; *envelope <- a report's envelope without results. Both new references. The steps' files are added to
- * `files`. */
+/* The name of step `index`, as --skip takes it; NULL beyond the last. */
+const char *ds_report_step(size_t index);
+/* Opens the checkpoint, once, and runs what applies to it, except the steps named in `skip` (comma separated, NULL for
+ * none). With the run's --resume, what the folder's journal says is finished is kept, and the journal of another run is
+ * refused. *results <- {"COMMAND": results}; *envelope <- a report's envelope without results. Both new references. The
+ * steps' files are added to `files`. */
 ds_status ds_report_measure(json_t **results, json_t **envelope, ds_manifest *files, const ds_invocation *invocation,
                             const char *skip) DS_MUST_CHECK;
 

@@ -1,95 +1,106 @@
-/* The measurements of a report: the commands that make them, run in this process. */
+/* The measurements of a report, one after the other on one open run, each kept in a file of its own. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/progress_line.h"
 #include "commands/model_command.h"
-#include "deltascope/base.h"
-#include "deltascope/report.h"
+#include "deltascope/measure.h"
 #include "report/report.h"
 
-typedef struct setting {
-    const char *option, *value; /* NULL value: a flag */
-} setting;
+/* A step while it runs: where it may keep a journal, and what it tells. */
+typedef struct measuring {
+    ds_run *run;
+    ds_journal_plan journal;
+    ds_told told;
+} measuring;
 
-enum { MOST_SETTINGS = 3 };
+/* ---- what the steps measure -------------------------------------------------------------------------------------- */
+
+static ds_status measure_inspect(measuring *at) { return ds_inspect_results(&at->told.options, &at->told.results, at->run); }
+
+static ds_status measure_gates(measuring *at) {
+    return ds_gates_results(&at->told.options, &at->told.results, at->run, &ds_gates_defaults);
+}
+
+static ds_status measure_spectrum(measuring *at) {
+    ds_spectrum_options options = ds_spectrum_defaults;
+    options.positions = "all";
+    options.journal = &at->journal;
+    return ds_spectrum_results(&at->told.options, &at->told.results, at->run, &options);
+}
+
+static ds_status measure_weights(measuring *at) {
+    ds_spectrum_options options = ds_spectrum_defaults;
+    options.positions = "last";
+    options.weights = true;
+    return ds_spectrum_results(&at->told.options, &at->told.results, at->run, &options);
+}
+
+static ds_status measure_ablate(measuring *at) {
+    ds_ablate_options options = ds_ablate_defaults;
+    options.modes = "closed";
+    options.journal = &at->journal;
+    return ds_ablate_results(&at->told.options, &at->told.results, at->run, &options);
+}
+
+/* What gates are worth otherwise: every mode but the one of the step before. */
+static ds_status measure_controls(measuring *at) {
+    ds_ablate_options options = ds_ablate_defaults;
+    options.modes = "open,reflect,mean-gate,write-only,erase-only";
+    options.scopes = "attn,mlp,all";
+    options.journal = &at->journal;
+    return ds_ablate_results(&at->told.options, &at->told.results, at->run, &options);
+}
+
+static ds_status measure_gradflow(measuring *at) {
+    return ds_gradflow_results(&at->told.options, &at->told.results, at->run, &ds_gradflow_defaults);
+}
+
+/* Dense Jacobians are taken at the last token of the first window. */
+static ds_status measure_jacobians(measuring *at) {
+    ds_gradflow_options options = ds_gradflow_defaults;
+    char token[32];
+    (void)snprintf(token, sizeof token, "0:%zu", at->run->length - 1);
+    options.jacobian = token;
+    return ds_gradflow_results(&at->told.options, &at->told.results, at->run, &options);
+}
+
+static ds_status measure_verify(measuring *at) {
+    return ds_verification_results(&at->told.options, &at->told.results, at->run, &ds_verification_defaults);
+}
+
+/* ---- the steps --------------------------------------------------------------------------------------------------- */
+
+static bool has_gates(const ds_run *run) { return ds_rule_has_gates(run->spec.rule); }
+
+/* A Jacobian takes a backward pass of one token for each number of the state. */
+static bool has_dense_jacobians(const ds_run *run) {
+    enum { MOST = 512 };
+    return has_gates(run) && run->spec.hidden * ds_spec_planes(&run->spec) <= MOST;
+}
+
+/* A later step of the same command adds to the results what the earlier one has not got. */
 typedef struct step {
     const char *name; /* of the file, and for --skip */
     const char *command;
-    bool gates; /* only for checkpoints that have gates */
-    bool dense; /* only for states small enough for a dense Jacobian; its token is filled in */
-    setting settings[MOST_SETTINGS];
+    ds_status (*measure)(measuring *at);
+    bool (*applies)(const ds_run *run); /* NULL: to every checkpoint */
 } step;
-
-/* A later step of the same command adds to the results what the earlier one has not got. */
 static const step steps[] = {
-    {"inspect", "inspect", false, false, {{NULL, NULL}}},
-    {"gates", "gates", false, false, {{NULL, NULL}}},
-    {"spectrum", "spectrum", true, false, {{"positions", "all"}}},
-    {"weights", "spectrum", false, false, {{"positions", "last"}, {"weights", NULL}}},
-    {"ablate", "ablate", false, false, {{"modes", "closed"}}},
-    {"controls",
-     "ablate",
-     true,
-     false,
-     {{"modes", "open,reflect,mean-gate,write-only,erase-only"}, {"scopes", "attn,mlp,all"}}},
-    {"gradflow", "gradflow", false, false, {{NULL, NULL}}},
-    {"jacobians", "gradflow", true, true, {{"jacobian", NULL}}},
-    {"verify", "verify", false, false, {{NULL, NULL}}},
+    {"inspect", "inspect", measure_inspect, NULL},
+    {"gates", "gates", measure_gates, NULL},
+    {"spectrum", "spectrum", measure_spectrum, has_gates},
+    {"weights", "spectrum", measure_weights, NULL},
+    {"ablate", "ablate", measure_ablate, NULL},
+    {"controls", "ablate", measure_controls, has_gates},
+    {"gradflow", "gradflow", measure_gradflow, NULL},
+    {"jacobians", "gradflow", measure_jacobians, has_dense_jacobians},
+    {"verify", "verify", measure_verify, NULL},
 };
 enum { STEPS = sizeof steps / sizeof *steps };
 
-/* ---- running one ------------------------------------------------------------------------------------------------- */
-
-typedef struct assignment {
-    void *own;
-    const setting *setting;
-    bool found;
-} assignment;
-
-static ds_status assign(void *context, const ds_option *option, bool common) {
-    assignment *to = context;
-    if (common || strcmp(option->name, to->setting->option) != 0) return DS_OK;
-    char *place = (char *)to->own + option->offset;
-    if (option->kind == DS_OPTION_FLAG)
-        *(bool *)(void *)place = true;
-    else
-        *(const char **)(void *)place = to->setting->value;
-    to->found = option->kind == DS_OPTION_FLAG || option->kind == DS_OPTION_TEXT || option->kind == DS_OPTION_CHOICE;
-    return DS_OK;
-}
-
-static ds_status run_step(const step *what, const ds_invocation *invocation, const char *folder) {
-    ds_status status = DS_OK;
-    const ds_command *command = ds_command_find(what->command);
-    ds_invocation run = {.command = command,
-                         .common = invocation->common,
-                         .operands = invocation->operands,
-                         .operand_count = invocation->operand_count};
-    void *own = ds_calloc(ds_max_size(command->own_size, 1), 1);
-    if (own == NULL) return DS_ERR_SYSTEM;
-    if (command->own_size > 0) memcpy(own, command->defaults, command->own_size);
-    for (size_t i = 0; i < MOST_SETTINGS && what->settings[i].option != NULL; i++) {
-        assignment to = {own, &what->settings[i], false};
-        DS_TRY(ds_command_each_option(command, assign, &to));
-        if (!to.found) {
-            status = ds_fail(DS_ERR_USAGE, "report: %s has no option --%s", what->command, what->settings[i].option);
-            goto done;
-        }
-    }
-    run.own = own;
-    run.common.json = NULL;
-    run.common.out = folder;
-    run.common.step = what->name;
-    run.common.quiet = true;
-    run.common.table = false;
-    status = command->run(&run);
-    if (status == DS_CHECK_FAILED) status = DS_OK; /* the report tells which */
-done:
-    free(own);
-    return status;
-}
+const char *ds_report_step(size_t index) { return index < STEPS ? steps[index].name : NULL; }
 
 /* ---- what is kept ------------------------------------------------------------------------------------------------ */
 
@@ -122,62 +133,6 @@ done:
     return status;
 }
 
-/* ---- all of them ------------------------------------------------------------------------------------------------- */
-
-static bool is_listed(const char *list, const char *name) {
-    const char *word;
-    size_t length;
-    while (ds_next_word(&list, &word, &length)) {
-        if (ds_is_word(name, word, length)) return true;
-    }
-    return false;
-}
-
-static ds_status check_skip(const char *skip) {
-    const char *word;
-    size_t length;
-    while (ds_next_word(&skip, &word, &length)) {
-        size_t i = 0;
-        while (i < STEPS && !ds_is_word(steps[i].name, word, length)) i++;
-        if (i == STEPS)
-            return ds_fail(
-                DS_ERR_USAGE,
-                "--skip takes inspect, gates, spectrum, weights, ablate, controls, gradflow, jacobians, verify, not \"%s\"",
-                ds_escape(word, length).text);
-    }
-    return DS_OK;
-}
-
-enum { MOST_DENSE = 512 }; /* values of a state: a Jacobian takes a backward pass of one token for each */
-
-/* The step as this checkpoint needs it: dense Jacobians are taken at the last token of the first window. */
-static bool prepare(step *what, char token[32], const json_t *envelope, const char *skip, bool gates) {
-    const json_t *checkpoint = json_object_get(envelope, "checkpoint");
-    json_int_t values = json_integer_value(json_object_get(checkpoint, "hidden")) *
-                        json_integer_value(json_object_get(checkpoint, "value_channels"));
-    if ((what->gates && !gates) || (what->dense && values > MOST_DENSE) || is_listed(skip, what->name)) return false;
-    if (!what->dense) return true;
-    (void)snprintf(token, 32, "0:%lld", (long long)json_integer_value(ds_json_at(envelope, "data/seq_len")) - 1);
-    what->settings[0].value = token;
-    return true;
-}
-
-/* Opens everything once, so that a wrong input, or the folder of another run, is refused before long work. */
-static ds_status begin(json_t **envelope, ds_journal **journal, bool *gates, const ds_invocation *invocation) {
-    ds_status status = DS_OK;
-    ds_run run = {0};
-    json_t *options = NULL;
-    DS_TRY(ds_command_open(&run, invocation));
-    *gates = ds_rule_has_gates(run.spec.rule);
-    DS_TRY(ds_command_journal(journal, invocation, &run));
-    DS_TRY(ds_command_options(&options, invocation, &run));
-    status = ds_run_envelope(envelope, &run, invocation->command->name, options, NULL);
-done:
-    json_decref(options);
-    ds_run_close(&run);
-    return status;
-}
-
 /* jansson's json_object_update_missing does not tell of keys it had no memory for. */
 static int add_missing(json_t *object, json_t *more) {
     const char *key;
@@ -204,23 +159,51 @@ static ds_status join(json_t *results, const char *command, json_t *more) {
     return code == 0 ? DS_OK : ds_fail(DS_ERR_SYSTEM, "report: out of memory while results are put together");
 }
 
-/* Measures the step unless it is finished, and adds what it says to the results. */
-static ds_status make_step(json_t *results, ds_journal *journal, const step *what, size_t number,
-                           const ds_invocation *invocation, const char *folder) {
+/* Measures the step and writes its file. `inspect` lists unused tensors itself: its envelope does not warn of them. */
+static ds_status run_step(const step *what, ds_run *run, const char *folder, bool resume, const char *path) {
     ds_status status = DS_OK;
+    measuring at = {.run = run};
+    ds_text journal = {0};
+    json_t *envelope = NULL;
+    DS_TRY(ds_text_printf(&journal, "%s/%s.journal", folder, what->name));
+    at.journal = (ds_journal_plan){journal.bytes, resume};
+    DS_TRY(what->measure(&at));
+    DS_TRY(ds_run_envelope(&envelope, run, what->command, at.told.options, at.told.results));
+    if (what->measure == measure_inspect) (void)json_object_del(envelope, "warnings");
+    DS_TRY(ds_command_write_lasting(path, envelope));
+done:
+    json_decref(envelope);
+    ds_told_release(&at.told);
+    ds_text_release(&journal);
+    return status;
+}
+
+/* One report being measured. */
+typedef struct reporting {
+    ds_run run;
+    ds_journal *journal;
+    const char *folder; /* of the steps' files */
+    bool resume;
+    json_t *results;
+} reporting;
+
+/* Measures the step unless it is finished, and adds what it says to the results. */
+static ds_status make_step(reporting *all, size_t number) {
+    ds_status status = DS_OK;
+    const step *what = &steps[number];
     json_t *saved = NULL;
     ds_text path = {0};
     bool finished;
-    DS_TRY(ds_text_printf(&path, "%s/%s.json", folder, what->name));
-    DS_TRY(is_finished(&finished, journal, number, path.bytes));
+    DS_TRY(ds_text_printf(&path, "%s/%s.json", all->folder, what->name));
+    DS_TRY(is_finished(&finished, all->journal, number, path.bytes));
     if (!finished) {
-        DS_TRY(run_step(what, invocation, folder));
-        DS_TRY(keep_step(journal, number, path.bytes));
+        DS_TRY(run_step(what, &all->run, all->folder, all->resume, path.bytes));
+        DS_TRY(keep_step(all->journal, number, path.bytes));
     }
     DS_TRY(ds_envelope_load(&saved, path.bytes));
-    DS_TRY(join(results, what->command, json_object_get(saved, "results")));
+    DS_TRY(join(all->results, what->command, json_object_get(saved, "results")));
     path.length = 0;
-    DS_TRY(ds_text_printf(&path, "%s/%s.journal", folder, what->name));
+    DS_TRY(ds_text_printf(&path, "%s/%s.journal", all->folder, what->name));
     (void)unlink(path.bytes); /* its pieces are in the result */
 done:
     ds_text_release(&path);
@@ -228,35 +211,99 @@ done:
     return status;
 }
 
+static bool is_listed(const char *list, const char *name) {
+    const char *word;
+    size_t length;
+    while (ds_next_word(&list, &word, &length)) {
+        if (ds_is_word(name, word, length)) return true;
+    }
+    return false;
+}
+
+/* "--skip takes inspect, gates, ..., not ..." */
+static ds_status unknown_step(const char *word, size_t length) {
+    ds_status status = DS_OK;
+    ds_text names = {0};
+    for (size_t i = 0; i < STEPS; i++) DS_TRY(ds_text_printf(&names, "%s%s", i == 0 ? "" : ", ", steps[i].name));
+    status = ds_fail(DS_ERR_USAGE, "--skip takes %s, not \"%s\"", names.bytes, ds_escape(word, length).text);
+done:
+    ds_text_release(&names);
+    return status;
+}
+
+static ds_status tell_options(json_t **options, const char *skip, uint64_t seed) {
+    ds_json_builder b = {0};
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_text(&b, "skip", skip);
+    ds_json_put_count(&b, "seed", seed);
+    ds_json_end(&b);
+    return ds_json_finish(options, &b);
+}
+
+static ds_status open_journal(ds_journal **journal, const ds_invocation *invocation, ds_run *run, const json_t *options) {
+    ds_status status = DS_OK;
+    ds_journal_plan plan;
+    ds_text path = {0};
+    DS_TRY(ds_command_journal_plan(&plan, &path, invocation));
+    DS_TRY(ds_run_journal(journal, run, &plan, invocation->command->name, options));
+done:
+    ds_text_release(&path);
+    return status;
+}
+
+static ds_status check_skip(const char *skip) {
+    const char *word;
+    size_t length;
+    while (ds_next_word(&skip, &word, &length)) {
+        size_t i = 0;
+        while (i < STEPS && !ds_is_word(steps[i].name, word, length)) i++;
+        if (i == STEPS) return unknown_step(word, length);
+    }
+    return DS_OK;
+}
+
+static ds_status run_steps(reporting *all, ds_manifest *files, const char *skip, bool quiet) {
+    ds_status status = DS_OK;
+    const ds_listener listener = ds_progress_line(quiet);
+    ds_progress progress = {&listener, "report", STEPS};
+    for (size_t i = 0; i < STEPS; i++) {
+        const step *what = &steps[i];
+        if ((what->applies != NULL && !what->applies(&all->run)) || is_listed(skip, what->name)) continue;
+        progress.label = what->name;
+        ds_progress_update(&progress, (double)i);
+        DS_TRY(make_step(all, i));
+        DS_TRY(ds_manifest_add(files, "results/%s.json", what->name));
+    }
+done:
+    ds_progress_finish(&progress);
+    return status;
+}
+
 ds_status ds_report_measure(json_t **results, json_t **envelope, ds_manifest *files, const ds_invocation *invocation,
                             const char *skip) {
     ds_status status = DS_OK;
     const ds_common *common = &invocation->common;
-    ds_journal *journal = NULL;
+    reporting all = {.resume = common->resume};
     ds_text folder = {0};
-    bool gates = false;
-    const ds_listener listener = ds_progress_line(common->quiet);
-    ds_progress progress = {&listener, "report", STEPS};
+    json_t *options = NULL;
     *envelope = NULL;
-    *results = json_object();
+    *results = all.results = json_object();
     if (*results == NULL) return ds_fail(DS_ERR_SYSTEM, "report: out of memory");
     DS_TRY(check_skip(skip));
-    DS_TRY(begin(envelope, &journal, &gates, invocation));
+    DS_TRY(ds_command_open(&all.run, invocation));
+    DS_TRY(tell_options(&options, skip, common->seed.value));
+    DS_TRY(open_journal(&all.journal, invocation, &all.run, options));
+    DS_TRY(ds_run_envelope(envelope, &all.run, invocation->command->name, options, NULL));
+    all.run.options.listener = ds_progress_line(true); /* the report tells how it goes, not its steps */
     DS_TRY(ds_text_printf(&folder, "%s/results", common->out));
     DS_TRY(ds_make_folder(folder.bytes));
-    for (size_t i = 0; i < STEPS; i++) {
-        step what = steps[i];
-        char token[32];
-        if (!prepare(&what, token, *envelope, skip, gates)) continue;
-        progress.label = what.name;
-        ds_progress_update(&progress, (double)i);
-        DS_TRY(make_step(*results, journal, &what, i, invocation, folder.bytes));
-        DS_TRY(ds_manifest_add(files, "results/%s.json", what.name));
-    }
+    all.folder = folder.bytes;
+    DS_TRY(run_steps(&all, files, skip, common->quiet));
 done:
-    ds_progress_finish(&progress);
-    ds_journal_close(&journal);
+    ds_journal_close(&all.journal);
+    ds_run_close(&all.run);
     ds_text_release(&folder);
+    json_decref(options);
     if (status != DS_OK) {
         json_decref(*results);
         json_decref(*envelope);

@@ -203,15 +203,17 @@ static ds_status add_figures(document *all) {
     return DS_OK;
 }
 
-static void add_tables(document *all) {
+static ds_status add_tables(document *all) {
     for (size_t t = 0; t < DS_REPORT_TABLES; t++) {
         const ds_result_table *kind = ds_report_table_at(t);
         for (size_t c = 0; c < CHAPTERS && all->tables[t] != NULL; c++) {
             ds_page_section *section = &all->sections[c];
-            if (strcmp(chapters[c].id, kind->section) == 0)
-                section->tables[section->table_count++] = (ds_page_table){kind->id, kind->title, kind->note, all->tables[t]};
+            if (strcmp(chapters[c].id, kind->section) != 0) continue;
+            if (section->table_count == DS_PAGE_TABLES) return ds_fail(DS_ERR_SYSTEM, "report: too many tables in one section");
+            section->tables[section->table_count++] = (ds_page_table){kind->id, kind->title, kind->note, all->tables[t]};
         }
     }
+    return DS_OK;
 }
 
 static const char *text_at(const json_t *value, const char *path) {
@@ -281,7 +283,7 @@ ds_status ds_report_write(const char *folder, ds_manifest *files, const json_t *
         (void)fprintf(stderr, "deltascope: gnuplot is not installed: %s/figures holds data and scripts, no pictures\n",
                       DS_SHOW(folder));
     DS_TRY(add_figures(&all));
-    add_tables(&all);
+    DS_TRY(add_tables(&all));
     DS_TRY(make_words(&all));
     for (size_t c = 0; c < CHAPTERS; c++) {
         if (all.sections[c].figure_count + all.sections[c].table_count > 0) shown[page.section_count++] = all.sections[c];

@@ -16,6 +16,19 @@
 
 #define DS_VERSION "0.1.0"
 
+/* Around every public declaration: C linkage in C++, and a name in the shared library, which hides all others. */
+#ifdef __cplusplus
+#define DS_BEGIN_DECLARATIONS _Pragma("GCC visibility push(default)") extern "C" {
+#define DS_END_DECLARATIONS                                                                                                    \
+    }                                                                                                                          \
+    _Pragma("GCC visibility pop")
+#else
+#define DS_BEGIN_DECLARATIONS _Pragma("GCC visibility push(default)")
+#define DS_END_DECLARATIONS _Pragma("GCC visibility pop")
+#endif
+
+DS_BEGIN_DECLARATIONS
+
 /* ---- status ------------------------------------------------------------------------------------------------------ */
 
 /* The values are the exit statuses of the program. */
@@ -43,10 +56,10 @@ const char *ds_error_text(void);
 #endif
 void ds_error_clear(void);
 
-/* For a library's call-back that must not return and has no way to fail (FLINT and GMP when memory runs out): stores the sentence and
- * ends the process through the handler, which must not return; without one, unfinished files are removed and the process aborts.
- * The handler is set once, before threads start; it may run on any of them. */
-_Noreturn void ds_give_up(const char *format, ...) DS_PRINTF(1, 2);
+/* For a library's call-back that must not return and has no way to fail (FLINT and GMP when memory runs out): stores the
+ * sentence and ends the process through the handler, which must not return; without one, unfinished files are removed and
+ * the process aborts. The handler is set once, before threads start; it may run on any of them. */
+__attribute__((noreturn)) void ds_give_up(const char *format, ...) DS_PRINTF(1, 2);
 void ds_give_up_handler(void (*handler)(void));
 
 #define DS_TRY(call)                                                                                                           \
@@ -106,7 +119,6 @@ typedef struct ds_cursor {
 bool ds_take_bytes(ds_cursor *cursor, size_t count, const uint8_t **bytes) DS_MUST_CHECK;
 bool ds_take_u8(ds_cursor *cursor, uint8_t *value) DS_MUST_CHECK;
 bool ds_take_u16le(ds_cursor *cursor, uint16_t *value) DS_MUST_CHECK;
-bool ds_take_u32le(ds_cursor *cursor, uint32_t *value) DS_MUST_CHECK;
 bool ds_take_u64le(ds_cursor *cursor, uint64_t *value) DS_MUST_CHECK;
 uint16_t ds_load_u16le(const uint8_t *bytes);
 uint32_t ds_load_u32le(const uint8_t *bytes);
@@ -139,8 +151,8 @@ bool ds_is_utf8(const char *bytes, size_t length);
 /* The length in bytes of the well-formed UTF-8 sequence at the front, its code point in *point; 0 when there is none. */
 size_t ds_utf8_decode(uint32_t *point, const char *bytes, size_t left);
 
-/* Lists of words separated by commas. An empty word is a word: "a," has two. Takes the next word off the front of *list, NULL when
- * there are none; false at the end. */
+/* Lists of words separated by commas. An empty word is a word: "a," has two. Takes the next word off the front of *list,
+ * NULL when there are none; false at the end. */
 bool ds_next_word(const char **list, const char **word, size_t *length);
 bool ds_is_word(const char *name, const char *word, size_t length);
 
@@ -150,13 +162,17 @@ typedef enum ds_precision { DS_F32 = 0, DS_F64 = 1 } ds_precision;
 static inline size_t ds_precision_size(ds_precision p) { return p == DS_F32 ? sizeof(float) : sizeof(double); }
 /* Unit roundoff u: 2^-24 or 2^-53. */
 static inline double ds_unit_roundoff(ds_precision p) { return p == DS_F32 ? 0x1p-24 : 0x1p-53; }
+/* Element i of an array of precision p, as a double. */
+static inline double ds_real_at(const void *array, ds_precision p, size_t i) {
+    return p == DS_F32 ? (double)((const float *)array)[i] : ((const double *)array)[i];
+}
 
 /* ---- files written whole or not at all --------------------------------------------------------------------------- */
 
-/* A file under construction: bytes go to a file without a name in the target's folder; commit flushes, fsyncs, names and renames
- * it; discard (or a fatal signal handled by ds_outfile_discard_all) leaves what was there before. Where files need names, and for
- * the moment between naming and renaming, a temporary TARGET.tmp.<16 digits> lies beside the target, locked (flock) by its writer.
- * What a killed writer left there is removed when the target is written again. */
+/* A file under construction: bytes go to a file without a name in the target's folder; commit flushes, fsyncs, names and
+ * renames it; discard (or a fatal signal handled by ds_outfile_discard_all) leaves what was there before. Where files need
+ * names, and for the moment between naming and renaming, a temporary TARGET.tmp.<16 digits> lies beside the target, locked
+ * (flock) by its writer. What a killed writer left there is removed when the target is written again. */
 typedef struct ds_outfile ds_outfile;
 ds_status ds_outfile_open(ds_outfile **out, const char *path) DS_MUST_CHECK;
 FILE *ds_outfile_stream(ds_outfile *file);
@@ -178,15 +194,25 @@ ds_status ds_make_folder(const char *path) DS_MUST_CHECK;
 
 /* ---- worker threads ---------------------------------------------------------------------------------------------- */
 
-/* Sets how many threads ds_parallel_for uses (at least 1; 0 = all cores the process may run on). Not while one runs. */
+/* Several threads of a program may run loops at the same time, each with arrays of its own; they share the workers. A child
+ * after fork() starts with no workers, and makes its own when it needs them. */
+
+/* Sets how many threads a loop of this process uses (at least 1; 0 = all cores it may run on). One number for the process, read
+ * when a loop begins: workspaces made before run on as many as they were made for. */
 ds_status ds_threads_set(size_t threads) DS_MUST_CHECK;
-size_t ds_threads(void);
+/* The same for the loops of the calling thread, whatever the process's number; 0: the process's number again, as at first. */
+ds_status ds_threads_set_here(size_t threads) DS_MUST_CHECK;
+size_t ds_threads_here(void); /* what was set here, 0 when nothing */
+size_t ds_threads(void); /* of a loop run by the calling thread */
 /* Calls task(context, index, worker) once for every index in [0, count), on up to ds_threads() threads including the caller;
  * worker < ds_threads() identifies the thread, for scratch memory. Indices are handed out in increasing order. The division
  * into tasks is the caller's and must not depend on the number of threads: then neither do results. Returns the failure with
- * the smallest index, its sentence carried to the caller's thread. Calls do not nest. */
+ * the smallest index, its sentence carried to the caller's thread. */
 typedef ds_status (*ds_task)(void *context, size_t index, size_t worker);
 ds_status ds_parallel_for(size_t count, ds_task task, void *context) DS_MUST_CHECK;
+/* The same on at most `workers` threads, worker < workers: for scratch memory made for so many, when the number of threads
+ * may have been set anew since. */
+ds_status ds_parallel_for_within(size_t workers, size_t count, ds_task task, void *context) DS_MUST_CHECK;
 /* Ends the worker threads (tests and leak checkers). They start again when needed. */
 void ds_threads_stop(void);
 
@@ -201,8 +227,12 @@ typedef struct ds_random {
 } ds_random;
 static inline ds_random ds_random_init(uint64_t seed) { return (ds_random){seed}; }
 uint64_t ds_random_u64(ds_random *random);
-double ds_random_uniform(ds_random *random);                 /* [0, 1), 53 bits */
-double ds_random_normal(ds_random *random);                  /* mean 0, variance 1 (Box-Muller) */
+double ds_random_uniform(ds_random *random); /* [0, 1), 53 bits */
+double ds_random_normal(ds_random *random);  /* mean 0, variance 1 (Box-Muller) */
+void ds_random_normal_pair(double normal[2],
+                           ds_random *random); /* both numbers of one draw, the first as ds_random_normal has it */
 uint64_t ds_random_below(ds_random *random, uint64_t bound); /* uniform in [0, bound), bound > 0 */
+
+DS_END_DECLARATIONS
 
 #endif

@@ -11,6 +11,8 @@
 #include "deltascope/base.h"
 #include "deltascope/spectra.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* ---- one operator ------------------------------------------------------------------------------------------------ */
 
 /* CONTRACT "gates": identity b < tol; damped tol <= b < 1 - tol; projection 1 - tol <= b <= 1 + tol; over_relaxed
@@ -81,7 +83,6 @@ size_t ds_product_depth(const ds_product *product);            /* sublayers push
 size_t ds_product_order(const ds_product *product);            /* r = min(depth, d) */
 void ds_product_core(double *core, const ds_product *product); /* M (r,r) */
 double ds_product_log_abs_det(const ds_product *product);      /* sum of log |1 - b_s|; -infinity when some b_s = 1 */
-bool ds_product_contracts(const ds_product *product);          /* every b_s in [0,2]: then ||P|| <= 1 */
 double ds_product_frobenius_defect(const ds_product *product); /* ||P - I||_F = ||M - I||_F */
 double ds_product_mean_square(const ds_product *product);      /* ||P||_F^2 / d, the mean squared singular value */
 /* Bound on the 2-norm of what rounding did to M: the computed M is that close to the core of the exact product in some
@@ -141,5 +142,7 @@ ds_status ds_product_spectrum_estimate(ds_complex *eigenvalues, double *bounds, 
 /* singular (r) ascending: the singular values of K, the directions side by side, for ds_effective_rank and its kin. They are
  * those of R. */
 ds_status ds_product_directions_approx(double *singular, const ds_product *product, ds_product_solver *solver) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

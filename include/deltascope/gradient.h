@@ -9,8 +9,8 @@
  *   direction  dk = m beta sum_j ((v_j - r_j) G_j - g_j X_j),  dh = (I - k k^T) dk / sqrt(|h|^2 + eps^2)
  *
  * and what reaches h, beta and v flows on through branch, gate and value to x_in, and through the compressor to X. In the
- * additive baseline the shortcut is the identity and all else comes through the branch. Under a ds_force the derivatives are those
- * of the forced pass: a fixed beta passes no gradient on.
+ * additive baseline the shortcut is the identity and all else comes through the branch. Under a ds_force the derivatives are
+ * those of the forced pass: a fixed beta passes no gradient on.
  *
  * Results do not depend on the number of threads, bit for bit. How windows are grouped into batches changes no bit of states'
  * gradients; in parameters' it changes the rounding of sums. */
@@ -19,7 +19,10 @@
 
 #include "deltascope/model.h"
 
-/* Buffers, tape and parameter gradients for batches of up to `sequences` windows of up to `length` tokens. Borrows the model. */
+DS_BEGIN_DECLARATIONS
+
+/* Buffers, tape and parameter gradients for batches of up to `sequences` windows of up to `length` tokens. Borrows the
+ * model. */
 typedef struct ds_gradient ds_gradient;
 typedef struct ds_gradient_options {
     size_t memory; /* bytes for what the forward pass leaves for the backward pass; 0: 2 GiB. The input state of every sublayer
@@ -38,15 +41,14 @@ const void *ds_gradient_parameter(const ds_gradient *gradient, size_t index);
 /* dloss/dx_emb (B,T,d) of the last ds_backward: of each token's embedding as the input reads it. */
 const void *ds_gradient_embeddings(const ds_gradient *gradient);
 
-/* ---- the loss ------------------------------------------------------------------------------------------------------ */
+/* ---- the loss --------------------------------------------------------------------------------------------------------- */
 
 /* One token's share in squared norms and inner products of the gradient reaching X_s; summed over tokens they give those of the
  * batch, or of several batches. */
 enum {
-    DS_PATH_BRANCH,             /* through h, the branch's output: for the delta rule that is k, the direction */
-    DS_PATH_OWN,                /* the first of the rule's own */
-    DS_PATH_GATE = DS_PATH_OWN, /* of the delta rule: through beta, through v */
-    DS_PATH_VALUE,
+    DS_PATH_BRANCH,  /* through h, the branch's output: for the delta rule that is k, the direction */
+    DS_PATH_CONTEXT, /* through what the rule computes from the sublayer's normalised input: for the delta rule the gate */
+    DS_PATH_INPUT,   /* through what the rule computes from the input itself: for the delta rule the value */
     DS_PATHS,
 };
 typedef struct ds_path_squares {
@@ -87,13 +89,13 @@ typedef struct ds_gradient_observer {
     void *context;
 } ds_gradient_observer;
 
-/* Forward and backward of  loss = weight * sum over the batch of nll:  with weight = 1 / (all targets of the run) the gradients of
- * several batches add up to those of the mean loss. Parameter gradients accumulate. nll (B,T) as ds_head_loss gives it;
- * forces as in ds_sublayers; observer may be NULL. */
+/* Forward and backward of  loss = weight * sum over the batch of nll:  with weight = 1 / (all targets of the run) the
+ * gradients of several batches add up to those of the mean loss. Parameter gradients accumulate. nll (B,T) as ds_head_loss
+ * gives it; forces as in ds_sublayers; observer may be NULL. */
 ds_status ds_backward(ds_gradient *gradient, const ds_batch *batch, const ds_force *forces, double weight,
                       const ds_gradient_observer *observer, double *nll) DS_MUST_CHECK;
 
-/* ---- Jacobians ----------------------------------------------------------------------------------------------------- */
+/* ---- Jacobians -------------------------------------------------------------------------------------------------------- */
 
 /* Runs sublayers first .. last-1 on `state` in place, as ds_sublayers, and keeps what the functions below need, until the next
  * ds_linearise or ds_backward. (After ds_backward the whole depth is linearised.) */
@@ -109,5 +111,7 @@ ds_status ds_adjoint(ds_gradient *gradient, void *cotangent) DS_MUST_CHECK;
  * precision: d passes, since only x_in sees more than the shortcut. */
 ds_status ds_token_jacobian(ds_gradient *gradient, double *jacobian, size_t sublayer, size_t sequence,
                             size_t position) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

@@ -10,6 +10,8 @@
 
 #include "deltascope/base.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* ---- JSON from strangers ----------------------------------------------------------------------------------------- */
 
 /* Parses exactly one JSON value (surrounding white space allowed). Stricter than RFC 8259 leaves open: well-formed UTF-8,
@@ -148,6 +150,11 @@ ds_status ds_tokenizer_encode(const ds_tokenizer *tokenizer, uint32_t **ids, siz
                               const char *where) DS_MUST_CHECK;
 /* The bytes one id stands for (not always well-formed UTF-8 alone); NULL when the id does not exist. */
 const char *ds_tokenizer_piece(const ds_tokenizer *tokenizer, uint32_t id, size_t *length);
+/* Appends one token as a word without white space or control characters. Spaces, line ends and tabs are visible (as symbols, or
+ * with `unicode` false as _, \n, \t); bytes that are not whole characters (a byte-pair piece may end within one), control
+ * and direction characters, and without `unicode` everything beyond ASCII are \xNN. An id the tokenizer does not know, and
+ * every id without a tokenizer (NULL), is "#ID". */
+ds_status ds_token_label(ds_text *text, const ds_tokenizer *tokenizer, uint32_t id, bool unicode) DS_MUST_CHECK;
 /* Tokens of a text file of at most 2 GiB through a tokenizer, kept in memory; ids are bounded by vocab as in ds_tokens_open,
  * but there may be none. */
 ds_status ds_tokens_from_text(ds_tokens **out, const char *text_path, const ds_tokenizer *tokenizer,
@@ -190,6 +197,7 @@ json_t *ds_json_number(double value); /* a new reference: null for NaN and infin
 /* What a path like "beta/quantiles/0.05" or "delta_loss_ci95/0" leads to, keys and indices separated by slashes; NULL for
  * nothing. */
 const json_t *ds_json_at(const json_t *value, const char *path);
+double ds_json_real_at(const json_t *value, const char *path); /* NaN where no number is found */
 
 /* ---- writing JSON ------------------------------------------------------------------------------------------------ */
 
@@ -219,7 +227,11 @@ ds_status ds_npz_append(ds_npz *npz, size_t index, const void *values, size_t ro
 ds_status ds_npz_commit(ds_npz **npz) DS_MUST_CHECK; /* frees and sets NULL, also on failure */
 void ds_npz_discard(ds_npz **npz);                   /* leaves what was there before; NULL is fine */
 
+/* This room's part of ds_process_hooks (run.h): jansson's allocator notes failures. */
+void ds_io_hooks(void);
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_io_libraries(ds_text *text) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

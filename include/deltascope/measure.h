@@ -6,8 +6,18 @@
 #ifndef DELTASCOPE_MEASURE_H
 #define DELTASCOPE_MEASURE_H
 
+#include "deltascope/measure/checkpoint_comparison.h"
+#include "deltascope/measure/checkpoint_inspection.h"
+#include "deltascope/measure/external_reference.h"
+#include "deltascope/measure/forced_gates.h"
+#include "deltascope/measure/gate_attribution.h"
 #include "deltascope/measure/gates.h"
+#include "deltascope/measure/gradient_flow.h"
 #include "deltascope/measure/mean_gates.h"
+#include "deltascope/measure/spectrum.h"
+#include "deltascope/measure/sublayer_jacobians.h"
+#include "deltascope/measure/token_trace.h"
+#include "deltascope/measure/verification.h"
 #include "deltascope/run.h"
 
 #endif

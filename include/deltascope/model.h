@@ -1,8 +1,8 @@
 /* model: a DDL checkpoint as a typed specification, a parameter table and the computation of MODEL.md.
  *
  * Shapes: B sequences, T tokens, d hidden, dv value channels, S = 2 * layers sublayers, V vocabulary.
- * State layout inside the library: (B, T, planes, d), contiguous planes of d features; the residual rule tells how many. For the
- * delta rule a plane is a value channel, so that every step of its update is a unit-stride operation on planes; element
+ * State layout inside the library: (B, T, planes, d), contiguous planes of d features; the residual rule tells how many. For
+ * the delta rule a plane is a value channel, so that every step of its update is a unit-stride operation on planes; element
  * [b][t][j][i] is the published X[b][t][i][j].
  * Arrays typed void * hold float or double according to the model's precision. */
 #ifndef DELTASCOPE_MODEL_H
@@ -11,7 +11,9 @@
 #include "deltascope/base.h"
 #include "deltascope/io.h"
 
-/* ---- residual rules ------------------------------------------------------------------------------------------------ */
+DS_BEGIN_DECLARATIONS
+
+/* ---- residual rules --------------------------------------------------------------------------------------------------- */
 
 /* How the output of a sublayer enters the residual state, and what the next one reads of it. */
 typedef struct ds_rule ds_rule;
@@ -57,7 +59,11 @@ const char *ds_rule_limits(const ds_rule *rule);
 /* Whether a sublayer leaves every state as it is under `force`, so that it need not be run. */
 bool ds_rule_is_identity(const ds_rule *rule, ds_force force);
 
-/* ---- specification ----------------------------------------------------------------------------------------------- */
+/* What the transformer around the rule is made of: norm, positions, MLP, names of parameters. */
+typedef struct ds_backbone ds_backbone;
+extern const ds_backbone ds_backbone_ddl; /* of the published code: RMSNorm, rotary halves, SwiGLU */
+
+/* ---- specification ---------------------------------------------------------------------------------------------------- */
 
 typedef enum ds_compressor { DS_COMPRESS_NONE, DS_COMPRESS_TC, DS_COMPRESS_CC } ds_compressor;
 typedef enum ds_activation { DS_ACT_IDENTITY, DS_ACT_SILU, DS_ACT_RELU, DS_ACT_ELU1 } ds_activation;
@@ -66,6 +72,7 @@ typedef enum ds_activation { DS_ACT_IDENTITY, DS_ACT_SILU, DS_ACT_RELU, DS_ACT_E
 typedef struct ds_spec {
     size_t vocab, layers, hidden, heads, head_dim, mlp_hidden, block_size;
     const ds_rule *rule;
+    const ds_backbone *backbone;
     size_t value_channels;             /* dv; 1 for scalar state and for the baseline */
     ds_compressor compressor;          /* DS_COMPRESS_NONE exactly when value_channels' state is scalar */
     bool input_conv;                   /* EC: X_0 is a short convolution of the embeddings */
@@ -101,7 +108,7 @@ ds_status ds_spec_detect(ds_spec *spec, const ds_checkpoint *checkpoint) DS_MUST
 /* The paper's reported sizes ("small" 124M, "medium" 353M) of a variant, for bench. */
 ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant) DS_MUST_CHECK;
 
-/* ---- parameters -------------------------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------------------------------- */
 
 typedef enum ds_group {
     DS_GROUP_EMBEDDING,
@@ -158,7 +165,7 @@ void ds_model_refresh(ds_model *model);
 /* From now on k = h / sqrt(|h|^2 + eps^2) with this eps >= 0 (MODEL.md: fused kernels have ddl_k_eps * sqrt(d)). */
 void ds_model_set_direction_eps(ds_model *model, double eps);
 
-/* ---- survey: what `inspect` reports ------------------------------------------------------------------------------- */
+/* ---- survey: what `inspect` reports ----------------------------------------------------------------------------------- */
 
 /* One tensor of a checkpoint, read once and not kept. A row is a slice along the first axis; a vector is one row. */
 typedef struct ds_tensor_health {
@@ -189,7 +196,7 @@ void ds_survey_free(ds_survey **survey); /* sets NULL; NULL is fine */
 double ds_spec_forward_flops_per_token(const ds_spec *spec, size_t length);
 double ds_spec_head_flops_per_token(const ds_spec *spec); /* the output head's part of them, 2 d V */
 
-/* ---- forward ----------------------------------------------------------------------------------------------------- */
+/* ---- forward ---------------------------------------------------------------------------------------------------------- */
 
 /* B windows of T tokens, all of one length. */
 typedef struct ds_batch {
@@ -233,7 +240,9 @@ typedef struct ds_observer {
     void *context;
 } ds_observer;
 
-/* Buffers for batches of up to `sequences` windows of up to `length` tokens; also holds each thread's scratch. */
+/* Buffers for batches of up to `sequences` windows of up to `length` tokens; also holds the scratch of as many threads as
+ * there are now: passes run on at most so many, also when ds_threads_set asks for more later. Used by one thread of the
+ * application at a time; a model may be shared by several as long as nobody changes it. */
 typedef struct ds_workspace ds_workspace;
 ds_status ds_workspace_new(ds_workspace **out, const ds_model *model, size_t sequences, size_t length) DS_MUST_CHECK;
 void ds_workspace_free(ds_workspace **workspace); /* sets NULL; NULL is fine */
@@ -243,7 +252,8 @@ size_t ds_batch_sequences(const ds_model *model, size_t length);
 
 /* X_0 (B,T,planes,d) of a batch. */
 ds_status ds_embed(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, void *state) DS_MUST_CHECK;
-/* Applies sublayers first .. last-1 to `state` in place. `forces` has S entries or is NULL (none); `observer` may be NULL. NaN or infinity in the new state is DS_ERR_INPUT naming sublayer, sequence (within the batch) and position. The bits of
+/* Applies sublayers first .. last-1 to `state` in place. `forces` has S entries or is NULL (none); `observer` may be NULL.
+ * NaN or infinity in the new state is DS_ERR_INPUT naming sublayer, sequence (within the batch) and position. The bits of
  * the result depend on each window alone: not on the number of threads, nor on the other windows of the batch. */
 ds_status ds_sublayers(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, void *state, size_t first,
                        size_t last, const ds_force *forces, const ds_observer *observer) DS_MUST_CHECK;
@@ -261,10 +271,11 @@ ds_status ds_head_compare(ds_workspace *workspace, const ds_model *model, const 
                           size_t cases, const void *const *hidden, double *intact_nll, double *const *nll,
                           double *const *kl) DS_MUST_CHECK;
 /* logits (count, V) of rows first .. first+count-1 of hidden (B*T, d). */
-ds_status ds_head_logits(ds_workspace *workspace, const ds_model *model, const void *hidden, size_t first, size_t count,
-                         void *logits) DS_MUST_CHECK;
+ds_status ds_head_logits(const ds_model *model, const void *hidden, size_t first, size_t count, void *logits) DS_MUST_CHECK;
 /* embed, all sublayers, readout, loss: the common case. nll (B,T). */
 ds_status ds_forward(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
                      const ds_observer *observer, double *nll) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

@@ -11,6 +11,8 @@
 
 #include "deltascope/base.h"
 
+DS_BEGIN_DECLARATIONS
+
 #define REAL float
 #define REAL_NAME(name) name##_f32
 #include "deltascope/num_kernels.inc"
@@ -22,6 +24,9 @@
 #include "deltascope/num_kernels.inc"
 #undef REAL
 #undef REAL_NAME
+
+/* out (count) <- elements first .. of an array of a precision. */
+void ds_widen(double *out, const void *array, size_t first, size_t count, ds_precision precision);
 
 /* Rate of a large cblas_sgemm, n x n x n, on ds_threads() threads, in floating-point operations (2 n^3) a second: the better of
  * the BLAS's own threads and of ours over tiles of rows, each the best of several runs. What every other rate is measured
@@ -41,5 +46,7 @@ const char *ds_blas_name(void);
 #define REAL_PRECISION DS_F64
 #endif
 #endif
+
+DS_END_DECLARATIONS
 
 #endif

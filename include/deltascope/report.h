@@ -9,6 +9,8 @@
 
 #include "deltascope/io.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* ---- tables ------------------------------------------------------------------------------------------------------ */
 
 typedef enum ds_column_kind {
@@ -188,7 +190,8 @@ enum { DS_REPORT_TABLES = 8 };
 typedef struct ds_result_column {
     ds_column column;
     /* From the row, as ds_json_at has it. NULL: the row's own name, the key of an object's member. One that begins with a slash
-     * starts at the results instead, every "@" in it the row's number. A missing number is an empty cell. */
+     * starts at the results instead, every "@" in it the row's number. An integer column's "#" is
+     * the row's number from 1. A missing number is an empty cell. */
     const char *path;
     /* Instead of a path: a number made from the row, or a text; NULL elsewhere. */
     double (*number)(const json_t *row); /* not for DS_COLUMN_INTEGER */
@@ -227,15 +230,9 @@ ds_status ds_envelope_load(json_t **out, const char *path) DS_MUST_CHECK;
  * different checkpoints are refused. */
 ds_status ds_results_load(json_t **results, json_t **envelope, const char *const *paths, size_t count) DS_MUST_CHECK;
 
-/* ---- token labels ------------------------------------------------------------------------------------------------ */
-
-/* Appends one token as a word without white space or control characters. Spaces, line ends and tabs are visible (as symbols, or
- * with `unicode` false as _, \n, \t); bytes that are not whole characters (a byte-pair piece may end within one), control
- * and direction characters, and without `unicode` everything beyond ASCII are \xNN. An id the tokenizer does not know, and
- * every id without a tokenizer (NULL), is "#ID". */
-ds_status ds_token_label(ds_text *text, const ds_tokenizer *tokenizer, uint32_t id, bool unicode) DS_MUST_CHECK;
-
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_report_libraries(ds_text *text) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

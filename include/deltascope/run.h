@@ -11,6 +11,21 @@
 #include "deltascope/io.h"
 #include "deltascope/model.h"
 
+DS_BEGIN_DECLARATIONS
+
+/* ---- the process ------------------------------------------------------------------------------------------------- */
+
+/* For a program that is all deltascope's: installs, once and before its threads start, what belongs to a whole process.
+ * jansson's allocator notes failures, and GMP and FLINT end by ds_give_up (base.h), when memory runs out. No other function
+ * of the library touches these hooks, the threads of the BLAS (but ds_gemm_rate, which measures them), signals or the
+ * environment. GSL is called only with arguments that it accepts and memory that is there: its error handler is never
+ * reached.
+ *
+ * A program that has hooks of its own does not call it. Then, when memory runs out, GMP and FLINT end the process by
+ * themselves, and jansson can take an allocation that failed for a fault in the text. LAPACK is correct with any number of
+ * BLAS threads, but its last bits can depend on it: with OPENBLAS_NUM_THREADS=1 they are those of the program. */
+void ds_process_hooks(void);
+
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 /* Who is told how a run goes; the library itself never prints. Every function may be NULL. */
@@ -71,17 +86,18 @@ void ds_progress_finish(const ds_progress *progress);
 
 /* ---- journal ----------------------------------------------------------------------------------------------------- */
 
-/* The file in which a long run keeps finished pieces, so that one that was killed goes on where it stopped (journal.h in src/run
- * has its format). */
+/* The file in which a long run keeps finished pieces, so that one that was killed goes on where it stopped (journal.h in
+ * src/run has its format). */
 typedef struct ds_journal ds_journal;
 typedef struct ds_journal_plan {
     const char *path; /* its folder is made if missing */
     bool resume;      /* take up an earlier run's records instead of starting anew */
 } ds_journal_plan;
 
-/* Opens the journal of a run that measures `command` with `options` (borrowed: what decides the bytes of a result, beside the run's
- * checkpoint, configuration, data and precision; threads and paths are not part of the key). An earlier run's journal with another key is
- * DS_ERR_INPUT naming the first difference. plan NULL, or without a path: *out is NULL, which stands for a run that keeps none. */
+/* Opens the journal of a run that measures `command` with `options` (borrowed: what decides the bytes of a result, beside the
+ * run's checkpoint, configuration, data and precision; threads and paths are not part of the key). An earlier run's journal
+ * with another key is DS_ERR_INPUT naming the first difference. plan NULL, or without a path: *out is NULL, which stands for a
+ * run that keeps none. */
 ds_status ds_run_journal(ds_journal **out, ds_run *run, const ds_journal_plan *plan, const char *command,
                          const json_t *options) DS_MUST_CHECK;
 void ds_journal_close(ds_journal **journal); /* sets NULL; NULL is fine */
@@ -113,16 +129,16 @@ typedef struct ds_window_batch {
 /* How far a long batch has come, 0 to 1. */
 void ds_window_batch_progress(const ds_window_batch *now, double share);
 
-/* One pass over the windows of a run. What a window leaves can be a record of `record_length` numbers: then windows that an earlier
- * run finished are not computed again, and `take` gets the record of every window, in their order. */
+/* One pass over the windows of a run. What a window leaves can be a record of `record_length` numbers: then windows that an
+ * earlier run finished are not computed again, and `take` gets the record of every window, in their order. */
 typedef struct ds_window_pass {
-    const char *label; /* for progress */
-    size_t most;       /* windows in a batch, at most; 0: as many as the run's buffers hold */
+    const char *label;      /* for progress */
+    size_t most;            /* windows in a batch, at most; 0: as many as the run's buffers hold */
     const size_t *selected; /* (selected_count) windows, ascending; NULL: all */
     size_t selected_count;
     /* Computes a batch; batches come in order of windows. */
     ds_status (*batch)(void *context, const ds_window_batch *now);
-    size_t record_length;                                            /* 0: no records, and the next two are not called */
+    size_t record_length;                                                 /* 0: no records, and the next two are not called */
     void (*fill)(void *context, double *record, size_t row, size_t rows); /* record of row `row` of the batch just computed */
     void (*take)(void *context, size_t window, const double *record);
     ds_journal *journal; /* where records are kept; NULL: nowhere */
@@ -130,9 +146,19 @@ typedef struct ds_window_pass {
     void *context;
 } ds_window_pass;
 ds_status ds_run_windows(ds_run *run, const ds_window_pass *pass) DS_MUST_CHECK;
-ds_status ds_run_batch(ds_run *run, size_t first, ds_batch *batch) DS_MUST_CHECK;
 /* One window as a batch, in the run's buffers: valid until the next call or pass. */
 ds_status ds_run_window(ds_run *run, size_t window, ds_batch *batch) DS_MUST_CHECK;
+/* One text, or a piece of a file of tokens: exactly one of the first three is given. */
+typedef struct ds_window_source {
+    const char *text;      /* the words themselves; told in results and messages as "--text" */
+    const char *text_file; /* a file of text */
+    const char *tokens;    /* a file of token ids */
+    const char *tokenizer; /* for text; beside tokens it is opened for their words; NULL: none */
+    uint64_t offset;       /* token at which the window starts */
+} ds_window_source;
+/* Gives a run that was opened without data its only window: run->ids (T) <- run->length tokens from the offset on, or as many
+ * as there are, run->length becoming that many. No token needs to follow the last. The run has no buffers for passes. */
+ds_status ds_run_open_window(ds_run *run, const ds_window_source *source) DS_MUST_CHECK;
 /* Windows first .. first + count - 1 into the caller's arrays, each (count, T). */
 ds_status ds_run_read_windows(ds_run *run, uint32_t *inputs, uint32_t *targets, size_t first, size_t count) DS_MUST_CHECK;
 
@@ -151,7 +177,8 @@ typedef struct ds_position_list {
 /* "all", "last" (the last token of every window) or "S:P,S:P,...": sequence:position, within the data, no repeats needed to be
  * sorted. DS_ERR_USAGE names the word that does not fit. */
 ds_status ds_position_list_parse(ds_position_list *list, const char *words, size_t sequences, size_t length) DS_MUST_CHECK;
-/* A window, "S", or one token of it, "S:P"; *token tells which, *at is S:0 for a window. DS_ERR_USAGE otherwise, naming `option`. */
+/* A window, "S", or one token of it, "S:P"; *token tells which, *at is S:0 for a window. DS_ERR_USAGE otherwise, naming
+ * `option`. */
 ds_status ds_place_parse(ds_position *at, bool *token, const char *text, const char *option, size_t sequences,
                          size_t length) DS_MUST_CHECK;
 /* Sublayers *first .. *last - 1 of "A:B", 0 <= A <= B < sublayers; NULL means all of them. DS_ERR_USAGE otherwise. */
@@ -162,7 +189,8 @@ void ds_position_list_release(ds_position_list *list);
 
 /* *out <- `results` in the envelope that says what was measured: a new reference. `options` and `results` are borrowed objects,
  * NULL for {}. A run without a checkpoint has "checkpoint": null. */
-ds_status ds_run_envelope(json_t **out, const ds_run *run, const char *command, json_t *options,
-                          json_t *results) DS_MUST_CHECK;
+ds_status ds_run_envelope(json_t **out, const ds_run *run, const char *command, json_t *options, json_t *results) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

@@ -14,6 +14,8 @@
 
 #include "deltascope/base.h"
 
+DS_BEGIN_DECLARATIONS
+
 typedef struct ds_complex {
     double re, im;
 } ds_complex;
@@ -119,10 +121,10 @@ typedef struct ds_lanczos {
 ds_status ds_lanczos_run(ds_lanczos *out, const ds_linear_map *map, const ds_lanczos_options *options) DS_MUST_CHECK;
 void ds_lanczos_release(ds_lanczos *result);
 
-/* ---- proved enclosures ---------------------------------------------------------------------------------------------
- *
- * Ball arithmetic (Arb): every statement below is a theorem about the numbers given, taken as exact binary numbers. A ds_certifier
- * serves one thread at a time. */
+/* ---- proved enclosures ------------------------------------------------------------------------------------------- */
+
+/* Ball arithmetic (Arb): every statement below is a theorem about the numbers given, taken as exact binary numbers. A
+ * ds_certifier serves one thread at a time. */
 
 /* A closed disc holding exactly `multiplicity` eigenvalues, counted algebraically. Discs of one result are disjoint, so a disc
  * with a real centre and multiplicity 1 holds a real eigenvalue. */
@@ -187,7 +189,11 @@ ds_status ds_eigenvalues_enclose(ds_disc *discs, size_t *count, const double *ma
 ds_status ds_singular_values_enclose(ds_interval *intervals, size_t *count, const double *matrix, size_t n,
                                      ds_certifier *certifier) DS_MUST_CHECK;
 
+/* This room's part of ds_process_hooks (run.h): GMP and FLINT end by ds_give_up when memory runs out. */
+void ds_spectra_hooks(void);
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_spectra_libraries(ds_text *text) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

@@ -6,6 +6,8 @@
 
 #include "deltascope/base.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* ---- sums -------------------------------------------------------------------------------------------------------- */
 
 /* A sum carried in twice the working precision: high + low, low at most half an ulp of high (Knuth's two-sum after every
@@ -24,7 +26,6 @@ static inline double ds_sum_value(const ds_sum *sum) { return sum->high + sum->l
 
 /* Of values[count]; NaN when count is 0. */
 double ds_mean(const double *values, size_t count);
-double ds_rms(const double *values, size_t count); /* sqrt(mean of squares) */
 
 /* ---- summary ----------------------------------------------------------------------------------------------------- */
 
@@ -69,7 +70,6 @@ void ds_summary_release(ds_summary *summary);
 ds_status ds_summary_add(ds_summary *summary, const double *values, size_t count) DS_MUST_CHECK;
 /* Adds all that `other` (same capacity) has seen. */
 ds_status ds_summary_merge(ds_summary *summary, const ds_summary *other) DS_MUST_CHECK;
-uint64_t ds_summary_count(const ds_summary *summary);
 /* So far; more values may follow. Sorts in place, allocates nothing. */
 ds_statistics ds_summary_statistics(ds_summary *summary);
 /* One quantile, level in [0, 1]; NaN when empty. */
@@ -152,5 +152,7 @@ bool ds_power_law_rejected(const ds_power_law *fit, double critical);
 
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_stats_libraries(ds_text *text) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

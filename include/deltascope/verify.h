@@ -14,6 +14,8 @@
 #include "deltascope/io.h"
 #include "deltascope/model.h"
 
+DS_BEGIN_DECLARATIONS
+
 typedef enum ds_check_status { DS_CHECK_PASS, DS_CHECK_FAIL, DS_CHECK_SKIP } ds_check_status;
 const char *ds_check_status_name(ds_check_status status); /* "pass", "fail", "skip" */
 
@@ -61,11 +63,13 @@ const char *ds_reference_name(const ds_reference *reference, size_t index); /* "
 /* B and T; 0, 0 when only loss or gradients are given, which may be of any batch. */
 void ds_reference_windows(const ds_reference *reference, size_t *sequences, size_t *length);
 
-/* results (count). Both models have the checkpoint's weights in double; those of `moved` are multiplied by 1 +- e, e tiny, signs at
- * random: how far that moves a tensor, divided by e, is how far one rounding may. The tolerance is that number, plus the
- * tensor's largest, times the roundoff of the element type stored, times the roundings of a chain through the model, forward and
- * backward. detail names the worst element. */
+/* results (count). Both models have the checkpoint's weights in double; those of `moved` are multiplied by 1 +- e, e tiny,
+ * signs at random: how far that moves a tensor, divided by e, is how far one rounding may. The tolerance is that number,
+ * plus the tensor's largest, times the roundoff of the element type stored, times the roundings of a chain through the
+ * model, forward and backward. detail names the worst element. */
 ds_status ds_reference_compare(ds_check_result *results, ds_reference *reference, const ds_model *model, ds_model *moved,
                                const ds_batch *batch, uint64_t seed) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

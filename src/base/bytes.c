@@ -30,13 +30,6 @@ bool ds_take_u16le(ds_cursor *cursor, uint16_t *value) {
     return true;
 }
 
-bool ds_take_u32le(ds_cursor *cursor, uint32_t *value) {
-    const uint8_t *bytes;
-    if (!ds_take_bytes(cursor, 4, &bytes)) return false;
-    *value = ds_load_u32le(bytes);
-    return true;
-}
-
 bool ds_take_u64le(ds_cursor *cursor, uint64_t *value) {
     const uint8_t *bytes;
     if (!ds_take_bytes(cursor, 8, &bytes)) return false;

@@ -77,8 +77,8 @@ static char *folder_of(const char *path) {
     return slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
 }
 
-/* A file without a name in the folder of `path`, which nothing can leave behind; -1 where there are none, or where one could not
- * be given a name later. */
+/* A file without a name in the folder of `path`, which nothing can leave behind; -1 where there are none, or where one could
+ * not be given a name later. */
 static int open_unnamed(const char *path) {
     char *folder = access("/proc/self/fd", X_OK) == 0 ? folder_of(path) : NULL;
     int descriptor = folder == NULL ? -1 : open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
@@ -86,8 +86,8 @@ static int open_unnamed(const char *path) {
     return descriptor;
 }
 
-/* A new file of that name, locked: the lock tells other runs that its writer lives. One of them may have removed the file between
- * its creation and the lock: then it is made again. */
+/* A new file of that name, locked: the lock tells other runs that its writer lives. One of them may have removed the file
+ * between its creation and the lock: then it is made again. */
 static int open_named(const char *name) {
     for (;;) {
         struct stat info;
@@ -212,8 +212,8 @@ void ds_sync_folder_of(const char *path) {
     free(folder);
 }
 
-/* A link cannot replace what is there, a rename can. The descriptor is still open, and with it the lock that keeps the temporary
- * from being taken for a leftover. */
+/* A link cannot replace what is there, a rename can. The descriptor is still open, and with it the lock that keeps the
+ * temporary from being taken for a leftover. */
 static ds_status put_in_place(ds_outfile *file) {
     if (file->unnamed) {
         char self[64];

@@ -11,11 +11,23 @@ uint64_t ds_random_u64(ds_random *random) {
 
 double ds_random_uniform(ds_random *random) { return (double)(ds_random_u64(random) >> 11) * 0x1p-53; }
 
-double ds_random_normal(ds_random *random) {
+/* Box and Muller: a normal pair is this radius times the angle's cosine and sine. */
+static double polar_normal(double *angle, ds_random *random) {
     const double two_pi = 6.283185307179586476925286766559;
     double u = 1.0 - ds_random_uniform(random); /* (0, 1]: the logarithm is finite */
-    double angle = two_pi * ds_random_uniform(random);
-    return sqrt(-2.0 * log(u)) * cos(angle);
+    *angle = two_pi * ds_random_uniform(random);
+    return sqrt(-2.0 * log(u));
+}
+
+double ds_random_normal(ds_random *random) {
+    double angle, radius = polar_normal(&angle, random);
+    return radius * cos(angle);
+}
+
+void ds_random_normal_pair(double normal[2], ds_random *random) {
+    double angle, radius = polar_normal(&angle, random);
+    normal[0] = radius * cos(angle);
+    normal[1] = radius * sin(angle);
 }
 
 uint64_t ds_random_below(ds_random *random, uint64_t bound) {

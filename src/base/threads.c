@@ -1,4 +1,6 @@
-/* One pool of worker threads, woken for each parallel loop; indices are handed out by an atomic counter. */
+/* Worker threads of the process. A parallel loop is an object on its caller's stack; the workers take indices of whichever
+ * loops there are, so that several threads of an application may run loops at the same time, and a loop never waits for a
+ * worker that did not join it. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -10,23 +12,32 @@
 
 enum { MAX_THREADS = 256, SENTENCE_BYTES = 2048 };
 
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t wake, finished;
-    pthread_t threads[MAX_THREADS];
-    size_t started;     /* workers that exist; the caller is worker 0 of every loop */
-    size_t wanted;      /* threads to use, 0 before the first ds_threads_set */
-    unsigned long loop; /* counts loops, so that a worker joins each of them once */
-    size_t running;     /* workers still inside the loop */
-    bool stop;
+typedef struct loop {
+    struct loop *after; /* in the list of loops that can be joined */
     ds_task task;
     void *context;
-    size_t count;
-    atomic_size_t next;
+    size_t count, most;         /* indices; workers at most, the caller among them */
+    size_t joined, inside;      /* workers that ever joined, those still at it; under the lock */
+    atomic_size_t next;         /* index */
     atomic_size_t failed_index; /* smallest failing index, SIZE_MAX when none */
     ds_status failed_status;
     char failed_text[SENTENCE_BYTES];
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .finished = PTHREAD_COND_INITIALIZER};
+} loop;
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t wake, left; /* a loop came, or the end; a worker left a loop */
+    pthread_t threads[MAX_THREADS];
+    size_t started; /* workers that exist, beside the threads of the application */
+    bool refused;   /* the machine gave no more: not asked again before the workers are stopped */
+    loop *loops;
+    bool stop, watches_fork;
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .left = PTHREAD_COND_INITIALIZER};
+
+/* Starting and stopping the workers, one at a time. */
+static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
+static atomic_size_t wanted;         /* threads of a loop; 0 before the first ds_threads_set */
+static _Thread_local size_t here;    /* threads of the loops of this thread; 0: as everywhere */
 
 static size_t core_count(void) {
     cpu_set_t set;
@@ -35,98 +46,176 @@ static size_t core_count(void) {
     return count < 1 ? 1 : (size_t)count;
 }
 
+static size_t all_threads(void) {
+    size_t threads = atomic_load(&wanted);
+    if (threads == 0) {
+        threads = ds_min_size(core_count(), MAX_THREADS);
+        atomic_store(&wanted, threads);
+    }
+    return threads;
+}
+
+static ds_status too_many(size_t threads) {
+    return ds_fail(DS_ERR_USAGE, "%zu threads asked for; at most %d are supported", threads, MAX_THREADS);
+}
+
 ds_status ds_threads_set(size_t threads) {
-    if (threads > MAX_THREADS)
-        return ds_fail(DS_ERR_USAGE, "%zu threads asked for; at most %d are supported", threads, MAX_THREADS);
+    if (threads > MAX_THREADS) return too_many(threads);
     ds_threads_stop();
-    pool.wanted = threads == 0 ? ds_min_size(core_count(), MAX_THREADS) : threads;
+    atomic_store(&wanted, threads == 0 ? ds_min_size(core_count(), MAX_THREADS) : threads);
     return DS_OK;
 }
 
-size_t ds_threads(void) {
-    if (pool.wanted == 0) pool.wanted = ds_min_size(core_count(), MAX_THREADS);
-    return pool.wanted;
+ds_status ds_threads_set_here(size_t threads) {
+    if (threads > MAX_THREADS) return too_many(threads);
+    here = threads;
+    return DS_OK;
 }
 
-static void record_failure(size_t index, ds_status status) {
+size_t ds_threads_here(void) { return here; }
+
+size_t ds_threads(void) { return here == 0 ? all_threads() : here; }
+
+/* ---- a loop ------------------------------------------------------------------------------------------------------ */
+
+static void record_failure(loop *l, size_t index, ds_status status) {
     pthread_mutex_lock(&pool.lock);
-    if (index < atomic_load(&pool.failed_index)) {
-        atomic_store(&pool.failed_index, index);
-        pool.failed_status = status;
-        (void)snprintf(pool.failed_text, sizeof pool.failed_text, "%s", ds_error_text());
+    if (index < atomic_load(&l->failed_index)) {
+        atomic_store(&l->failed_index, index);
+        l->failed_status = status;
+        (void)snprintf(l->failed_text, sizeof l->failed_text, "%s", ds_error_text());
     }
     pthread_mutex_unlock(&pool.lock);
 }
 
 /* After a failure at index i only smaller indices still matter: the smallest failing one is what is reported. */
-static void work(size_t worker) {
+static void work(loop *l, size_t worker) {
     for (;;) {
-        size_t index = atomic_fetch_add(&pool.next, 1);
-        if (index >= pool.count || index > atomic_load(&pool.failed_index)) return;
-        ds_status status = pool.task(pool.context, index, worker);
-        if (status != DS_OK) record_failure(index, status);
+        size_t index = atomic_fetch_add(&l->next, 1);
+        if (index >= l->count || index > atomic_load(&l->failed_index)) return;
+        ds_status status = l->task(l->context, index, worker);
+        if (status != DS_OK) record_failure(l, index, status);
     }
 }
 
+/* A loop that has an index left and room for one more worker. */
+static loop *find_loop(void) {
+    loop *l = pool.loops;
+    while (l != NULL && (l->joined + 1 >= l->most || atomic_load(&l->next) >= l->count)) l = l->after;
+    return l;
+}
+
 static void *worker_main(void *argument) {
-    size_t worker = (size_t)(uintptr_t)argument;
-    unsigned long seen = 0;
+    (void)argument;
     pthread_mutex_lock(&pool.lock);
-    for (;;) {
-        while (!pool.stop && pool.loop == seen) pthread_cond_wait(&pool.wake, &pool.lock);
-        if (pool.stop) break;
-        seen = pool.loop;
+    while (!pool.stop) {
+        loop *l = find_loop();
+        if (l == NULL) {
+            pthread_cond_wait(&pool.wake, &pool.lock);
+            continue;
+        }
+        size_t worker = ++l->joined;
+        l->inside++;
         pthread_mutex_unlock(&pool.lock);
-        work(worker);
+        work(l, worker);
         pthread_mutex_lock(&pool.lock);
-        if (--pool.running == 0) pthread_cond_signal(&pool.finished);
+        if (--l->inside == 0) pthread_cond_broadcast(&pool.left);
     }
     pthread_mutex_unlock(&pool.lock);
     return NULL;
 }
 
+/* Makes the loop known to the workers; takes it back and waits for those that joined it. */
+static void offer(loop *l) {
+    pthread_mutex_lock(&pool.lock);
+    l->after = pool.loops;
+    pool.loops = l;
+    pthread_cond_broadcast(&pool.wake);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+static void take_back(loop *l) {
+    pthread_mutex_lock(&pool.lock);
+    loop **link = &pool.loops;
+    while (*link != l) link = &(*link)->after;
+    *link = l->after;
+    while (l->inside > 0) pthread_cond_wait(&pool.left, &pool.lock);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+/* ---- the workers ------------------------------------------------------------------------------------------------- */
+
+/* A child has the thread that forked and no other: it starts with no workers and no loops of other threads. */
+static void before_fork(void) {
+    pthread_mutex_lock(&life);
+    pthread_mutex_lock(&pool.lock);
+}
+
+static void after_fork_in_parent(void) {
+    pthread_mutex_unlock(&pool.lock);
+    pthread_mutex_unlock(&life);
+}
+
+static void after_fork_in_child(void) {
+    (void)pthread_mutex_init(&life, NULL);
+    (void)pthread_mutex_init(&pool.lock, NULL);
+    (void)pthread_cond_init(&pool.wake, NULL);
+    (void)pthread_cond_init(&pool.left, NULL);
+    pool.started = 0;
+    pool.loops = NULL;
+    pool.stop = pool.refused = false;
+}
+
+/* A machine that refuses more threads still gets the work done by those it has. */
 static void start_workers(size_t workers) {
+    pthread_mutex_lock(&life);
+    if (!pool.watches_fork) pool.watches_fork = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child) == 0;
+    pthread_mutex_lock(&pool.lock);
     pool.stop = false;
-    pool.loop = 0;
-    while (pool.started < workers) {
-        /* A machine that refuses more threads still gets the work done by those it has. */
-        if (pthread_create(&pool.threads[pool.started], NULL, worker_main, (void *)(uintptr_t)(pool.started + 1)) != 0) break;
-        pool.started++;
-    }
+    while (pool.started < workers && pthread_create(&pool.threads[pool.started], NULL, worker_main, NULL) == 0) pool.started++;
+    pool.refused = pool.started < workers;
+    pthread_mutex_unlock(&pool.lock);
+    pthread_mutex_unlock(&life);
+}
+
+static bool has_workers(size_t workers) {
+    pthread_mutex_lock(&pool.lock);
+    bool enough = pool.started >= workers || pool.refused;
+    pthread_mutex_unlock(&pool.lock);
+    return enough;
+}
+
+ds_status ds_parallel_for_within(size_t workers, size_t count, ds_task task, void *context) {
+    loop l; /* not zeroed: the sentence is long, and rarely needed */
+    l.task = task;
+    l.context = context;
+    l.count = count;
+    l.most = ds_min_size(ds_min_size(workers, ds_threads()), count);
+    l.joined = l.inside = 0;
+    atomic_init(&l.next, 0);
+    atomic_init(&l.failed_index, SIZE_MAX);
+    l.failed_status = DS_OK;
+    bool shared = l.most > 1;
+    if (shared && !has_workers(l.most - 1)) start_workers(l.most - 1);
+    if (shared) offer(&l);
+    work(&l, 0);
+    if (shared) take_back(&l);
+    return l.failed_status == DS_OK ? DS_OK : ds_fail(l.failed_status, "%s", l.failed_text);
 }
 
 ds_status ds_parallel_for(size_t count, ds_task task, void *context) {
-    if (count == 0) return DS_OK;
-    size_t workers = ds_min_size(ds_threads(), count) - 1;
-    if (workers > 0 && pool.started == 0) start_workers(ds_threads() - 1);
-    pthread_mutex_lock(&pool.lock);
-    pool.task = task;
-    pool.context = context;
-    pool.count = count;
-    atomic_store(&pool.next, 0);
-    atomic_store(&pool.failed_index, SIZE_MAX);
-    pool.failed_status = DS_OK;
-    bool shared = workers > 0 && pool.started > 0;
-    if (shared) {
-        pool.running = pool.started;
-        pool.loop++;
-        pthread_cond_broadcast(&pool.wake);
-    }
-    pthread_mutex_unlock(&pool.lock);
-    work(0);
-    if (shared) {
-        pthread_mutex_lock(&pool.lock);
-        while (pool.running > 0) pthread_cond_wait(&pool.finished, &pool.lock);
-        pthread_mutex_unlock(&pool.lock);
-    }
-    return pool.failed_status == DS_OK ? DS_OK : ds_fail(pool.failed_status, "%s", pool.failed_text);
+    return ds_parallel_for_within(MAX_THREADS, count, task, context);
 }
 
 void ds_threads_stop(void) {
+    pthread_mutex_lock(&life);
     pthread_mutex_lock(&pool.lock);
     pool.stop = true;
+    pool.refused = false;
+    size_t workers = pool.started;
+    pool.started = 0;
     pthread_cond_broadcast(&pool.wake);
     pthread_mutex_unlock(&pool.lock);
-    for (size_t i = 0; i < pool.started; i++) pthread_join(pool.threads[i], NULL);
-    pool.started = 0;
+    for (size_t i = 0; i < workers; i++) pthread_join(pool.threads[i], NULL);
+    pthread_mutex_unlock(&life);
 }

@@ -177,7 +177,6 @@ done:
 size_t ds_product_depth(const ds_product *p) { return p->depth; }
 size_t ds_product_order(const ds_product *p) { return ds_min_size(p->depth, p->hidden); }
 double ds_product_log_abs_det(const ds_product *p) { return p->log_abs_det; }
-bool ds_product_contracts(const ds_product *p) { return p->contracts; }
 
 void ds_product_core(double *core, const ds_product *p) {
     size_t order = ds_product_order(p);

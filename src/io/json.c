@@ -1,5 +1,4 @@
 /* JSON from strangers: what jansson leaves open (depth, memory) is decided by one scan before it sees a byte. */
-#include <pthread.h>
 #include <string.h>
 
 #include "deltascope/io.h"
@@ -41,8 +40,7 @@ static ds_status scan(const char *bytes, size_t length, const char *where) {
 }
 
 /* jansson 2.14 takes an allocation that failed for a syntax error, or drops a character and goes on; so its allocator notes
- * failures for us. */
-static pthread_once_t watch = PTHREAD_ONCE_INIT;
+ * failures for us where the hooks are installed. */
 static json_malloc_t jansson_malloc;
 static json_free_t jansson_free;
 static _Thread_local bool starved;
@@ -53,7 +51,8 @@ static void *allocate(size_t size) {
     return memory;
 }
 
-static void watch_allocations(void) {
+void ds_io_hooks(void) {
+    if (jansson_malloc != NULL) return;
     json_get_alloc_funcs(&jansson_malloc, &jansson_free);
     json_set_alloc_funcs(allocate, jansson_free);
 }
@@ -108,7 +107,6 @@ ds_status ds_json_parse(json_t **out, const char *bytes, size_t length, const ch
     if (!ds_is_utf8(bytes, length)) return ds_fail(DS_ERR_INPUT, "%s: invalid JSON: invalid UTF-8", DS_SHOW(where));
     ds_status status = scan(bytes, length, where);
     if (status != DS_OK) return status;
-    (void)pthread_once(&watch, watch_allocations);
     starved = false;
     json_error_t error;
     *out = json_loadb(bytes, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);

@@ -1,4 +1,5 @@
 /* Finding one value in a tree by the path that leads to it. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,4 +16,9 @@ const json_t *ds_json_at(const json_t *value, const char *path) {
         path += length + (path[length] == '/');
     }
     return value;
+}
+
+double ds_json_real_at(const json_t *value, const char *path) {
+    const json_t *found = ds_json_at(value, path);
+    return json_is_number(found) ? json_number_value(found) : NAN;
 }

@@ -2,31 +2,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "deltascope/measure/ablation.h"
 #include "deltascope/base.h"
+#include "deltascope/measure/ablation.h"
 
-typedef enum scope { SCOPE_EACH, SCOPE_ATTN, SCOPE_MLP, SCOPE_ALL, SCOPE_FROM, SCOPE_UPTO, SCOPES } scope;
-static const char *const scope_names[SCOPES] = {"each", "attn", "mlp", "all", "from", "upto"};
+typedef enum naming {
+    NAMED_BY_SCOPE,    /* one case: "closed:all" */
+    NAMED_BY_SUBLAYER, /* a case for every sublayer: "closed:3.mlp" */
+    NAMED_BY_NUMBER,   /* the same: "closed-from:4" */
+} naming;
 
-static bool in_scope(scope kind, size_t at, size_t sublayer) {
-    switch (kind) {
-    case SCOPE_EACH:
-        return sublayer == at;
-    case SCOPE_ATTN:
-        return sublayer % 2 == 0;
-    case SCOPE_MLP:
-        return sublayer % 2 == 1;
-    case SCOPE_ALL:
-        return true;
-    case SCOPE_FROM:
-        return sublayer >= at;
-    case SCOPE_UPTO:
-        return sublayer <= at;
-    case SCOPES:
-        break;
-    }
-    return false;
-}
+static bool is_each(size_t at, size_t sublayer) { return sublayer == at; }
+static bool is_attention(size_t at, size_t sublayer) { return (void)at, sublayer % 2 == 0; }
+static bool is_mlp(size_t at, size_t sublayer) { return (void)at, sublayer % 2 == 1; }
+static bool is_any(size_t at, size_t sublayer) { return (void)at, (void)sublayer, true; }
+static bool is_from(size_t at, size_t sublayer) { return sublayer >= at; }
+static bool is_upto(size_t at, size_t sublayer) { return sublayer <= at; }
+
+/* The sublayers a case forces; `at` counts the cases of a scope that has one for every sublayer. */
+typedef struct scope {
+    const char *name;
+    naming naming;
+    bool (*contains)(size_t at, size_t sublayer);
+} scope;
+static const scope scopes_table[] = {
+    {"each", NAMED_BY_SUBLAYER, is_each}, {"attn", NAMED_BY_SCOPE, is_attention}, {"mlp", NAMED_BY_SCOPE, is_mlp},
+    {"all", NAMED_BY_SCOPE, is_any},      {"from", NAMED_BY_NUMBER, is_from},     {"upto", NAMED_BY_NUMBER, is_upto},
+};
+enum { SCOPES = sizeof scopes_table / sizeof scopes_table[0] };
 
 static bool same_gates(const ds_case *a, const ds_case *b, size_t sublayers) {
     for (size_t s = 0; s < sublayers; s++) {
@@ -36,23 +38,22 @@ static bool same_gates(const ds_case *a, const ds_case *b, size_t sublayers) {
     return true;
 }
 
-static void name_case(ds_case *item, scope kind, size_t at) {
+static void name_case(ds_case *item, const scope *where, size_t at) {
     char sublayer[32];
-    switch (kind) {
-    case SCOPE_EACH:
+    switch (where->naming) {
+    case NAMED_BY_SCOPE:
+        (void)snprintf(item->name, sizeof item->name, "%s:%s", item->mode, where->name);
+        break;
+    case NAMED_BY_SUBLAYER:
         (void)snprintf(item->name, sizeof item->name, "%s:%s", item->mode, ds_sublayer_name(sublayer, at));
         break;
-    case SCOPE_FROM:
-    case SCOPE_UPTO:
-        (void)snprintf(item->name, sizeof item->name, "%s-%s:%zu", item->mode, scope_names[kind], at);
-        break;
-    default:
-        (void)snprintf(item->name, sizeof item->name, "%s:%s", item->mode, scope_names[kind]);
+    case NAMED_BY_NUMBER:
+        (void)snprintf(item->name, sizeof item->name, "%s-%s:%zu", item->mode, where->name, at);
         break;
     }
 }
 
-static ds_status add_case(ds_case_list *list, const ds_intervention *mode, scope kind, size_t at) {
+static ds_status add_case(ds_case_list *list, const ds_intervention *mode, const scope *where, size_t at) {
     ds_status status = DS_OK;
     void *storage = list->cases;
     DS_TRY(ds_grow(&storage, &list->capacity, list->count + 1, sizeof *list->cases));
@@ -63,9 +64,9 @@ static ds_status add_case(ds_case_list *list, const ds_intervention *mode, scope
     list->count++;
     DS_NEW(item->gates, list->sublayers);
     DS_NEW(item->forced, list->sublayers);
-    name_case(item, kind, at);
+    name_case(item, where, at);
     for (size_t s = 0; s < list->sublayers; s++) {
-        item->forced[s] = in_scope(kind, at, s);
+        item->forced[s] = where->contains(at, s);
         item->gates[s] = item->forced[s] ? mode->force : (ds_force){DS_FORCE_NONE, 0};
     }
     for (size_t i = list->count - 1; i-- > 0;) {
@@ -75,11 +76,59 @@ done:
     return status;
 }
 
-static ds_status add_scope(ds_case_list *list, const ds_intervention *mode, scope kind) {
+static ds_status add_scope(ds_case_list *list, const ds_intervention *mode, const scope *where) {
     ds_status status = DS_OK;
-    bool one = kind == SCOPE_ATTN || kind == SCOPE_MLP || kind == SCOPE_ALL;
-    for (size_t at = 0; at < (one ? 1 : list->sublayers); at++) DS_TRY(add_case(list, mode, kind, at));
+    size_t cases = where->naming == NAMED_BY_SCOPE ? 1 : list->sublayers;
+    for (size_t at = 0; at < cases; at++) DS_TRY(add_case(list, mode, where, at));
 done:
+    return status;
+}
+
+static ds_status add_all_scopes(ds_case_list *list, const ds_intervention *mode) {
+    ds_status status = DS_OK;
+    for (size_t i = 0; i < SCOPES; i++) DS_TRY(add_scope(list, mode, &scopes_table[i]));
+done:
+    return status;
+}
+
+/* A list of words, one at a time: the last is held back until it is known to be the last. */
+typedef struct word_list {
+    ds_text *text;
+    const char *between, *before_last, *held; /* held NULL: none yet */
+    bool any;                                 /* words stand in the text */
+} word_list;
+
+static ds_status add_word(word_list *list, const char *word) {
+    ds_status status = DS_OK;
+    if (list->held != NULL) {
+        DS_TRY(ds_text_printf(list->text, "%s%s", list->any ? list->between : "", list->held));
+        list->any = true;
+    }
+    list->held = word;
+done:
+    return status;
+}
+
+static ds_status end_words(word_list *list) {
+    return ds_text_printf(list->text, "%s%s", list->any ? list->before_last : "", list->held);
+}
+
+ds_status ds_scope_words(ds_text *text, const char *between, const char *before_last) {
+    ds_status status = DS_OK;
+    word_list list = {text, between, before_last, NULL, false};
+    for (size_t i = 0; i < SCOPES; i++) DS_TRY(add_word(&list, scopes_table[i].name));
+    DS_TRY(end_words(&list));
+done:
+    return status;
+}
+
+static ds_status unknown_scope(const char *word, size_t length) {
+    ds_status status = DS_OK;
+    ds_text known = {0};
+    DS_TRY(ds_scope_words(&known, ", ", " and "));
+    status = ds_fail(DS_ERR_USAGE, "--scopes knows %s, not \"%s\"", known.bytes, ds_escape(word, length).text);
+done:
+    ds_text_release(&known);
     return status;
 }
 
@@ -87,13 +136,12 @@ static ds_status add_mode(ds_case_list *list, const ds_intervention *mode, const
     ds_status status = DS_OK;
     const char *word;
     size_t length;
+    if (scopes == NULL) return add_all_scopes(list, mode);
     while (ds_next_word(&scopes, &word, &length)) {
-        size_t kind = 0;
-        while (kind < SCOPES && !ds_is_word(scope_names[kind], word, length)) kind++;
-        if (kind == SCOPES)
-            return ds_fail(DS_ERR_USAGE, "--scopes knows each, attn, mlp, all, from and upto, not \"%s\"",
-                           ds_escape(word, length).text);
-        DS_TRY(add_scope(list, mode, (scope)kind));
+        size_t i = 0;
+        while (i < SCOPES && !ds_is_word(scopes_table[i].name, word, length)) i++;
+        if (i == SCOPES) DS_TRY(unknown_scope(word, length));
+        DS_TRY(add_scope(list, mode, &scopes_table[i]));
     }
 done:
     return status;
@@ -116,20 +164,17 @@ static bool seen_before(size_t rule, const char *name) {
     return false;
 }
 
-/* The modes of all rules, each once: "closed, open, ... and erase-only". */
-static ds_status list_modes(ds_text *text) {
+ds_status ds_mode_words(ds_text *text, const char *between, const char *before_last) {
     ds_status status = DS_OK;
-    const char *last = NULL;
+    word_list list = {text, between, before_last, NULL, false};
     for (size_t r = 0; r < ds_rule_count(); r++) {
         size_t count;
         const ds_intervention *modes = ds_rule_interventions(ds_rule_at(r), &count);
         for (size_t m = 0; m < count; m++) {
-            if (seen_before(r, modes[m].name)) continue;
-            if (last != NULL) DS_TRY(ds_text_printf(text, "%s%s", text->length > 0 ? ", " : "", last));
-            last = modes[m].name;
+            if (!seen_before(r, modes[m].name)) DS_TRY(add_word(&list, modes[m].name));
         }
     }
-    DS_TRY(ds_text_printf(text, " and %s", last));
+    DS_TRY(end_words(&list));
 done:
     return status;
 }
@@ -141,7 +186,7 @@ static ds_status unknown_mode(const ds_rule *rule, const char *word, size_t leng
         const ds_intervention *other = find_mode(ds_rule_at(r), word, length);
         if (other != NULL) return ds_fail(DS_ERR_USAGE, "%s, not \"%s\"", ds_rule_limits(rule), other->name);
     }
-    DS_TRY(list_modes(&known));
+    DS_TRY(ds_mode_words(&known, ", ", " and "));
     status = ds_fail(DS_ERR_USAGE, "--modes knows %s, not \"%s\"", known.bytes, ds_escape(word, length).text);
 done:
     ds_text_release(&known);
@@ -170,7 +215,7 @@ ds_status ds_case_list_all(ds_case_list *list, const ds_spec *spec, bool means) 
     *list = (ds_case_list){.sublayers = ds_spec_sublayers(spec)};
     for (size_t m = 0; m < count; m++) {
         if (modes[m].needs_mean && !means) continue;
-        for (size_t kind = 0; kind < SCOPES; kind++) DS_TRY(add_scope(list, &modes[m], (scope)kind));
+        DS_TRY(add_all_scopes(list, &modes[m]));
     }
 done:
     if (status != DS_OK) ds_case_list_release(list);

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "deltascope/base.h"
+const ds_compare_options ds_compare_defaults = {.shut = "each", .regime_tolerance = 0.1};
 
-/* ---- labels ---------------------------------------------------------------------------------------------------------------- */
+/* ---- labels ------------------------------------------------------------------------------------------------------ */
 
 static char *copy(const char *bytes, size_t length) {
     char *out = ds_calloc(length + 1, 1);
@@ -38,7 +38,7 @@ static ds_status take_labels(ds_comparison *comparison, const char *labels) {
     return DS_OK;
 }
 
-static bool is_told_apart(const ds_comparison *comparison, size_t index, size_t parts) {
+static bool is_distinct(const ds_comparison *comparison, size_t index, size_t parts) {
     size_t length, other_length;
     const char *name = last_parts(&length, comparison->entries[index].path, parts);
     for (size_t i = 0; i < comparison->count; i++) {
@@ -52,7 +52,7 @@ static ds_status make_labels(ds_comparison *comparison) {
     for (size_t i = 0; i < comparison->count; i++) {
         ds_compared *entry = &comparison->entries[i];
         size_t parts = 1, length, whole = strlen(entry->path); /* the same path twice has no part that differs */
-        while (parts < whole && !is_told_apart(comparison, i, parts)) parts++;
+        while (parts < whole && !is_distinct(comparison, i, parts)) parts++;
         const char *name = last_parts(&length, entry->path, parts);
         if ((entry->label = copy(name, length)) == NULL) return DS_ERR_SYSTEM;
     }
@@ -78,9 +78,9 @@ static void place(ds_comparison *comparison) {
     for (size_t i = 0; i < comparison->count && !comparison->numbered; i++) comparison->x[i] = (double)i;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------ */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
-/* Structure and configuration only: cheap, so that what cannot be compared is told before anything is computed. */
+/* Structure and configuration only: cheap, so that what cannot be compared is refused before anything is computed. */
 static ds_status look(ds_compared *entry, const char *path, const char *config) {
     ds_status status = DS_OK;
     ds_checkpoint *checkpoint = NULL;
@@ -94,13 +94,12 @@ done:
     return status;
 }
 
-ds_status ds_comparison_init(ds_comparison *comparison, const char *const *paths, size_t count, const char *config,
-                             const char *labels, bool shut) {
+static ds_status look_at_all(ds_comparison *comparison, const ds_compare_options *options, const char *config) {
     ds_status status = DS_OK;
-    *comparison = (ds_comparison){.count = count, .shut = shut};
-    DS_NEW(comparison->entries, count);
-    DS_NEW(comparison->x, count);
-    for (size_t i = 0; i < count; i++) {
+    const char *const *paths = options->checkpoints;
+    DS_NEW(comparison->entries, comparison->count);
+    DS_NEW(comparison->x, comparison->count);
+    for (size_t i = 0; i < comparison->count; i++) {
         DS_TRY(look(&comparison->entries[i], paths[i], config));
         if (comparison->entries[i].spec.vocab == comparison->entries[0].spec.vocab) continue;
         status =
@@ -108,17 +107,16 @@ ds_status ds_comparison_init(ds_comparison *comparison, const char *const *paths
                     DS_SHOW(paths[i]), comparison->entries[i].spec.vocab, DS_SHOW(paths[0]), comparison->entries[0].spec.vocab);
         goto done;
     }
-    if (labels != NULL)
-        DS_TRY(take_labels(comparison, labels));
+    if (options->labels != NULL)
+        DS_TRY(take_labels(comparison, options->labels));
     else
         DS_TRY(make_labels(comparison));
     place(comparison);
 done:
-    if (status != DS_OK) ds_comparison_release(comparison);
     return status;
 }
 
-void ds_comparison_release(ds_comparison *comparison) {
+void ds_compare_release(ds_comparison *comparison) {
     for (size_t i = 0; comparison->entries != NULL && i < comparison->count; i++) {
         ds_compared *entry = &comparison->entries[i];
         ds_gate_census_release(&entry->census);
@@ -137,76 +135,51 @@ void ds_comparison_release(ds_comparison *comparison) {
     *comparison = (ds_comparison){0};
 }
 
-/* ---- measuring ------------------------------------------------------------------------------------------------------------- */
+/* ---- measuring --------------------------------------------------------------------------------------------------- */
+
+/* One checkpoint while its windows pass. */
+typedef struct collection {
+    ds_compared *entry;
+    ds_ablation *ablation;                /* NULL when no gate is shut */
+    double *nll, *baseline, *losses, *kl; /* of one batch: (B,T), (B), (S,B), (S,B) */
+} collection;
 
 static ds_status observe(void *context, const ds_observation *observation) { return ds_gate_census_add(context, observation); }
 
-typedef struct pass {
-    ds_compared *entry;
-    ds_run *opened;
-    ds_ablation *ablation;                /* NULL when no gate is shut */
-    double *nll, *baseline, *losses, *kl; /* of one batch: (B,T), (B), (S,B), (S,B) */
-} pass;
-
-static ds_status prepare(pass *all) {
+static ds_status measure_batch(void *context, const ds_window_batch *now) {
     ds_status status = DS_OK;
-    ds_run *run = all->opened;
-    const ds_case_list *list = &all->entry->cases;
-    if (list->count != 0) {
-        run->batch = ds_min_size(run->batch, ds_ablation_sequences(run->model, list, run->length));
-        DS_TRY(ds_ablation_new(&all->ablation, run->model, list, run->batch, run->length));
-    }
-    DS_NEW(all->nll, run->batch * run->length);
-    DS_NEW(all->baseline, run->batch);
-    DS_NEW(all->losses, list->count * run->batch);
-    DS_NEW(all->kl, list->count * run->batch);
-done:
-    return status;
-}
-
-static ds_status measure_batch(pass *all, const ds_batch *batch, size_t first) {
-    ds_status status = DS_OK;
-    ds_run *run = all->opened;
+    const collection *all = context;
+    const ds_run *run = now->run;
+    const ds_batch *batch = &now->batch;
     ds_compared *entry = all->entry;
     const ds_observer observer = {DS_OBSERVE_GATES, observe, &entry->census};
     DS_TRY(ds_forward(run->workspace, run->model, batch, NULL, ds_rule_has_gates(run->spec.rule) ? &observer : NULL, all->nll));
-    for (size_t b = 0; b < batch->sequences; b++) entry->loss[first + b] = ds_mean(all->nll + b * batch->length, batch->length);
+    for (size_t b = 0; b < batch->sequences; b++)
+        entry->loss[now->windows[b]] = ds_mean(all->nll + b * batch->length, batch->length);
     if (all->ablation == NULL) goto done;
     DS_TRY(ds_ablation_run(all->ablation, run->workspace, batch, all->baseline, all->losses, all->kl, NULL, NULL));
     for (size_t c = 0; c < entry->cases.count; c++) {
         for (size_t b = 0; b < batch->sequences; b++)
-            entry->closed[c * run->sequences + first + b] = all->losses[c * batch->sequences + b];
+            entry->closed[c * run->sequences + now->windows[b]] = all->losses[c * batch->sequences + b];
     }
 done:
     return status;
 }
 
-ds_status ds_comparison_measure(ds_comparison *comparison, size_t index, ds_run *run, double regime_tol) {
+static ds_status pass_windows(ds_compared *entry, ds_run *run) {
     ds_status status = DS_OK;
-    ds_compared *entry = &comparison->entries[index];
-    pass all = {.entry = entry, .opened = run};
-    ds_progress progress = ds_progress_start(run, entry->label, (double)run->sequences);
-    comparison->windows = run->sequences;
-    entry->spec = run->spec;
-    entry->parameters = ds_model_parameter_count(run->model);
-    (void)snprintf(entry->sha256, sizeof entry->sha256, "%s", ds_checkpoint_sha256(run->checkpoint));
-    if (run->warning.bytes != NULL && (entry->warning = ds_strdup(run->warning.bytes)) == NULL) {
-        status = DS_ERR_SYSTEM;
-        goto done;
-    }
-    DS_TRY(ds_gate_census_init(&entry->census, &run->spec, regime_tol));
-    if (comparison->shut) DS_TRY(ds_case_list_parse(&entry->cases, &run->spec, "closed", "each"));
-    DS_NEW(entry->loss, run->sequences);
-    DS_NEW(entry->closed, entry->cases.count * run->sequences);
-    DS_TRY(prepare(&all));
-    for (size_t first = 0; first < run->sequences; first += run->batch) {
-        ds_batch batch;
-        DS_TRY(ds_run_batch(run, first, &batch));
-        DS_TRY(measure_batch(&all, &batch, first));
-        ds_progress_update(&progress, (double)(first + batch.sequences));
-    }
+    const ds_case_list *list = &entry->cases;
+    size_t fitting = list->count == 0 ? run->batch : ds_ablation_sequences(run->model, list, run->length);
+    size_t most = ds_min_size(run->batch, fitting);
+    collection all = {.entry = entry};
+    const ds_window_pass pass = {.label = entry->label, .most = most, .batch = measure_batch, .context = &all};
+    if (list->count != 0) DS_TRY(ds_ablation_new(&all.ablation, run->model, list, most, run->length));
+    DS_NEW(all.nll, most * run->length);
+    DS_NEW(all.baseline, most);
+    DS_NEW(all.losses, list->count * most);
+    DS_NEW(all.kl, list->count * most);
+    DS_TRY(ds_run_windows(run, &pass));
 done:
-    ds_progress_finish(&progress);
     ds_ablation_free(&all.ablation);
     free(all.nll);
     free(all.baseline);
@@ -215,7 +188,25 @@ done:
     return status;
 }
 
-/* ---- differences ----------------------------------------------------------------------------------------------------------- */
+/* What `run` has open, as entry `index`. */
+static ds_status measure_entry(ds_comparison *comparison, size_t index, ds_run *run, double regime_tolerance) {
+    ds_status status = DS_OK;
+    ds_compared *entry = &comparison->entries[index];
+    comparison->windows = run->sequences;
+    entry->spec = run->spec;
+    entry->parameters = ds_model_parameter_count(run->model);
+    (void)snprintf(entry->sha256, sizeof entry->sha256, "%s", ds_checkpoint_sha256(run->checkpoint));
+    if (run->warning.bytes != NULL && (entry->warning = ds_strdup(run->warning.bytes)) == NULL) return DS_ERR_SYSTEM;
+    DS_TRY(ds_gate_census_init(&entry->census, &run->spec, regime_tolerance));
+    if (comparison->shut) DS_TRY(ds_case_list_parse(&entry->cases, &run->spec, "closed", "each"));
+    DS_NEW(entry->loss, run->sequences);
+    DS_NEW(entry->closed, entry->cases.count * run->sequences);
+    DS_TRY(pass_windows(entry, run));
+done:
+    return status;
+}
+
+/* ---- differences ------------------------------------------------------------------------------------------------- */
 
 static const ds_paired nothing = {NAN, NAN, NAN, NAN};
 
@@ -287,12 +278,171 @@ done:
     return status;
 }
 
-ds_status ds_comparison_differences(ds_comparison *comparison, uint64_t seed) {
+static ds_status find_differences(ds_comparison *comparison, uint64_t seed) {
     ds_status status = DS_OK;
     DS_TRY(loss_differences(comparison, seed));
     for (size_t i = 0; i < comparison->count; i++)
         DS_TRY(cost_differences(&comparison->entries[i], &comparison->entries[0], comparison->windows, seed));
     DS_TRY(adjust_costs(comparison));
 done:
+    return status;
+}
+
+/* Last to first, so that the first one's run is there for the envelope and no two models ever are. */
+ds_status ds_compare_measure(ds_comparison *out, ds_run *first, const ds_run_options *base, const ds_compare_options *options) {
+    ds_status status = DS_OK;
+    ds_run_options opening = *base;
+    *first = (ds_run){.checkpoint = NULL};
+    *out =
+        (ds_comparison){.count = options->count, .shut = strcmp(options->shut, "each") == 0, .trajectory = options->trajectory};
+    if (options->count < 2) return ds_fail(DS_ERR_USAGE, "a comparison needs two checkpoints at least");
+    DS_TRY(look_at_all(out, options, base->config));
+    if (opening.length == 0) opening.length = out->entries[0].spec.block_size; /* the windows are those of the first */
+    for (size_t i = out->count; i-- > 0;) {
+        ds_run_close(first);
+        opening.checkpoint = options->checkpoints[i];
+        DS_TRY(ds_run_open(first, &opening));
+        if (options->opened != NULL) options->opened(options->context, first);
+        DS_TRY(measure_entry(out, i, first, options->regime_tolerance));
+    }
+    DS_TRY(find_differences(out, base->seed));
+done:
+    if (status != DS_OK) ds_compare_release(out);
+    return status;
+}
+
+/* ---- over all sublayers ------------------------------------------------------------------------------------------ */
+
+typedef struct overall {
+    double beta, edit, shares[DS_REGIME_COUNT]; /* NaN when additive */
+} overall;
+
+static overall over_sublayers(const ds_gate_census *census) {
+    overall all = {NAN, NAN, {0}};
+    double tokens = 0;
+    ds_sum beta = {0}, edit = {0};
+    for (size_t r = 0; r < DS_REGIME_COUNT; r++) all.shares[r] = 0;
+    for (size_t s = 0; s < census->sublayers; s++) {
+        ds_gate_usage *usage = &census->usage[s];
+        double count = (double)usage->tokens;
+        tokens += count;
+        ds_sum_add(&beta, ds_summary_statistics(&usage->beta).mean * count);
+        ds_sum_add(&edit, ds_sum_value(&usage->relative_edit));
+        for (size_t r = 0; r < DS_REGIME_COUNT; r++) all.shares[r] += (double)usage->regimes[r];
+    }
+    for (size_t r = 0; r < DS_REGIME_COUNT; r++) all.shares[r] = tokens > 0 ? all.shares[r] / tokens : NAN;
+    if (tokens > 0) all.beta = ds_sum_value(&beta) / tokens;
+    if (tokens > 0) all.edit = ds_sum_value(&edit) / tokens;
+    return all;
+}
+
+/* ---- JSON -------------------------------------------------------------------------------------------------------- */
+
+static void put_paired(ds_json_builder *b, const char *key, const char *interval, const ds_paired *paired) {
+    ds_json_put_real(b, key, paired->mean);
+    ds_json_put_reals(b, interval, (const double[]){paired->low, paired->high}, 2);
+}
+
+static void put_cases(ds_json_builder *b, const ds_compared *entry, size_t windows) {
+    char name[32];
+    ds_json_begin_array(b, "cases");
+    for (size_t c = 0; c < entry->cases.count; c++) {
+        ds_json_begin_object(b, NULL);
+        ds_json_put_text(b, "name", entry->cases.cases[c].name);
+        ds_json_put_count(b, "index", c);
+        ds_json_put_text(b, "sublayer", ds_sublayer_name(name, c));
+        ds_json_put_real(b, "loss", ds_mean(entry->closed + c * windows, windows));
+        put_paired(b, "delta_loss", "delta_loss_ci95", &entry->cost[c]);
+        put_paired(b, "difference", "difference_ci95", &entry->cost_difference[c]);
+        ds_json_put_real(b, "p_value", entry->cost_difference[c].p_value);
+        ds_json_put_real(b, "p_value_holm", entry->cost_holm[c]);
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+}
+
+static void put_overall(ds_json_builder *b, const ds_gate_census *census) {
+    overall all = over_sublayers(census);
+    ds_json_begin_object(b, "overall");
+    ds_json_put_real(b, "beta_mean", all.beta);
+    ds_json_begin_object(b, "regimes");
+    for (size_t r = 0; r < DS_REGIME_COUNT; r++) ds_json_put_real(b, ds_regime_name((ds_regime)r), all.shares[r]);
+    ds_json_end(b);
+    ds_json_put_real(b, "relative_edit", all.edit);
+    ds_json_end(b);
+}
+
+static ds_status put_entry(ds_json_builder *b, const ds_comparison *comparison, size_t index) {
+    ds_status status = DS_OK;
+    ds_compared *entry = &comparison->entries[index];
+    json_t *sublayers = NULL;
+    DS_TRY(ds_gate_census_json(&sublayers, &entry->census));
+    ds_json_begin_object(b, NULL);
+    ds_json_put_text(b, "label", entry->label);
+    ds_json_put_real(b, "x", comparison->x[index]);
+    ds_json_put_text(b, "path", entry->path);
+    ds_json_put_text(b, "sha256", entry->sha256);
+    if (entry->warning != NULL) {
+        ds_json_begin_array(b, "warnings");
+        ds_json_put_text(b, NULL, entry->warning);
+        ds_json_end(b);
+    }
+    ds_json_put_text(b, "variant", ds_spec_variant(&entry->spec));
+    ds_json_put_count(b, "parameters", entry->parameters);
+    ds_json_put_count(b, "layers", entry->spec.layers);
+    ds_json_put_count(b, "hidden", entry->spec.hidden);
+    ds_json_put_count(b, "value_channels", entry->spec.value_channels);
+    ds_json_put_real(b, "loss", ds_mean(entry->loss, comparison->windows));
+    put_paired(b, "difference", "difference_ci95", &entry->difference);
+    ds_json_put_real(b, "p_value", entry->difference.p_value);
+    ds_json_put_real(b, "p_value_holm", entry->holm);
+    ds_json_put_reals(b, "sequence_loss", entry->loss, comparison->windows);
+    put_overall(b, &entry->census);
+    ds_json_put(b, "sublayers", sublayers);
+    put_cases(b, entry, comparison->windows);
+    ds_json_end(b);
+done:
+    return status;
+}
+
+ds_status ds_compare_json(json_t **results, ds_comparison *comparison) {
+    ds_status status = DS_OK;
+    ds_json_builder b = {0};
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_bool(&b, "trajectory", comparison->trajectory);
+    ds_json_put_text(&b, "x", comparison->numbered ? "number" : "order");
+    ds_json_begin_array(&b, "checkpoints");
+    for (size_t i = 0; i < comparison->count; i++) DS_TRY(put_entry(&b, comparison, i));
+    ds_json_end(&b);
+    ds_json_end(&b);
+    status = ds_json_finish(results, &b);
+done:
+    if (status != DS_OK) ds_json_discard(&b);
+    return status;
+}
+
+static ds_status tell_options(json_t **out, const ds_run_options *base, const ds_compare_options *options) {
+    ds_json_builder b = {0};
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_text(&b, "shut", options->shut);
+    ds_json_put_bool(&b, "trajectory", options->trajectory);
+    ds_json_put_real(&b, "regime_tol", options->regime_tolerance);
+    ds_json_put_count(&b, "seed", base->seed);
+    ds_json_put_count(&b, "resamples", DS_BOOTSTRAP_RESAMPLES);
+    ds_json_end(&b);
+    return ds_json_finish(out, &b);
+}
+
+ds_status ds_compare_results(json_t **options_json, json_t **results, ds_run *first, const ds_run_options *base,
+                             const ds_compare_options *options) {
+    ds_status status = DS_OK;
+    ds_comparison comparison = {.count = 0};
+    *options_json = *results = NULL;
+    *first = (ds_run){.checkpoint = NULL};
+    DS_TRY(tell_options(options_json, base, options));
+    DS_TRY(ds_compare_measure(&comparison, first, base, options));
+    DS_TRY(ds_compare_json(results, &comparison));
+done:
+    ds_compare_release(&comparison);
     return status;
 }

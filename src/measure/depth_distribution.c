@@ -264,39 +264,3 @@ void ds_distribution_put(ds_json_builder *b, ds_distribution *d) {
     ds_json_end(b);
     ds_json_end(b);
 }
-
-static const ds_column columns[] = {
-    {"depth", NULL, NULL, DS_COLUMN_INTEGER, 0},
-    {"log_abs_det", "log|det|", NULL, DS_COLUMN_FIXED, 3},
-    {"smallest", "σ min", NULL, DS_COLUMN_FIXED, 4},
-    {"span_norm2", "σ max", NULL, DS_COLUMN_FIXED, 4},
-    {"span_radius", "|λ| max", NULL, DS_COLUMN_FIXED, 4},
-    {"mean_squared_singular_value", "mean σ²", NULL, DS_COLUMN_FIXED, 4},
-    {"departure_from_normality", "non-norm.", NULL, DS_COLUMN_FIXED, 3},
-    {"complex_share", "complex", NULL, DS_COLUMN_PERCENT, 0},
-    {"singular_value_bound", "σ ±", NULL, DS_COLUMN_REAL, 2},
-};
-
-static double mean_of(ds_distribution *d, size_t s, ds_depth_quantity q) {
-    return ds_summary_statistics(&d->depths[s * DS_DEPTH_QUANTITIES + q]).mean;
-}
-
-ds_status ds_distribution_table(ds_table **table, ds_distribution *d, const char *title) {
-    ds_status status = DS_OK;
-    char whole[160];
-    (void)snprintf(whole, sizeof whole, "%s, %llu tokens: means on the span", title, (unsigned long long)d->tokens);
-    DS_TRY(ds_table_new(table, whole, columns, sizeof columns / sizeof columns[0]));
-    for (size_t s = d->every_depth ? 0 : d->sublayers - 1; s < d->sublayers; s++) {
-        ds_table_integer(*table, (int64_t)(s + 1));
-        ds_table_real(*table, mean_of(d, s, DS_DEPTH_LOG_ABS_DET));
-        ds_table_real(*table, mean_of(d, s, DS_DEPTH_SMALLEST));
-        ds_table_real(*table, mean_of(d, s, DS_DEPTH_SPAN_NORM2));
-        ds_table_real(*table, mean_of(d, s, DS_DEPTH_SPAN_RADIUS));
-        ds_table_real(*table, mean_of(d, s, DS_DEPTH_MEAN_SQUARE));
-        ds_table_real(*table, mean_of(d, s, DS_DEPTH_DEPARTURE));
-        ds_table_real(*table, mean_of(d, s, DS_DEPTH_COMPLEX_SHARE));
-        ds_table_real(*table, d->singular_bound[s]);
-    }
-done:
-    return status;
-}

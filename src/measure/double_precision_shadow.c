@@ -101,30 +101,30 @@ done:
     return status;
 }
 
-static ds_status run_window(pair *two, size_t place, ds_run *run) {
+static ds_status run_window(void *context, const ds_window_batch *now) {
     ds_status status = DS_OK;
+    pair *two = context;
     ds_shadow *out = two->out;
-    ds_batch batch;
+    const ds_run *run = now->run;
+    const ds_batch *batch = &now->batch;
     const ds_observer near = {DS_LIMITS_WANT | DS_OBSERVE_DIRECTIONS, keep_float, two};
     const ds_observer exact = {DS_OBSERVE_GATES | DS_OBSERVE_DIRECTIONS, compare_double, two};
-    DS_TRY(ds_run_batch(run, out->windows[place], &batch));
-    batch.sequences = 1;
     for (size_t t = 0; t < two->length; t++) {
         two->log_det[t] = two->product[t] = 0;
         two->growth[t] = 1;
     }
-    DS_TRY(ds_embed(run->workspace, run->model, &batch, two->state));
-    DS_TRY(ds_embed(out->workspace, out->model, &batch, two->double_state));
+    DS_TRY(ds_embed(run->workspace, run->model, batch, two->state));
+    DS_TRY(ds_embed(out->workspace, out->model, batch, two->double_state));
     for (size_t s = 0; s < out->sublayers; s++) {
-        DS_TRY(ds_sublayers(run->workspace, run->model, &batch, two->state, s, s + 1, NULL, &near));
-        DS_TRY(ds_sublayers(out->workspace, out->model, &batch, two->double_state, s, s + 1, NULL, &exact));
+        DS_TRY(ds_sublayers(run->workspace, run->model, batch, two->state, s, s + 1, NULL, &near));
+        DS_TRY(ds_sublayers(out->workspace, out->model, batch, two->double_state, s, s + 1, NULL, &exact));
     }
     for (size_t t = 0; t < two->length; t++) {
         out->log_abs_det = ds_max_real(out->log_abs_det, fabs(two->log_det[t]));
         out->product = ds_max_real(out->product, two->product[t]);
     }
-    DS_TRY(window_loss(&out->loss[place], run->workspace, run->model, &batch, two->state, two->nll));
-    DS_TRY(window_loss(&out->double_loss[place], out->workspace, out->model, &batch, two->double_state, two->nll));
+    DS_TRY(window_loss(&out->loss[now->place], run->workspace, run->model, batch, two->state, two->nll));
+    DS_TRY(window_loss(&out->double_loss[now->place], out->workspace, out->model, batch, two->double_state, two->nll));
 done:
     return status;
 }
@@ -135,7 +135,6 @@ ds_status ds_shadow_run(ds_shadow *out, ds_run *run, size_t wanted) {
     *out = (ds_shadow){.sublayers = ds_spec_sublayers(&run->spec)};
     if (wanted == 0) return DS_OK;
     size_t count = ds_min_size(wanted, run->sequences);
-    ds_progress progress = ds_progress_start(run, "shadow", (double)count);
     out->count = count;
     DS_NEW(out->windows, count);
     DS_NEW(out->loss, count);
@@ -145,50 +144,64 @@ ds_status ds_shadow_run(ds_shadow *out, ds_run *run, size_t wanted) {
     DS_TRY(ds_model_load(&out->model, run->checkpoint, DS_F64));
     DS_TRY(ds_workspace_new(&out->workspace, out->model, 1, run->length));
     DS_TRY(pair_init(&two, out, run));
-    for (size_t i = 0; i < count; i++) {
-        out->windows[i] = (size_t)((uint64_t)i * run->sequences / count);
-        DS_TRY(run_window(&two, i, run));
-        ds_progress_update(&progress, (double)(i + 1));
-    }
+    for (size_t i = 0; i < count; i++) out->windows[i] = (size_t)((uint64_t)i * run->sequences / count);
+    const ds_window_pass pass = {
+        .label = "shadow", .most = 1, .selected = out->windows, .selected_count = count, .batch = run_window, .context = &two};
+    DS_TRY(ds_run_windows(run, &pass));
 done:
-    ds_progress_finish(&progress);
     pair_release(&two);
     if (status != DS_OK) ds_shadow_release(out);
     return status;
 }
 
-ds_status ds_shadow_cases(ds_shadow *shadow, ds_run *run, const ds_case_list *list, const double *baseline,
-                          const double *loss, const double *kl) {
+/* Forced gates of one window in double, beside what the float run found. */
+typedef struct case_pair {
+    ds_shadow *shadow;
+    ds_ablation *ablation;
+    const double *baseline, *loss, *kl; /* (sequences), (cases, sequences) twice: in float */
+    double *exact_loss, *exact_kl;      /* (cases): in double */
+} case_pair;
+
+static ds_status compare_cases(void *context, const ds_window_batch *now) {
     ds_status status = DS_OK;
-    ds_ablation *ablation = NULL;
-    double exact_baseline, *exact_loss = NULL, *exact_kl = NULL;
-    if (shadow->count == 0) return DS_OK;
-    ds_progress progress = ds_progress_start(run, "shadow", (double)shadow->count);
-    DS_NEW(exact_loss, list->count);
-    DS_NEW(exact_kl, list->count);
-    DS_NEW(shadow->cases, list->count);
-    shadow->list = list;
-    DS_TRY(ds_ablation_new(&ablation, shadow->model, list, 1, run->length));
-    for (size_t i = 0; i < shadow->count; i++) {
-        ds_batch batch;
-        size_t window = shadow->windows[i];
-        DS_TRY(ds_run_batch(run, window, &batch));
-        batch.sequences = 1;
-        DS_TRY(ds_ablation_run(ablation, shadow->workspace, &batch, &exact_baseline, exact_loss, exact_kl, NULL, NULL));
-        for (size_t c = 0; c < list->count; c++) {
-            ds_shadow_case *errors = &shadow->cases[c];
-            double found = loss[c * run->sequences + window], delta = found - baseline[window];
-            errors->loss = ds_max_real(errors->loss, fabs(found - exact_loss[c]));
-            errors->delta_loss = ds_max_real(errors->delta_loss, fabs(delta - (exact_loss[c] - exact_baseline)));
-            errors->kl = ds_max_real(errors->kl, fabs(kl[c * run->sequences + window] - exact_kl[c]));
-        }
-        ds_progress_update(&progress, (double)(i + 1));
+    const case_pair *two = context;
+    ds_shadow *shadow = two->shadow;
+    size_t sequences = now->run->sequences, window = now->windows[0];
+    double exact_baseline;
+    DS_TRY(ds_ablation_run(two->ablation, shadow->workspace, &now->batch, &exact_baseline, two->exact_loss, two->exact_kl, NULL,
+                           NULL));
+    for (size_t c = 0; c < shadow->list->count; c++) {
+        ds_shadow_case *errors = &shadow->cases[c];
+        double found = two->loss[c * sequences + window], delta = found - two->baseline[window];
+        errors->loss = ds_max_real(errors->loss, fabs(found - two->exact_loss[c]));
+        errors->delta_loss = ds_max_real(errors->delta_loss, fabs(delta - (two->exact_loss[c] - exact_baseline)));
+        errors->kl = ds_max_real(errors->kl, fabs(two->kl[c * sequences + window] - two->exact_kl[c]));
     }
 done:
-    ds_progress_finish(&progress);
-    ds_ablation_free(&ablation);
-    free(exact_loss);
-    free(exact_kl);
+    return status;
+}
+
+ds_status ds_shadow_cases(ds_shadow *shadow, ds_run *run, const ds_case_list *list, const double *baseline, const double *loss,
+                          const double *kl) {
+    ds_status status = DS_OK;
+    case_pair two = {.shadow = shadow, .baseline = baseline, .loss = loss, .kl = kl};
+    const ds_window_pass pass = {.label = "shadow",
+                                 .most = 1,
+                                 .selected = shadow->windows,
+                                 .selected_count = shadow->count,
+                                 .batch = compare_cases,
+                                 .context = &two};
+    if (shadow->count == 0) return DS_OK;
+    DS_NEW(two.exact_loss, list->count);
+    DS_NEW(two.exact_kl, list->count);
+    DS_NEW(shadow->cases, list->count);
+    shadow->list = list;
+    DS_TRY(ds_ablation_new(&two.ablation, shadow->model, list, 1, run->length));
+    DS_TRY(ds_run_windows(run, &pass));
+done:
+    ds_ablation_free(&two.ablation);
+    free(two.exact_loss);
+    free(two.exact_kl);
     return status;
 }
 
@@ -269,21 +282,4 @@ void ds_shadow_put(ds_json_builder *b, const ds_shadow *shadow) {
     if (shadow->list != NULL) put_cases(b, shadow);
     ds_limits_put(b, &shadow->limits);
     ds_json_end(b);
-}
-
-void ds_shadow_print(FILE *stream, const ds_shadow *shadow) {
-    if (shadow->count == 0) return;
-    ds_shadow_errors worst = {0};
-    for (size_t s = 0; s < shadow->sublayers; s++) {
-        worst.beta = ds_max_real(worst.beta, shadow->errors[s].beta);
-        worst.eigenvalue = ds_max_real(worst.eigenvalue, shadow->errors[s].eigenvalue);
-    }
-    (void)fprintf(stream, "float against double on %zu window%s: a window's loss within %.2g", shadow->count,
-                  ds_plural(shadow->count), largest_loss_error(shadow));
-    if (ds_rule_has_operators(ds_model_spec(shadow->model)->rule))
-        (void)fprintf(stream, ",\ngates %.2g, eigenvalues %.2g, log|det| %.2g", worst.beta, worst.eigenvalue,
-                      shadow->log_abs_det);
-    if (shadow->list != NULL) (void)fprintf(stream, ", loss changes %.2g", largest_delta_error(shadow));
-    (void)fprintf(stream, "\n");
-    ds_limits_print(stream, &shadow->limits);
 }

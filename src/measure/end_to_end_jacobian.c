@@ -25,7 +25,7 @@ static ds_status multiply(jacobian *j, double *out, const double *in, ds_status 
         if (j->precision == DS_F64) wide[i] = in[i];
     }
     DS_TRY(product(j->gradient, j->vector));
-    for (size_t i = 0; i < j->size; i++) out[i] = j->precision == DS_F32 ? (double)narrow[i] : wide[i];
+    for (size_t i = 0; i < j->size; i++) out[i] = ds_real_at(j->vector, j->precision, j->begin + i);
 done:
     return status;
 }
@@ -132,8 +132,7 @@ ds_status ds_end_to_end_run(ds_end_to_end *out, ds_run *run, const ds_end_to_end
     out->size = tokens * spec->value_channels * spec->hidden;
     size_t steps = ds_min_size(options->steps, ds_max_size(2 * options->count, budget / (2 * sizeof(double) * out->size)));
     ds_lanczos_options lanczos = {options->count, steps, out->tolerance, options->seed};
-    DS_TRY(ds_run_batch(run, out->at.sequence, &batch));
-    batch.sequences = 1;
+    DS_TRY(ds_run_window(run, out->at.sequence, &batch));
     DS_TRY(ds_gradient_new(&gradient, run->model, 1, run->length, &(ds_gradient_options){.memory = 0}));
     DS_TRY(ds_jacobian_singular_values(&out->found, gradient, run->workspace, run->model, &batch, out->at.position,
                                        tokens, ds_spec_sublayers(spec), &lanczos));
@@ -189,53 +188,4 @@ void ds_end_to_end_put(ds_json_builder *b, const ds_end_to_end *result) {
     }
     if (result->depths > 0) ds_json_end(b);
     ds_json_end(b);
-}
-
-static const ds_column columns[] = {
-    {"index", NULL, NULL, DS_COLUMN_INTEGER, 0},
-    {"value", "σ", NULL, DS_COLUMN_REAL, 7},
-    {"residual", "± residual", NULL, DS_COLUMN_REAL, 2},
-};
-
-ds_status ds_end_to_end_table(ds_table **table, const ds_end_to_end *result) {
-    ds_status status = DS_OK;
-    char title[160], place[64];
-    (void)snprintf(place, sizeof place, result->token ? "token %zu:%zu" : "window %zu", result->at.sequence,
-                   result->at.position);
-    (void)snprintf(title, sizeof title, "Jacobian dX_S/dX_0 of %s, %zu x %zu: largest singular values", place, result->size,
-                   result->size);
-    DS_TRY(ds_table_new(table, title, columns, sizeof columns / sizeof columns[0]));
-    for (size_t i = 0; i < result->found.count; i++) {
-        ds_table_integer(*table, (int64_t)(i + 1));
-        ds_table_real(*table, result->found.values[i]);
-        ds_table_real(*table, result->found.residuals[i]);
-    }
-done:
-    return status;
-}
-
-static const ds_column depth_columns[] = {
-    {"depth", NULL, NULL, DS_COLUMN_INTEGER, 0},
-    {"norm2", "σ max full", NULL, DS_COLUMN_FIXED, 4},
-    {"residual", "± residual", NULL, DS_COLUMN_REAL, 2},
-    {"frozen_norm2", "σ max frozen", NULL, DS_COLUMN_FIXED, 4},
-    {"frozen_span_norm2", "on span", NULL, DS_COLUMN_FIXED, 4},
-    {"frozen_smallest", "σ min frozen", NULL, DS_COLUMN_FIXED, 4},
-};
-
-ds_status ds_depth_norm_table(ds_table **table, const ds_end_to_end *result) {
-    ds_status status = DS_OK;
-    DS_TRY(ds_table_new(table, "Full Jacobian against frozen shortcuts, by depth", depth_columns,
-                        sizeof depth_columns / sizeof depth_columns[0]));
-    for (size_t s = 0; s < result->depths; s++) {
-        const ds_depth_norm *depth = &result->by_depth[s];
-        ds_table_integer(*table, (int64_t)(s + 1));
-        ds_table_real(*table, depth->full);
-        ds_table_real(*table, depth->residual);
-        ds_table_real(*table, depth->frozen_norm2);
-        ds_table_real(*table, depth->frozen_span_norm2);
-        ds_table_real(*table, depth->frozen_smallest);
-    }
-done:
-    return status;
 }

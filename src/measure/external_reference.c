@@ -1,7 +1,6 @@
 #include "deltascope/measure/external_reference.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* Hooks see the residual state in the published layout (B,T,d,dv). */
 const char ds_reference_recipe[] =
@@ -23,29 +22,11 @@ const char ds_reference_recipe[] =
     "    out.update({f'grad.{n}': p.grad for n, p in model.named_parameters() if p.grad is not None})\n"
     "    save_file({n: t.contiguous() for n, t in out.items()}, path)\n";
 
-/* The first `sequences` windows in one batch of their own; *ids holds inputs, then targets. */
-static ds_status gather(ds_batch *out, uint32_t **ids, ds_run *run, size_t sequences) {
-    ds_status status = DS_OK;
-    size_t length = run->length, count = sequences * length;
-    DS_NEW(*ids, 2 * count);
-    for (size_t first = 0; first < sequences; first += run->batch) {
-        ds_batch part;
-        DS_TRY(ds_run_batch(run, first, &part));
-        size_t windows = ds_min_size(part.sequences, sequences - first);
-        memcpy(*ids + first * length, part.tokens, windows * length * sizeof **ids);
-        memcpy(*ids + count + first * length, part.targets, windows * length * sizeof **ids);
-    }
-    *out = (ds_batch){*ids, *ids + count, sequences, length};
-done:
-    return status;
-}
-
 ds_status ds_reference_run(ds_reference **reference, ds_check_result **results, ds_run *run, const ds_model *exact,
                            const char *path) {
     ds_status status = DS_OK;
     ds_model *moved = NULL;
-    uint32_t *ids = NULL;
-    ds_batch batch;
+    uint32_t *inputs = NULL, *targets = NULL;
     size_t sequences, length;
     DS_TRY(ds_reference_open(reference, path, ds_checkpoint_config_path(run->checkpoint), exact));
     ds_reference_windows(*reference, &sequences, &length);
@@ -55,12 +36,17 @@ ds_status ds_reference_run(ds_reference **reference, ds_check_result **results, 
                          sequences, length, run->sequences, run->length);
         goto done;
     }
-    DS_TRY(gather(&batch, &ids, run, length == 0 ? run->sequences : sequences));
+    if (length == 0) sequences = run->sequences;
+    DS_NEW(inputs, sequences * run->length);
+    DS_NEW(targets, sequences * run->length);
+    DS_TRY(ds_run_read_windows(run, inputs, targets, 0, sequences));
     DS_TRY(ds_model_load(&moved, run->checkpoint, DS_F64));
     DS_NEW(*results, ds_reference_count(*reference));
+    const ds_batch batch = {inputs, targets, sequences, run->length};
     DS_TRY(ds_reference_compare(*results, *reference, exact, moved, &batch, run->options.seed));
 done:
     ds_model_free(&moved);
-    free(ids);
+    free(inputs);
+    free(targets);
     return status;
 }

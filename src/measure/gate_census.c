@@ -5,7 +5,6 @@
 #include "result_json.h"
 #include <stdlib.h>
 
-#include "deltascope/report.h"
 
 enum { HISTOGRAM_BINS = 40 };
 
@@ -64,10 +63,6 @@ ds_status ds_gate_census_add(ds_gate_census *census, const ds_observation *seen)
     usage->tokens += tokens;
 done:
     return status;
-}
-
-double ds_gate_census_mean(ds_gate_census *census, size_t sublayer) {
-    return ds_summary_statistics(&census->usage[sublayer].beta).mean;
 }
 
 double ds_gate_share(const ds_gate_usage *usage, size_t regime) {

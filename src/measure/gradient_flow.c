@@ -3,190 +3,178 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "deltascope/measure/ablation.h"
+#include "deltascope/stats.h"
 
 /* At most as many as a batch has with one thread, so that every number of threads can have them. */
 enum { TOKENS_AT_ONCE = 1024 };
 
-typedef struct flow_task {
-    ds_gradflow *flow;
-    double *frozen; /* (B,T,dv,d) in double: A_s ... A_{S-1} dloss/dX_S of this batch */
-    double residual_mult;
-} flow_task;
-
-static double element(const void *array, ds_precision precision, size_t index) {
-    return precision == DS_F32 ? (double)((const float *)array)[index] : ((const double *)array)[index];
-}
+/* What is summed while the windows pass. */
+typedef struct flow_sums {
+    size_t sublayers, length;
+    ds_sum loss;
+    ds_sum *state_norm2, *frozen_norm2; /* (S+1) */
+    ds_sum *position_norm2;             /* (S+1, T) */
+    ds_path_squares *paths;             /* (S) */
+    ds_sum *gate_slope;                 /* (S) */
+    double *frozen;                     /* (B,T,dv,d): A_s ... A_{S-1} dloss/dX_S of the batch in hand */
+    double *nll;                        /* (B,T) */
+    double residual_mult, weight;       /* m; of a target in the loss */
+    ds_gradient *gradient;
+    const ds_force *forces;
+} flow_sums;
 
 /* frozen <- A_s frozen for every token, A_s = I - m beta k k^T on each plane (A is symmetric: A^T = A). */
-static void apply_frozen(flow_task *task, const ds_gradient_event *event) {
+static void apply_frozen(flow_sums *sums, const ds_gradient_event *event) {
     size_t d = event->hidden, dv = event->planes;
+    ds_precision precision = event->precision;
     if (event->delta == NULL || event->delta->k == NULL) return;
     for (size_t t = 0; t < event->sequences * event->length; t++) {
-        double c = task->residual_mult * event->delta->beta[t];
+        double c = sums->residual_mult * event->delta->beta[t];
         for (size_t j = 0; j < dv; j++) {
-            double *plane = task->frozen + (t * dv + j) * d, along = 0;
-            for (size_t i = 0; i < d; i++) along += element(event->delta->k, event->precision, t * d + i) * plane[i];
-            for (size_t i = 0; i < d; i++) plane[i] -= c * along * element(event->delta->k, event->precision, t * d + i);
+            double *plane = sums->frozen + (t * dv + j) * d, along = 0;
+            for (size_t i = 0; i < d; i++) along += ds_real_at(event->delta->k, precision, t * d + i) * plane[i];
+            for (size_t i = 0; i < d; i++) plane[i] -= c * along * ds_real_at(event->delta->k, precision, t * d + i);
         }
     }
 }
 
-static void add_norms(flow_task *task, const ds_gradient_event *event) {
-    ds_gradflow *flow = task->flow;
+static void add_norms(flow_sums *sums, const ds_gradient_event *event) {
     size_t tokens = event->sequences * event->length, width = event->hidden * event->planes;
     for (size_t t = 0; t < tokens; t++) {
         double norm2 = 0;
-        const double *frozen = task->frozen + t * width;
+        const double *frozen = sums->frozen + t * width;
         for (size_t i = 0; i < width; i++) norm2 += frozen[i] * frozen[i];
-        ds_sum_add(&flow->frozen_norm2[event->index], norm2);
-        ds_sum_add(&flow->state_norm2[event->index], event->norm2[t]);
-        ds_sum_add(&flow->position_norm2[event->index * flow->length + t % event->length], event->norm2[t]);
+        ds_sum_add(&sums->frozen_norm2[event->index], norm2);
+        ds_sum_add(&sums->state_norm2[event->index], event->norm2[t]);
+        ds_sum_add(&sums->position_norm2[event->index * sums->length + t % event->length], event->norm2[t]);
     }
 }
 
 static ds_status observe(void *context, const ds_gradient_event *event) {
-    flow_task *task = context;
-    ds_gradflow *flow = task->flow;
+    flow_sums *sums = context;
     size_t tokens = event->sequences * event->length;
-    if (event->index == flow->sublayers) {
+    if (event->index == sums->sublayers) {
         size_t count = tokens * event->hidden * event->planes;
-        for (size_t i = 0; i < count; i++) task->frozen[i] = element(event->gradient, event->precision, i);
+        for (size_t i = 0; i < count; i++) sums->frozen[i] = ds_real_at(event->gradient, event->precision, i);
     } else {
-        apply_frozen(task, event);
-        ds_path_squares_add(&flow->paths[event->index], event->paths, tokens);
+        apply_frozen(sums, event);
+        ds_path_squares_add(&sums->paths[event->index], event->paths, tokens);
         for (size_t t = 0; event->delta != NULL && t < tokens; t++)
-            ds_sum_add(&flow->gate_slope[event->index], event->delta->gate_slope[t]);
+            ds_sum_add(&sums->gate_slope[event->index], event->delta->gate_slope[t]);
     }
-    add_norms(task, event);
+    add_norms(sums, event);
     return DS_OK;
 }
 
-static void keep_parameter_norms(ds_gradflow *flow, const ds_model *model, const ds_gradient *gradient) {
-    for (size_t p = 0; p < ds_model_parameters(model); p++) {
+static ds_status flow_batch(void *context, const ds_window_batch *now) {
+    ds_status status = DS_OK;
+    flow_sums *sums = context;
+    const ds_gradient_observer observer = {observe, sums};
+    DS_TRY(ds_backward(sums->gradient, &now->batch, sums->forces, sums->weight, &observer, sums->nll));
+    for (size_t i = 0; i < now->batch.sequences * now->batch.length; i++) ds_sum_add(&sums->loss, sums->nll[i]);
+done:
+    return status;
+}
+
+static ds_status sums_init(flow_sums *sums, const ds_run *run, size_t batch, size_t memory) {
+    ds_status status = DS_OK;
+    const ds_spec *spec = &run->spec;
+    const ds_gradient_options options = {.memory = memory, .parameters = true, .paths = true};
+    size_t sublayers = ds_spec_sublayers(spec);
+    sums->sublayers = sublayers;
+    sums->length = run->length;
+    sums->residual_mult = spec->residual_mult;
+    sums->weight = 1 / ((double)run->sequences * (double)run->length);
+    DS_NEW(sums->state_norm2, sublayers + 1);
+    DS_NEW(sums->frozen_norm2, sublayers + 1);
+    DS_NEW(sums->position_norm2, (sublayers + 1) * run->length);
+    DS_NEW(sums->paths, sublayers);
+    DS_NEW(sums->gate_slope, sublayers);
+    DS_NEW(sums->nll, batch * run->length);
+    DS_NEW_ARRAY(sums->frozen, batch * run->length * ds_spec_planes(spec) * spec->hidden);
+    DS_TRY(ds_gradient_new(&sums->gradient, run->model, batch, run->length, &options));
+done:
+    return status;
+}
+
+static void sums_release(flow_sums *sums) {
+    free(sums->state_norm2);
+    free(sums->frozen_norm2);
+    free(sums->position_norm2);
+    free(sums->paths);
+    free(sums->gate_slope);
+    free(sums->nll);
+    free(sums->frozen);
+    ds_gradient_free(&sums->gradient);
+}
+
+/* norms (count) <- square roots of sums. */
+static ds_status take_roots(double **norms, ds_sum *sums, size_t count) {
+    ds_status status = DS_OK;
+    DS_NEW(*norms, count);
+    for (size_t i = 0; i < count; i++) (*norms)[i] = sqrt(ds_sum_value(&sums[i]));
+done:
+    return status;
+}
+
+static ds_status take_parameter_norms(ds_gradient_flow *flow, const ds_model *model, const ds_gradient *gradient) {
+    ds_status status = DS_OK;
+    flow->parameters = ds_model_parameters(model);
+    DS_NEW(flow->parameter_norm, flow->parameters);
+    for (size_t p = 0; p < flow->parameters; p++) {
         const void *values = ds_gradient_parameter(gradient, p);
         ds_sum squares = {0};
         for (size_t i = 0; i < ds_model_parameter(model, p)->count; i++) {
-            double x = element(values, ds_model_precision(model), i);
+            double x = ds_real_at(values, ds_model_precision(model), i);
             ds_sum_add(&squares, x * x);
         }
-        flow->parameter_norms[p] = sqrt(ds_sum_value(&squares));
+        flow->parameter_norm[p] = sqrt(ds_sum_value(&squares));
     }
+done:
+    return status;
 }
 
-static ds_status make_flow(ds_gradflow *flow, const ds_run *run) {
+static ds_status take_sums(ds_gradient_flow *flow, flow_sums *sums, const ds_run *run) {
     ds_status status = DS_OK;
-    size_t sublayers = ds_spec_sublayers(&run->spec);
-    *flow = (ds_gradflow){.sublayers = sublayers, .length = run->length};
-    DS_NEW(flow->state_norm2, sublayers + 1);
-    DS_NEW(flow->frozen_norm2, sublayers + 1);
-    DS_NEW(flow->position_norm2, (sublayers + 1) * run->length);
+    size_t sublayers = sums->sublayers;
+    *flow = (ds_gradient_flow){.sublayers = sublayers, .length = run->length};
+    flow->loss = ds_sum_value(&sums->loss) / ((double)run->sequences * (double)run->length);
+    DS_TRY(take_roots(&flow->state_norm, sums->state_norm2, sublayers + 1));
+    DS_TRY(take_roots(&flow->frozen_norm, sums->frozen_norm2, sublayers + 1));
+    DS_TRY(take_roots(&flow->position_norm, sums->position_norm2, (sublayers + 1) * run->length));
     DS_NEW(flow->paths, sublayers);
     DS_NEW(flow->gate_slope, sublayers);
-    DS_NEW(flow->parameter_norms, ds_model_parameters(run->model));
-done:
-    return status;
-}
-
-ds_status ds_gradflow_run(ds_gradflow *flow, ds_run *run, const ds_force *gates, size_t memory) {
-    ds_status status = DS_OK;
-    ds_gradient *gradient = NULL;
-    double *nll = NULL, targets = (double)run->sequences * (double)run->length;
-    ds_sum loss = {0};
-    const ds_spec *spec = &run->spec;
-    const ds_gradient_options options = {.memory = memory, .parameters = true, .paths = true};
-    flow_task task = {.flow = flow, .residual_mult = spec->residual_mult};
-    ds_gradient_observer observer = {observe, &task};
-    ds_progress progress = ds_progress_start(run, "gradflow", (double)run->sequences);
-    DS_TRY(make_flow(flow, run));
-    /* A batch's parameter gradients are rounded when they are added to those before: the cut must not depend on threads. */
-    run->batch = ds_min_size(run->batch, ds_max_size(1, TOKENS_AT_ONCE / run->length));
-    DS_NEW(nll, run->batch * run->length);
-    DS_NEW_ARRAY(task.frozen, run->batch * run->length * spec->value_channels * spec->hidden);
-    DS_TRY(ds_gradient_new(&gradient, run->model, run->batch, run->length, &options));
-    for (size_t first = 0; first < run->sequences; first += run->batch) {
-        ds_batch batch;
-        DS_TRY(ds_run_batch(run, first, &batch));
-        DS_TRY(ds_backward(gradient, &batch, gates, 1 / targets, &observer, nll));
-        for (size_t i = 0; i < batch.sequences * batch.length; i++) ds_sum_add(&loss, nll[i]);
-        ds_progress_update(&progress, (double)(first + batch.sequences));
+    for (size_t s = 0; s < sublayers; s++) {
+        flow->paths[s] = ds_path_squares_norms(&sums->paths[s]);
+        flow->gate_slope[s] = ds_sum_value(&sums->gate_slope[s]);
     }
-    flow->loss = ds_sum_value(&loss) / targets;
-    keep_parameter_norms(flow, run->model, gradient);
+    DS_TRY(take_parameter_norms(flow, run->model, sums->gradient));
 done:
-    ds_progress_finish(&progress);
-    ds_gradient_free(&gradient);
-    free(task.frozen);
-    free(nll);
-    if (status != DS_OK) ds_gradflow_release(flow);
     return status;
 }
 
-void ds_gradflow_release(ds_gradflow *flow) {
-    free(flow->state_norm2);
-    free(flow->frozen_norm2);
-    free(flow->position_norm2);
+ds_status ds_gradient_flow_measure(ds_gradient_flow *out, ds_run *run, const ds_force *forces, size_t memory) {
+    ds_status status = DS_OK;
+    flow_sums sums = {.forces = forces};
+    /* A batch's parameter gradients are rounded when they are added to those before: the cut must not depend on threads. */
+    size_t most = ds_min_size(run->batch, ds_max_size(1, TOKENS_AT_ONCE / run->length));
+    const ds_window_pass pass = {.label = "gradflow", .most = most, .batch = flow_batch, .context = &sums};
+    *out = (ds_gradient_flow){0};
+    DS_TRY(sums_init(&sums, run, most, memory));
+    DS_TRY(ds_run_windows(run, &pass));
+    DS_TRY(take_sums(out, &sums, run));
+done:
+    sums_release(&sums);
+    if (status != DS_OK) ds_gradient_flow_release(out);
+    return status;
+}
+
+void ds_gradient_flow_release(ds_gradient_flow *flow) {
+    free(flow->state_norm);
+    free(flow->frozen_norm);
+    free(flow->position_norm);
     free(flow->paths);
     free(flow->gate_slope);
-    free(flow->parameter_norms);
-    *flow = (ds_gradflow){0};
-}
-
-double ds_gradflow_state_norm(const ds_gradflow *flow, size_t state) { return sqrt(ds_sum_value(&flow->state_norm2[state])); }
-
-/* ---- attribution ---- */
-
-static ds_status measure_closing(double *measured, ds_run *run) {
-    ds_status status = DS_OK;
-    ds_case_list list = {0};
-    ds_ablation *ablation = NULL;
-    double *baseline = NULL, *loss = NULL, *kl = NULL;
-    DS_TRY(ds_case_list_parse(&list, &run->spec, "closed", "each"));
-    size_t group = ds_min_size(run->batch, ds_ablation_sequences(run->model, &list, run->length));
-    ds_progress progress = ds_progress_start(run, "closing gates", (double)run->sequences);
-    DS_NEW(baseline, group);
-    DS_NEW(loss, list.count * group);
-    DS_NEW(kl, list.count * group);
-    DS_TRY(ds_ablation_new(&ablation, run->model, &list, group, run->length));
-    run->batch = group;
-    for (size_t first = 0; first < run->sequences; first += group) {
-        ds_batch batch;
-        DS_TRY(ds_run_batch(run, first, &batch));
-        DS_TRY(ds_ablation_run(ablation, run->workspace, &batch, baseline, loss, kl, NULL, NULL));
-        for (size_t c = 0; c < list.count; c++) {
-            for (size_t b = 0; b < batch.sequences; b++)
-                measured[c] += (loss[c * batch.sequences + b] - baseline[b]) / (double)run->sequences;
-        }
-        ds_progress_update(&progress, (double)(first + batch.sequences));
-    }
-    ds_progress_finish(&progress);
-done:
-    ds_ablation_free(&ablation);
-    ds_case_list_release(&list);
-    free(baseline);
-    free(loss);
-    free(kl);
-    return status;
-}
-
-ds_status ds_attribution_run(ds_attribution *out, ds_run *run, const ds_gradflow *flow, bool measure) {
-    ds_status status = DS_OK;
-    *out = (ds_attribution){.sublayers = flow->sublayers};
-    DS_NEW(out->estimated, flow->sublayers);
-    for (size_t s = 0; s < flow->sublayers; s++) out->estimated[s] = -ds_sum_value(&flow->gate_slope[s]);
-    if (measure) {
-        DS_NEW(out->measured, flow->sublayers);
-        DS_TRY(measure_closing(out->measured, run));
-        DS_TRY(ds_pearson(&out->pearson, out->estimated, out->measured, flow->sublayers));
-        DS_TRY(ds_spearman(&out->spearman, out->estimated, out->measured, flow->sublayers));
-    }
-done:
-    if (status != DS_OK) ds_attribution_release(out);
-    return status;
-}
-
-void ds_attribution_release(ds_attribution *attribution) {
-    free(attribution->estimated);
-    free(attribution->measured);
-    *attribution = (ds_attribution){0};
+    free(flow->parameter_norm);
+    *flow = (ds_gradient_flow){0};
 }

@@ -1,9 +1,14 @@
-#include <inttypes.h>
+#include "deltascope/measure/inspection_notes.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <string.h>
 
-#include "deltascope/measure/checkpoint_inspection.h"
+bool ds_zero_rows_are_odd(const char *tensor) {
+    const char *suffix = ".bias";
+    size_t length = strlen(tensor), least = strlen(suffix);
+    return length < least || strcmp(tensor + length - least, suffix) != 0;
+}
 
 static void note(ds_notes *notes, const char *topic, const char *format, ...) DS_PRINTF(3, 4);
 static void note(ds_notes *notes, const char *topic, const char *format, ...) {
@@ -33,6 +38,9 @@ static size_t list(char text[400], const ds_survey *survey, tensor_test chosen) 
 
 static bool has_nan(const ds_tensor_health *health) { return health->nan != 0; }
 static bool has_inf(const ds_tensor_health *health) { return health->inf != 0; }
+static bool has_odd_zeros(const ds_tensor_health *health) {
+    return health->zero_rows != 0 && ds_zero_rows_are_odd(health->tensor->name);
+}
 static bool is_unused(const ds_tensor_health *health) { return health->parameter == NULL && !health->head; }
 static bool was_wrapped(const ds_tensor_health *health) {
     return strcmp(health->tensor->name, health->tensor->stored_name) != 0;
@@ -44,7 +52,7 @@ static void note_weights(ds_notes *notes, const ds_survey *survey) {
         note(notes, "weights", "NaN in %s; every other command refuses such weights.", names);
     if (list(names, survey, has_inf) != 0)
         note(notes, "weights", "Infinity in %s; every other command refuses such weights.", names);
-    if (list(names, survey, ds_health_odd_zeros) != 0) note(notes, "weights", "Rows that are zero throughout: %s.", names);
+    if (list(names, survey, has_odd_zeros) != 0) note(notes, "weights", "Rows that are zero throughout: %s.", names);
     if (survey->head == DS_HEAD_DIFFERENT)
         note(notes, "weights",
              "lm_head.weight differs from transformer.wte.weight, but the model is tied; every other command refuses it.");
@@ -92,25 +100,22 @@ static void note_paper(ds_notes *notes, const ds_spec *spec) {
     if (!spec->value_constant && spec->value_sigmoid)
         note(notes, "paper",
              "The paper writes v = W_v c with c the normalised context; the published code, and this model, feeds the state "
-             "read "
-             "before normalisation and squashes it to (0, %g).",
+             "read before normalisation and squashes it to (0, %g).",
              spec->value_scale);
     if (!spec->value_constant && !spec->value_sigmoid)
         note(notes, "paper",
              "The paper writes v = W_v c with c the normalised context; the published code, and this model, feeds the state "
-             "read "
-             "before normalisation.");
+             "read before normalisation.");
     if (spec->compressor == DS_COMPRESS_CC)
-        note(
-            notes, "paper",
-            "The paper's channel compressor mixes freely with a (d, dv) matrix; the code's is a convolution whose %zu taps are "
-            "shared along the %zu channels, folded with the read vector.",
-            spec->state_kernel, spec->value_channels);
+        note(notes, "paper",
+             "The paper's channel compressor mixes freely with a (d, dv) matrix; the code's is a convolution whose %zu taps "
+             "are shared along the %zu channels, folded with the read vector.",
+             spec->state_kernel, spec->value_channels);
     if (!spec->newer_names)
         note(notes, "paper",
-             "The fused GPU kernels of the older code normalise k with epsilon ddl_k_eps * sqrt(d) = %.3g, the reference code "
-             "with "
-             "%.3g: where a sublayer's output is small, |k|^2 and the eigenvalue of a run on such kernels differ slightly.",
+             "The fused GPU kernels of the older code normalise k with epsilon ddl_k_eps * sqrt(d) = %.3g, the reference "
+             "code with %.3g: where a sublayer's output is small, |k|^2 and the eigenvalue of a run on such kernels differ "
+             "slightly.",
              spec->k_eps * sqrt((double)spec->hidden), spec->k_eps);
     note(notes, "paper",
          "A is orthogonal only where m beta |k|^2 is 0 or 2; with beta = 2 sigmoid(.) and |k| < 1 it never is exactly.");

@@ -22,7 +22,8 @@ static ds_status run_batch(void *context, const ds_window_batch *now) {
     const ds_run *run = now->run;
     const ds_observer observer = {DS_OBSERVE_GATES, add_gates, context};
     DS_TRY(ds_embed(run->workspace, run->model, &now->batch, all->state));
-    DS_TRY(ds_sublayers(run->workspace, run->model, &now->batch, all->state, 0, ds_spec_sublayers(&run->spec), NULL, &observer));
+    DS_TRY(ds_sublayers(run->workspace, run->model, &now->batch, all->state, 0, ds_spec_sublayers(&run->spec), NULL,
+                        &observer));
 done:
     return status;
 }

@@ -8,15 +8,11 @@
 #include "deltascope/stats.h"
 
 ds_null ds_null_of(const char *word) {
-    static const struct {
-        const char *word;
-        ds_null null;
-    } kinds[] = {{"shuffled-gates", DS_NULL_SHUFFLED_GATES},
-                 {"random-directions", DS_NULL_RANDOM_DIRECTIONS},
-                 {"constant-gates", DS_NULL_CONSTANT_GATES},
-                 {"random-init", DS_NULL_RANDOM_INIT}};
-    for (size_t i = 0; word != NULL && i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (strcmp(kinds[i].word, word) == 0) return kinds[i].null;
+    const char *words = DS_NULL_WORDS;
+    for (int null = DS_NULL_NONE + 1; word != NULL && *words != '\0'; null++) {
+        size_t length = strcspn(words, "|");
+        if (strlen(word) == length && strncmp(words, word, length) == 0) return (ds_null)null;
+        words += length + (words[length] == '|');
     }
     return DS_NULL_NONE;
 }
@@ -57,37 +53,4 @@ void ds_null_apply(ds_directions *out, size_t first, size_t count, const ds_dire
         draw_direction(out->k + cell * out->hidden, out->hidden, &random);
     for (size_t cell = from; source->null == DS_NULL_CONSTANT_GATES && cell < end; cell++)
         set_gate(out, cell, source->means[cell % out->sublayers], mult);
-}
-
-typedef struct averaging {
-    size_t first;
-    ds_sum *sums; /* (last - first) */
-} averaging;
-
-static ds_status add_gates(void *context, const ds_observation *seen) {
-    averaging *task = context;
-    if (seen->sublayer < task->first) return DS_OK;
-    for (size_t t = 0; t < seen->sequences * seen->length; t++)
-        ds_sum_add(&task->sums[seen->sublayer - task->first], seen->delta->beta[t]);
-    return DS_OK;
-}
-
-ds_status ds_null_mean_gates(double *means, ds_direction_source *source) {
-    ds_status status = DS_OK;
-    ds_run *run = source->run;
-    averaging task = {source->first, NULL};
-    ds_observer observer = {DS_OBSERVE_GATES, add_gates, &task};
-    ds_progress progress = ds_progress_start(run, "mean gates", (double)run->sequences);
-    DS_NEW(task.sums, source->last - source->first);
-    for (size_t window = 0; window < run->sequences; window += run->batch) {
-        ds_batch batch;
-        DS_TRY(ds_direction_source_run(source, window, &batch, &observer));
-        ds_progress_update(&progress, (double)(window + batch.sequences));
-    }
-    double tokens = (double)run->sequences * (double)run->length;
-    for (size_t s = 0; s < source->last - source->first; s++) means[s] = ds_sum_value(&task.sums[s]) / tokens;
-done:
-    ds_progress_finish(&progress);
-    free(task.sums);
-    return status;
 }

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "deltascope/report.h"
+#include "deltascope/io.h"
 
 typedef enum column { BETA, K_NORM2, EIGENVALUE, READOUT, TARGET, COLUMNS } column;
 static const char *const names[COLUMNS] = {"beta", "k_norm2", "eigenvalue", "readout", "target"};

@@ -6,13 +6,11 @@
 /* 1 - |k|^2 = eps^2 / (|h|^2 + eps^2): above 1/1000 where |h| is below 32 ddl_k_eps. */
 static const double noticeable_defect = 1e-3;
 
-static const struct {
-    const char *name, *note;
-} limits_table[DS_LIMITS] = {
-    [DS_LIMIT_SHORT_DIRECTION] = {"short_direction", "|h| is near ddl_k_eps, |k|^2 falls to"},
-    [DS_LIMIT_GATE_CLOSED] = {"gate_closed", "the gate rounds to 0"},
-    [DS_LIMIT_GATE_REFLECTING] = {"gate_reflecting", "the gate rounds to 2"},
-    [DS_LIMIT_SOFTMAX] = {"softmax_underflow", "attention weights underflow to 0; of them there are"},
+static const char *const limit_names[DS_LIMITS] = {
+    [DS_LIMIT_SHORT_DIRECTION] = "short_direction",
+    [DS_LIMIT_GATE_CLOSED] = "gate_closed",
+    [DS_LIMIT_GATE_REFLECTING] = "gate_reflecting",
+    [DS_LIMIT_SOFTMAX] = "softmax_underflow",
 };
 
 ds_status ds_limits_init(ds_limits *limits, const ds_spec *spec) {
@@ -67,7 +65,7 @@ void ds_limits_put(ds_json_builder *b, const ds_limits *limits) {
             ds_json_begin_object(b, NULL);
             ds_json_put_count(b, "index", s);
             ds_json_put_text(b, "name", ds_sublayer_name(name, s));
-            ds_json_put_text(b, "limit", limits_table[l].name);
+            ds_json_put_text(b, "limit", limit_names[l]);
             ds_json_put_count(b, "tokens", limits->affected[s][l]);
             ds_json_put_real(b, "share", (double)limits->affected[s][l] / (double)limits->tokens);
             if (l == DS_LIMIT_SHORT_DIRECTION) ds_json_put_real(b, "smallest_k_norm2", detail(limits, s, l));
@@ -76,17 +74,4 @@ void ds_limits_put(ds_json_builder *b, const ds_limits *limits) {
         }
     }
     ds_json_end(b);
-}
-
-void ds_limits_print(FILE *stream, const ds_limits *limits) {
-    char name[32];
-    for (size_t s = 0; s < limits->sublayers; s++) {
-        for (ds_limit l = 0; l < DS_LIMITS; l++) {
-            if (limits->affected[s][l] == 0) continue;
-            (void)fprintf(stream, "note: %s, %llu of %llu tokens: %s", ds_sublayer_name(name, s),
-                          (unsigned long long)limits->affected[s][l], (unsigned long long)limits->tokens, limits_table[l].note);
-            if (!isnan(detail(limits, s, l))) (void)fprintf(stream, " %.4g", detail(limits, s, l));
-            (void)fprintf(stream, "\n");
-        }
-    }
 }

@@ -24,7 +24,7 @@ typedef struct weight_map {
 } weight_map;
 
 static double element(const ds_parameter *parameter, ds_precision precision, size_t at) {
-    return precision == DS_F32 ? (double)((const float *)parameter->values)[at] : ((const double *)parameter->values)[at];
+    return ds_real_at(parameter->values, precision, at);
 }
 
 static const double *load_row(weight_map *w, size_t row, size_t worker) {
@@ -73,8 +73,8 @@ static ds_status adjoint(void *context, double *x, const double *y) {
     return status;
 }
 
-/* Of W diag(scale): to a relative residual of 2^-20 or for 12 steps a direction; a dense spectrum takes more, and what was reached
- * is reported. */
+/* Of W diag(scale): to a relative residual of 2^-20 or for 12 steps a direction; a dense spectrum takes more, and what was
+ * reached is reported. */
 static ds_status top_directions(ds_lanczos *out, const ds_parameter *weight, const ds_parameter *scale, ds_precision precision,
                                 size_t count, uint64_t seed) {
     ds_status status = DS_OK;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deltascope/num.h"
+
 const char *ds_shape_name(ds_shape shape) {
     static const char *const names[DS_SHAPE_COUNT] = {"undetermined", "random-like", "spiked", "heavy-tailed",
                                                       "very heavy-tailed"};
@@ -80,8 +82,7 @@ typedef struct weight_task {
 } weight_task;
 
 static void load(double *out, const ds_parameter *parameter, ds_precision precision) {
-    for (size_t i = 0; i < parameter->count; i++)
-        out[i] = precision == DS_F32 ? (double)((const float *)parameter->values)[i] : ((const double *)parameter->values)[i];
+    ds_widen(out, parameter->values, 0, parameter->count, precision);
 }
 
 static void shuffle(double *values, size_t count, ds_random *random) {
@@ -196,50 +197,4 @@ void ds_weight_survey_put(ds_json_builder *b, const ds_weight_survey *survey) {
     ds_json_put_real(b, "tail_share", DS_TAIL_SHARE);
     ds_json_put_real(b, "moved_by", DS_SHAPE_SHARE);
     ds_json_end(b);
-}
-
-static const ds_column columns[] = {
-    {"tensor", NULL, NULL, DS_COLUMN_TEXT, 0},
-    {"spectral_norm", "‖W‖₂", NULL, DS_COLUMN_REAL, 4},
-    {"stable_rank", "stable", NULL, DS_COLUMN_FIXED, 1},
-    {"effective_rank", "eff.", NULL, DS_COLUMN_FIXED, 1},
-    {"alpha", "α", NULL, DS_COLUMN_FIXED, 2},
-    {"alpha_stderr", "±", NULL, DS_COLUMN_FIXED, 2},
-    {"above_mp_edge", "> MP", NULL, DS_COLUMN_INTEGER, 0},
-    {"above_randomised", "shuf.", NULL, DS_COLUMN_INTEGER, 0},
-    {"verdict", "verdict", NULL, DS_COLUMN_TEXT, 0}, /* ending in ? when a threshold moved by DS_SHAPE_SHARE changes it */
-};
-
-/* transformer.h.3.attn.c_q.weight as h.3.attn.c_q. */
-static void put_short_name(ds_table *table, const char *name) {
-    static const char front[] = "transformer.", back[] = ".weight";
-    char text[128];
-    if (strncmp(name, front, sizeof front - 1) == 0) name += sizeof front - 1;
-    size_t length = strlen(name), end = sizeof back - 1;
-    if (length > end && strcmp(name + length - end, back) == 0) length -= end;
-    (void)snprintf(text, sizeof text, "%.*s", (int)length, name);
-    ds_table_text(table, text);
-}
-
-ds_status ds_weight_survey_table(ds_table **table, const ds_weight_survey *survey) {
-    ds_status status = DS_OK;
-    DS_TRY(ds_table_new(table, "Weights: ranks, power-law tail, values above the Marchenko-Pastur edge", columns,
-                        sizeof columns / sizeof columns[0]));
-    for (size_t i = 0; i < survey->count; i++) {
-        const ds_weight_spectrum *item = &survey->spectra[i];
-        const ds_matrix_spectrum *learned = &item->learned;
-        char verdict[32];
-        (void)snprintf(verdict, sizeof verdict, "%s%s", ds_shape_name(item->verdict.shape), item->verdict.stable ? "" : "?");
-        put_short_name(*table, item->parameter->name);
-        ds_table_real(*table, learned->spectral_norm);
-        ds_table_real(*table, learned->stable_rank);
-        ds_table_real(*table, learned->effective_rank);
-        ds_table_real(*table, learned->tail.alpha);
-        ds_table_real(*table, learned->tail.alpha_stderr);
-        ds_table_integer(*table, (int64_t)learned->above_mp_edge);
-        ds_table_integer(*table, (int64_t)item->shuffled.above_mp_edge);
-        ds_table_text(*table, verdict);
-    }
-done:
-    return status;
 }

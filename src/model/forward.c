@@ -1,17 +1,14 @@
 /* Directs a pass: which step runs over which tiles, in which order; what observers see; what is refused. The arithmetic is in
- * forward_*.real.c. */
+ * *.real.c, thing by thing. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "deltascope/base.h"
 #include "deltascope/model.h"
 
-#include "forward.h"
+#include "backbone.h"
 #include "rule.h"
-
-static const ds_forward_tasks *tasks_of(const ds_model *model) {
-    return model->precision == DS_F32 ? &ds_forward_tasks_f32 : &ds_forward_tasks_f64;
-}
+#include "steps.h"
 
 static ds_status check_ids(const uint32_t *ids, const ds_batch *batch, size_t vocab, const char *what) {
     for (size_t i = 0; i < batch->sequences * batch->length; i++) {
@@ -28,17 +25,17 @@ ds_status ds_check_targets(const ds_batch *batch, size_t vocab) { return check_i
 ds_status ds_pass_begin(ds_pass *pass, ds_workspace *workspace, const ds_model *model, const ds_batch *batch) {
     if (batch->sequences == 0 || batch->length == 0)
         return ds_fail(DS_ERR_USAGE, "a batch of %zu windows of %zu tokens is empty", batch->sequences, batch->length);
-    if (batch->sequences > workspace->sequences || batch->length > workspace->length || ds_threads() > workspace->workers)
-        return ds_fail(
-            DS_ERR_USAGE,
-            "a batch of %zu windows of %zu tokens on %zu threads does not fit a workspace made for %zu windows of %zu "
-            "tokens on %zu threads",
-            batch->sequences, batch->length, ds_threads(), workspace->sequences, workspace->length, workspace->workers);
+    if (batch->sequences > workspace->sequences || batch->length > workspace->length)
+        return ds_fail(DS_ERR_USAGE,
+                       "a batch of %zu windows of %zu tokens does not fit a workspace made for %zu windows of %zu tokens",
+                       batch->sequences, batch->length, workspace->sequences, workspace->length);
     *pass = (ds_pass){.workspace = workspace, .model = model, .batch = batch, .tiles = ds_tile_count(batch->length)};
     return DS_OK;
 }
 
-ds_status ds_pass_run(ds_pass *pass, ds_task step) { return ds_parallel_for(pass->batch->sequences * pass->tiles, step, pass); }
+ds_status ds_pass_run(ds_pass *pass, ds_task step) {
+    return ds_parallel_for_within(pass->workspace->workers, pass->batch->sequences * pass->tiles, step, pass);
+}
 
 ds_status ds_embed(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, void *state) {
     ds_status status;
@@ -46,12 +43,12 @@ ds_status ds_embed(ds_workspace *workspace, const ds_model *model, const ds_batc
     DS_TRY(ds_pass_begin(&pass, workspace, model, batch));
     DS_TRY(ds_check_tokens(batch, model->spec.vocab));
     pass.state = state;
-    DS_TRY(ds_pass_run(&pass, tasks_of(model)->embed));
+    DS_TRY(ds_pass_run(&pass, ds_steps_of(model)->embed_forward));
 done:
     return status;
 }
 
-/* ---- sublayers ------------------------------------------------------------------------------------------------------ */
+/* ---- sublayers -------------------------------------------------------------------------------------------------------- */
 
 static ds_status check_finite(const ds_pass *pass, size_t sublayer) {
     char name[32];
@@ -66,46 +63,38 @@ static ds_status check_finite(const ds_pass *pass, size_t sublayer) {
     return DS_OK;
 }
 
-static ds_status deliver(const ds_pass *pass, size_t sublayer, const ds_observer *observer) {
+static ds_status deliver(const ds_pass *pass, const ds_observer *observer) {
     const ds_workspace *w = pass->workspace;
     const ds_spec *spec = &pass->model->spec;
-    bool norms = (observer->wants & DS_OBSERVE_GATES) != 0;
-    ds_delta_observation delta = {.value_channels = spec->value_channels,
-                                  .beta = norms ? w->beta : NULL,
-                                  .k_norm2 = norms ? w->k_norm2 : NULL,
-                                  .readout = norms ? w->readout : NULL,
-                                  .readout_after = norms ? w->readout_after : NULL,
-                                  .target = norms ? w->target : NULL,
-                                  .k = (observer->wants & DS_OBSERVE_DIRECTIONS) != 0 ? w->directions : NULL};
-    ds_observation seen = {.sublayer = sublayer,
+    bool norms = (observer->wants & DS_OBSERVE_GATES) != 0, states = (observer->wants & DS_OBSERVE_STATES) != 0;
+    bool attention = ds_pass_half(pass) == 0 && (observer->wants & DS_OBSERVE_ATTENTION) != 0;
+    ds_observation seen = {.sublayer = pass->sublayer,
                            .sequences = pass->batch->sequences,
                            .length = pass->batch->length,
                            .hidden = spec->hidden,
                            .planes = ds_spec_planes(spec),
                            .precision = pass->model->precision,
-                           .delta = spec->rule == &ds_rule_delta ? &delta : NULL,
                            .state_norm = norms ? w->state_norm : NULL,
-                           .edit_norm = norms ? w->edit_norm : NULL};
-    if ((observer->wants & DS_OBSERVE_STATES) != 0) {
-        seen.before = w->before;
-        seen.after = pass->state;
-    }
-    if (sublayer % 2 == 0 && (observer->wants & DS_OBSERVE_ATTENTION) != 0) seen.zero_weights = w->zero_weights;
+                           .edit_norm = norms ? w->edit_norm : NULL,
+                           .before = states ? w->before : NULL,
+                           .after = states ? pass->state : NULL,
+                           .zero_weights = attention ? w->zero_weights : NULL};
+    if (spec->rule->observe != NULL) spec->rule->observe(&seen, pass);
     return observer->sublayer(observer->context, &seen);
 }
 
 ds_status ds_pass_sublayer(ds_pass *pass, size_t sublayer) {
     ds_status status;
     const ds_spec *spec = &pass->model->spec;
-    const ds_forward_tasks *tasks = tasks_of(pass->model);
-    pass->layer = sublayer / 2;
-    if (sublayer % 2 == 0) {
-        DS_TRY(ds_pass_run(pass, tasks->project));
-        if (spec->k_shift || spec->v_shift) DS_TRY(ds_pass_run(pass, tasks->shift));
-        DS_TRY(ds_pass_run(pass, tasks->attend));
+    const ds_steps *steps = ds_steps_of(pass->model);
+    pass->sublayer = sublayer;
+    if (ds_pass_half(pass) == 0) {
+        DS_TRY(ds_pass_run(pass, steps->qkv_forward));
+        if (spec->k_shift || spec->v_shift) DS_TRY(ds_pass_run(pass, steps->qkv_shift_forward));
+        DS_TRY(ds_pass_run(pass, steps->attention_forward));
     } else {
-        if (spec->compressor == DS_COMPRESS_TC) DS_TRY(ds_pass_run(pass, tasks->compress));
-        DS_TRY(ds_pass_run(pass, tasks->mlp));
+        if (ds_rule_reads_other_tokens(spec)) DS_TRY(ds_pass_run(pass, steps->read_forward));
+        DS_TRY(ds_pass_run(pass, ds_pass_backbone(pass)->steps[pass->model->precision]->mlp_forward));
     }
     if (pass->tape == NULL || !pass->tape->record_only) DS_TRY(check_finite(pass, sublayer));
 done:
@@ -122,23 +111,24 @@ ds_status ds_sublayers(ds_workspace *workspace, const ds_model *model, const ds_
         DS_TRY(ds_fail(DS_ERR_USAGE, "sublayers %zu to %zu asked for; the model has %zu", first, last,
                        ds_spec_sublayers(&model->spec)));
     pass.state = state;
+    pass.forces = forces;
     if (observer != NULL) {
         pass.wants = observer->wants;
         DS_TRY(ds_workspace_observe(workspace, observer->wants));
     }
     for (size_t s = first; s < last; s++) {
-        pass.force = forces != NULL ? forces[s] : (ds_force){.mode = DS_FORCE_NONE};
-        DS_TRY(rule->check_force(pass.force, s));
+        pass.sublayer = s;
+        DS_TRY(rule->check_force(ds_pass_force(&pass), s));
         /* The state stays as it is: unless someone watches there is nothing to compute. */
-        if (observer == NULL && rule->is_identity(pass.force)) continue;
+        if (observer == NULL && rule->is_identity(ds_pass_force(&pass))) continue;
         DS_TRY(ds_pass_sublayer(&pass, s));
-        if (observer != NULL) DS_TRY(deliver(&pass, s, observer));
+        if (observer != NULL) DS_TRY(deliver(&pass, observer));
     }
 done:
     return status;
 }
 
-/* ---- readout and head ----------------------------------------------------------------------------------------------- */
+/* ---- readout and head ------------------------------------------------------------------------------------------------- */
 
 ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *state, void *hidden) {
     ds_status status;
@@ -146,7 +136,8 @@ ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_ba
     DS_TRY(ds_pass_begin(&pass, workspace, model, batch));
     pass.state = (void *)(uintptr_t)state; /* only read: every step of a pass shares one context */
     pass.hidden = hidden;
-    DS_TRY(ds_pass_run(&pass, tasks_of(model)->readout));
+    pass.sublayer = ds_spec_sublayers(&model->spec);
+    DS_TRY(ds_pass_run(&pass, ds_steps_of(model)->readout_forward));
 done:
     return status;
 }
@@ -183,7 +174,7 @@ ds_status ds_head_loss(ds_workspace *workspace, const ds_model *model, const ds_
     pass.cases = 1;
     pass.case_hidden = &hidden;
     pass.case_online = workspace->online;
-    DS_TRY(ds_pass_run(&pass, tasks_of(model)->head));
+    DS_TRY(ds_pass_run(&pass, ds_steps_of(model)->head_compare));
     DS_TRY(ds_pass_losses(&pass, nll, workspace->online));
 done:
     return status;
@@ -205,7 +196,7 @@ ds_status ds_head_compare(ds_workspace *workspace, const ds_model *model, const 
     pass.case_online = online;
     pass.intact = kl != NULL || intact_nll != NULL ? intact : NULL;
     pass.intact_online = workspace->online;
-    DS_TRY(ds_pass_run(&pass, tasks_of(model)->head));
+    DS_TRY(ds_pass_run(&pass, ds_steps_of(model)->head_compare));
     if (intact_nll != NULL) DS_TRY(ds_pass_losses(&pass, intact_nll, workspace->online));
     for (size_t c = 0; c < cases; c++) {
         for (size_t i = 0; i < tokens; i++) {
@@ -221,17 +212,15 @@ done:
     return status;
 }
 
-ds_status ds_head_logits(ds_workspace *workspace, const ds_model *model, const void *hidden, size_t first, size_t count,
-                         void *logits) {
+ds_status ds_head_logits(const ds_model *model, const void *hidden, size_t first, size_t count, void *logits) {
     size_t size = ds_precision_size(model->precision), offset;
     if (!ds_mul_size(first, model->spec.hidden, &offset) || !ds_mul_size(offset, size, &offset))
         return ds_fail(DS_ERR_USAGE, "row %zu of the hidden states cannot be addressed", first);
-    const ds_pass pass = {.workspace = workspace, .model = model};
     const char *row = (const char *)hidden + offset;
     char *out = logits;
     for (size_t done = 0; done < count; done += DS_TILE_ROWS) {
-        tasks_of(model)->logits(&pass, row + done * model->spec.hidden * size, ds_min_size(count - done, DS_TILE_ROWS),
-                                out + done * model->spec.vocab * size);
+        ds_steps_of(model)->logits(model, row + done * model->spec.hidden * size, ds_min_size(count - done, DS_TILE_ROWS),
+                                   out + done * model->spec.vocab * size);
     }
     return DS_OK;
 }

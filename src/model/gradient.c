@@ -3,51 +3,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backward.h"
+#include "rule.h"
 
-/* ---- arrays of the batch --------------------------------------------------------------------------------------------------- */
-
-typedef struct wanted_array {
-    void *array; /* address of the pointer */
-    size_t width, size;
-    bool wanted;
-} wanted_array;
-
-/* One allocation of count * width elements; extents come from a file and a caller and may not fit together. */
-static ds_status allocate(void *array, size_t count, size_t width, size_t size) {
-    size_t total;
-    if (!ds_mul_size(count, width, &total))
-        return ds_fail(DS_ERR_SYSTEM, "out of memory: a buffer of %zu x %zu numbers cannot be addressed", count, width);
-    void *memory = ds_alloc_array(total, size);
-    memcpy(array, &memory, sizeof memory);
-    return memory != NULL ? DS_OK : DS_ERR_SYSTEM;
-}
-
-enum { BATCH_ARRAYS = 40 };
+/* ---- arrays of the batch ---------------------------------------------------------------------------------------------- */
 
 /* Every array of one row per token. */
-static size_t list_arrays(wanted_array list[BATCH_ARRAYS], ds_gradient *g) {
+static ds_status allocate_batch(ds_gradient *g, size_t tokens) {
+    ds_status status = DS_OK;
     const ds_spec *spec = &g->model->spec;
-    const size_t d = spec->hidden, dv = spec->value_channels, f = spec->mlp_hidden, H = spec->heads, Hh = H * spec->head_dim;
+    const ds_rule_steps *rule = spec->rule->steps[g->precision];
+    const size_t d = spec->hidden, f = spec->mlp_hidden, H = spec->heads, Hh = H * spec->head_dim;
     const size_t size = ds_precision_size(g->precision), real = sizeof(double);
-    const wanted_array all[] = {
-        {&g->state, dv * d, size, true},
+    const struct {
+        void *array; /* address of the pointer */
+        size_t width, size;
+        bool wanted;
+    } all[] = {
+        {&g->state, ds_spec_planes(spec) * d, size, true},
         {&g->x_in, d, size, true},
         {&g->context, d, size, true},
         {&g->dcontext, d, size, true},
-        {&g->gate_hidden, spec->gate_hidden, size, spec->gate_two_layer},
-        {&g->dgate_hidden, spec->gate_hidden, size, spec->gate_two_layer},
-        {&g->direction, d, size, true},
+        {&g->coefficient_hidden, g->coefficient_width, size, g->coefficient_width > 0},
         {&g->dbranch, d, size, true},
         {&g->dx_in, d, size, true},
-        {&g->dx_direction, d, size, g->paths},
-        {&g->dx_gate, d, size, g->paths},
-        {&g->dx_value, d, size, g->paths},
-        {&g->written, dv, real, true},
-        {&g->erased, dv, real, true},
-        {&g->dbeta, 1, real, true},
-        {&g->dvalue, dv, real, true},
-        {&g->gate_slope, 1, real, true},
+        {&g->dx_paths[DS_PATH_BRANCH], d, size, g->paths},
+        {&g->dx_paths[DS_PATH_CONTEXT], d, size, g->paths && rule->context_backward != NULL},
+        {&g->dx_paths[DS_PATH_INPUT], d, size, g->paths && rule->input_backward != NULL},
         {&g->norm2, 1, real, true},
         {&g->squares, 1, sizeof *g->squares, g->paths},
         {&g->gated, f, size, true},
@@ -57,7 +38,7 @@ static size_t list_arrays(wanted_array list[BATCH_ARRAYS], ds_gradient *g) {
         {&g->dheads, Hh, size, true},
         {&g->dquery, Hh, size, true},
         {&g->dkey, Hh, size, true},
-        {&g->dvalues, Hh, size, true},
+        {&g->dvalue, Hh, size, true},
         {&g->dkey_shifted, Hh, size, spec->k_shift},
         {&g->dvalue_shifted, Hh, size, spec->v_shift},
         {&g->dkey_mix, H, size, spec->k_shift},
@@ -68,21 +49,14 @@ static size_t list_arrays(wanted_array list[BATCH_ARRAYS], ds_gradient *g) {
         {&g->embeddings, d, size, true},
         {&g->log_sum, 1, real, true},
     };
-    memcpy(list, all, sizeof all);
-    return sizeof all / sizeof all[0];
-}
-
-static ds_status allocate_batch(ds_gradient *g, size_t tokens) {
-    ds_status status = DS_OK;
-    wanted_array list[BATCH_ARRAYS];
-    size_t count = list_arrays(list, g);
-    for (size_t i = 0; i < count; i++)
-        if (list[i].wanted) DS_TRY(allocate(list[i].array, tokens, list[i].width, list[i].size));
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (all[i].wanted) DS_TRY(ds_arrays_add(&g->arrays, all[i].array, tokens, all[i].width, all[i].size));
+    if (spec->rule->gradient_init != NULL) DS_TRY(spec->rule->gradient_init(g));
 done:
     return status;
 }
 
-/* ---- tape ------------------------------------------------------------------------------------------------------------------- */
+/* ---- tape ------------------------------------------------------------------------------------------------------------- */
 
 /* Lays a half's tape for `tokens` out from `memory` (NULL: only measures); returns the bytes. */
 static size_t lay_out_tape(ds_tape *tape, char *memory, const ds_gradient *g, size_t half, size_t tokens) {
@@ -117,8 +91,8 @@ static ds_status allocate_states(ds_gradient *g, size_t tokens) {
     ds_status status = DS_OK;
     DS_NEW(g->states, g->sublayers + 1);
     for (size_t s = 0; s <= g->sublayers; s++)
-        DS_TRY(allocate(&g->states[s], tokens, g->model->spec.value_channels * g->model->spec.hidden,
-                        ds_precision_size(g->precision)));
+        DS_TRY(ds_arrays_add(&g->arrays, &g->states[s], tokens, ds_spec_planes(&g->model->spec) * g->model->spec.hidden,
+                             ds_precision_size(g->precision)));
 done:
     return status;
 }
@@ -134,16 +108,17 @@ static ds_status allocate_tapes(ds_gradient *g, size_t tokens, size_t memory) {
     DS_NEW(g->forces, S);
     g->kept_from = S;
     while (g->kept_from > 0 && bytes[(g->kept_from - 1) % 2] <= memory) memory -= bytes[--g->kept_from % 2];
-    for (size_t half = 0; half < 2 && g->kept_from > 0; half++) DS_TRY(allocate(&g->tape_memory[S + half], bytes[half], 1, 1));
+    for (size_t half = 0; half < 2 && g->kept_from > 0; half++)
+        DS_TRY(ds_arrays_add(&g->arrays, &g->tape_memory[S + half], bytes[half], 1, 1));
     for (size_t s = 0; s < S; s++) {
-        if (s >= g->kept_from) DS_TRY(allocate(&g->tape_memory[s], bytes[s % 2], 1, 1));
+        if (s >= g->kept_from) DS_TRY(ds_arrays_add(&g->arrays, &g->tape_memory[s], bytes[s % 2], 1, 1));
         (void)lay_out_tape(&g->tapes[s], g->tape_memory[s >= g->kept_from ? s : S + s % 2], g, s % 2, tokens);
     }
 done:
     return status;
 }
 
-/* ---- parameters -------------------------------------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------------------------------- */
 
 static ds_status allocate_parameters(ds_gradient *g) {
     ds_status status = DS_OK;
@@ -151,7 +126,7 @@ static ds_status allocate_parameters(ds_gradient *g) {
     size_t size = ds_precision_size(g->precision), bytes = 0;
     DS_NEW(g->parameters, model->parameter_count);
     for (size_t i = 0; i < model->parameter_count; i++) bytes += (model->parameters[i].count * size + 63) / 64 * 64;
-    DS_TRY(allocate(&g->parameter_memory, bytes, 1, 1));
+    DS_TRY(ds_arrays_add(&g->arrays, &g->parameter_memory, bytes, 1, 1));
     char *at = g->parameter_memory;
     for (size_t i = 0; i < model->parameter_count; i++) {
         g->parameters[i] = at;
@@ -180,19 +155,16 @@ static void lay_out_partial(ds_gradient *g) {
     size_t d = spec->hidden, dv = spec->value_channels, state = spec->compressor == DS_COMPRESS_CC ? 1 : spec->state_kernel;
     size_t taps = ds_max_size(spec->compressor == DS_COMPRESS_NONE ? 0 : state, spec->input_conv ? spec->input_kernel : 0);
     at->taps = at->norm + d;
-    at->value = at->taps + dv * d * taps;
-    at->value_bias = at->value + dv * d;
-    at->beta = at->value_bias + dv;
-    at->beta_bias = at->beta + ds_max_size(d, spec->gate_hidden);
-    at->query_norm = at->beta_bias + 1;
+    at->query_norm = at->taps + dv * d * taps;
     at->key_norm = at->query_norm + spec->head_dim;
     at->head_norm = at->key_norm + spec->head_dim;
-    at->count = at->head_norm + spec->head_dim;
+    at->rule = at->head_norm + spec->head_dim;
+    at->count = at->rule + (spec->rule->partial_count != NULL ? spec->rule->partial_count(spec) : 0);
 }
 
-/* ---- scratch ------------------------------------------------------------------------------------------------------------------ */
+/* ---- scratch ---------------------------------------------------------------------------------------------------------- */
 
-static size_t lay_out_scratch(ds_backward_scratch *scratch, const ds_gradient *g) {
+static size_t lay_out_scratch(ds_derivative_scratch *scratch, const ds_gradient *g) {
     const ds_spec *spec = &g->model->spec;
     size_t rows = ds_min_size(g->length, DS_TILE_ROWS), queries = ds_min_size(g->length, DS_BACKWARD_QUERY_ROWS), bytes = 0;
     size_t width = spec->heads * spec->head_dim;
@@ -206,8 +178,7 @@ static size_t lay_out_scratch(ds_backward_scratch *scratch, const ds_gradient *g
         {&scratch->context, rows * spec->hidden},
         {&scratch->narrow[0], rows * width},
         {&scratch->narrow[1], rows * width},
-        {&scratch->gate_hidden, spec->gate_hidden},
-        {&scratch->token, 5 * spec->value_channels * spec->hidden},
+        {&scratch->token, (DS_PATHS + 2) * ds_spec_planes(spec) * spec->hidden},
         {&scratch->logits, DS_VOCABULARY_BLOCK},
     };
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
@@ -221,14 +192,14 @@ static ds_status allocate_scratch(ds_gradient *g) {
     ds_status status = DS_OK;
     DS_NEW(g->scratch, g->workspace->workers);
     for (size_t i = 0; i < g->workspace->workers; i++) {
-        DS_TRY(allocate(&g->scratch[i].memory, lay_out_scratch(&g->scratch[i], g), 1, 1));
+        DS_TRY(ds_arrays_add(&g->arrays, &g->scratch[i].memory, lay_out_scratch(&g->scratch[i], g), 1, 1));
         (void)lay_out_scratch(&g->scratch[i], g);
     }
 done:
     return status;
 }
 
-/* ---- making --------------------------------------------------------------------------------------------------------------------- */
+/* ---- making ----------------------------------------------------------------------------------------------------------- */
 
 ds_status ds_gradient_new(ds_gradient **out, const ds_model *model, size_t sequences, size_t length,
                           const ds_gradient_options *options) {
@@ -242,6 +213,7 @@ ds_status ds_gradient_new(ds_gradient **out, const ds_model *model, size_t seque
     g->length = length;
     g->sublayers = ds_spec_sublayers(&model->spec);
     g->paths = options->paths;
+    g->coefficient_width = ds_rule_coefficient_hidden(&model->spec);
     DS_TRY(ds_workspace_new(&g->workspace, model, sequences, length));
     size_t tokens = sequences * length, memory = options->memory != 0 ? options->memory : default_memory;
     size_t vocab_blocks = (model->spec.vocab + DS_VOCABULARY_BLOCK - 1) / DS_VOCABULARY_BLOCK;
@@ -252,11 +224,11 @@ ds_status ds_gradient_new(ds_gradient **out, const ds_model *model, size_t seque
     DS_TRY(allocate_batch(g, tokens));
     DS_TRY(allocate_states(g, tokens));
     DS_TRY(allocate_tapes(g, tokens, memory));
-    DS_TRY(allocate(&g->logits, g->blocks_held, block_bytes, 1));
+    DS_TRY(ds_arrays_add(&g->arrays, &g->logits, g->blocks_held, block_bytes, 1));
     DS_TRY(allocate_scratch(g));
     if (options->parameters) {
         DS_TRY(allocate_parameters(g));
-        DS_TRY(allocate(&g->partial, sequences * ds_tile_count(length), g->layout.count, sizeof *g->partial));
+        DS_TRY(ds_arrays_add(&g->arrays, &g->partial, sequences * ds_tile_count(length), g->layout.count, sizeof *g->partial));
     }
     *out = g;
     g = NULL;
@@ -268,18 +240,8 @@ done:
 void ds_gradient_free(ds_gradient **gradient) {
     ds_gradient *g = *gradient;
     if (g == NULL) return;
-    wanted_array list[BATCH_ARRAYS];
-    size_t count = list_arrays(list, g), workers = g->workspace != NULL ? g->workspace->workers : 0;
-    for (size_t i = 0; i < count; i++) {
-        void *memory;
-        memcpy(&memory, list[i].array, sizeof memory);
-        free(memory);
-    }
-    for (size_t s = 0; g->states != NULL && s <= g->sublayers; s++) free(g->states[s]);
-    for (size_t s = 0; g->tape_memory != NULL && s < g->sublayers + 2; s++) free(g->tape_memory[s]);
-    for (size_t i = 0; g->scratch != NULL && i < workers; i++) free(g->scratch[i].memory);
-    void *owned[] = {g->states,  g->tapes,      g->tape_memory,      g->forces, g->logits,
-                     g->scratch, g->parameters, g->parameter_memory, g->partial};
+    ds_arrays_release(&g->arrays);
+    void *owned[] = {g->states, g->tapes, g->tape_memory, g->forces, g->scratch, g->parameters, g->jobs, g->rule};
     for (size_t i = 0; i < sizeof owned / sizeof owned[0]; i++) free(owned[i]);
     ds_workspace_free(&g->workspace);
     free(g);

@@ -4,6 +4,15 @@
 
 #include "model_internal.h"
 
+/* How one parameter starts. */
+typedef struct ds_start {
+    enum { DS_START_CONSTANT, DS_START_NORMAL, DS_START_UNIFORM, DS_START_LAST_TAP } kind;
+    double scale;  /* the constant, the standard deviation, or the half width */
+    size_t kernel; /* LAST_TAP: of every `kernel` numbers the last is 1, the others 0 */
+} ds_start;
+/* starts (parameters of the model): sets that of `parameter`; NULL: nothing to do. */
+void ds_start_set(ds_start *starts, const ds_model *model, const ds_parameter *parameter, ds_start chosen);
+
 /* Fills the values as the published code initialises them: embedding normal with spec.embedding_init_std; matrices normal with
  * s = hidden_init_std_factor / sqrt(d), output projections with s / sqrt(layers); norms 1; gate biases so that 2*sigmoid(bias)
  * is gate_init, clipped inside (0,2); value biases uniform in +-1/sqrt(d); compressors averaging, 1/K and 1/dv; the input

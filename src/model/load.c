@@ -1,6 +1,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deltascope/num.h"
+
 #include "fold.h"
 #include "load.h"
 
@@ -79,8 +81,7 @@ static ds_status check_finite(void *context, size_t index, size_t worker) {
     size_t at = model->precision == DS_F32 ? ds_first_nonfinite_f32(parameter->values, parameter->count)
                                            : ds_first_nonfinite_f64(parameter->values, parameter->count);
     if (at == parameter->count) return DS_OK;
-    double value =
-        model->precision == DS_F32 ? (double)((const float *)parameter->values)[at] : ((const double *)parameter->values)[at];
+    double value = ds_real_at(parameter->values, model->precision, at);
     char place[DS_MAX_RANK * 22] = "";
     for (size_t axis = parameter->rank, rest = at; axis-- > 0; rest /= parameter->shape[axis]) {
         char before[sizeof place];

@@ -5,7 +5,7 @@
 #include "load.h"
 #include "parameters.h"
 
-/* ---- accessors ----------------------------------------------------------------------------------------------------------- */
+/* ---- accessors -------------------------------------------------------------------------------------------------------- */
 
 const ds_spec *ds_model_spec(const ds_model *model) { return &model->spec; }
 ds_precision ds_model_precision(const ds_model *model) { return model->precision; }
@@ -34,8 +34,7 @@ void ds_model_free(ds_model **model) {
     *model = NULL;
 }
 
-/* ---- memory: one block for all values, one for all taps --------------------------------------------------------------------
- */
+/* ---- memory: one block for all values, one for all taps --------------------------------------------------------------- */
 
 /* Takes `count` elements from the block being measured or carved, rounded up to 64 bytes. */
 static bool reserve(size_t *bytes, size_t count, size_t size) {
@@ -112,8 +111,7 @@ void ds_model_refresh(ds_model *model) {
 
 void ds_model_set_direction_eps(ds_model *model, double eps) { model->spec.k_eps = eps; }
 
-/* ---- making ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- making ----------------------------------------------------------------------------------------------------------- */
 
 ds_status ds_model_load(ds_model **out, ds_checkpoint *checkpoint, ds_precision precision) {
     ds_status status = DS_OK;

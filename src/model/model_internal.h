@@ -10,12 +10,7 @@
 
 #include "deltascope/model.h"
 
-/* The delta rule of one sublayer: gate beta(c) and value v(x_in). */
-typedef struct ds_delta_weights {
-    const ds_parameter *beta, *beta_bias;              /* (1,d), (1): one linear layer */
-    const ds_parameter *beta_in, *beta_out, *out_bias; /* (g,d), (1,g), (1): two layers; then the pair above is NULL */
-    const ds_parameter *value, *value_bias;            /* (dv,d), (dv); NULL when the value is constant */
-} ds_delta_weights;
+enum { DS_RULE_SLOTS = 8 }; /* parameters a residual rule may have per sublayer */
 
 /* A compressor, a readout or the input convolution. K = spec.state_kernel, or spec.input_kernel for the input.
  *   TC     taps (dv,K,d): taps[j][s][i] = w[i,j,s];  read (dv)
@@ -37,7 +32,7 @@ typedef struct ds_layer_weights {
     const ds_parameter *head_norm, *output_norm;         /* (h): subln, o_norm */
     const ds_parameter *output_gate;                     /* (H*h,d): g_proj */
     const ds_parameter *gate, *up, *down;                /* (f,d), (f,d), (d,f): mlp = down (silu(gate c) * (up c)) */
-    ds_delta_weights delta[2];                           /* 0 attention, 1 MLP; all NULL in the additive baseline */
+    const ds_parameter *rule[2][DS_RULE_SLOTS];          /* 0 attention, 1 MLP: the residual rule's own */
 } ds_layer_weights;
 
 typedef struct ds_label {

@@ -1,5 +1,5 @@
-/* The additive rule: X <- X + m h, the plain residual network. */
-#include "rule.h"
+/* The additive rule: X <- X + m h, the plain residual network. The arithmetic is in rule_additive.real.c. */
+#include "rule_additive.h"
 
 static const ds_intervention interventions[] = {
     {"closed", "the sublayer's output is left out", {DS_FORCE_CLOSED, 0}, false},
@@ -24,6 +24,11 @@ static ds_status check_force(ds_force force, size_t sublayer) {
 
 static bool is_identity(ds_force force) { return force.mode == DS_FORCE_CLOSED; }
 
+static bool reads_in_place(const ds_spec *spec) {
+    (void)spec;
+    return true;
+}
+
 const ds_rule ds_rule_additive = {
     .name = "additive",
     .title = "additive",
@@ -34,4 +39,6 @@ const ds_rule ds_rule_additive = {
     .flops = flops,
     .check_force = check_force,
     .is_identity = is_identity,
+    .reads_in_place = reads_in_place,
+    .steps = {&ds_rule_additive_steps_f32, &ds_rule_additive_steps_f64},
 };

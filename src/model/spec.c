@@ -23,7 +23,7 @@ char *ds_sublayer_name(char name[32], size_t sublayer) {
     return name;
 }
 
-/* ---- what the tensors say ------------------------------------------------------------------------------------------------ */
+/* ---- what the tensors say --------------------------------------------------------------------------------------------- */
 
 /* Names and ranks that tell variants and generations apart; each points at the first tensor that says so, or is NULL. */
 typedef struct tensor_evidence {
@@ -72,7 +72,7 @@ static tensor_evidence examine(const ds_checkpoint *checkpoint) {
     return evidence;
 }
 
-/* ---- what both say together ---------------------------------------------------------------------------------------------- */
+/* ---- what both say together ------------------------------------------------------------------------------------------- */
 
 static size_t usual_mlp_hidden(size_t hidden) { return (size_t)floor(8.0 / 3.0 * (double)hidden); }
 
@@ -80,6 +80,7 @@ static size_t usual_mlp_hidden(size_t hidden) { return (size_t)floor(8.0 / 3.0 *
 static ds_spec base_spec(const ds_config *config) {
     size_t rotary = (size_t)((double)config->head_dim * config->rope_ratio);
     ds_spec spec = {
+        .backbone = &ds_backbone_ddl,
         .vocab = config->vocab,
         .layers = config->layers,
         .hidden = config->hidden,
@@ -189,14 +190,14 @@ done:
     return status;
 }
 
-/* ---- reported sizes and cost -----------------------------------------------------------------------------------------------
- */
+/* ---- reported sizes and cost ------------------------------------------------------------------------------------------ */
 
 ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant) {
     bool medium = strcmp(size, "medium") == 0;
     if (!medium && strcmp(size, "small") != 0)
         return ds_fail(DS_ERR_USAGE, "no reported size is called %s, expected small or medium", DS_SHOW(size));
     *spec = (ds_spec){
+        .backbone = &ds_backbone_ddl,
         .vocab = 50304,
         .layers = medium ? 24 : 12,
         .heads = medium ? 8 : 6,

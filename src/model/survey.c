@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deltascope/num.h"
+
 #include "load.h"
 #include "parameters.h"
 
@@ -32,7 +34,7 @@ static ds_status survey_chunk(void *context, const void *values, uint64_t first,
     ds_tensor_health *health = sink->health;
     uint64_t in_row = first % sink->row_length;
     for (size_t i = 0; i < count; i++) {
-        double value = sink->precision == DS_F32 ? (double)((const float *)values)[i] : ((const double *)values)[i];
+        double value = ds_real_at(values, sink->precision, i);
         bool end_of_row = ++in_row == sink->row_length;
         if (end_of_row) in_row = 0;
         count_element(sink, value, end_of_row);
@@ -60,7 +62,7 @@ static survey_sink sink_for(ds_tensor_health *health, ds_precision precision) {
     return (survey_sink){health, precision, row == 0 ? 1 : row, true, NULL};
 }
 
-/* ---- one pass -------------------------------------------------------------------------------------------------------- */
+/* ---- one pass --------------------------------------------------------------------------------------------------------- */
 
 static ds_status read_all(ds_survey *survey, ds_checkpoint *checkpoint) {
     ds_status status = DS_OK;

@@ -4,6 +4,8 @@
 
 #include "deltascope/model.h"
 
+#include "arrays.h"
+
 enum {
     DS_TILE_ROWS = 512,         /* tokens of one window that share a matrix product */
     DS_QUERY_ROWS = 128,        /* query rows that share a block of attention scores */
@@ -13,9 +15,9 @@ enum {
 /* One worker's scratch. The pointers of the second group share memory with the first. */
 typedef struct ds_scratch {
     void *memory;
-    void *x_in, *context, *branch;  /* (R,d): compressed state, its norm c, the branch's output h (then k) */
+    void *x_in, *context, *branch;  /* (R,d): what is read of the state, its norm c, the branch's output h */
     void *gate, *up;                /* (R,f): the MLP's two projections */
-    void *gate_hidden;              /* (R,g): two-layer gate */
+    void *coefficient_hidden;       /* (R,width): what the rule's coefficients leave for their derivative */
     void *heads;                    /* (R,H*h): attention output */
     void *scores;                   /* (Q,T) */
     void *inverse;                  /* (Q): 1 / sum of each row of scores */
@@ -32,23 +34,23 @@ struct ds_workspace {
     ds_precision precision;
     size_t sequences, length; /* capacity */
     size_t workers;
-    void *state;               /* (B,T,dv,d) */
+    void *state;               /* (B,T,planes,d) */
     void *hidden;              /* (B,T,d) */
-    void *x_in;                /* (B,T,d): TC only, where the MLP's tiles read each other's state */
+    void *x_in;                /* (B,T,d): where the read needs other tokens' states; else NULL */
     void *query, *key, *value; /* (B,T,H*h) */
     void *gate;                /* (B,T,H*h): output gate before its silu; NULL without */
     void *key_mix, *value_mix; /* (B,T,H): shift weights; NULL without */
     void *key_edge;            /* (B,tiles,H*h): each tile's last row before the shift; NULL without */
     void *value_edge;
-    void *cosine, *sine;                             /* (T,r/2) */
-    double *beta, *k_norm2, *state_norm, *edit_norm; /* (B,T) */
-    double *target, *readout, *readout_after;        /* (B,T,dv) */
-    size_t *not_finite;                              /* (B,tiles): first position whose new state is not finite, else T */
-    ds_online *online;                               /* (B,T) */
-    void *directions;                                /* (B,T,d): made when an observer first asks */
-    void *before;                                    /* (B,T,dv,d): likewise */
-    double *zero_weights;                            /* (B,T): likewise */
-    ds_scratch *scratch;                             /* (workers) */
+    void *cosine, *sine;            /* (T,r/2) */
+    double *state_norm, *edit_norm; /* (B,T) */
+    size_t *not_finite;             /* (B,tiles): first position whose new state is not finite, else T */
+    ds_online *online;              /* (B,T) */
+    void *before;                   /* (B,T,planes,d): made when an observer first asks */
+    double *zero_weights;           /* (B,T): likewise */
+    void *rule;                     /* the rule's own */
+    ds_arrays arrays;               /* owns these, and those of the rule */
+    ds_scratch *scratch;            /* (workers) */
 };
 
 /* The cut depends on the window length alone: tiles of DS_TILE_ROWS tokens, the last one shorter. */

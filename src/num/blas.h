@@ -1,13 +1,10 @@
-/* Private to num: keeps every BLAS call on the calling thread. */
+/* Private to num: the threads of the BLAS, for measuring it. */
 #ifndef DELTASCOPE_NUM_BLAS_H
 #define DELTASCOPE_NUM_BLAS_H
 
 #include <stddef.h>
 
-/* OpenBLAS gives different bits for different thread counts, and we bring our own threads: one thread per call, set once.
- * Cheap to call before every product. */
-void ds_blas_single_thread(void);
-/* Lets the BLAS use so many threads of its own, for measuring it; 1 again before any product of ours. */
+/* So many threads of its own from now on, in the whole process; nothing for a BLAS that is not OpenBLAS. */
 void ds_blas_own_threads(size_t threads);
 
 #endif

@@ -26,11 +26,15 @@ static const char *text_at(const json_t *value, const char *path) {
 
 /* ---- collecting -------------------------------------------------------------------------------------------------- */
 
-static ds_finding *begin(ds_findings *all, const char *kind, const char *threshold, const char *evidence) {
-    ds_finding *row = &all->rows[all->count++];
-    *row = (ds_finding){.kind = kind, .threshold = threshold, .evidence = evidence};
-    return row;
+static ds_status begin(ds_findings *all, const char *kind, const char *threshold, const char *evidence) {
+    if (all->count == DS_REPORT_FINDINGS)
+        return ds_fail(DS_ERR_SYSTEM, "report: more than %d kinds of findings", DS_REPORT_FINDINGS);
+    all->rows[all->count++] = (ds_finding){.kind = kind, .threshold = threshold, .evidence = evidence};
+    return DS_OK;
 }
+
+/* Sets the last finding off from the others. */
+static void alarm_at_last(ds_findings *all) { all->rows[all->count - 1].alarm = true; }
 
 /* Adds "name (value)" to where the last finding was made. */
 static ds_status add(ds_findings *all, const char *name, const char *value) {
@@ -47,7 +51,7 @@ static ds_status find_regime(ds_findings *all, const json_t *results, const char
                              const char *path) {
     ds_status status = DS_OK;
     const json_t *sublayers = ds_json_at(results, "gates/sublayers");
-    (void)begin(all, kind, threshold, "regime-shares");
+    DS_TRY(begin(all, kind, threshold, "regime-shares"));
     for (size_t i = 0; i < json_array_size(sublayers); i++) {
         const json_t *sublayer = json_array_get(sublayers, i);
         char value[32];
@@ -68,7 +72,7 @@ static bool is_single(const json_t *item) {
 static ds_status find_change(ds_findings *all, const json_t *results, const char *kind, const char *threshold, int sign) {
     ds_status status = DS_OK;
     const json_t *cases = ds_json_at(results, "ablate/cases");
-    (void)begin(all, kind, threshold, "closed-gate-loss");
+    DS_TRY(begin(all, kind, threshold, "closed-gate-loss"));
     for (size_t i = 0; i < json_array_size(cases); i++) {
         const json_t *item = json_array_get(cases, i);
         double nearer = sign * number_at(item, sign > 0 ? "delta_loss_ci95/0" : "delta_loss_ci95/1");
@@ -84,14 +88,14 @@ done:
 static ds_status find_failures(ds_findings *all, const json_t *results) {
     ds_status status = DS_OK;
     const json_t *checks = ds_json_at(results, "verify/checks");
-    ds_finding *row = begin(all, "check failed", "measured > tolerance", "table-checks");
+    DS_TRY(begin(all, "check failed", "measured > tolerance", "table-checks"));
     for (size_t i = 0; i < json_array_size(checks); i++) {
         const json_t *check = json_array_get(checks, i);
         char value[64];
         if (strcmp(text_at(check, "status"), "fail") != 0) continue;
         (void)snprintf(value, sizeof value, "%.2g > %.2g", number_at(check, "measured"), number_at(check, "tolerance"));
         DS_TRY(add(all, text_at(check, "id"), value));
-        row->alarm = true;
+        alarm_at_last(all);
     }
 done:
     return status;
@@ -100,7 +104,7 @@ done:
 static ds_status find_damage(ds_findings *all, const json_t *results) {
     ds_status status = DS_OK;
     const json_t *health = ds_json_at(results, "inspect/health"), *unused = ds_json_at(results, "inspect/unused");
-    ds_finding *row = begin(all, "weights not finite", "any NaN or infinity", "table-parameters");
+    DS_TRY(begin(all, "weights not finite", "any NaN or infinity", "table-parameters"));
     for (size_t i = 0; i < json_array_size(health); i++) {
         const json_t *tensor = json_array_get(health, i);
         char value[64];
@@ -108,9 +112,9 @@ static ds_status find_damage(ds_findings *all, const json_t *results) {
         if (!(bad > 0)) continue;
         (void)snprintf(value, sizeof value, "%.0f values", bad);
         DS_TRY(add(all, text_at(tensor, "tensor"), value));
-        row->alarm = true;
+        alarm_at_last(all);
     }
-    (void)begin(all, "tensor unused", "in the file, not in the model", "table-parameters");
+    DS_TRY(begin(all, "tensor unused", "in the file, not in the model", "table-parameters"));
     for (size_t i = 0; i < json_array_size(unused); i++)
         DS_TRY(add(all, json_is_string(json_array_get(unused, i)) ? json_string_value(json_array_get(unused, i)) : "", ""));
 done:

@@ -36,6 +36,12 @@ static double number_of(const place *row, const ds_result_column *column) {
     return json_is_number(found) ? json_number_value(found) : NAN;
 }
 
+/* "#" numbers the rows from 1. */
+static int64_t integer_of(const place *row, const ds_result_column *column) {
+    if (strcmp(column->path, "#") == 0) return (int64_t)row->number + 1;
+    return (int64_t)json_integer_value(find_cell(row, column->path));
+}
+
 static const char *text_of(const place *row, const ds_result_column *column) {
     if (column->text != NULL) return column->text(row->value);
     const char *found = column->path == NULL ? row->key : json_string_value(find_cell(row, column->path));
@@ -50,7 +56,7 @@ static void put_cell(ds_table *table, const place *row, const ds_result_column *
     if (column->column.kind == DS_COLUMN_TEXT)
         ds_table_text(table, text_of(row, column));
     else if (column->column.kind == DS_COLUMN_INTEGER)
-        ds_table_integer(table, (int64_t)json_integer_value(find_cell(row, column->path)));
+        ds_table_integer(table, integer_of(row, column));
     else
         ds_table_real(table, number_of(row, column));
 }

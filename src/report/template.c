@@ -3,7 +3,8 @@
 
 /* Paths are those seen from the top of the repository, where make runs the compiler. */
 #define TEMPLATE(symbol, file)                                                                                                 \
-    __asm__(".pushsection .rodata\n.global " #symbol "\n" #symbol ":\n.incbin \"plots/" file "\"\n.byte 0\n.popsection\n")
+    __asm__(".pushsection .rodata\n.global " #symbol "\n.hidden " #symbol "\n" #symbol ":\n.incbin \"plots/" file              \
+            "\"\n.byte 0\n.popsection\n")
 
 TEMPLATE(ds_plot_style, "style.gp");
 TEMPLATE(ds_plot_gate_distribution, "gate-distribution.gp");

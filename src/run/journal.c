@@ -97,7 +97,8 @@ static char *canonical(const json_t *value) {
     return json_dumps(value, JSON_SORT_KEYS | JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
 }
 
-/* Appends the dotted path of the first value, in order of key, in which two trees differ; *a and *b end there (NULL: absent). */
+/* Appends the dotted path of the first value, in order of key, in which two trees differ; *a and *b end there (NULL:
+ * absent). */
 static ds_status first_difference(ds_text *path, const json_t **a, const json_t **b) {
     ds_status status = DS_OK;
     while (json_is_object(*a) && json_is_object(*b)) {

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "windows.h"
+
 /* Window s reads ids [o+sT, o+sT+T] (the last one only as a target), so n windows need o + nT + 1 ids. */
 static ds_status cut_windows(ds_run *run) {
     const uint64_t usual_windows = 64;
@@ -81,6 +83,39 @@ ds_status ds_run_open(ds_run *run, const ds_run_options *options) {
     if (data) DS_TRY(make_buffers(run));
 done:
     if (status != DS_OK) ds_run_close(run);
+    return status;
+}
+
+static ds_status open_source(ds_run *run, const ds_window_source *source) {
+    ds_status status = DS_OK;
+    uint64_t vocab = run->spec.vocab;
+    if (source->tokenizer != NULL) DS_TRY(ds_tokenizer_open(&run->tokenizer, source->tokenizer));
+    if (source->tokens != NULL)
+        DS_TRY(ds_tokens_open(&run->tokens, source->tokens, vocab));
+    else if (source->text_file != NULL)
+        DS_TRY(ds_tokens_from_text(&run->tokens, source->text_file, run->tokenizer, vocab));
+    else
+        DS_TRY(ds_tokens_from_string(&run->tokens, source->text, strlen(source->text), "--text", run->tokenizer, vocab));
+done:
+    return status;
+}
+
+ds_status ds_run_open_window(ds_run *run, const ds_window_source *source) {
+    ds_status status = DS_OK;
+    uint64_t offset = source->offset;
+    DS_TRY(open_source(run, source));
+    uint64_t count = ds_tokens_count(run->tokens);
+    run->options.offset = offset;
+    if (offset >= count) {
+        status = ds_fail(DS_ERR_INPUT, "%s: %llu tokens, but the window starts at token %llu",
+                         DS_SHOW(ds_tokens_path(run->tokens)), (unsigned long long)count, (unsigned long long)offset);
+        goto done;
+    }
+    if (run->length > count - offset) run->length = (size_t)(count - offset);
+    run->sequences = 1;
+    DS_NEW(run->ids, run->length);
+    DS_TRY(ds_run_read_tokens(run, run->length));
+done:
     return status;
 }
 

@@ -7,6 +7,10 @@
 #include "journal.h"
 #include "windows.h"
 
+ds_status ds_run_read_tokens(ds_run *run, size_t count) {
+    return ds_tokens_read(run->tokens, run->ids, run->options.offset, count);
+}
+
 /* run->ids <- window w and the token after it. */
 static ds_status read_window(ds_run *run, size_t w) {
     return ds_tokens_read(run->tokens, run->ids, run->options.offset + (uint64_t)w * run->length, run->length + 1);
@@ -22,12 +26,6 @@ ds_status ds_run_read_windows(ds_run *run, uint32_t *inputs, uint32_t *targets, 
     }
 done:
     return status;
-}
-
-ds_status ds_run_batch(ds_run *run, size_t first, ds_batch *batch) {
-    size_t windows = ds_min_size(run->batch, run->sequences - first);
-    *batch = (ds_batch){run->inputs, run->targets, windows, run->length};
-    return ds_run_read_windows(run, run->inputs, run->targets, first, windows);
 }
 
 ds_status ds_run_window(ds_run *run, size_t window, ds_batch *batch) {

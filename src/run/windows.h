@@ -4,6 +4,8 @@
 
 #include "deltascope/run.h"
 
+/* run->ids (count) <- the tokens from the run's offset on. */
+ds_status ds_run_read_tokens(ds_run *run, size_t count) DS_MUST_CHECK;
 /* CRC-32 of the ids of all windows, each with its last target. */
 ds_status ds_run_crc32(uint32_t *crc, ds_run *run) DS_MUST_CHECK;
 

@@ -17,7 +17,6 @@ ds_status ds_certifier_new(ds_certifier **out, size_t hidden, size_t sublayers) 
     ds_certifier *w = NULL;
     size_t n = ds_min_size(hidden, sublayers);
     *out = NULL;
-    ds_enclose_prepare();
     if (hidden == 0) return ds_fail(DS_ERR_USAGE, "a certifier for 0 features, expected at least 1");
     DS_NEW(w, 1);
     DS_TRY(ds_eigen_new(&w->eigen, n));

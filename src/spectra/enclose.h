@@ -23,9 +23,6 @@ struct ds_certifier {
     ds_svd *svd;
 };
 
-/* Before anything else of FLINT: a process that runs out of memory ends by ds_give_up, not by abort(). */
-void ds_enclose_prepare(void);
-
 /* Smallest double >= x, and the double ball around x. */
 double ds_mag_upper(const mag_t x);
 ds_interval ds_arb_interval(const arb_t x);

@@ -1,10 +1,10 @@
-/* FLINT and GMP abort the process when memory runs out. Their allocators are replaced by ones that give up with a sentence. */
+/* FLINT and GMP abort the process when memory runs out. A process that wants it has their allocators replaced by ones that
+ * give up with a sentence. */
 #include <flint/flint.h>
 #include <gmp.h>
-#include <pthread.h>
 #include <stdlib.h>
 
-#include "enclose.h"
+#include "deltascope/spectra.h"
 
 static void *had(void *block, size_t size) {
     if (block == NULL) ds_give_up("out of memory: %zu bytes for ball arithmetic could not be had", size);
@@ -27,13 +27,8 @@ static void release_known(void *block, size_t size) {
 
 static FLINT_NORETURN void end(void) { ds_give_up("ball arithmetic could not go on: FLINT ended it"); }
 
-static void replace(void) {
+void ds_spectra_hooks(void) {
     __flint_set_memory_functions(allocate, allocate_zeroed, resize, free);
     mp_set_memory_functions(allocate, resize_known, release_known);
     flint_set_abort(end);
-}
-
-void ds_enclose_prepare(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, replace);
 }

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "deltascope/stats.h"
-#include "gsl.h"
 
 /* atanh(r) is nearly normal with standard error sqrt(inflation / (n - 3)). */
 static ds_correlation with_interval(double r, size_t n, double inflation) {
@@ -35,10 +34,8 @@ static ds_status check_finite(const double *x, const double *y, size_t n) {
 ds_status ds_pearson(ds_correlation *out, const double *x, const double *y, size_t n) {
     ds_status status = DS_OK;
     DS_TRY(check_finite(x, y, n));
-    ds_gsl_prepare();
     double r = varies(x, n) && varies(y, n) ? gsl_stats_correlation(x, 1, y, 1, n) : NAN;
     *out = with_interval(r, n, 1);
-    status = ds_gsl_status();
 done:
     return status;
 }
@@ -47,11 +44,9 @@ ds_status ds_spearman(ds_correlation *out, const double *x, const double *y, siz
     ds_status status = DS_OK;
     double *work = NULL;
     DS_TRY(check_finite(x, y, n));
-    ds_gsl_prepare();
     DS_NEW_ARRAY(work, 2 * n);
     double r = varies(x, n) && varies(y, n) ? gsl_stats_spearman(x, 1, y, 1, n, work) : NAN;
     *out = with_interval(r, n, 1 + r * r / 2);
-    status = ds_gsl_status();
 done:
     free(work);
     return status;

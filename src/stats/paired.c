@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "deltascope/stats.h"
-#include "gsl.h"
 
 typedef struct comparison {
     ds_paired *out;
@@ -51,9 +50,7 @@ static double corrected_level(double z, double bias, double accelerate) {
     return gsl_cdf_ugaussian_P(bias + shifted / denominator);
 }
 
-static ds_status bca_interval(ds_paired *out, const comparison *c, const double *d, double *means) {
-    gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
-    if (rng == NULL) return ds_gsl_status();
+static void bca_interval(ds_paired *out, const comparison *c, const double *d, double *means, gsl_rng *rng) {
     gsl_rng_set(rng, c->interval_seed);
     double same = same_sum(d, c->n) / (double)c->n, below = 0, scale = 0;
     for (size_t r = 0; r < c->resamples; r++) {
@@ -62,11 +59,10 @@ static ds_status bca_interval(ds_paired *out, const comparison *c, const double 
         means[r] = sum / (double)c->n;
         below += means[r] < out->mean - same ? 1 : means[r] <= out->mean + same ? 0.5 : 0;
     }
-    gsl_rng_free(rng);
     for (size_t i = 0; i < c->n; i++) scale = fmax(scale, fabs(d[i] - out->mean));
     if (scale <= same) {
         out->low = out->high = out->mean;
-        return DS_OK;
+        return;
     }
     qsort(means, c->resamples, sizeof *means, compare);
     double share = fmin(fmax(below, 0.5), (double)c->resamples - 0.5) / (double)c->resamples;
@@ -74,7 +70,6 @@ static ds_status bca_interval(ds_paired *out, const comparison *c, const double 
     double accelerate = acceleration(d, c->n, out->mean, scale);
     out->low = order_statistic(means, c->resamples, corrected_level(-z, bias, accelerate));
     out->high = order_statistic(means, c->resamples, corrected_level(z, bias, accelerate));
-    return ds_gsl_status();
 }
 
 /* Whether the sum with the signs of `pattern` (bit i: minus d[i]) is at least as far from 0. */
@@ -84,7 +79,7 @@ static bool is_as_extreme(const double *d, size_t n, uint64_t pattern, double ob
     return fabs(sum) >= observed;
 }
 
-static ds_status sign_flip_test(ds_paired *out, const comparison *c, const double *d) {
+static void sign_flip_test(ds_paired *out, const comparison *c, const double *d, gsl_rng *rng) {
     double observed = 0;
     for (size_t i = 0; i < c->n; i++) observed += d[i];
     observed = fabs(observed) - same_sum(d, c->n);
@@ -92,10 +87,8 @@ static ds_status sign_flip_test(ds_paired *out, const comparison *c, const doubl
     if (patterns <= c->resamples) {
         for (uint64_t p = 0; p < patterns; p++) hits += is_as_extreme(d, c->n, p, observed);
         out->p_value = (double)hits / (double)patterns;
-        return DS_OK;
+        return;
     }
-    gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
-    if (rng == NULL) return ds_gsl_status();
     gsl_rng_set(rng, c->sign_seed);
     for (size_t r = 0; r < c->resamples; r++) {
         double sum = 0;
@@ -106,28 +99,29 @@ static ds_status sign_flip_test(ds_paired *out, const comparison *c, const doubl
         }
         hits += fabs(sum) >= observed;
     }
-    gsl_rng_free(rng);
     out->p_value = (double)(1 + hits) / (double)(1 + c->resamples);
-    return DS_OK;
 }
 
 static ds_status compare_one(void *context, size_t index, size_t worker) {
     const comparison *c = context;
     const double *d = c->differences + index * c->n;
     ds_paired result = {ds_mean(d, c->n), NAN, NAN, NAN};
-    ds_status status = DS_OK;
     if (c->n > 1) {
-        DS_TRY(bca_interval(&result, c, d, c->means + worker * c->resamples));
-        DS_TRY(sign_flip_test(&result, c, d));
+        /* gsl_rng_alloc would call the process's error handler when there is no memory */
+        gsl_rng rng = {gsl_rng_mt19937, ds_calloc(1, gsl_rng_mt19937->size)};
+        if (rng.state == NULL) return DS_ERR_SYSTEM;
+        bca_interval(&result, c, d, c->means + worker * c->resamples, &rng);
+        sign_flip_test(&result, c, d, &rng);
+        free(rng.state);
     }
     c->out[index] = result;
-done:
-    return status;
+    return DS_OK;
 }
 
 ds_status ds_paired_bootstrap(ds_paired *out, const double *differences, size_t cases, size_t n, size_t resamples,
                               uint64_t seed) {
     ds_status status = DS_OK;
+    size_t workers = ds_threads();
     ds_random random = ds_random_init(seed);
     comparison c = {.out = out, .differences = differences, .n = n};
     c.resamples = resamples == 0 ? DS_BOOTSTRAP_RESAMPLES : resamples;
@@ -138,9 +132,8 @@ ds_status ds_paired_bootstrap(ds_paired *out, const double *differences, size_t 
             return ds_fail(DS_ERR_INPUT, "the difference of case %zu in sequence %zu is %g, expected a finite number", i / n,
                            i % n, differences[i]);
     }
-    ds_gsl_prepare();
-    DS_NEW_ARRAY(c.means, ds_threads() * c.resamples);
-    DS_TRY(ds_parallel_for(cases, compare_one, &c));
+    DS_NEW_ARRAY(c.means, workers * c.resamples);
+    DS_TRY(ds_parallel_for_within(workers, cases, compare_one, &c));
 done:
     free(c.means);
     return status;

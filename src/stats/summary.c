@@ -16,12 +16,6 @@ double ds_mean(const double *values, size_t count) {
     return ds_twofold_divide(sum, (double)count).high + not_a_number(count);
 }
 
-double ds_rms(const double *values, size_t count) {
-    ds_sum sum = {0};
-    for (size_t i = 0; i < count; i++) sum = ds_twofold_add(sum, ds_twofold_product(values[i], values[i]));
-    return sqrt(ds_twofold_divide(sum, (double)count).high) + not_a_number(count);
-}
-
 /* ---- moments ----------------------------------------------------------------------------------------------------------------
  */
 
@@ -113,8 +107,6 @@ ds_status ds_summary_merge(ds_summary *summary, const ds_summary *other) {
     if (status == DS_OK) moments_merge(&summary->moments, &other->moments);
     return status;
 }
-
-uint64_t ds_summary_count(const ds_summary *summary) { return summary->moments.count; }
 
 ds_statistics ds_summary_statistics(ds_summary *summary) {
     const moments *m = &summary->moments;

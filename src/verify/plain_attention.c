@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "plain.h"
+#include "plain_model.h"
 
 static double activated(double x, ds_activation activation) {
     switch (activation) {

@@ -7,9 +7,7 @@
 
 #include <jansson.h>
 
-#include "deltascope/measure/ablation.h"
-#include "deltascope/measure/accumulated_spectra.h"
-#include "deltascope/measure/gates.h"
+#include "deltascope/measure.h"
 #include "scratch.h"
 #include "support.h"
 
@@ -146,81 +144,36 @@ static char *measure_in_groups(measurement measure, const char *model, size_t gr
     return text; /* cppcheck-suppress returnDanglingLifetime; a text of its own, not a part of the run */
 }
 
-static ds_status add_gates(void *context, const ds_observation *seen) { return ds_gate_census_add(context, seen); }
+/* The text of what was told, which is released. */
+static char *told_text(json_t *options, json_t *results) {
+    char *text = text_of(results);
+    json_decref(options);
+    json_decref(results);
+    return text;
+}
 
 static char *gates_text(ds_run *run) {
-    ds_gate_census census;
-    json_t *found;
-    double nll[WINDOWS * 32];
-    expect_ok(ds_gate_census_init(&census, &run->spec, 0.1));
-    const ds_observer observer = {DS_OBSERVE_GATES, add_gates, &census};
-    for (size_t first = 0; first < run->sequences; first += run->batch) {
-        ds_batch batch;
-        expect_ok(ds_run_batch(run, first, &batch));
-        expect_ok(ds_forward(run->workspace, run->model, &batch, NULL, &observer, nll));
-    }
-    expect_ok(ds_gate_census_json(&found, &census));
-    char *text = text_of(found);
-    json_decref(found);
-    ds_gate_census_release(&census);
-    return text;
+    json_t *options, *results;
+    expect_ok(ds_gates_results(&options, &results, run, &ds_gates_defaults));
+    return told_text(options, results);
 }
 
 static char *ablation_text(ds_run *run) {
-    ds_case_list list;
-    ds_ablation *ablation;
-    expect_ok(ds_case_list_parse(&list, &run->spec, ds_rule_has_gates(run->spec.rule) ? "closed,reflect,write-only" : "closed",
-                                 "each,all"));
-    expect_ok(ds_ablation_new(&ablation, run->model, &list, run->batch, run->length));
-    size_t group = run->batch, cases = list.count;
-    double *all = calloc(WINDOWS * (1 + 2 * cases), sizeof *all), *baseline = calloc(group, sizeof *baseline),
-           *loss = calloc(group * cases, sizeof *loss), *kl = calloc(group * cases, sizeof *kl);
-    json_t *found = json_array();
-    assert_true(all != NULL && baseline != NULL && loss != NULL && kl != NULL && found != NULL);
-    for (size_t first = 0; first < run->sequences; first += group) {
-        ds_batch batch;
-        expect_ok(ds_run_batch(run, first, &batch));
-        expect_ok(ds_ablation_run(ablation, run->workspace, &batch, baseline, loss, kl, NULL, NULL));
-        for (size_t b = 0; b < batch.sequences; b++) {
-            assert_int_equal(json_array_append_new(found, json_real(baseline[b])), 0);
-            for (size_t c = 0; c < cases; c++) {
-                assert_int_equal(json_array_append_new(found, json_real(loss[c * batch.sequences + b])), 0);
-                assert_int_equal(json_array_append_new(found, json_real(kl[c * batch.sequences + b])), 0);
-            }
-        }
-    }
-    char *text = text_of(found);
-    json_decref(found);
-    free(all);
-    free(baseline);
-    free(loss);
-    free(kl);
-    ds_ablation_free(&ablation);
-    ds_case_list_release(&list);
-    return text;
+    ds_ablate_options chosen = ds_ablate_defaults;
+    json_t *options, *results;
+    chosen.modes = ds_rule_has_gates(run->spec.rule) ? "closed,reflect,write-only,mean-gate" : "closed";
+    chosen.scopes = "each,all";
+    expect_ok(ds_ablate_results(&options, &results, run, &chosen));
+    return told_text(options, results);
 }
 
 static char *spectra_text(ds_run *run) {
-    ds_direction_source source = {0};
-    ds_position_list positions = {0};
-    ds_study study;
-    ds_json_builder b = {0};
-    json_t *found;
-    expect_ok(ds_position_list_parse(&positions, "all", run->sequences, run->length));
-    const ds_study_options options = {.positions = &positions, .every_depth = true};
-    expect_ok(ds_direction_source_init(&source, run, 0, ds_spec_sublayers(&run->spec), DS_NULL_SHUFFLED_GATES, 5));
-    expect_ok(ds_study_run(&study, &source, &options));
-    ds_json_begin_object(&b, NULL);
-    expect_ok(ds_study_put(&b, &study));
-    ds_json_end(&b);
-    ds_json_end(&b);
-    expect_ok(ds_json_finish(&found, &b));
-    char *text = text_of(found);
-    json_decref(found);
-    ds_study_release(&study);
-    ds_direction_source_release(&source);
-    ds_position_list_release(&positions);
-    return text;
+    ds_spectrum_options chosen = ds_spectrum_defaults;
+    json_t *options, *results;
+    chosen.positions = "all";
+    chosen.null = "shuffled-gates";
+    expect_ok(ds_spectrum_results(&options, &results, run, &chosen));
+    return told_text(options, results);
 }
 
 static void expect_groups_equal(measurement measure, const char *model) {

@@ -81,8 +81,8 @@ static ds_status expect_golden_state(void *context, const ds_gradient_event *eve
     double value = golden_number(path, "value_norm"), gate = golden_number(path, "gate_norm");
     expect_close(norms.shortcut, golden_number(path, "shortcut_norm"), golden_tolerance * expected);
     expect_close(norms.parts[DS_PATH_BRANCH], golden_number(path, "direction_norm"), golden_tolerance * expected);
-    expect_close(norms.parts[DS_PATH_GATE], gate, golden_tolerance * gate);
-    expect_close(norms.parts[DS_PATH_VALUE], value, golden_tolerance * value);
+    expect_close(norms.parts[DS_PATH_CONTEXT], gate, golden_tolerance * gate);
+    expect_close(norms.parts[DS_PATH_INPUT], value, golden_tolerance * value);
     expect_close(norms.total, expected, golden_tolerance * expected);
     expect_close(norms.cosine_shortcut_total, golden_number(path, "cosine_shortcut_total"), golden_tolerance);
     /* five sums of numbers at most a few times the total, each path a dozen roundings after they part */

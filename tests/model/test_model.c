@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/model_internal.h"
+#include "model/rule_delta.h"
 #include "toy.h"
 
 static double value_at(const ds_model *model, const ds_parameter *parameter, size_t i) {
@@ -62,10 +62,10 @@ static void typed_pointers_reach_every_parameter_once(void **state) {
     assert_ptr_equal(model->layers[1].attention, find(model, "transformer.h.1.attn.o_proj.weight"));
     assert_ptr_equal(model->layers[1].head_norm, find(model, "transformer.h.1.attn.subln.weight"));
     assert_ptr_equal(model->layers[0].down, find(model, "transformer.h.0.mlp.o_proj.weight"));
-    assert_ptr_equal(model->layers[0].delta[1].value_bias, find(model, "transformer.h.0.ddl_mlp.v_proj.bias"));
+    assert_ptr_equal(ds_delta_weights_of(&model->layers[0], 1)->value_bias, find(model, "transformer.h.0.ddl_mlp.v_proj.bias"));
     assert_null(model->layers[0].output_gate);
     assert_null(model->layers[0].key_shift);
-    assert_null(model->layers[0].delta[0].beta_in);
+    assert_null(ds_delta_weights_of(&model->layers[0], 0)->beta_in);
     size_t reached = 5; /* embedding, final norm, readout weight and read, input */
     const size_t members = sizeof(ds_layer_weights) / sizeof(void *);
     for (size_t layer = 0; layer < 2; layer++) {
@@ -319,8 +319,9 @@ static void starts_as_published(void **state) {
     const struct {
         const ds_parameter *parameter;
         double std;
-    } normals[] = {{model->embedding, 0.02},      {layer->query, hidden_std},         {layer->up, hidden_std},
-                   {layer->down, hidden_std / 2}, {layer->attention, hidden_std / 2}, {layer->delta[0].beta, hidden_std}};
+    } normals[] = {
+        {model->embedding, 0.02},      {layer->query, hidden_std},         {layer->up, hidden_std},
+        {layer->down, hidden_std / 2}, {layer->attention, hidden_std / 2}, {ds_delta_weights_of(layer, 0)->beta, hidden_std}};
     for (size_t n = 0; n < sizeof normals / sizeof *normals; n++) {
         double sum = 0.0, squares = 0.0, count = (double)normals[n].parameter->count;
         for (size_t i = 0; i < normals[n].parameter->count; i++) {
@@ -339,9 +340,10 @@ static void starts_as_published(void **state) {
     expect_close(value_at(model, model->input.weight, 3), 1.0, 0.0);
     expect_close(value_at(model, model->input.weight, 4), 0.0, 0.0);
     /* 2 sigmoid(b) = 0.5: log and exp to an ulp each, conditioned by |b| < 2 */
-    double bias = value_at(model, layer->delta[1].beta_bias, 0);
+    double bias = value_at(model, ds_delta_weights_of(layer, 1)->beta_bias, 0);
     expect_close(2.0 / (1.0 + exp(-bias)), 0.5, 8.0 * 0x1p-53);
-    for (size_t j = 0; j < 4; j++) expect_close(value_at(model, layer->delta[1].value_bias, j), 0.0, 1.0 / sqrt(768.0));
+    for (size_t j = 0; j < 4; j++)
+        expect_close(value_at(model, ds_delta_weights_of(layer, 1)->value_bias, j), 0.0, 1.0 / sqrt(768.0));
     ds_model_free(&model);
 }
 

@@ -156,6 +156,63 @@ static ds_status option_in_completion(void *words, const ds_option *option, bool
     return DS_OK;
 }
 
+typedef struct option_seen {
+    const char *before, *script, *shell; /* what stands before the option's name */
+} option_seen;
+
+static ds_status option_in_script(void *context, const ds_option *option, bool common) {
+    const option_seen *seen = context;
+    char wanted[128];
+    (void)common;
+    bool flag = option->argument == NULL;
+    (void)snprintf(wanted, sizeof wanted, "%s%s%s", seen->before, option->name,
+                   strcmp(seen->shell, "fish") == 0 ? " "
+                   : flag                           ? "["
+                                                    : "=[");
+    if (strstr(seen->script, wanted) == NULL) fail_msg("%s's completion does not know --%s", seen->shell, option->name);
+    char *words = option->kind == DS_OPTION_CHOICE ? strdup(option->argument) : NULL;
+    for (char *at = words; at != NULL && *at != '\0'; at++) {
+        if (*at == '|') *at = ' ';
+    }
+    if (words != NULL && strstr(seen->script, words) == NULL)
+        fail_msg("%s does not complete %s", seen->shell, option->argument);
+    free(words);
+    return DS_OK;
+}
+
+/* Every quote that is opened is closed: what a shell would say first. */
+static void expect_quotes_closed(const char *script, const char *shell) {
+    bool fish = strcmp(shell, "fish") == 0, inside = false;
+    for (const char *at = script; *at != '\0'; at++) {
+        if (*at == '\\' && at[1] != '\0' && (fish || !inside))
+            at++;
+        else if (*at == '\'')
+            inside = !inside;
+        else if (*at == '\n' && inside)
+            fail_msg("%s: a quote is open at the end of a line", shell);
+    }
+    assert_false(inside);
+}
+
+static void test_completion_of_other_shells(void **state) {
+    (void)state;
+    const struct {
+        const char *call, *shell, *option;
+    } shells[] = {{"completion zsh", "zsh", "'--"}, {"completion fish", "fish", " -l "}};
+    for (size_t s = 0; s < 2; s++) {
+        char *script = printed(shells[s].call);
+        expect_quotes_closed(script, shells[s].shell);
+        for (size_t i = 0; i < ds_command_count; i++) {
+            char label[64];
+            option_seen seen = {shells[s].option, script, shells[s].shell};
+            (void)snprintf(label, sizeof label, s == 0 ? "\n    %s)\n" : "from %s' -l help", ds_commands[i]->name);
+            if (strstr(script, label) == NULL) fail_msg("%s does not know %s", shells[s].shell, ds_commands[i]->name);
+            expect_ok(ds_command_each_option(ds_commands[i], option_in_script, &seen));
+        }
+        free(script);
+    }
+}
+
 static void test_completion(void **state) {
     (void)state;
     char *script = printed("completion bash");
@@ -236,9 +293,13 @@ static void test_readme_table(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_help_of_every_command), cmocka_unit_test(test_manual),
-        cmocka_unit_test(test_manual_is_good_roff),   cmocka_unit_test(test_completion),
-        cmocka_unit_test(test_examples_parse),        cmocka_unit_test(test_readme_table),
+        cmocka_unit_test(test_help_of_every_command),
+        cmocka_unit_test(test_manual),
+        cmocka_unit_test(test_manual_is_good_roff),
+        cmocka_unit_test(test_completion),
+        cmocka_unit_test(test_completion_of_other_shells),
+        cmocka_unit_test(test_examples_parse),
+        cmocka_unit_test(test_readme_table),
     };
     return cmocka_run_group_tests_name("help", tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
-/* The layouts that src/report/README.md documents against what the program writes: every key a result has is documented, and every
- * documented key appears in one of the results below. Blocks "keys NAME" hold lines of PREFIX: KEY KEY ...; KEY=SHAPE is an object
- * laid out as the block of that name, KEY? may be missing here. */
+/* The layouts that src/report/README.md documents against what the program writes: every key a result has is documented, and
+ * every documented key appears in one of the results below. Blocks "keys NAME" hold lines of PREFIX: KEY KEY ...; KEY=SHAPE
+ * is an object laid out as the block of that name, KEY? may be missing here. */
 #include <stdlib.h>
 #include <string.h>
 #include <zip.h>

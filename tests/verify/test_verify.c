@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "verify/check.h"
+#include "verify/checks.h"
 
 #include "forward_case.h"
 #include "support.h"

@@ -7,6 +7,8 @@
 
 #include "deltascope/model.h"
 
+DS_BEGIN_DECLARATIONS
+
 typedef struct ds_case {
     char name[48];    /* CONTRACT: "closed:3.mlp", "closed:all", "closed-from:4", ... */
     const char *mode; /* an intervention of the rule: "closed", "open", ... */
@@ -22,16 +24,20 @@ typedef struct ds_case_list {
     bool needs_means; /* one of them needs a mean: ds_case_list_set_means before running */
 } ds_case_list;
 
-/* Cases of comma-separated modes x scopes, in the order modes, scopes, sublayers. Unknown words, and modes the checkpoint's rule
- * does not have, are DS_ERR_USAGE. */
+/* Appends the scopes ("each", "attn", ...), and the modes of all rules, each once, with `between` after each but the last two
+ * and `before_last` before the last. */
+ds_status ds_scope_words(ds_text *text, const char *between, const char *before_last) DS_MUST_CHECK;
+ds_status ds_mode_words(ds_text *text, const char *between, const char *before_last) DS_MUST_CHECK;
+/* Cases of comma-separated modes x scopes, in the order modes, scopes, sublayers; scopes NULL: all of them. Unknown words, and
+ * modes the checkpoint's rule does not have, are DS_ERR_USAGE. */
 ds_status ds_case_list_parse(ds_case_list *list, const ds_spec *spec, const char *modes, const char *scopes) DS_MUST_CHECK;
 /* Every mode of the rule in every scope; those that need a mean only if asked for. */
 ds_status ds_case_list_all(ds_case_list *list, const ds_spec *spec, bool means) DS_MUST_CHECK;
 /* means (S): each sublayer's mean gate over the data. */
 void ds_case_list_set_means(ds_case_list *list, const double *means);
 void ds_case_list_release(ds_case_list *list);
-/* gates (S) <- the gates that case names like "closed:3.mlp" or "closed-from:4,open:attn" (comma separated, later ones win) force;
- * learned elsewhere. mean-gate is not among them: a mean needs data. Unknown names are DS_ERR_USAGE naming `option`. */
+/* gates (S) <- the gates that case names like "closed:3.mlp" or "closed-from:4,open:attn" (comma separated, later ones win)
+ * force; learned elsewhere. mean-gate is not among them: a mean needs data. Unknown names are DS_ERR_USAGE naming `option`. */
 ds_status ds_gates_parse(ds_force *gates, const ds_spec *spec, const char *words, const char *option) DS_MUST_CHECK;
 
 typedef struct ds_ablation ds_ablation;
@@ -52,5 +58,7 @@ typedef void (*ds_ablation_tick)(void *context, double share); /* share of this 
  * window. Equal cases get equal rows. `tick` may be NULL. */
 ds_status ds_ablation_run(ds_ablation *ablation, ds_workspace *workspace, const ds_batch *batch, double *baseline, double *loss,
                           double *kl, ds_ablation_tick tick, void *context) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

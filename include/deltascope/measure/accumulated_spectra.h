@@ -9,6 +9,8 @@
 #include "deltascope/measure/direction_overlap.h"
 #include "deltascope/measure/shortcut_operators.h"
 
+DS_BEGIN_DECLARATIONS
+
 typedef struct ds_study_options {
     const ds_position_list *positions;
     bool every_depth; /* of all tokens: every prefix depth, or the whole product only */
@@ -40,10 +42,7 @@ ds_status ds_study_run(ds_study *out, ds_direction_source *source, const ds_stud
 void ds_study_release(ds_study *study);
 /* Appends the study's keys to an open object, "directions" left open for more. */
 ds_status ds_study_put(ds_json_builder *b, ds_study *study) DS_MUST_CHECK;
-/* `null`: the name of the null model the title says it is of, or NULL. */
-ds_status ds_study_table(ds_table **table, ds_study *study, const char *null) DS_MUST_CHECK;
-ds_status ds_study_directions_table(ds_table **table, ds_study *study, const ds_alignment *alignment) DS_MUST_CHECK;
-/* Two lines for people: coherence and ranks beside those of random directions, gains beside those of an isometry. */
-void ds_study_print(FILE *stream, const ds_study *study);
+
+DS_END_DECLARATIONS
 
 #endif

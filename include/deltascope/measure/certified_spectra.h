@@ -2,10 +2,11 @@
 #ifndef DELTASCOPE_MEASURE_CERTIFIED_SPECTRA_H
 #define DELTASCOPE_MEASURE_CERTIFIED_SPECTRA_H
 
-#include "deltascope/report.h"
 #include "deltascope/stats.h"
 #include "deltascope/spectra.h"
 #include "deltascope/measure/directions.h"
+
+DS_BEGIN_DECLARATIONS
 
 /* What is kept of one token's certificate. */
 typedef struct ds_certified {
@@ -43,5 +44,7 @@ ds_verdict ds_claim_verdict(const ds_certificate *certificate, size_t claim);
 ds_status ds_verdict_tally_add(ds_verdict_tally *tally, const ds_directions *directions, size_t first,
                                ds_certifying *certifying) DS_MUST_CHECK;
 void ds_verdict_tally_put(ds_json_builder *b, const ds_verdict_tally *tally); /* the key "certified" of an open object */
+
+DS_END_DECLARATIONS
 
 #endif

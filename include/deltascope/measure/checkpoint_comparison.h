@@ -1,14 +1,29 @@
-/* Several checkpoints on the same windows: what each one's gates do, what its loss is, and what shutting each gate costs it, with
- * paired differences from the first. One model is held in memory at a time. */
+/* Several checkpoints on the same windows: what each one's gates do, what its loss is, and what shutting each gate costs it,
+ * with paired differences from the first (CONTRACT "compare"). One model is held in memory at a time. */
 #ifndef DELTASCOPE_MEASURE_CHECKPOINT_COMPARISON_H
 #define DELTASCOPE_MEASURE_CHECKPOINT_COMPARISON_H
 
+#include <jansson.h>
+
 #include "deltascope/measure/ablation.h"
-#include "deltascope/stats.h"
 #include "deltascope/measure/gates.h"
-#include "deltascope/report.h"
 #include "deltascope/run.h"
 #include "deltascope/stats.h"
+
+DS_BEGIN_DECLARATIONS
+
+typedef struct ds_compare_options {
+    const char *const *checkpoints; /* (count) paths, at least two */
+    size_t count;
+    const char *labels; /* comma separated, one a checkpoint; NULL: as many last parts of a path as tell it from the others */
+    const char *shut;   /* "each": every gate alone; "none" */
+    double regime_tolerance; /* how near 0, 1 and 2 a gate must be to count as identity, projection and reflection */
+    bool trajectory;         /* the checkpoints are steps of one training run, in order: figures draw curves */
+    /* Called with each run once it is open, before it is measured, last checkpoint first; may be NULL. */
+    void (*opened)(void *context, const ds_run *run);
+    void *context;
+} ds_compare_options;
+extern const ds_compare_options ds_compare_defaults;
 
 typedef struct ds_compared {
     char *label, *path;
@@ -31,20 +46,27 @@ typedef struct ds_compared {
 typedef struct ds_comparison {
     ds_compared *entries; /* (count), in the order given */
     size_t count, windows;
-    bool shut;     /* whether gates are shut one at a time */
-    double *x;     /* (count): the last number in each label when these increase, else 0, 1, 2 ... */
-    bool numbered; /* x are those numbers */
+    bool shut;       /* whether gates are shut one at a time */
+    bool trajectory; /* as in the options */
+    double *x;       /* (count): the last number in each label when these increase, else 0, 1, 2 ... */
+    bool numbered;   /* x are those numbers */
 } ds_comparison;
 
-/* Looks at the `count` checkpoints without reading weights: their vocabularies must agree. `config` as for
- * ds_checkpoint_open, of all of them. `labels`, comma-separated, may be NULL:
- * as many last parts of each path as tell it from the others. */
-ds_status ds_comparison_init(ds_comparison *comparison, const char *const *paths, size_t count, const char *config,
-                             const char *labels, bool shut) DS_MUST_CHECK;
-void ds_comparison_release(ds_comparison *comparison);
-/* Measures what `run` has open as entry `index`; all with the same windows. */
-ds_status ds_comparison_measure(ds_comparison *comparison, size_t index, ds_run *run, double regime_tol) DS_MUST_CHECK;
-/* Intervals (bootstrap over windows, paired) and p-values of all differences, once everything is measured. */
-ds_status ds_comparison_differences(ds_comparison *comparison, uint64_t seed) DS_MUST_CHECK;
+/* Opens every checkpoint as `base` says (its own `checkpoint` is not looked at) and measures it; length 0 is the first one's
+ * block size. Before weights are read, structures are looked at: vocabularies must agree. The bootstrap's seed is that of
+ * `base`.
+ *
+ * *first <- the run of the first checkpoint, still open, whose envelope is that of the comparison; closed by the caller, also
+ * after a failure. */
+ds_status ds_compare_measure(ds_comparison *out, ds_run *first, const ds_run_options *base,
+                             const ds_compare_options *options) DS_MUST_CHECK;
+void ds_compare_release(ds_comparison *comparison);
+/* CONTRACT's results of `compare`; a new reference. */
+ds_status ds_compare_json(json_t **results, ds_comparison *comparison) DS_MUST_CHECK;
+/* Measures, and tells options and results as the program writes them; new references. */
+ds_status ds_compare_results(json_t **options_json, json_t **results, ds_run *first, const ds_run_options *base,
+                             const ds_compare_options *options) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

@@ -5,13 +5,14 @@
 #include <jansson.h>
 
 #include "deltascope/delta.h"
-#include "deltascope/report.h"
-#include "deltascope/stats.h"
 #include "deltascope/stats.h"
 #include "deltascope/measure/directions.h"
 #include "deltascope/measure/product_pool.h"
 
-/* Per prefix depth t, of P = A_{t-1} ... A_0. "Span" restricts P to the span of its directions, where it is not the identity. */
+DS_BEGIN_DECLARATIONS
+
+/* Per prefix depth t, of P = A_{t-1} ... A_0. "Span" restricts P to the span of its directions, where it is not the
+ * identity. */
 typedef enum ds_depth_quantity {
     DS_DEPTH_LOG_ABS_DET,
     DS_DEPTH_NORM2,
@@ -59,11 +60,12 @@ ds_status ds_distribution_keep(ds_distribution *distribution, ds_journal *journa
 ds_status ds_distribution_add(ds_distribution *distribution, const ds_directions *directions, size_t first) DS_MUST_CHECK;
 /* Appends the keys "distribution" and "lyapunov" to an open object. */
 void ds_distribution_put(ds_json_builder *b, ds_distribution *distribution);
-ds_status ds_distribution_table(ds_table **table, ds_distribution *distribution, const char *title) DS_MUST_CHECK;
 
 /* error / tolerance; 0 where nothing was compared; a NaN stays. */
 double ds_identity_breach(double error, double tolerance);
 /* DS_OK when the identities of a product hold; otherwise DS_ERR_SYSTEM naming it. */
 ds_status ds_identities_check(const ds_product_summary *summary, const char *what, size_t number) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

@@ -4,9 +4,10 @@
 #define DELTASCOPE_MEASURE_DEPTH_GAINS_H
 
 #include "deltascope/delta.h"
-#include "deltascope/report.h"
 #include "deltascope/stats.h"
 #include "deltascope/measure/directions.h"
+
+DS_BEGIN_DECLARATIONS
 
 enum { DS_GAIN_TOKENS = 64 }; /* absolute gains need the d x d matrix: they are measured on so many tokens, evenly spaced */
 
@@ -31,5 +32,7 @@ typedef struct ds_gain_survey {
 ds_status ds_gain_survey_run(ds_gain_survey *out, const ds_directions *directions, uint64_t seed) DS_MUST_CHECK;
 void ds_gain_survey_release(ds_gain_survey *survey);
 ds_status ds_gain_survey_put(ds_json_builder *b, const ds_gain_survey *survey) DS_MUST_CHECK; /* the key "gains" */
+
+DS_END_DECLARATIONS
 
 #endif

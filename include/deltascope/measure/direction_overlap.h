@@ -3,10 +3,10 @@
 #define DELTASCOPE_MEASURE_DIRECTION_OVERLAP_H
 
 #include "deltascope/delta.h"
-#include "deltascope/report.h"
-#include "deltascope/stats.h"
 #include "deltascope/stats.h"
 #include "deltascope/measure/directions.h"
+
+DS_BEGIN_DECLARATIONS
 
 /* Sublayer b edits sublayer a's direction again when |cos(k_a, k_b)| is at least this: an angle of 60 degrees or less, which
  * random directions practically never reach (their cosine has standard deviation 1/sqrt(d)). It undoes a's write when of what a
@@ -40,5 +40,7 @@ double ds_random_coherence(size_t hidden);
  * most DS_RANK_TOKENS tokens, evenly spaced. Neither can exceed that number. */
 enum { DS_RANK_TOKENS = 256 };
 ds_status ds_sublayer_ranks(double *effective, double *participation, const ds_directions *directions) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

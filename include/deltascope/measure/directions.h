@@ -3,12 +3,9 @@
 #ifndef DELTASCOPE_MEASURE_DIRECTIONS_H
 #define DELTASCOPE_MEASURE_DIRECTIONS_H
 
-#include "deltascope/report.h"
 #include "deltascope/run.h"
-#include "deltascope/stats.h"
-#include "deltascope/report.h"
-#include "deltascope/run.h"
-#include "deltascope/stats.h"
+
+DS_BEGIN_DECLARATIONS
 
 typedef struct ds_directions {
     size_t tokens, sublayers, hidden;
@@ -33,6 +30,7 @@ typedef enum ds_null {
     DS_NULL_CONSTANT_GATES,    /* each sublayer's gate its mean over all the data; directions as learned */
     DS_NULL_RANDOM_INIT,       /* the architecture with the weights training starts from, on the same tokens */
 } ds_null;
+/* Their words, in that order. */
 #define DS_NULL_WORDS "shuffled-gates|random-directions|constant-gates|random-init"
 /* NULL is DS_NULL_NONE; other words are those of DS_NULL_WORDS. */
 ds_null ds_null_of(const char *word);
@@ -47,10 +45,11 @@ typedef struct ds_direction_source {
     ds_model *model;         /* DS_NULL_RANDOM_INIT: owned; otherwise NULL */
     ds_workspace *workspace; /* belongs to it */
     double *means;           /* DS_NULL_CONSTANT_GATES: (last - first) */
-    void *state;             /* (group, T, dv, d) */
+    size_t most;             /* windows in a batch, at most */
+    void *state;             /* (most, T, dv, d) */
 } ds_direction_source;
 
-/* Makes what the null needs (for constant gates by a pass over the data), and batches small enough to stream. */
+/* Makes what the null needs (for constant gates by a pass over the data), and chooses batches small enough to stream. */
 ds_status ds_direction_source_init(ds_direction_source *source, ds_run *run, size_t first, size_t last, ds_null null,
                                    uint64_t seed) DS_MUST_CHECK;
 void ds_direction_source_release(ds_direction_source *source);
@@ -62,5 +61,7 @@ ds_status ds_directions_gather(ds_directions *out, ds_direction_source *source,
  * call; `first` is its first token, counted from the beginning of the data. */
 typedef ds_status (*ds_direction_visit)(void *context, const ds_directions *directions, size_t first);
 ds_status ds_directions_stream(ds_direction_source *source, ds_direction_visit visit, void *context) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

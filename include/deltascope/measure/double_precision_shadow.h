@@ -6,9 +6,10 @@
 
 #include "deltascope/measure/ablation.h"
 #include "deltascope/measure/precision_limits.h"
-#include "deltascope/report.h"
 #include "deltascope/run.h"
 #include "deltascope/stats.h"
+
+DS_BEGIN_DECLARATIONS
 
 /* Largest absolute errors over the tokens of the sample. */
 typedef struct ds_shadow_errors {
@@ -36,12 +37,12 @@ typedef struct ds_shadow {
 /* Repeats `wanted` windows of a float run in double. Does nothing for 0: then count is 0. */
 ds_status ds_shadow_run(ds_shadow *out, ds_run *run, size_t wanted) DS_MUST_CHECK;
 /* The same for forced gates: baseline (sequences), loss and kl (cases, sequences) as the float run found them. */
-ds_status ds_shadow_cases(ds_shadow *shadow, ds_run *run, const ds_case_list *list, const double *baseline,
-                          const double *loss, const double *kl) DS_MUST_CHECK;
+ds_status ds_shadow_cases(ds_shadow *shadow, ds_run *run, const ds_case_list *list, const double *baseline, const double *loss,
+                          const double *kl) DS_MUST_CHECK;
 void ds_shadow_release(ds_shadow *shadow);
 /* The key "shadow" of an open object; nothing when count is 0. */
 void ds_shadow_put(ds_json_builder *b, const ds_shadow *shadow);
-/* What it found, for people: a line, and a note for each limit met. */
-void ds_shadow_print(FILE *stream, const ds_shadow *shadow);
+
+DS_END_DECLARATIONS
 
 #endif

@@ -10,6 +10,8 @@
 #include "deltascope/run.h"
 #include "deltascope/stats.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* What is kept of one sublayer; memory does not grow with the data. Sums run over tokens in order. */
 typedef struct ds_gate_usage {
     ds_summary beta, k_norm2, eigenvalue;
@@ -30,8 +32,6 @@ ds_status ds_gate_census_init(ds_gate_census *census, const ds_spec *spec, doubl
 void ds_gate_census_release(ds_gate_census *census);
 /* Adds what one sublayer did; call for every batch in order of windows. Wants DS_OBSERVE_GATES. */
 ds_status ds_gate_census_add(ds_gate_census *census, const ds_observation *observation) DS_MUST_CHECK;
-/* Mean gate of a sublayer over what was added. */
-double ds_gate_census_mean(ds_gate_census *census, size_t sublayer);
 double ds_gate_share(const ds_gate_usage *usage, size_t regime);
 /* The "sublayers" array of CONTRACT; a new reference in *out. */
 ds_status ds_gate_census_json(json_t **out, ds_gate_census *census) DS_MUST_CHECK;
@@ -61,5 +61,7 @@ ds_status ds_gates_json(json_t **results, ds_gates *gates) DS_MUST_CHECK;
 /* Measures, and tells options and results as the program writes them; new references. */
 ds_status ds_gates_results(json_t **options_json, json_t **results, ds_run *run,
                            const ds_gates_options *options) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

@@ -1,45 +1,63 @@
-/* Gradient flow: CONTRACT "gradflow". What reaches every state, by which path, and what the frozen shortcut alone would carry. */
+/* Gradient flow: CONTRACT "gradflow". What reaches every state and parameter, by which path, and what the frozen shortcut alone
+ * would carry. */
 #ifndef DELTASCOPE_MEASURE_GRADIENT_FLOW_H
 #define DELTASCOPE_MEASURE_GRADIENT_FLOW_H
 
 #include <jansson.h>
 
 #include "deltascope/gradient.h"
-#include "deltascope/report.h"
+#include "deltascope/measure/gate_attribution.h"
+#include "deltascope/measure/sublayer_jacobians.h"
 #include "deltascope/run.h"
-#include "deltascope/stats.h"
+
+DS_BEGIN_DECLARATIONS
+
+/* Norms are Frobenius norms over all windows of the run, S sublayers of T tokens. */
+typedef struct ds_gradient_flow {
+    size_t sublayers, length, parameters; /* S, T, and tensors of parameters */
+    double loss;                          /* mean over all targets, nats */
+    double *state_norm;                   /* (S+1): |dloss/dX_s| */
+    double *frozen_norm;                  /* (S+1): |A_s ... A_{S-1} dloss/dX_S|, k and beta held; |dloss/dX_S| where A = I */
+    double *position_norm;                /* (S+1, T): state_norm of one position, over windows */
+    ds_path_norms *paths;                 /* (S): of what reaches X_s */
+    double *gate_slope;                   /* (S): dloss/d(gate scale); 0 without gates */
+    double *parameter_norm;               /* (parameters): |dloss/dW|, in the model's order */
+} ds_gradient_flow;
+
+/* forces (S) or NULL. `memory`: see ds_gradient_options. */
+ds_status ds_gradient_flow_measure(ds_gradient_flow *out, ds_run *run, const ds_force *forces, size_t memory) DS_MUST_CHECK;
+void ds_gradient_flow_release(ds_gradient_flow *flow);
+
+/* ---- the whole measurement --------------------------------------------------------------------------------------- */
+
+typedef struct ds_gradflow_options {
+    const char *force;              /* gates forced while the gradient flows, as ds_gates_parse has them; NULL: none */
+    const char *jacobian;           /* tokens at which ds_sublayer_jacobians_measure solves; NULL: none */
+    const char *jacobian_sublayers; /* of which sublayers; NULL: all. Goes with `jacobian` */
+    bool per_position;              /* norms by position in the JSON */
+    bool measure;                   /* close each gate and measure; goes with neither `force` nor a checkpoint without gates */
+    uint64_t memory_mib; /* MiB for what the forward pass leaves for the backward pass; 0: 2048. Results do not depend on it */
+} ds_gradflow_options;
+extern const ds_gradflow_options ds_gradflow_defaults;
 
 typedef struct ds_gradflow {
-    size_t sublayers, length;
-    double loss;         /* mean over all targets */
-    ds_sum *state_norm2; /* (S+1): |dloss/dX_s|^2 over the whole run */
-    ds_sum *
-        frozen_norm2; /* (S+1): |A_s ... A_{S-1} dloss/dX_S|^2, k and beta held; state_norm2 in the additive baseline's A = I */
-    ds_sum *position_norm2;  /* (S+1, T): over sequences */
-    ds_path_squares *paths;  /* (S) */
-    ds_sum *gate_slope;      /* (S): dloss/d(gate scale) */
-    double *parameter_norms; /* (parameters) */
+    ds_gradient_flow flow;
+    ds_gate_attribution attribution; /* without `estimated` where gates are forced, or there are none */
+    ds_sublayer_jacobians jacobians;
+    bool per_position;
+    const ds_model *model; /* of the run: names of parameters */
 } ds_gradflow;
 
-/* Runs all windows of the run; gates (S) or NULL. `memory`: see ds_gradient_options. */
-ds_status ds_gradflow_run(ds_gradflow *flow, ds_run *run, const ds_force *gates, size_t memory) DS_MUST_CHECK;
-void ds_gradflow_release(ds_gradflow *flow);
-double ds_gradflow_state_norm(const ds_gradflow *flow, size_t state);
+/* Refuses options that no run could have: DS_ERR_USAGE. ds_gradflow_measure does so too. */
+ds_status ds_gradflow_check(const ds_gradflow_options *options) DS_MUST_CHECK;
+ds_status ds_gradflow_measure(ds_gradflow *out, ds_run *run, const ds_gradflow_options *options) DS_MUST_CHECK;
+void ds_gradflow_release(ds_gradflow *gradflow);
+/* CONTRACT's results of `gradflow`; a new reference. */
+ds_status ds_gradflow_json(json_t **results, const ds_gradflow *gradflow) DS_MUST_CHECK;
+/* Measures, and tells options and results as the program writes them; new references. */
+ds_status ds_gradflow_results(json_t **options_json, json_t **results, ds_run *run,
+                              const ds_gradflow_options *options) DS_MUST_CHECK;
 
-/* The gradient's estimate of what closing each gate does to the loss, -dloss/d(gate scale), beside what closing it does. */
-typedef struct ds_attribution {
-    size_t sublayers;
-    double *estimated, *measured; /* (S); measured NULL when it was not asked for */
-    ds_correlation pearson, spearman;
-} ds_attribution;
-ds_status ds_attribution_run(ds_attribution *out, ds_run *run, const ds_gradflow *flow, bool measure) DS_MUST_CHECK;
-void ds_attribution_release(ds_attribution *attribution);
-
-/* Jacobians of the full non-linear sublayer at one token (its own d dv x d dv block), beside the frozen operator A. `sublayers`
- * lists names or indices, comma separated, or is NULL for all. *out is a new reference to CONTRACT's "jacobians". */
-ds_status ds_jacobians_json(json_t **out, ds_run *run, const ds_force *gates, const char *positions,
-                            const char *sublayers) DS_MUST_CHECK;
-/* A row for each of them. */
-ds_status ds_jacobians_table(ds_table **table, const json_t *jacobians) DS_MUST_CHECK;
+DS_END_DECLARATIONS
 
 #endif

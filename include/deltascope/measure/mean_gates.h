@@ -4,7 +4,11 @@
 
 #include "deltascope/run.h"
 
+DS_BEGIN_DECLARATIONS
+
 /* means (S), by one pass over all windows. The run's model has gates. */
 ds_status ds_mean_gates(double *means, ds_run *run) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

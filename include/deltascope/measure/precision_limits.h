@@ -2,9 +2,10 @@
 #ifndef DELTASCOPE_MEASURE_PRECISION_LIMITS_H
 #define DELTASCOPE_MEASURE_PRECISION_LIMITS_H
 
+#include "deltascope/io.h"
 #include "deltascope/model.h"
-#include "deltascope/report.h"
-#include "deltascope/stats.h"
+
+DS_BEGIN_DECLARATIONS
 
 typedef enum ds_limit {
     DS_LIMIT_SHORT_DIRECTION, /* |h| near ddl_k_eps: |k|^2 is noticeably below 1, and the eigenvalue depends on ddl_k_eps */
@@ -30,7 +31,7 @@ void ds_limits_release(ds_limits *limits);
 void ds_limits_add(ds_limits *limits, const ds_observation *seen);
 /* The key "limits" of an open object: an entry for each sublayer and limit that was met, none when all is well. */
 void ds_limits_put(ds_json_builder *b, const ds_limits *limits);
-/* A line for each entry. */
-void ds_limits_print(FILE *stream, const ds_limits *limits);
+
+DS_END_DECLARATIONS
 
 #endif

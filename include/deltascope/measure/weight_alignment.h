@@ -2,7 +2,6 @@
 #ifndef DELTASCOPE_MEASURE_WEIGHT_ALIGNMENT_H
 #define DELTASCOPE_MEASURE_WEIGHT_ALIGNMENT_H
 
-#include "deltascope/report.h"
 #include "deltascope/stats.h"
 #include "deltascope/measure/directions.h"
 

@@ -3,10 +3,10 @@
 #define DELTASCOPE_MEASURE_WEIGHT_SPECTRA_H
 
 #include "deltascope/model.h"
-#include "deltascope/report.h"
 #include "deltascope/stats.h"
 #include "deltascope/spectra.h"
-#include "deltascope/stats.h"
+
+DS_BEGIN_DECLARATIONS
 
 /* What the singular values sigma_i of one matrix say. The power law is fitted to the eigenvalues sigma_i^2 of W^T W, as in the
  * literature on heavy-tailed self-regularisation (Martin and Mahoney 2021). */
@@ -38,7 +38,8 @@ enum { DS_LEAST_VALUES = 16, DS_LEAST_TAIL = 10 };
 /* Independent entries pass for a power law of exponent 3 to 10 over up to a third of their values: alpha alone says little. */
 #define DS_TAIL_SHARE 0.5
 
-/* The verdict, and whether it stays when its thresholds (outlier widths, exponents, critical distance, tail share) are moved by DS_SHAPE_SHARE. */
+/* The verdict, and whether it stays when its thresholds (outlier widths, exponents, critical distance, tail share) are moved
+ * by DS_SHAPE_SHARE. */
 typedef struct ds_shape_verdict {
     ds_shape shape;
     bool alternatives[DS_SHAPE_COUNT]; /* reached when thresholds move; the verdict itself not marked */
@@ -66,6 +67,7 @@ ds_status ds_weight_survey_run(ds_weight_survey *out, const ds_model *model, uin
 void ds_weight_survey_release(ds_weight_survey *survey);
 /* The keys "weights" and "weights_thresholds" of an open object. */
 void ds_weight_survey_put(ds_json_builder *b, const ds_weight_survey *survey);
-ds_status ds_weight_survey_table(ds_table **table, const ds_weight_survey *survey) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
 
 #endif

@@ -1,0 +1,50 @@
+/* A token as people see it in a picture or a table. */
+#include <inttypes.h>
+
+#include "deltascope/io.h"
+
+/* Characters that would move the cursor, turn the text around or show nothing. */
+static bool is_invisible(uint32_t point) {
+    return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0xAD || (point >= 0x200B && point <= 0x200F) ||
+           (point >= 0x2028 && point <= 0x202E) || (point >= 0x2060 && point <= 0x206F) || point == 0xFEFF ||
+           (point >= 0xFFF0 && point <= 0xFFFB) || point >= 0xE0000;
+}
+
+/* NULL for a character without a symbol. */
+static const char *symbol_of(uint32_t point, bool unicode) {
+    switch (point) {
+    case ' ':
+    case 0xA0:
+        return unicode ? "␣" : "_";
+    case '\n':
+        return unicode ? "↵" : "\\n";
+    case '\t':
+        return unicode ? "⇥" : "\\t";
+    case '\r':
+        return "\\r";
+    default:
+        return NULL;
+    }
+}
+
+ds_status ds_token_label(ds_text *text, const ds_tokenizer *tokenizer, uint32_t id, bool unicode) {
+    ds_status status = DS_OK;
+    size_t length = 0;
+    const char *piece = tokenizer == NULL ? NULL : ds_tokenizer_piece(tokenizer, id, &length);
+    if (piece == NULL) return ds_text_printf(text, "#%" PRIu32, id);
+    for (size_t at = 0; at < length;) {
+        uint32_t point = 0;
+        size_t step = ds_utf8_decode(&point, piece + at, length - at);
+        const char *symbol = step == 0 ? NULL : symbol_of(point, unicode);
+        bool plain = step != 0 && !is_invisible(point) && (unicode || point < 0x80);
+        if (symbol != NULL)
+            DS_TRY(ds_text_printf(text, "%s", symbol));
+        else if (plain)
+            DS_TRY(ds_text_append(text, piece + at, step));
+        for (size_t i = 0; symbol == NULL && !plain && i < (step == 0 ? 1 : step); i++)
+            DS_TRY(ds_text_printf(text, "\\x%02X", (unsigned char)piece[at + i]));
+        at += step == 0 ? 1 : step;
+    }
+done:
+    return status;
+}

@@ -1,0 +1,147 @@
+/* Gradient flow through the library's own door: what it tells is what the program writes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "deltascope/measure/gradient_flow.h"
+
+#include "program_json.h"
+#include "support.h"
+
+enum { T = 24, WINDOWS = 3 };
+
+static ds_run open_run(const char *model) {
+    const ds_run_options options = {
+        .checkpoint = model, .tokens = "fixtures/data/val.bin", .length = T, .sequences = WINDOWS, .precision = DS_F32};
+    ds_run run;
+    expect_ok(ds_run_open(&run, &options));
+    return run;
+}
+
+static void test_as_written(void **state) {
+    static const char *const models[] = {"fixtures/models/additive-small", "fixtures/models/ddl-cc-ec",
+                                         "fixtures/models/scalar-kvshift"};
+    (void)state;
+    for (size_t m = 0; m < 3; m++) {
+        ds_run run = open_run(models[m]);
+        bool gates = ds_rule_has_gates(run.spec.rule);
+        ds_gradflow_options options = ds_gradflow_defaults;
+        json_t *told, *results;
+        options.per_position = true;
+        options.measure = gates;
+        options.jacobian = "0:3,2:5";
+        options.jacobian_sublayers = "0.mlp";
+        expect_ok(ds_gradflow_results(&told, &results, &run, &options));
+        ds_run_close(&run);
+        const char *const arguments[] = {"gradflow",
+                                         "--tokens",
+                                         "fixtures/data/val.bin",
+                                         "--seq-len",
+                                         "24",
+                                         "--sequences",
+                                         "3",
+                                         "--per-position",
+                                         "--jacobian",
+                                         "0:3,2:5",
+                                         "--jacobian-sublayers",
+                                         "0.mlp",
+                                         models[m],
+                                         gates ? "--measure" : NULL,
+                                         NULL};
+        expect_as_written(told, results, program_json(arguments));
+    }
+}
+
+/* Forced gates: no estimate of closing them. */
+static void test_forced(void **state) {
+    (void)state;
+    ds_run run = open_run("fixtures/models/ddl-cc-ec");
+    ds_gradflow_options options = ds_gradflow_defaults;
+    json_t *told, *results;
+    options.force = "closed:0.mlp";
+    options.memory_mib = 1;
+    expect_ok(ds_gradflow_results(&told, &results, &run, &options));
+    assert_null(json_object_get(results, "attribution"));
+    ds_run_close(&run);
+    const char *const arguments[] = {
+        "gradflow", "--tokens",     "fixtures/data/val.bin",     "--seq-len", "24", "--sequences", "3",
+        "--force",  "closed:0.mlp", "fixtures/models/ddl-cc-ec", NULL};
+    expect_as_written(told, results, program_json(arguments));
+}
+
+/* A measurement leaves the run as it was: a second one tells the same. */
+static void test_run_unchanged(void **state) {
+    (void)state;
+    ds_run run = open_run("fixtures/models/scalar-kvshift");
+    const size_t batch = run.batch;
+    ds_gradflow_options options = ds_gradflow_defaults;
+    json_t *told[2], *results[2];
+    options.measure = true;
+    options.jacobian = "last";
+    for (int i = 0; i < 2; i++) {
+        expect_ok(ds_gradflow_results(&told[i], &results[i], &run, &options));
+        assert_int_equal(run.batch, batch);
+    }
+    assert_true(json_equal(results[0], results[1]));
+    for (int i = 0; i < 2; i++) {
+        json_decref(told[i]);
+        json_decref(results[i]);
+    }
+    ds_run_close(&run);
+}
+
+static void expect_refused(ds_run *run, const ds_gradflow_options *options, const char *words) {
+    json_t *told, *results;
+    expect_failure(ds_gradflow_results(&told, &results, run, options), DS_ERR_USAGE, words);
+    assert_null(results);
+    json_decref(told);
+}
+
+static void test_refusals(void **state) {
+    (void)state;
+    ds_run delta = open_run("fixtures/models/ddl-cc-ec"), additive = open_run("fixtures/models/additive-small");
+    const ds_gradflow_options alone = {.jacobian_sublayers = "0.mlp"};
+    const ds_gradflow_options measured = {.measure = true}, both = {.measure = true, .force = "closed:0.mlp"};
+    const ds_gradflow_options large = {.memory_mib = UINT64_MAX}, all = {.jacobian = "all"};
+    const ds_gradflow_options unknown = {.jacobian = "last", .jacobian_sublayers = "0.mlp,none"};
+    const ds_gradflow_options gate = {.force = "closed:99.mlp"};
+    expect_failure(ds_gradflow_check(&alone), DS_ERR_USAGE, "--jacobian-sublayers goes with --jacobian");
+    expect_refused(&delta, &alone, "--jacobian-sublayers goes with --jacobian");
+    expect_refused(&additive, &measured, "--measure compares the intact model");
+    expect_refused(&delta, &both, "--measure compares the intact model");
+    expect_refused(&delta, &large, "--memory 18446744073709551615 is out of range");
+    expect_refused(&delta, &all, "all would be a dense problem");
+    expect_refused(&delta, &unknown, "not \"none\"");
+    expect_refused(&delta, &gate, "--force");
+    ds_run_close(&delta);
+    ds_run_close(&additive);
+}
+
+/* Numbers, not only JSON: where A is the identity, the frozen shortcut carries the last state's gradient everywhere. */
+static void test_numbers(void **state) {
+    (void)state;
+    ds_run run = open_run("fixtures/models/additive-small");
+    ds_gradflow flow;
+    expect_ok(ds_gradflow_measure(&flow, &run, &ds_gradflow_defaults));
+    const size_t last = flow.flow.sublayers;
+    assert_int_equal(last, ds_spec_sublayers(&run.spec));
+    assert_int_equal(flow.flow.length, T);
+    assert_null(flow.attribution.estimated);
+    assert_null(flow.jacobians.of);
+    for (size_t s = 0; s <= last; s++) {
+        double squares = 0, norm = flow.flow.state_norm[s];
+        for (size_t t = 0; t < T; t++) squares += flow.flow.position_norm[s * T + t] * flow.flow.position_norm[s * T + t];
+        expect_close(squares, norm * norm,
+                     (T + 4) * 0x1p-53 * norm * norm); /* T roundings of squares, T of their sum, 2 roots */
+        expect_close(flow.flow.frozen_norm[s], flow.flow.frozen_norm[last], 0);
+    }
+    ds_gradflow_release(&flow);
+    ds_run_close(&run);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_as_written), cmocka_unit_test(test_forced),  cmocka_unit_test(test_run_unchanged),
+        cmocka_unit_test(test_refusals),   cmocka_unit_test(test_numbers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
