@@ -104,6 +104,11 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(HELPER_OBJECTS) $(BUILD)/libdelt
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(BUILD)/libdeltascope.a $(LIBS) -lcmocka
 
+# How a program is compiled against the library, for the test that does so with the example of include/deltascope/README.md.
+$(BUILD)/tests/run/test_example.o build-tidy/tests/run/test_example.c.passed: CPPFLAGS += \
+    -D'EXAMPLE_COMPILE="$(CC) -std=c11 -Wall -Wextra -Werror -Iinclude $(SANITIZE) -pthread"' \
+    -D'EXAMPLE_LIBRARIES="$(BUILD)/libdeltascope.a $(LIBS)"'
+
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 
@@ -118,7 +123,7 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(HELPER_OBJECTS) $(BUILD)/libdelt
 ## make check-msan    the readers over all hostile and fuzz inputs under MemorySanitizer
 ## make tidy          clang-tidy and cppcheck over all C, scan-build over src and analysis
 ## make fuzz          run every fuzz target for SECONDS (60) with libFuzzer; FUZZ="zip torch" chooses some
-## make layers        check that every room includes only lower rooms
+## make layers        check the rules of the house: layers, sizes, who may print, loop, name a residual rule
 ## make bench         speed of every stage beside the machine's own matrix product
 ## make install       into PREFIX (/usr/local); prefix, bindir, libdir ... and DESTDIR as in every GNU makefile
 ## make format        clang-format everything
