@@ -2,8 +2,8 @@
 #ifndef DELTASCOPE_MEASURE_WEIGHT_ALIGNMENT_H
 #define DELTASCOPE_MEASURE_WEIGHT_ALIGNMENT_H
 
-#include "deltascope/stats.h"
 #include "deltascope/measure/directions.h"
+#include "deltascope/stats.h"
 
 DS_BEGIN_DECLARATIONS
 
