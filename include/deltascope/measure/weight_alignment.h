@@ -9,8 +9,8 @@ DS_BEGIN_DECLARATIONS
 
 enum { DS_ALIGNMENT_DIRECTIONS = 8 };
 
-/* Mean over tokens of sum_{i < q} (k . u_i)^2 / |k|^2, the share of a direction's square in the span of the q = `count` singular
- * directions with the largest values; a random direction has q / d there. */
+/* Mean over tokens of sum_{i < q} (k . u_i)^2 / |k|^2, the share of a direction's square in the span of the q = `count`
+ * singular directions with the largest values; a random direction has q / d there. */
 typedef struct ds_alignment {
     size_t count, sublayers;
     double *head;    /* (S): of diag(ln_f) times the output head, on the side of the features */
