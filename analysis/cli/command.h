@@ -26,11 +26,15 @@ typedef struct ds_count {
 typedef struct ds_option {
     const char *name;     /* without the dashes */
     const char *argument; /* "FILE", "N", "float|double"; NULL for a flag */
-    const char *help;     /* no full stop; ends with the default in parentheses where there is one */
+    const char *help;     /* no full stop; ends with the default in parentheses where there is one; "*" stands for `words` */
     ds_option_kind kind;
     size_t offset; /* of the value in the structure it is stored into */
     uint64_t minimum;
+    /* Appends the words a list takes, `between` them, from the table that the parser of the list reads; NULL: no such list. */
+    ds_status (*words)(ds_text *text, const char *between, const char *before_last);
 } ds_option;
+/* Appends the help as people read it. */
+ds_status ds_option_help(ds_text *text, const ds_option *option) DS_MUST_CHECK;
 
 /* Options every model command takes (CONTRACT). */
 typedef struct ds_common {

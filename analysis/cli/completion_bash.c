@@ -2,13 +2,13 @@
 
 #include <string.h>
 
-/* Values bash can complete: the words of a choice, else files. */
+/* Values bash can complete: words where an option has them, else files. */
 static ds_status append_choices(void *context, const ds_option *option, bool common) {
     (void)common;
-    if (option->kind != DS_OPTION_CHOICE) return DS_OK;
+    if (!ds_completion_has_values(option)) return DS_OK;
     ds_status status = DS_OK;
     DS_TRY(ds_text_printf(context, "        --%s) COMPREPLY=($(compgen -W '", option->name));
-    DS_TRY(ds_completion_words(context, option->argument));
+    DS_TRY(ds_completion_values(context, option));
     DS_TRY(ds_text_printf(context, "' -- \"$word\")); return ;;\n"));
 done:
     return status;

@@ -25,20 +25,23 @@ static ds_status begin(ds_text *script, const ds_command *command) {
 static ds_status append_option(void *context, const ds_option *option, bool common) {
     ds_status status = DS_OK;
     const place *p = context;
+    ds_text help = {0};
     (void)common;
+    DS_TRY(ds_option_help(&help, option));
     DS_TRY(begin(p->script, p->command));
     DS_TRY(ds_text_printf(p->script, " -l %s", option->name));
-    if (option->kind == DS_OPTION_CHOICE) {
+    if (ds_completion_has_values(option)) {
         DS_TRY(ds_text_printf(p->script, " -x -a '"));
-        DS_TRY(ds_completion_words(p->script, option->argument));
+        DS_TRY(ds_completion_values(p->script, option));
         DS_TRY(ds_text_printf(p->script, "'"));
     } else if (option->argument != NULL) {
         DS_TRY(ds_text_printf(p->script, ds_completion_takes_path(option) ? " -r -F" : " -x"));
     }
     DS_TRY(ds_text_printf(p->script, " -d '"));
-    DS_TRY(append_quoted(p->script, option->help));
+    DS_TRY(append_quoted(p->script, help.bytes));
     DS_TRY(ds_text_printf(p->script, "'\n"));
 done:
+    ds_text_release(&help);
     return status;
 }
 

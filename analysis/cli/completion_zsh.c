@@ -7,19 +7,22 @@ static const char special[] = "[]:\\";
 
 static ds_status append_option(void *script, const ds_option *option, bool common) {
     ds_status status = DS_OK;
+    ds_text help = {0};
     (void)common;
+    DS_TRY(ds_option_help(&help, option));
     DS_TRY(ds_text_printf(script, " \\\n            '--%s%s[", option->name, option->argument == NULL ? "" : "="));
-    DS_TRY(ds_completion_quoted(script, option->help, special));
+    DS_TRY(ds_completion_quoted(script, help.bytes, special));
     DS_TRY(ds_text_printf(script, "]"));
-    if (option->kind == DS_OPTION_CHOICE) {
+    if (ds_completion_has_values(option)) {
         DS_TRY(ds_text_printf(script, ":word:("));
-        DS_TRY(ds_completion_words(script, option->argument));
+        DS_TRY(ds_completion_values(script, option));
         DS_TRY(ds_text_printf(script, ")"));
     } else if (option->argument != NULL) {
         DS_TRY(ds_text_printf(script, ":%s:%s", option->argument, ds_completion_takes_path(option) ? "_files" : ""));
     }
     DS_TRY(ds_text_printf(script, "'"));
 done:
+    ds_text_release(&help);
     return status;
 }
 

@@ -45,7 +45,7 @@ done:
 
 static ds_status append_option(void *context, const ds_option *option, bool common) {
     ds_status status = DS_OK;
-    ds_text *text = context;
+    ds_text *text = context, help = {0};
     (void)common;
     size_t start = text->length;
     bool takes_value = option->argument != NULL;
@@ -56,8 +56,10 @@ static ds_status append_option(void *context, const ds_option *option, bool comm
         used = 0;
     }
     DS_TRY(ds_text_printf(text, "%*s", (int)(OPTION_COLUMN - used), ""));
-    DS_TRY(append_wrapped(text, option->help, OPTION_COLUMN, OPTION_COLUMN));
+    DS_TRY(ds_option_help(&help, option));
+    DS_TRY(append_wrapped(text, help.bytes, OPTION_COLUMN, OPTION_COLUMN));
 done:
+    ds_text_release(&help);
     return status;
 }
 

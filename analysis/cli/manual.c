@@ -41,6 +41,7 @@ done:
 
 static ds_status append_option(ds_text *page, const ds_option *option) {
     ds_status status = DS_OK;
+    ds_text help = {0};
     DS_TRY(ds_text_printf(page, ".TP\n\\fB\\-\\-"));
     DS_TRY(append_plain(page, option->name, strlen(option->name)));
     DS_TRY(ds_text_printf(page, "\\fR"));
@@ -50,9 +51,11 @@ static ds_status append_option(ds_text *page, const ds_option *option) {
         DS_TRY(ds_text_printf(page, "\\fR"));
     }
     DS_TRY(ds_text_append(page, "\n", 1));
-    DS_TRY(append_plain(page, option->help, strlen(option->help)));
+    DS_TRY(ds_option_help(&help, option));
+    DS_TRY(append_plain(page, help.bytes, help.length));
     status = ds_text_append(page, "\n", 1);
 done:
+    ds_text_release(&help);
     return status;
 }
 

@@ -14,36 +14,49 @@ enum { MAX_OPTIONS = 64 };
 #define LENGTH_OF(array) (sizeof(array) / sizeof(array)[0])
 
 static const ds_option checkpoint_options[] = {
-    {"config", "FILE", "configuration of a single weight file (config.json beside it)", DS_OPTION_TEXT, COMMON(config), 0},
-    {"precision", "float|double", "arithmetic of the model itself (float)", DS_OPTION_CHOICE, COMMON(precision), 0},
+    {"config", "FILE", "configuration of a single weight file (config.json beside it)", DS_OPTION_TEXT, COMMON(config), 0,
+     NULL},
+    {"precision", "float|double", "arithmetic of the model itself (float)", DS_OPTION_CHOICE, COMMON(precision), 0, NULL},
 };
 static const ds_option data_options[] = {
-    {"tokens", "FILE", "token ids: raw little-endian uint16, a headered shard, or .npy", DS_OPTION_TEXT, COMMON(tokens), 0},
-    {"text", "FILE", "text instead of token ids; needs --tokenizer", DS_OPTION_TEXT, COMMON(text), 0},
+    {"tokens", "FILE", "token ids: raw little-endian uint16, a headered shard, or .npy", DS_OPTION_TEXT, COMMON(tokens), 0,
+     NULL},
+    {"text", "FILE", "text instead of token ids; needs --tokenizer", DS_OPTION_TEXT, COMMON(text), 0, NULL},
     {"tokenizer", "PATH", "a nanoGPT meta.pkl, or a folder with GPT-2's vocab.json and merges.txt", DS_OPTION_TEXT,
-     COMMON(tokenizer), 0},
-    {"sequences", "N", "how many windows (all that fit, at most 64)", DS_OPTION_COUNT, COMMON(sequences), 1},
-    {"offset", "O", "token at which the first window starts (0)", DS_OPTION_COUNT, COMMON(offset), 0},
+     COMMON(tokenizer), 0, NULL},
+    {"sequences", "N", "how many windows (all that fit, at most 64)", DS_OPTION_COUNT, COMMON(sequences), 1, NULL},
+    {"offset", "O", "token at which the first window starts (0)", DS_OPTION_COUNT, COMMON(offset), 0, NULL},
 };
 static const ds_option length_options[] = {
     {"seq-len", "T", "window length; windows are consecutive and do not overlap (block_size)", DS_OPTION_COUNT, COMMON(seq_len),
-     1},
+     1, NULL},
 };
 static const ds_option run_options[] = {
-    {"threads", "N", "worker threads; results do not depend on it (all cores)", DS_OPTION_COUNT, COMMON(threads), 1},
-    {"seed", "N", "seed of everything random: samples, bootstrap (0)", DS_OPTION_COUNT, COMMON(seed), 0},
+    {"threads", "N", "worker threads; results do not depend on it (all cores)", DS_OPTION_COUNT, COMMON(threads), 1, NULL},
+    {"seed", "N", "seed of everything random: samples, bootstrap (0)", DS_OPTION_COUNT, COMMON(seed), 0, NULL},
     {"json", "FILE", "write the machine-readable result; - is standard output, in place of the table", DS_OPTION_TEXT,
-     COMMON(json), 0},
-    {"out", "DIR", "a folder for result, tables and figures", DS_OPTION_TEXT, COMMON(out), 0},
-    {"quiet", NULL, "no progress and no table", DS_OPTION_FLAG, COMMON(quiet), 0},
+     COMMON(json), 0, NULL},
+    {"out", "DIR", "a folder for result, tables and figures", DS_OPTION_TEXT, COMMON(out), 0, NULL},
+    {"quiet", NULL, "no progress and no table", DS_OPTION_FLAG, COMMON(quiet), 0, NULL},
 };
 static const ds_option resume_options[] = {
-    {"resume", NULL, "go on where an interrupted run with the same --out stopped", DS_OPTION_FLAG, COMMON(resume), 0},
+    {"resume", NULL, "go on where an interrupted run with the same --out stopped", DS_OPTION_FLAG, COMMON(resume), 0, NULL},
 };
 
 static const ds_option shadow_options[] = {
-    {"shadow", "N", "repeat N windows in double and report the float run's errors", DS_OPTION_COUNT, COMMON(shadow), 1},
+    {"shadow", "N", "repeat N windows in double and report the float run's errors", DS_OPTION_COUNT, COMMON(shadow), 1, NULL},
 };
+
+ds_status ds_option_help(ds_text *text, const ds_option *option) {
+    ds_status status = DS_OK;
+    const char *mark = option->words == NULL ? NULL : strchr(option->help, '*');
+    if (mark == NULL) return ds_text_append(text, option->help, strlen(option->help));
+    DS_TRY(ds_text_append(text, option->help, (size_t)(mark - option->help)));
+    DS_TRY(option->words(text, ", ", ", "));
+    DS_TRY(ds_text_append(text, mark + 1, strlen(mark + 1)));
+done:
+    return status;
+}
 
 static const struct {
     unsigned group;

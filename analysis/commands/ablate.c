@@ -4,10 +4,9 @@
 #include "run_notes.h"
 
 static const ds_option options[] = {
-    {"modes", "LIST", "closed, open, reflect, mean-gate, write-only, erase-only, comma separated (closed)", DS_OPTION_TEXT,
-     offsetof(ds_ablate_options, modes), 0},
-    {"scopes", "LIST", "each, attn, mlp, all, from, upto, comma separated (all of them)", DS_OPTION_TEXT,
-     offsetof(ds_ablate_options, scopes), 0},
+    {"modes", "LIST", "*, comma separated (closed)", DS_OPTION_TEXT, offsetof(ds_ablate_options, modes), 0, ds_mode_words},
+    {"scopes", "LIST", "*, comma separated (all of them)", DS_OPTION_TEXT, offsetof(ds_ablate_options, scopes), 0,
+     ds_scope_words},
 };
 
 static const ds_result_column columns[] = {

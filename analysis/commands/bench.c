@@ -11,9 +11,9 @@ typedef struct bench_options {
 
 static const ds_option options[] = {
     {"size", "small|medium", "124M or 353M parameters, the sizes reported for the architecture (small)", DS_OPTION_CHOICE,
-     offsetof(bench_options, size), 0},
+     offsetof(bench_options, size), 0, NULL},
     {"variant", "additive|ddl-scalar|ddl-tc|ddl-tc-ec|ddl-cc|ddl-cc-ec", "which model (ddl-cc-ec)", DS_OPTION_CHOICE,
-     offsetof(bench_options, variant), 0},
+     offsetof(bench_options, variant), 0, NULL},
 };
 static const bench_options defaults = {"small", "ddl-cc-ec"};
 

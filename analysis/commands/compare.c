@@ -10,13 +10,13 @@ enum { MOST_CHECKPOINTS = 64 };
 
 static const ds_option options[] = {
     {"labels", "LIST", "names for the checkpoints, comma separated (the last parts of each path that tell it apart)",
-     DS_OPTION_TEXT, offsetof(ds_compare_options, labels), 0},
+     DS_OPTION_TEXT, offsetof(ds_compare_options, labels), 0, NULL},
     {"trajectory", NULL, "the checkpoints are steps of one training run, in order: draw curves", DS_OPTION_FLAG,
-     offsetof(ds_compare_options, trajectory), 0},
+     offsetof(ds_compare_options, trajectory), 0, NULL},
     {"shut", "each|none", "whether to shut each gate alone, the costly part (each)", DS_OPTION_CHOICE,
-     offsetof(ds_compare_options, shut), 0},
+     offsetof(ds_compare_options, shut), 0, NULL},
     {"regime-tol", "X", "how near 0, 1 and 2 a gate counts as identity, projection, reflection (0.1)", DS_OPTION_TOLERANCE,
-     offsetof(ds_compare_options, regime_tolerance), 0},
+     offsetof(ds_compare_options, regime_tolerance), 0, NULL},
 };
 
 static const ds_result_column loss_columns[] = {

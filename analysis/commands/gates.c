@@ -5,9 +5,9 @@
 
 static const ds_option options[] = {
     {"regime-tol", "X", "how near 0, 1 and 2 a gate counts as identity, projection, reflection (0.1)", DS_OPTION_TOLERANCE,
-     offsetof(ds_gates_options, regime_tolerance), 0},
+     offsetof(ds_gates_options, regime_tolerance), 0, NULL},
     {"per-token", "FILE.npz", "gate, |k|^2, eigenvalue, readout and target of every token and sublayer, for notebooks",
-     DS_OPTION_TEXT, offsetof(ds_gates_options, per_token), 0},
+     DS_OPTION_TEXT, offsetof(ds_gates_options, per_token), 0, NULL},
 };
 
 static const ds_result_column columns[] = {

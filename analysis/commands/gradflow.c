@@ -12,17 +12,17 @@ typedef struct gradflow_options {
 
 static const ds_option options[] = {
     {"force", "LIST", "force gates while the gradient flows: closed:3.mlp, open:attn, closed-from:4, ... as in ablate",
-     DS_OPTION_TEXT, offsetof(gradflow_options, measure.force), 0},
+     DS_OPTION_TEXT, offsetof(gradflow_options, measure.force), 0, NULL},
     {"per-position", NULL, "norms by position in the window as well", DS_OPTION_FLAG,
-     offsetof(gradflow_options, measure.per_position), 0},
+     offsetof(gradflow_options, measure.per_position), 0, NULL},
     {"measure", NULL, "close each gate and measure, beside the gradient's estimate", DS_OPTION_FLAG,
-     offsetof(gradflow_options, measure.measure), 0},
+     offsetof(gradflow_options, measure.measure), 0, NULL},
     {"jacobian", "LIST", "dense Jacobians of sublayers at tokens SEQUENCE:POSITION,... or last", DS_OPTION_TEXT,
-     offsetof(gradflow_options, measure.jacobian), 0},
+     offsetof(gradflow_options, measure.jacobian), 0, NULL},
     {"jacobian-sublayers", "LIST", "which sublayers: 0.attn,3.mlp or indices (all)", DS_OPTION_TEXT,
-     offsetof(gradflow_options, measure.jacobian_sublayers), 0},
+     offsetof(gradflow_options, measure.jacobian_sublayers), 0, NULL},
     {"memory", "MIB", "for what the forward pass keeps; the rest is computed again (2048)", DS_OPTION_COUNT,
-     offsetof(gradflow_options, memory), 1},
+     offsetof(gradflow_options, memory), 1, NULL},
 };
 static const gradflow_options defaults = {.memory = {0, false}};
 

@@ -13,15 +13,15 @@ typedef struct plot_options {
 } plot_options;
 
 static const ds_option options[] = {
-    {"figure", "ID", "which figure (every one the results allow)", DS_OPTION_TEXT, offsetof(plot_options, figure), 0},
+    {"figure", "ID", "which figure (every one the results allow)", DS_OPTION_TEXT, offsetof(plot_options, figure), 0, NULL},
     {"preset", "NAME", "the figure that redraws a published one: ddl-spectrum, mhc-gain, ...", DS_OPTION_TEXT,
-     offsetof(plot_options, preset), 0},
+     offsetof(plot_options, preset), 0, NULL},
     {"format", "svg|pdf|png|tex", "kind of picture; tex is TikZ for the LaTeX package gnuplot-lua-tikz (svg)", DS_OPTION_CHOICE,
-     offsetof(plot_options, format), 0},
-    {"width", "CM", "width in centimetres (8.5, a single column)", DS_OPTION_REAL, offsetof(plot_options, width), 0},
-    {"theme", "light|dark", "background (light)", DS_OPTION_CHOICE, offsetof(plot_options, theme), 0},
-    {"out", "DIR", "a folder for picture, data and script (.)", DS_OPTION_TEXT, offsetof(plot_options, out), 0},
-    {"list", NULL, "list the figures and presets, then end", DS_OPTION_FLAG, offsetof(plot_options, list), 0},
+     offsetof(plot_options, format), 0, NULL},
+    {"width", "CM", "width in centimetres (8.5, a single column)", DS_OPTION_REAL, offsetof(plot_options, width), 0, NULL},
+    {"theme", "light|dark", "background (light)", DS_OPTION_CHOICE, offsetof(plot_options, theme), 0, NULL},
+    {"out", "DIR", "a folder for picture, data and script (.)", DS_OPTION_TEXT, offsetof(plot_options, out), 0, NULL},
+    {"list", NULL, "list the figures and presets, then end", DS_OPTION_FLAG, offsetof(plot_options, list), 0, NULL},
 };
 static const plot_options defaults = {.format = "svg", .theme = "light", .out = ".", .width = 8.5};
 

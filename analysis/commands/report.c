@@ -1,18 +1,17 @@
 /* report: everything about one checkpoint in one folder. */
 #include <stdlib.h>
 
-#include "report/report.h"
 #include "cli/json_output.h"
 #include "cli/text_wrapping.h"
+#include "report/report.h"
 
 typedef struct report_options {
     const char *skip;
 } report_options;
 
 static const ds_option options[] = {
-    {"skip", "LIST",
-     "leave out: inspect, gates, spectrum, weights, ablate, controls, gradflow, jacobians, verify, comma separated (none)",
-     DS_OPTION_TEXT, offsetof(report_options, skip), 0},
+    {"skip", "LIST", "leave out: *, comma separated (none)", DS_OPTION_TEXT, offsetof(report_options, skip), 0,
+     ds_report_step_words},
 };
 static const report_options defaults = {0};
 

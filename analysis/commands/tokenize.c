@@ -15,11 +15,11 @@ typedef struct tokenize_options {
 static const tokenize_options defaults = {0};
 
 static const ds_option options[] = {
-    {"text", "FILE", "the text, in UTF-8", DS_OPTION_TEXT, offsetof(tokenize_options, text), 0},
+    {"text", "FILE", "the text, in UTF-8", DS_OPTION_TEXT, offsetof(tokenize_options, text), 0, NULL},
     {"tokenizer", "PATH", "a nanoGPT meta.pkl, or a folder with GPT-2's vocab.json and merges.txt", DS_OPTION_TEXT,
-     offsetof(tokenize_options, tokenizer), 0},
-    {"output", "FILE", "the token ids: raw little-endian uint16", DS_OPTION_TEXT, offsetof(tokenize_options, output), 0},
-    {"quiet", NULL, "do not print how many tokens were made", DS_OPTION_FLAG, offsetof(tokenize_options, quiet), 0},
+     offsetof(tokenize_options, tokenizer), 0, NULL},
+    {"output", "FILE", "the token ids: raw little-endian uint16", DS_OPTION_TEXT, offsetof(tokenize_options, output), 0, NULL},
+    {"quiet", NULL, "do not print how many tokens were made", DS_OPTION_FLAG, offsetof(tokenize_options, quiet), 0, NULL},
 };
 
 static ds_status write_ids(const char *path, ds_tokens *tokens) {

@@ -11,19 +11,20 @@ typedef struct trace_options {
 #define WINDOW(field) offsetof(trace_options, measure.window.field)
 
 static const ds_option options[] = {
-    {"text", "WORDS", "the text itself", DS_OPTION_TEXT, WINDOW(text), 0},
-    {"text-file", "FILE", "a file with the text", DS_OPTION_TEXT, WINDOW(text_file), 0},
-    {"tokens", "FILE", "token ids: raw little-endian uint16, a headered shard, or .npy", DS_OPTION_TEXT, WINDOW(tokens), 0},
+    {"text", "WORDS", "the text itself", DS_OPTION_TEXT, WINDOW(text), 0, NULL},
+    {"text-file", "FILE", "a file with the text", DS_OPTION_TEXT, WINDOW(text_file), 0, NULL},
+    {"tokens", "FILE", "token ids: raw little-endian uint16, a headered shard, or .npy", DS_OPTION_TEXT, WINDOW(tokens), 0,
+     NULL},
     {"tokenizer", "PATH",
      "a nanoGPT meta.pkl, or a folder with GPT-2's vocab.json and merges.txt; with --tokens it gives the words", DS_OPTION_TEXT,
-     WINDOW(tokenizer), 0},
-    {"offset", "O", "token at which the window starts (0)", DS_OPTION_COUNT, offsetof(trace_options, offset), 0},
+     WINDOW(tokenizer), 0, NULL},
+    {"offset", "O", "token at which the window starts (0)", DS_OPTION_COUNT, offsetof(trace_options, offset), 0, NULL},
     {"show", "beta|eigenvalue|edit|loss", "what a cell shows (beta; loss for an additive checkpoint)", DS_OPTION_CHOICE,
-     offsetof(trace_options, measure.show), 0},
+     offsetof(trace_options, measure.show), 0, NULL},
     {"force", "CASES",
      "force gates, in the words of ablate: closed:3.mlp, open-from:4; closed:each is each sublayer alone, what --show loss "
      "does by itself",
-     DS_OPTION_TEXT, offsetof(trace_options, measure.force), 0},
+     DS_OPTION_TEXT, offsetof(trace_options, measure.force), 0, NULL},
 };
 static const trace_options defaults = {.measure = {.show = NULL}};
 

@@ -12,15 +12,16 @@ typedef struct verify_options {
 } verify_options;
 
 static const ds_option options[] = {
-    {"list", NULL, "print the checks, their claims and sources, and stop", DS_OPTION_FLAG, offsetof(verify_options, list), 0},
+    {"list", NULL, "print the checks, their claims and sources, and stop", DS_OPTION_FLAG, offsetof(verify_options, list), 0,
+     NULL},
     {"only", "ID,ID", "these checks alone; \"update\" stands for every update.*", DS_OPTION_TEXT,
-     offsetof(verify_options, checks.only), 0},
-    {"skip", "ID,ID", "all but these", DS_OPTION_TEXT, offsetof(verify_options, checks.skip), 0},
+     offsetof(verify_options, checks.only), 0, NULL},
+    {"skip", "ID,ID", "all but these", DS_OPTION_TEXT, offsetof(verify_options, checks.skip), 0, NULL},
     {"reference", "FILE.safetensors",
      "compare logits, loss, states.N and grad.PARAMETER that another framework computed on the first windows, tensor by tensor",
-     DS_OPTION_TEXT, offsetof(verify_options, checks.reference), 0},
+     DS_OPTION_TEXT, offsetof(verify_options, checks.reference), 0, NULL},
     {"recipe", NULL, "print a PyTorch script that writes such a file, and stop", DS_OPTION_FLAG,
-     offsetof(verify_options, recipe), 0},
+     offsetof(verify_options, recipe), 0, NULL},
 };
 static const verify_options defaults = {.list = false};
 

@@ -10,8 +10,8 @@
 
 /* ---- measuring --------------------------------------------------------------------------------------------------- */
 
-/* The name of step `index`, as --skip takes it; NULL beyond the last. */
-const char *ds_report_step(size_t index);
+/* Appends the names of the steps, as --skip takes them. */
+ds_status ds_report_step_words(ds_text *text, const char *between, const char *before_last) DS_MUST_CHECK;
 /* Opens the checkpoint, once, and runs what applies to it, except the steps named in `skip` (comma separated, NULL for
  * none). With the run's --resume, what the folder's journal says is finished is kept, and the journal of another run is
  * refused. *results <- {"COMMAND": results}; *envelope <- a report's envelope without results. Both new references. The

@@ -100,7 +100,13 @@ static const step steps[] = {
 };
 enum { STEPS = sizeof steps / sizeof *steps };
 
-const char *ds_report_step(size_t index) { return index < STEPS ? steps[index].name : NULL; }
+ds_status ds_report_step_words(ds_text *text, const char *between, const char *before_last) {
+    ds_status status = DS_OK;
+    for (size_t i = 0; i < STEPS; i++)
+        DS_TRY(ds_text_printf(text, "%s%s", i == 0 ? "" : i + 1 == STEPS ? before_last : between, steps[i].name));
+done:
+    return status;
+}
 
 /* ---- what is kept ------------------------------------------------------------------------------------------------ */
 
@@ -224,7 +230,7 @@ static bool is_listed(const char *list, const char *name) {
 static ds_status unknown_step(const char *word, size_t length) {
     ds_status status = DS_OK;
     ds_text names = {0};
-    for (size_t i = 0; i < STEPS; i++) DS_TRY(ds_text_printf(&names, "%s%s", i == 0 ? "" : ", ", steps[i].name));
+    DS_TRY(ds_report_step_words(&names, ", ", ", "));
     status = ds_fail(DS_ERR_USAGE, "--skip takes %s, not \"%s\"", names.bytes, ds_escape(word, length).text);
 done:
     ds_text_release(&names);
