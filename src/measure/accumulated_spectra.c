@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 typedef struct streaming {
-    ds_study *study;
+    ds_depth_spectra *spectra;
     ds_certifying *certifying; /* NULL: without certificates */
     size_t solved;             /* of the tokens that are listed: batches come in order */
 } streaming;
@@ -22,40 +22,41 @@ static void take_samples(ds_directions *sample, const ds_directions *batch, size
 /* What is listed of a batch, solved as listed tokens are. */
 static ds_status list_batch(streaming *task, const ds_directions *batch, size_t first) {
     ds_status status = DS_OK;
-    ds_study *study = task->study;
+    ds_depth_spectra *spectra = task->spectra;
     ds_directions some = {0}, picked = *batch;
     size_t from = task->solved, count = 0;
-    while (from + count < study->listed && spaced_token(from + count, study->listed, study->tokens) - first < batch->tokens)
+    while (from + count < spectra->listed &&
+           spaced_token(from + count, spectra->listed, spectra->tokens) - first < batch->tokens)
         count++;
     if (count == 0) return DS_OK;
     if (count < batch->tokens) {
         DS_TRY(ds_directions_init(&some, count, batch->sublayers, batch->hidden));
         for (size_t i = 0; i < count; i++)
-            ds_directions_copy(&some, i, batch, spaced_token(from + i, study->listed, study->tokens) - first);
+            ds_directions_copy(&some, i, batch, spaced_token(from + i, spectra->listed, spectra->tokens) - first);
         picked = some;
     }
-    DS_TRY(ds_accumulated_run(study->accumulated + from, &picked));
-    if (task->certifying != NULL) DS_TRY(ds_certified_run(study->certified + from, &picked, task->certifying));
+    DS_TRY(ds_accumulated_run(spectra->accumulated + from, &picked));
+    if (task->certifying != NULL) DS_TRY(ds_certified_run(spectra->certified + from, &picked, task->certifying));
     task->solved += count;
 done:
     ds_directions_release(&some);
     return status;
 }
 
-static ds_status study_batch(void *context, const ds_directions *batch, size_t first) {
+static ds_status measure_batch(void *context, const ds_directions *batch, size_t first) {
     ds_status status = DS_OK;
     streaming *task = context;
-    ds_study *study = task->study;
-    DS_TRY(ds_distribution_add(&study->distribution, batch, first));
-    DS_TRY(ds_overlap_add(&study->overlap, batch));
-    if (task->certifying != NULL) DS_TRY(ds_verdict_tally_add(&study->tally, batch, first, task->certifying));
+    ds_depth_spectra *spectra = task->spectra;
+    DS_TRY(ds_distribution_add(&spectra->distribution, batch, first));
+    DS_TRY(ds_overlap_add(&spectra->overlap, batch));
+    if (task->certifying != NULL) DS_TRY(ds_verdict_tally_add(&spectra->tally, batch, first, task->certifying));
     DS_TRY(list_batch(task, batch, first));
-    take_samples(&study->sample, batch, first, study->tokens);
+    take_samples(&spectra->sample, batch, first, spectra->tokens);
 done:
     return status;
 }
 
-static ds_status study_all(ds_study *out, ds_direction_source *source, ds_certifying *certifying) {
+static ds_status measure_all(ds_depth_spectra *out, ds_direction_source *source, ds_certifying *certifying) {
     ds_status status = DS_OK;
     size_t sublayers = source->last - source->first, hidden = source->run->spec.hidden;
     streaming task = {out, certifying, 0};
@@ -68,14 +69,14 @@ static ds_status study_all(ds_study *out, ds_direction_source *source, ds_certif
     out->tally.journal = out->options->journal;
     out->tally.kind = learned ? "verdicts" : "null verdicts";
     DS_TRY(ds_directions_init(&out->sample, ds_min_size(out->tokens, DS_RANK_TOKENS), sublayers, hidden));
-    DS_TRY(ds_directions_stream(source, study_batch, &task));
+    DS_TRY(ds_directions_stream(source, measure_batch, &task));
     out->determinant_error = out->distribution.determinant_error;
     out->norm_excess = out->distribution.norm_excess;
 done:
     return status;
 }
 
-static ds_status study_listed(ds_study *out, ds_direction_source *source, ds_certifying *certifying) {
+static ds_status measure_listed(ds_depth_spectra *out, ds_direction_source *source, ds_certifying *certifying) {
     ds_status status = DS_OK;
     DS_TRY(ds_directions_gather(&out->sample, source, out->options->positions));
     out->listed = out->sample.tokens;
@@ -96,19 +97,19 @@ done:
     return status;
 }
 
-ds_status ds_study_run(ds_study *out, ds_direction_source *source, const ds_study_options *options) {
+ds_status ds_depth_spectra_run(ds_depth_spectra *out, ds_direction_source *source, const ds_depth_spectra_options *options) {
     ds_status status = DS_OK;
     const ds_run *run = source->run;
     size_t sublayers = source->last - source->first, hidden = run->spec.hidden;
     ds_certifying certifying = {0}, *proof = options->certify ? &certifying : NULL;
-    *out = (ds_study){
+    *out = (ds_depth_spectra){
         .options = options, .first = source->first, .length = run->length, .tokens = run->sequences * run->length};
     DS_TRY(ds_overlap_init(&out->overlap, sublayers, hidden));
     if (options->certify) DS_TRY(ds_certifying_init(&certifying, sublayers, hidden, run->spec.residual_mult));
     if (options->positions->all) {
-        DS_TRY(study_all(out, source, proof));
+        DS_TRY(measure_all(out, source, proof));
     } else {
-        DS_TRY(study_listed(out, source, proof));
+        DS_TRY(measure_listed(out, source, proof));
     }
     DS_NEW(out->rank, sublayers);
     DS_NEW(out->participation, sublayers);
@@ -116,20 +117,20 @@ ds_status ds_study_run(ds_study *out, ds_direction_source *source, const ds_stud
     DS_TRY(ds_gain_survey_run(&out->gains, &out->sample, options->seed));
 done:
     ds_certifying_release(&certifying);
-    if (status != DS_OK) ds_study_release(out);
+    if (status != DS_OK) ds_depth_spectra_release(out);
     return status;
 }
 
-void ds_study_release(ds_study *study) {
-    ds_accumulated_release(study->accumulated, study->listed);
-    ds_certified_release(study->certified, study->listed);
-    ds_distribution_release(&study->distribution);
-    ds_overlap_release(&study->overlap);
-    ds_gain_survey_release(&study->gains);
-    free(study->rank);
-    free(study->participation);
-    ds_directions_release(&study->sample);
-    *study = (ds_study){0};
+void ds_depth_spectra_release(ds_depth_spectra *spectra) {
+    ds_accumulated_release(spectra->accumulated, spectra->listed);
+    ds_certified_release(spectra->certified, spectra->listed);
+    ds_distribution_release(&spectra->distribution);
+    ds_overlap_release(&spectra->overlap);
+    ds_gain_survey_release(&spectra->gains);
+    free(spectra->rank);
+    free(spectra->participation);
+    ds_directions_release(&spectra->sample);
+    *spectra = (ds_depth_spectra){0};
 }
 
 /* ---- JSON ---- */
@@ -160,34 +161,34 @@ static void put_accumulated(ds_json_builder *b, ds_position at, const ds_accumul
     ds_json_end(b);
 }
 
-static ds_position listed_position(const ds_study *study, size_t i) {
-    const ds_position_list *positions = study->options->positions;
+static ds_position listed_position(const ds_depth_spectra *spectra, size_t i) {
+    const ds_position_list *positions = spectra->options->positions;
     if (!positions->all) return positions->at[i];
-    size_t token = spaced_token(i, study->listed, study->tokens);
-    return (ds_position){token / study->length, token % study->length};
+    size_t token = spaced_token(i, spectra->listed, spectra->tokens);
+    return (ds_position){token / spectra->length, token % spectra->length};
 }
 
-ds_status ds_study_put(ds_json_builder *b, ds_study *study) {
+ds_status ds_depth_spectra_put(ds_json_builder *b, ds_depth_spectra *spectra) {
     ds_status status = DS_OK;
-    const ds_position_list *positions = study->options->positions;
+    const ds_position_list *positions = spectra->options->positions;
     ds_json_begin_array(b, "accumulated");
-    for (size_t i = 0; i < study->listed; i++)
-        put_accumulated(b, listed_position(study, i), &study->accumulated[i],
-                        study->certified == NULL ? NULL : &study->certified[i]);
+    for (size_t i = 0; i < spectra->listed; i++)
+        put_accumulated(b, listed_position(spectra, i), &spectra->accumulated[i],
+                        spectra->certified == NULL ? NULL : &spectra->certified[i]);
     ds_json_end(b);
-    if (positions->all) ds_distribution_put(b, &study->distribution);
-    if (positions->all && study->options->certify) ds_verdict_tally_put(b, &study->tally);
+    if (positions->all) ds_distribution_put(b, &spectra->distribution);
+    if (positions->all && spectra->options->certify) ds_verdict_tally_put(b, &spectra->tally);
     ds_json_begin_object(b, "checks");
-    ds_json_put_real(b, "determinant_error_over_tolerance", study->determinant_error);
-    ds_json_put_real(b, "norm_excess_over_tolerance", study->norm_excess);
+    ds_json_put_real(b, "determinant_error_over_tolerance", spectra->determinant_error);
+    ds_json_put_real(b, "norm_excess_over_tolerance", spectra->norm_excess);
     ds_json_end(b);
-    DS_TRY(ds_gain_survey_put(b, &study->gains));
+    DS_TRY(ds_gain_survey_put(b, &spectra->gains));
     ds_json_begin_object(b, "directions");
-    ds_overlap_put(b, &study->overlap, study->first);
+    ds_overlap_put(b, &spectra->overlap, spectra->first);
     ds_json_begin_object(b, "over_data");
-    ds_json_put_count(b, "tokens", ds_min_size(study->sample.tokens, DS_RANK_TOKENS));
-    ds_json_put_reals(b, "effective_rank", study->rank, study->sample.sublayers);
-    ds_json_put_reals(b, "participation_ratio", study->participation, study->sample.sublayers);
+    ds_json_put_count(b, "tokens", ds_min_size(spectra->sample.tokens, DS_RANK_TOKENS));
+    ds_json_put_reals(b, "effective_rank", spectra->rank, spectra->sample.sublayers);
+    ds_json_put_reals(b, "participation_ratio", spectra->participation, spectra->sample.sublayers);
     ds_json_end(b);
 done:
     return status;

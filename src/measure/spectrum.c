@@ -6,8 +6,8 @@ const ds_spectrum_options ds_spectrum_defaults = {
     .positions = "last", .depths = "every", .count = 8, .steps = 64, .samples = 16, .regime_tolerance = 0.1};
 
 void ds_spectrum_release(ds_spectrum *spectrum) {
-    ds_study_release(&spectrum->learned);
-    ds_study_release(&spectrum->null);
+    ds_depth_spectra_release(&spectrum->learned);
+    ds_depth_spectra_release(&spectrum->null);
     ds_alignment_release(&spectrum->alignment);
     ds_position_list_release(&spectrum->positions);
     ds_weight_survey_release(&spectrum->weights);
@@ -64,7 +64,7 @@ static ds_status measure_null(ds_spectrum *out, ds_run *run) {
     ds_status status = DS_OK;
     ds_direction_source source = {0};
     DS_TRY(ds_direction_source_init(&source, run, out->first, out->last, ds_null_of(out->options.null), run->options.seed));
-    DS_TRY(ds_study_run(&out->null, &source, &out->study_options));
+    DS_TRY(ds_depth_spectra_run(&out->null, &source, &out->spectra_options));
 done:
     ds_direction_source_release(&source);
     return status;
@@ -80,16 +80,16 @@ static ds_status measure_operators(ds_spectrum *out, ds_run *run) {
     DS_TRY(ds_window_parse(&out->first, &out->last, options->window, ds_spec_sublayers(&run->spec)));
     DS_TRY(ds_position_list_parse(&out->positions, options->positions, run->sequences, run->length));
     if (out->positions.all) DS_TRY(open_journal(&journal, run, options));
-    out->study_options =
-        (ds_study_options){&out->positions, strcmp(options->depths, "every") == 0, options->certify, seed, journal};
+    out->spectra_options =
+        (ds_depth_spectra_options){&out->positions, strcmp(options->depths, "every") == 0, options->certify, seed, journal};
     DS_TRY(ds_direction_source_init(&source, run, out->first, out->last, DS_NULL_NONE, seed));
-    DS_TRY(ds_study_run(&out->learned, &source, &out->study_options));
+    DS_TRY(ds_depth_spectra_run(&out->learned, &source, &out->spectra_options));
     DS_TRY(ds_operator_check_run(&out->check, sample, options->samples, seed));
     DS_TRY(ds_sweep_json(&out->sweep, sample->k, run->spec.residual_mult, run->spec.hidden, options->regime_tolerance));
     DS_TRY(ds_alignment_run(&out->alignment, sample, run->model, out->first, seed));
     if (options->null != NULL) DS_TRY(measure_null(out, run));
 done:
-    out->study_options.journal = NULL;
+    out->spectra_options.journal = NULL;
     ds_journal_close(&journal);
     ds_direction_source_release(&source);
     return status;
@@ -117,13 +117,13 @@ static ds_status put_operators(ds_json_builder *b, ds_spectrum *spectrum) {
     ds_json_put_counts(b, "window", (const uint64_t[]){spectrum->first, spectrum->last - 1}, 2);
     ds_operator_check_put(b, &spectrum->check);
     ds_json_put(b, "sweep", json_incref(spectrum->sweep));
-    DS_TRY(ds_study_put(b, &spectrum->learned));
+    DS_TRY(ds_depth_spectra_put(b, &spectrum->learned));
     ds_alignment_put(b, &spectrum->alignment);
     ds_json_end(b);
     if (spectrum->options.null == NULL) goto done;
     ds_json_begin_object(b, "null");
     ds_json_put_text(b, "kind", spectrum->options.null);
-    DS_TRY(ds_study_put(b, &spectrum->null));
+    DS_TRY(ds_depth_spectra_put(b, &spectrum->null));
     ds_json_end(b);
     ds_json_end(b);
 done:

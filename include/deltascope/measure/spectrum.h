@@ -38,8 +38,8 @@ typedef struct ds_spectrum {
     bool operators;              /* there are operators and data to take them from; otherwise all up to `sweep` stays zero */
     size_t first, last;          /* sublayers first .. last-1 */
     ds_position_list positions;
-    ds_study_options study_options;
-    ds_study learned, null;
+    ds_depth_spectra_options spectra_options;
+    ds_depth_spectra learned, null;
     ds_operator_check check;
     ds_alignment alignment;
     json_t *sweep; /* the moved eigenvalue over beta in [0,2] along one learned direction */
