@@ -36,6 +36,16 @@ typedef struct ds_listener {
     void *context;
 } ds_listener;
 
+/* Several processes that measure one run together: each computes a share of the windows, the same cut for all of them, and
+ * every one gets the records of all. */
+typedef struct ds_share {
+    size_t process, processes; /* this one's number, and how many; 0 and 0: one process alone */
+    /* Called by every process for every window in order: record (length) is sent by process `owner` and received by the
+     * others. */
+    ds_status (*exchange)(void *context, size_t owner, size_t window, double *record, size_t length);
+    void *context;
+} ds_share;
+
 typedef struct ds_run_options {
     const char *checkpoint; /* a model directory, or a weight file */
     const char *config;     /* configuration of a single weight file; NULL: config.json beside it */
@@ -48,6 +58,7 @@ typedef struct ds_run_options {
     size_t batch;           /* windows in a batch, at most; 0: as many as keep all threads busy */
     ds_precision precision; /* of the model's arithmetic */
     uint64_t seed;          /* of everything random */
+    ds_share share;         /* of the windows, for passes that leave records */
     bool without_weights;   /* structure and configuration alone: `model` and `workspace` stay NULL */
     ds_listener listener;
 } ds_run_options;
@@ -129,8 +140,9 @@ typedef struct ds_window_batch {
 /* How far a long batch has come, 0 to 1. */
 void ds_window_batch_progress(const ds_window_batch *now, double share);
 
-/* One pass over the windows of a run. What a window leaves can be a record of `record_length` numbers: then windows that an
- * earlier run finished are not computed again, and `take` gets the record of every window, in their order. */
+/* One pass over the windows of a run, or over this process's share of them. What a window leaves can be a record of
+ * `record_length` numbers: then windows that an earlier run finished are not computed again, and `take` gets the record of
+ * every window, in their order. */
 typedef struct ds_window_pass {
     const char *label;      /* for progress */
     size_t most;            /* windows in a batch, at most; 0: as many as the run's buffers hold */
@@ -145,6 +157,7 @@ typedef struct ds_window_pass {
     const char *kind;    /* of those records, at most 15 bytes */
     void *context;
 } ds_window_pass;
+/* A pass without records adds up in the order of windows, and is refused (DS_ERR_USAGE) where several processes share them. */
 ds_status ds_run_windows(ds_run *run, const ds_window_pass *pass) DS_MUST_CHECK;
 /* One window as a batch, in the run's buffers: valid until the next call or pass. */
 ds_status ds_run_window(ds_run *run, size_t window, ds_batch *batch) DS_MUST_CHECK;

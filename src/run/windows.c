@@ -56,7 +56,33 @@ typedef struct passing {
     size_t count, most; /* windows of the pass; in a batch */
     size_t *windows;    /* (count) */
     double *record;     /* (record_length); NULL when the pass leaves none */
+    size_t first, last; /* places of this process's windows: first .. last - 1 */
+    double *records;    /* (last - first, record_length), with several processes; NULL: a record is handed over at once */
 } passing;
+
+/* The places that process p of n has: a cut that all of them know without asking. */
+static size_t share_begin(const passing *all, size_t p) {
+    size_t n = ds_max_size(all->run->options.share.processes, 1);
+    return (size_t)((uint64_t)p * all->count / n);
+}
+
+static ds_status cut_share(passing *all) {
+    ds_status status = DS_OK;
+    const ds_share *share = &all->run->options.share;
+    all->last = all->count;
+    if (share->processes <= 1) return DS_OK;
+    if (share->process >= share->processes || share->exchange == NULL)
+        return ds_fail(DS_ERR_USAGE, "process %zu of %zu asked for, and %s to exchange records", share->process,
+                       share->processes, share->exchange == NULL ? "no function" : "a function");
+    if (all->record == NULL)
+        return ds_fail(DS_ERR_USAGE, "%s adds up in the order of windows: it is measured by one process, not by %zu",
+                       all->pass->label, share->processes);
+    all->first = share_begin(all, share->process);
+    all->last = share_begin(all, share->process + 1);
+    DS_NEW(all->records, (all->last - all->first) * all->pass->record_length);
+done:
+    return status;
+}
 
 static ds_status list_windows(passing *all) {
     ds_status status = DS_OK;
@@ -66,6 +92,7 @@ static ds_status list_windows(passing *all) {
     DS_NEW(all->windows, all->count);
     for (size_t i = 0; i < all->count; i++) all->windows[i] = pass->selected != NULL ? pass->selected[i] : i;
     if (pass->record_length > 0) DS_NEW(all->record, pass->record_length);
+    DS_TRY(cut_share(all));
 done:
     return status;
 }
@@ -83,7 +110,7 @@ static ds_status batch_windows(size_t *windows, passing *all, size_t place) {
     ds_status status = DS_OK;
     bool found = false;
     size_t count = 1;
-    for (; count < all->most && place + count < all->count; count++) {
+    for (; count < all->most && place + count < all->last; count++) {
         DS_TRY(find_record(&found, all, place + count));
         if (found) break;
     }
@@ -96,8 +123,34 @@ static ds_status read_batch(passing *all, size_t place, size_t count) {
     ds_status status = DS_OK;
     ds_run *run = all->run;
     for (size_t b = 0; b < count; b++)
-        DS_TRY(ds_run_read_windows(run, run->inputs + b * run->length, run->targets + b * run->length,
-                                   all->windows[place + b], 1));
+        DS_TRY(ds_run_read_windows(run, run->inputs + b * run->length, run->targets + b * run->length, all->windows[place + b],
+                                   1));
+done:
+    return status;
+}
+
+/* The record in hand belongs to the window at `place`. */
+static void hand_over(passing *all, size_t place) {
+    size_t length = all->pass->record_length;
+    if (all->records != NULL)
+        memcpy(all->records + (place - all->first) * length, all->record, length * sizeof *all->record);
+    else
+        all->pass->take(all->pass->context, all->windows[place], all->record);
+}
+
+/* Every process tells the others its records, window by window. */
+static ds_status exchange_records(passing *all) {
+    ds_status status = DS_OK;
+    const ds_share *share = &all->run->options.share;
+    size_t length = all->pass->record_length, owner = 0;
+    if (all->records == NULL) return DS_OK;
+    for (size_t place = 0; place < all->count; place++) {
+        while (share_begin(all, owner + 1) <= place) owner++;
+        if (owner == share->process)
+            memcpy(all->record, all->records + (place - all->first) * length, length * sizeof *all->record);
+        DS_TRY(share->exchange(share->context, owner, all->windows[place], all->record, length));
+        all->pass->take(all->pass->context, all->windows[place], all->record);
+    }
 done:
     return status;
 }
@@ -109,7 +162,7 @@ static ds_status keep_records(passing *all, size_t place, size_t count) {
     for (size_t b = 0; b < count; b++) {
         size_t window = all->windows[place + b];
         pass->fill(pass->context, all->record, b, count);
-        pass->take(pass->context, window, all->record);
+        hand_over(all, place + b);
         DS_TRY(ds_journal_append(pass->journal, pass->kind, window, all->record, pass->record_length * sizeof *all->record));
     }
     DS_TRY(ds_journal_sync(pass->journal));
@@ -138,20 +191,22 @@ ds_status ds_run_windows(ds_run *run, const ds_window_pass *pass) {
     passing all = {.run = run, .pass = pass};
     DS_TRY(list_windows(&all));
     all.progress = ds_progress_start(run, pass->label, (double)all.count);
-    for (size_t place = 0, count; place < all.count; place += count) {
+    for (size_t place = all.first, count; place < all.last; place += count) {
         bool found;
         count = 1;
         DS_TRY(find_record(&found, &all, place));
         if (found) {
-            pass->take(pass->context, all.windows[place], all.record);
+            hand_over(&all, place);
         } else {
             DS_TRY(batch_windows(&count, &all, place));
             DS_TRY(compute_batch(&all, place, count));
         }
     }
+    DS_TRY(exchange_records(&all));
 done:
     if (all.progress.label != NULL) ds_progress_finish(&all.progress);
     free(all.windows);
     free(all.record);
+    free(all.records);
     return status;
 }

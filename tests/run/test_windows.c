@@ -1,4 +1,5 @@
 /* The loop over windows: every window once and in order, whatever the batches; records that are found are not computed. */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,6 +134,95 @@ static void test_resume(void **state) {
     json_decref(options);
 }
 
+/* ---- several processes ------------------------------------------------------------------------------------------- */
+
+enum { PROCESSES = 3 };
+
+/* Threads stand for processes: what one sends lies here until the others have it. */
+typedef struct mail {
+    pthread_mutex_t lock;
+    pthread_cond_t sent;
+    double records[WINDOWS][2];
+    bool there[WINDOWS];
+} mail;
+
+typedef struct process {
+    mail *box;
+    size_t number;
+    seen all;
+    ds_status status;
+} process;
+
+static ds_status exchange(void *context, size_t owner, size_t window, double *record, size_t length) {
+    process *p = context;
+    pthread_mutex_lock(&p->box->lock);
+    if (owner == p->number) {
+        memcpy(p->box->records[window], record, length * sizeof *record);
+        p->box->there[window] = true;
+        pthread_cond_broadcast(&p->box->sent);
+    }
+    while (!p->box->there[window]) pthread_cond_wait(&p->box->sent, &p->box->lock);
+    memcpy(record, p->box->records[window], length * sizeof *record);
+    pthread_mutex_unlock(&p->box->lock);
+    return DS_OK;
+}
+
+static void *run_share(void *argument) {
+    process *p = argument;
+    ds_run_options options = sample;
+    ds_run run;
+    ds_window_pass pass = pass_of(&p->all, 2, NULL);
+    options.share = (ds_share){p->number, PROCESSES, exchange, p};
+    p->status = ds_run_open(&run, &options);
+    if (p->status == DS_OK) p->status = ds_run_windows(&run, &pass);
+    ds_run_close(&run);
+    return NULL;
+}
+
+/* Together they compute every window once, and each gets the records of all, in order. */
+static void test_shares(void **state) {
+    (void)state;
+    mail box = {.lock = PTHREAD_MUTEX_INITIALIZER, .sent = PTHREAD_COND_INITIALIZER};
+    process processes[PROCESSES];
+    pthread_t threads[PROCESSES];
+    seen alone = {.batches = 0};
+    ds_run run;
+    ds_window_pass pass = pass_of(&alone, 0, NULL);
+    size_t computed = 0;
+    expect_ok(ds_run_open(&run, &sample));
+    expect_ok(ds_run_windows(&run, &pass));
+    for (size_t i = 0; i < PROCESSES; i++) {
+        processes[i] = (process){.box = &box, .number = i};
+        assert_int_equal(pthread_create(&threads[i], NULL, run_share, &processes[i]), 0);
+    }
+    for (size_t i = 0; i < PROCESSES; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(processes[i].status, DS_OK);
+        expect_in_order(processes[i].all.taken, processes[i].all.taken_count, 0);
+        assert_memory_equal(processes[i].all.values, alone.values, sizeof alone.values);
+        for (size_t w = 0; w < processes[i].all.computed_count; w++) assert_int_equal(processes[i].all.computed[w], computed++);
+    }
+    assert_int_equal(computed, WINDOWS);
+    ds_run_close(&run);
+}
+
+static void test_shares_refused(void **state) {
+    (void)state;
+    ds_run_options options = sample;
+    seen all = {.batches = 0};
+    ds_run run;
+    ds_window_pass pass = pass_of(&all, 0, NULL);
+    process one = {.number = 0};
+    options.share = (ds_share){3, 2, exchange, &one};
+    expect_ok(ds_run_open(&run, &options));
+    expect_failure(ds_run_windows(&run, &pass), DS_ERR_USAGE, "process 3 of 2");
+    run.options.share = (ds_share){0, 2, exchange, &one};
+    pass.record_length = 0;
+    expect_failure(ds_run_windows(&run, &pass), DS_ERR_USAGE, "measured by one process, not by 2");
+    assert_int_equal(all.batches, 0);
+    ds_run_close(&run);
+}
+
 static void test_one_window(void **state) {
     (void)state;
     uint32_t inputs[WINDOWS * T], targets[WINDOWS * T];
@@ -151,10 +241,8 @@ static void test_one_window(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_grouping),
-        cmocka_unit_test(test_selection),
-        cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_one_window),
+        cmocka_unit_test(test_grouping), cmocka_unit_test(test_selection),      cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_shares),   cmocka_unit_test(test_shares_refused), cmocka_unit_test(test_one_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
