@@ -245,7 +245,8 @@ demo: deps
 	@$(MAKE) --no-print-directory all
 	plots/demo.sh $(BUILD)/deltascope
 
-# Where things go, in GNU's words; each may hold spaces. DESTDIR stands in front of all when a package is made.
+# Where things go and what puts them there, in GNU's words; a folder may hold spaces. DESTDIR stands in front of all when a package
+# is made.
 prefix        = $(PREFIX)
 exec_prefix   = $(prefix)
 bindir        = $(exec_prefix)/bin
@@ -257,14 +258,18 @@ pkgconfigdir  = $(libdir)/pkgconfig
 bashcompdir   = $(datarootdir)/bash-completion/completions
 zshcompdir    = $(datarootdir)/zsh/site-functions
 fishcompdir   = $(datarootdir)/fish/vendor_completions.d
+INSTALL         = install
+INSTALL_PROGRAM = $(INSTALL) -m 755
+INSTALL_DATA    = $(INSTALL) -m 644
 PUBLIC        = $(patsubst include/deltascope/%,%,$(HEADERS) $(wildcard include/deltascope/*.inc))
 
-# Quoted, since the folders may hold spaces. jansson is named because io.h includes its header.
+# Folders below the prefix follow it where the whole is moved; they are quoted, since they may hold spaces. jansson is named because
+# io.h includes its header.
+below_prefix = $(subst |,,$(subst |$(prefix)/,$${prefix}/,|$(1)))
 define PKGCONFIG
 prefix=$(prefix)
-exec_prefix=$(exec_prefix)
-libdir=$(libdir)
-includedir=$(includedir)
+libdir=$(call below_prefix,$(libdir))
+includedir=$(call below_prefix,$(includedir))
 
 Name: deltascope
 Description: Spectral analysis and verification of Deep Delta Learning checkpoints
@@ -275,27 +280,33 @@ Libs: -L"$${libdir}" -ldeltascope
 Libs.private: $(LIBS) -pthread
 endef
 
+# What the program prints, by way of the build folder: the mode of an installed file does not depend on the umask.
+install_printed = $(BUILD)/deltascope $(1) >$(BUILD)/printed && $(INSTALL_DATA) $(BUILD)/printed "$(DESTDIR)$(2)"
+
 install: all
-	install -d "$(DESTDIR)$(bindir)" "$(DESTDIR)$(libdir)" "$(DESTDIR)$(includedir)/deltascope/measure" "$(DESTDIR)$(pkgconfigdir)" \
-	    "$(DESTDIR)$(mandir)/man1" "$(DESTDIR)$(bashcompdir)" "$(DESTDIR)$(zshcompdir)" "$(DESTDIR)$(fishcompdir)"
-	install -m 755 $(BUILD)/deltascope "$(DESTDIR)$(bindir)/deltascope"
-	install -m 644 $(BUILD)/libdeltascope.a "$(DESTDIR)$(libdir)/libdeltascope.a"
-	install -m 755 $(BUILD)/$(SHARED) "$(DESTDIR)$(libdir)/$(SHARED)"
+	$(INSTALL) -d "$(DESTDIR)$(bindir)" "$(DESTDIR)$(libdir)" "$(DESTDIR)$(includedir)/deltascope/measure" \
+	    "$(DESTDIR)$(pkgconfigdir)" "$(DESTDIR)$(mandir)/man1" "$(DESTDIR)$(bashcompdir)" "$(DESTDIR)$(zshcompdir)" \
+	    "$(DESTDIR)$(fishcompdir)"
+	$(INSTALL_PROGRAM) $(BUILD)/deltascope "$(DESTDIR)$(bindir)/deltascope"
+	$(INSTALL_DATA) $(BUILD)/libdeltascope.a "$(DESTDIR)$(libdir)/libdeltascope.a"
+	$(INSTALL_PROGRAM) $(BUILD)/$(SHARED) "$(DESTDIR)$(libdir)/$(SHARED)"
 	ln -sf $(SHARED) "$(DESTDIR)$(libdir)/$(SONAME)"
 	ln -sf $(SONAME) "$(DESTDIR)$(libdir)/libdeltascope.so"
-	for h in $(PUBLIC); do install -m 644 include/deltascope/$$h "$(DESTDIR)$(includedir)/deltascope/$$h" || exit 1; done
-	$(file >$(BUILD)/deltascope.pc,$(PKGCONFIG))install -m 644 $(BUILD)/deltascope.pc "$(DESTDIR)$(pkgconfigdir)/deltascope.pc"
-	$(BUILD)/deltascope man > "$(DESTDIR)$(mandir)/man1/deltascope.1"
-	$(BUILD)/deltascope completion bash > "$(DESTDIR)$(bashcompdir)/deltascope"
-	$(BUILD)/deltascope completion zsh > "$(DESTDIR)$(zshcompdir)/_deltascope"
-	$(BUILD)/deltascope completion fish > "$(DESTDIR)$(fishcompdir)/deltascope.fish"
+	$(INSTALL_DATA) $(wildcard include/deltascope/*.h include/deltascope/*.inc) "$(DESTDIR)$(includedir)/deltascope"
+	$(INSTALL_DATA) $(wildcard include/deltascope/measure/*.h) "$(DESTDIR)$(includedir)/deltascope/measure"
+	$(file >$(BUILD)/deltascope.pc,$(PKGCONFIG))$(INSTALL_DATA) $(BUILD)/deltascope.pc "$(DESTDIR)$(pkgconfigdir)/deltascope.pc"
+	$(call install_printed,man,$(mandir)/man1/deltascope.1)
+	$(call install_printed,completion bash,$(bashcompdir)/deltascope)
+	$(call install_printed,completion zsh,$(zshcompdir)/_deltascope)
+	$(call install_printed,completion fish,$(fishcompdir)/deltascope.fish)
 
+# Files that were installed, and folders of ours that hold nothing else.
 uninstall:
 	rm -f "$(DESTDIR)$(bindir)/deltascope" "$(DESTDIR)$(libdir)/libdeltascope.a" "$(DESTDIR)$(libdir)/$(SHARED)" \
 	    "$(DESTDIR)$(libdir)/$(SONAME)" "$(DESTDIR)$(libdir)/libdeltascope.so" "$(DESTDIR)$(pkgconfigdir)/deltascope.pc" \
 	    "$(DESTDIR)$(mandir)/man1/deltascope.1" "$(DESTDIR)$(bashcompdir)/deltascope" "$(DESTDIR)$(zshcompdir)/_deltascope" \
 	    "$(DESTDIR)$(fishcompdir)/deltascope.fish"
-	for h in $(PUBLIC); do rm -f "$(DESTDIR)$(includedir)/deltascope/$$h"; done
+	rm -f $(foreach header,$(PUBLIC),"$(DESTDIR)$(includedir)/deltascope/$(header)")
 	for d in deltascope/measure deltascope; do \
 	    [ ! -d "$(DESTDIR)$(includedir)/$$d" ] || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$(includedir)/$$d"; done
 

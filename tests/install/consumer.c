@@ -1,7 +1,7 @@
-/* A program of someone else's, compiled by tests/install/install.sh with what is installed: losses of one window. */
+/* A program of someone else's, compiled by tests/install/install.sh with what is installed: prints the mean loss of one
+ * window, in nats. */
 #include <deltascope/io.h>
 #include <deltascope/model.h>
-#include <math.h>
 #include <stdio.h>
 
 enum { LENGTH = 64 };
@@ -22,7 +22,7 @@ int main(void) {
     DS_TRY(ds_workspace_new(&workspace, model, 1, LENGTH));
     DS_TRY(ds_forward(workspace, model, &batch, NULL, NULL, nll));
     for (size_t i = 0; i < LENGTH; i++) sum += nll[i];
-    if (!(sum > 0 && isfinite(sum))) status = ds_fail(DS_CHECK_FAILED, "the losses sum to %g", sum);
+    printf("%.12f\n", sum / LENGTH);
 done:
     if (status != DS_OK) (void)fprintf(stderr, "%s\n", ds_error_text());
     ds_workspace_free(&workspace);

@@ -9,56 +9,82 @@ fail() {
     echo "install: $1"
     failed=1
 }
+mkdir -p "$prefix.work" || exit 1
+work=$(cd "$prefix.work" && pwd)
+trap 'rm -rf "$work"' EXIT
 
-# Every visible name is declared in a public header, and every function declared there is visible.
-shared=$(ls "$build"/libdeltascope.so.*.*.*)
-visible=$(nm -D --defined-only "$shared" | awk '{ print $3 }' | grep -v '^_' | sort)
-declared=$(for bits in 0 32 64; do
-    for header in include/deltascope/*.h include/deltascope/measure/*.h; do
-        gcc -E -P -Iinclude -D_GNU_SOURCE "$header"
-    done
-done | tr '\n' ' ' | sed 's/static inline[^{]*{[^}]*}/;/g' | grep -o '\bds_[a-z0-9_]*[[:space:]]*\(([^*]\|()\)' | sed 's/[ (].*//' | sort -u)
-for name in $visible; do
-    grep -q "\b$name\b" include/deltascope/*.h include/deltascope/measure/*.h include/deltascope/*.inc ||
-        grep -q "REAL_NAME(${name%_f[36][24]})" include/deltascope/*.inc || fail "$name is visible and not declared"
-done
-for name in $declared; do
-    grep -q "static inline.*\b$name(" include/deltascope/*.h include/deltascope/measure/*.h && continue
-    grep -q "typedef.*(\*$name)\|define $name(" include/deltascope/*.h include/deltascope/measure/*.h && continue
-    echo "$visible" | grep -qx "$name" || fail "$name is declared and not visible"
-done
+# The names that are visible are those the public headers declare: functions as the compiler lists them, and objects.
+for header in include/deltascope/*.h include/deltascope/measure/*.h; do
+    echo "#include \"${header#include/}\""
+done >"$work/headers.c"
+gcc -std=c11 -D_GNU_SOURCE -Iinclude -fsyntax-only -aux-info "$work/functions" "$work/headers.c" || fail "the headers do not compile"
+{
+    sed -n 's,^/\* include/deltascope/[^ ]* \*/ extern .*[ *]\(ds_[a-z0-9_]*\) (.*,\1,p' "$work/functions"
+    cat include/deltascope/*.h include/deltascope/measure/*.h | sed -n 's/^extern [^;(]*[ *]\(ds_[a-z0-9_]*\)[[;].*/\1/p'
+} | sort -u >"$work/declared"
+nm -D --defined-only "$build/libdeltascope.so" | awk '$3 !~ /^_/ { print $3 }' | sort -u >"$work/visible"
+[ -s "$work/visible" ] || fail "nothing is visible in the shared library"
+for name in $(comm -23 "$work/visible" "$work/declared"); do fail "$name is visible and not declared"; done
+for name in $(comm -13 "$work/visible" "$work/declared"); do fail "$name is declared and not visible"; done
 
-make -s --no-print-directory BUILD="$build" -o all prefix="$prefix" install >/dev/null || fail "make install failed"
-find "$prefix" ! -type d | sort >"$prefix.list"
+# The modes of files must not come from whoever installs.
+(umask 077 && make -s --no-print-directory BUILD="$build" -o all prefix="$prefix" install >/dev/null) || fail "make install failed"
 for file in bin/deltascope lib/libdeltascope.a lib/libdeltascope.so lib/libdeltascope.so.0 lib/pkgconfig/deltascope.pc \
     include/deltascope/measure/gates.h share/man/man1/deltascope.1 share/bash-completion/completions/deltascope \
     share/zsh/site-functions/_deltascope share/fish/vendor_completions.d/deltascope.fish; do
     [ -e "$prefix/$file" ] || fail "$file is not there"
 done
-for shell in bash zsh fish; do
-    case $shell in
-    bash) script=share/bash-completion/completions/deltascope ;;
-    zsh) script=share/zsh/site-functions/_deltascope ;;
-    fish) script=share/fish/vendor_completions.d/deltascope.fish ;;
-    esac
-    command -v $shell >/dev/null || continue
-    $shell -n "$prefix/$script" || fail "$shell does not take its completion"
-done
+closed=$(find "$prefix" -type f ! -perm -444)
+[ -z "$closed" ] || fail "not everybody may read $closed"
 readelf -d "$prefix/lib/libdeltascope.so" | grep -q 'SONAME.*\[libdeltascope.so.0\]' || fail "the soname is not libdeltascope.so.0"
 
-if ! nm "$build/libdeltascope.a" 2>/dev/null | grep -q '__asan_\|__tsan_\|__msan_'; then
-    export PKG_CONFIG_PATH="$prefix/lib/pkgconfig"
-    eval "gcc -D_GNU_SOURCE tests/install/consumer.c -o '$prefix.shared' $(pkg-config --cflags --libs deltascope)" || fail "linking fails"
-    LD_LIBRARY_PATH="$prefix/lib" "$prefix.shared" || fail "a program with the shared library fails"
-    eval "gcc -D_GNU_SOURCE tests/install/consumer.c -o '$prefix.static' $(pkg-config --cflags deltascope) '$prefix/lib/libdeltascope.a' \
-        $(pkg-config --static --libs deltascope | sed 's/-ldeltascope//')" || fail "linking with the archive fails"
-    "$prefix.static" || fail "a program with the archive fails"
-    rm -f "$prefix.shared" "$prefix.static"
+# Each shell that is there completes an option, and the words of one.
+if command -v bash >/dev/null; then
+    said=$(bash -c '. "$0"
+        COMP_WORDS=(deltascope gates --preci) COMP_CWORD=2; _deltascope; echo "${COMPREPLY[@]}"
+        COMP_WORDS=(deltascope gates --precision "") COMP_CWORD=3; _deltascope; echo "${COMPREPLY[@]}"' \
+        "$prefix/share/bash-completion/completions/deltascope" | tr '\n' ' ')
+    [ "$said" = "--precision float double " ] || fail "bash completes to: $said"
+fi
+if command -v zsh >/dev/null; then
+    timeout 20 zsh -f tests/install/complete.zsh "$prefix/share/zsh/site-functions" 'deltascope gates --preci' '--precision' &&
+        timeout 20 zsh -f tests/install/complete.zsh "$prefix/share/zsh/site-functions" 'deltascope gates --precision ' 'double*float' ||
+        fail "zsh does not complete"
+fi
+if command -v fish >/dev/null; then
+    said=$(HOME="$work" fish -c "source '$prefix/share/fish/vendor_completions.d/deltascope.fish'
+        complete -C 'deltascope gates --preci'; complete -C 'deltascope gates --precision '" | cut -f 1 | sort | tr '\n' ' ')
+    [ "$said" = "--precision double float " ] || fail "fish completes to: $said"
 fi
 
+# A program with either library finds the loss that the installed program finds.
+if ! nm "$build/libdeltascope.a" 2>/dev/null | grep -q '__asan_\|__tsan_\|__msan_'; then
+    export PKG_CONFIG_PATH="$prefix/lib/pkgconfig"
+    expected=$("$prefix/bin/deltascope" gates --quiet --json - --sequences 1 --seq-len 64 --tokens fixtures/data/val.bin \
+        fixtures/models/ddl-cc-ec | sed -n 's/^    "loss": \([0-9.]*\),$/\1/p' | xargs printf '%.12f')
+    eval "gcc tests/install/consumer.c -o '$work/shared' $(pkg-config --cflags --libs deltascope)" || fail "linking fails"
+    found=$(LD_LIBRARY_PATH="$prefix/lib" "$work/shared") || fail "a program with the shared library fails"
+    [ "$found" = "$expected" ] || fail "with the shared library a program finds the loss $found, deltascope $expected"
+    eval "gcc tests/install/consumer.c -o '$work/static' $(pkg-config --cflags deltascope) '$prefix/lib/libdeltascope.a' \
+        $(pkg-config --static --libs deltascope | sed 's/-ldeltascope//')" || fail "linking with the archive fails"
+    found=$("$work/static") || fail "a program with the archive fails"
+    [ "$found" = "$expected" ] || fail "with the archive a program finds the loss $found, deltascope $expected"
+    moved=$(pkg-config --define-variable=prefix=/elsewhere --cflags-only-I deltascope)
+    case $moved in -I/elsewhere/include*) ;; *) fail "moved elsewhere, the headers are looked for with $moved" ;; esac
+fi
+
+# Nothing of ours stays, and a stranger's file does.
+echo >"$prefix/include/deltascope/strange.h"
 make -s --no-print-directory BUILD="$build" prefix="$prefix" uninstall >/dev/null || fail "make uninstall failed"
 left=$(find "$prefix" ! -type d)
-[ -z "$left" ] || fail "make uninstall leaves $left"
-[ ! -e "$prefix/include/deltascope" ] || fail "make uninstall leaves the headers' folder"
-rm -rf "$prefix" "$prefix.list"
+[ "$left" = "$prefix/include/deltascope/strange.h" ] || fail "make uninstall leaves $left"
+[ ! -e "$prefix/include/deltascope/measure" ] || fail "make uninstall leaves a folder of headers"
+
+# Every folder by its own name, behind DESTDIR.
+make -s --no-print-directory BUILD="$build" -o all DESTDIR="$work/stage" prefix=/p bindir=/b libdir=/l includedir=/i mandir=/m \
+    pkgconfigdir=/pc bashcompdir=/bash zshcompdir=/zsh fishcompdir=/fish install >/dev/null || fail "make install to a stage failed"
+places=$(ls "$work/stage" | tr '\n' ' ')
+[ "$places" = "b bash fish i l m pc zsh " ] || fail "the folders of a staged install are $places"
+grep -q "$work" "$work/stage/pc/deltascope.pc" && fail "deltascope.pc names DESTDIR"
+rm -rf "$prefix"
 exit $failed
