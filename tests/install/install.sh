@@ -26,6 +26,9 @@ nm -D --defined-only "$build/libdeltascope.so" | awk '$3 !~ /^_/ { print $3 }' |
 [ -s "$work/visible" ] || fail "nothing is visible in the shared library"
 for name in $(comm -23 "$work/visible" "$work/declared"); do fail "$name is visible and not declared"; done
 for name in $(comm -13 "$work/visible" "$work/declared"); do fail "$name is declared and not visible"; done
+for name in blas_cpu_number blas_num_threads; do
+    nm -D --defined-only "$build/deltascope" | grep -q " $name\$" || fail "OpenBLAS does not find the program's $name"
+done
 
 # The modes of files must not come from whoever installs.
 (umask 077 && make -s --no-print-directory BUILD="$build" -o all prefix="$prefix" install >/dev/null) || fail "make install failed"
