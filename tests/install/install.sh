@@ -89,7 +89,8 @@ left=$(find "$prefix" ! -type d)
 
 # Every folder by its own name, behind DESTDIR.
 make -s --no-print-directory BUILD="$build" -o all DESTDIR="$work/stage" prefix=/p bindir=/b libdir=/l includedir=/i mandir=/m \
-    pkgconfigdir=/pc bashcompdir=/bash zshcompdir=/zsh fishcompdir=/fish install >/dev/null || fail "make install to a stage failed"
+    pkgconfigdir=/pc bashcompdir=/bash zshcompdir=/zsh fishcompdir=/fish install >/dev/null ||
+    fail "make install to a stage failed"
 places=$(ls "$work/stage" | tr '\n' ' ')
 [ "$places" = "b bash fish i l m pc zsh " ] || fail "the folders of a staged install are $places"
 grep -q "$work" "$work/stage/pc/deltascope.pc" && fail "deltascope.pc names DESTDIR"
