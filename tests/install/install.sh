@@ -17,7 +17,8 @@ trap 'rm -rf "$work"' EXIT
 for header in include/deltascope/*.h include/deltascope/measure/*.h; do
     echo "#include \"${header#include/}\""
 done >"$work/headers.c"
-gcc -std=c11 -D_GNU_SOURCE -Iinclude -fsyntax-only -aux-info "$work/functions" "$work/headers.c" || fail "the headers do not compile"
+gcc -std=c11 -D_GNU_SOURCE -Iinclude -fsyntax-only -aux-info "$work/functions" "$work/headers.c" ||
+    fail "the headers do not compile"
 {
     sed -n 's,^/\* include/deltascope/[^ ]* \*/ extern .*[ *]\(ds_[a-z0-9_]*\) (.*,\1,p' "$work/functions"
     cat include/deltascope/*.h include/deltascope/measure/*.h | sed -n 's/^extern [^;(]*[ *]\(ds_[a-z0-9_]*\)[[;].*/\1/p'
@@ -26,9 +27,13 @@ nm -D --defined-only "$build/libdeltascope.so" | awk '$3 !~ /^_/ { print $3 }' |
 [ -s "$work/visible" ] || fail "nothing is visible in the shared library"
 for name in $(comm -23 "$work/visible" "$work/declared"); do fail "$name is visible and not declared"; done
 for name in $(comm -13 "$work/visible" "$work/declared"); do fail "$name is declared and not visible"; done
+for name in blas_cpu_number blas_num_threads; do
+    nm -D --defined-only "$build/deltascope" | grep -q " $name\$" || fail "OpenBLAS does not find the program's $name"
+done
 
 # The modes of files must not come from whoever installs.
-(umask 077 && make -s --no-print-directory BUILD="$build" -o all prefix="$prefix" install >/dev/null) || fail "make install failed"
+(umask 077 && make -s --no-print-directory BUILD="$build" -o all prefix="$prefix" install >/dev/null) ||
+    fail "make install failed"
 for file in bin/deltascope lib/libdeltascope.a lib/libdeltascope.so lib/libdeltascope.so.0 lib/pkgconfig/deltascope.pc \
     include/deltascope/measure/gates.h share/man/man1/deltascope.1 share/bash-completion/completions/deltascope \
     share/zsh/site-functions/_deltascope share/fish/vendor_completions.d/deltascope.fish; do
@@ -36,7 +41,8 @@ for file in bin/deltascope lib/libdeltascope.a lib/libdeltascope.so lib/libdelta
 done
 closed=$(find "$prefix" -type f ! -perm -444)
 [ -z "$closed" ] || fail "not everybody may read $closed"
-readelf -d "$prefix/lib/libdeltascope.so" | grep -q 'SONAME.*\[libdeltascope.so.0\]' || fail "the soname is not libdeltascope.so.0"
+readelf -d "$prefix/lib/libdeltascope.so" | grep -q 'SONAME.*\[libdeltascope.so.0\]' ||
+    fail "the soname is not libdeltascope.so.0"
 
 # Each shell that is there completes an option, and the words of one.
 if command -v bash >/dev/null; then
@@ -47,8 +53,8 @@ if command -v bash >/dev/null; then
     [ "$said" = "--precision float double " ] || fail "bash completes to: $said"
 fi
 if command -v zsh >/dev/null; then
-    timeout 20 zsh -f tests/install/complete.zsh "$prefix/share/zsh/site-functions" 'deltascope gates --preci' '--precision' &&
-        timeout 20 zsh -f tests/install/complete.zsh "$prefix/share/zsh/site-functions" 'deltascope gates --precision ' 'double*float' ||
+    completes() { timeout 20 zsh -f tests/install/complete.zsh "$prefix/share/zsh/site-functions" "$1" "$2"; }
+    completes 'deltascope gates --preci' '--precision' && completes 'deltascope gates --precision ' 'double*float' ||
         fail "zsh does not complete"
 fi
 if command -v fish >/dev/null; then
@@ -62,7 +68,8 @@ if ! nm "$build/libdeltascope.a" 2>/dev/null | grep -q '__asan_\|__tsan_\|__msan
     export PKG_CONFIG_PATH="$prefix/lib/pkgconfig"
     expected=$("$prefix/bin/deltascope" gates --quiet --json - --sequences 1 --seq-len 64 --tokens fixtures/data/val.bin \
         fixtures/models/ddl-cc-ec | sed -n 's/^    "loss": \([0-9.]*\),$/\1/p' | xargs printf '%.12f')
-    eval "gcc tests/install/consumer.c -o '$work/shared' $(pkg-config --cflags --libs deltascope)" || fail "linking fails"
+    eval "gcc tests/install/consumer.c -o '$work/shared' $(pkg-config --cflags --libs deltascope)" ||
+        fail "linking with the shared library fails"
     found=$(LD_LIBRARY_PATH="$prefix/lib" "$work/shared") || fail "a program with the shared library fails"
     [ "$found" = "$expected" ] || fail "with the shared library a program finds the loss $found, deltascope $expected"
     eval "gcc tests/install/consumer.c -o '$work/static' $(pkg-config --cflags deltascope) '$prefix/lib/libdeltascope.a' \
@@ -82,7 +89,8 @@ left=$(find "$prefix" ! -type d)
 
 # Every folder by its own name, behind DESTDIR.
 make -s --no-print-directory BUILD="$build" -o all DESTDIR="$work/stage" prefix=/p bindir=/b libdir=/l includedir=/i mandir=/m \
-    pkgconfigdir=/pc bashcompdir=/bash zshcompdir=/zsh fishcompdir=/fish install >/dev/null || fail "make install to a stage failed"
+    pkgconfigdir=/pc bashcompdir=/bash zshcompdir=/zsh fishcompdir=/fish install >/dev/null ||
+    fail "make install to a stage failed"
 places=$(ls "$work/stage" | tr '\n' ' ')
 [ "$places" = "b bash fish i l m pc zsh " ] || fail "the folders of a staged install are $places"
 grep -q "$work" "$work/stage/pc/deltascope.pc" && fail "deltascope.pc names DESTDIR"
