@@ -111,7 +111,13 @@ static void a_forked_child_has_workers(void **state) {
     expect_ok(ds_threads_set(3));
     ds_model *model = open_callers(callers, ROUNDS);
     pthread_t other;
-    assert_int_equal(pthread_create(&other, NULL, run_rounds, &callers[1]), 0);
+    bool busy = true; /* another thread runs a model while this one forks */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    busy =
+        false; /* a sanitizer's allocator is not made for that: a lock that the other thread holds stays taken in the child */
+    (void)run_rounds(&callers[1]);
+#endif
+    if (busy) assert_int_equal(pthread_create(&other, NULL, run_rounds, &callers[1]), 0);
     for (size_t i = 0; i < 5; i++) {
         pid_t child = fork();
         assert_true(child >= 0);
@@ -126,7 +132,7 @@ static void a_forked_child_has_workers(void **state) {
         assert_int_equal(waitpid(child, &outcome, 0), child);
         assert_true(WIFEXITED(outcome) && WEXITSTATUS(outcome) == 0);
     }
-    assert_int_equal(pthread_join(other, NULL), 0);
+    if (busy) assert_int_equal(pthread_join(other, NULL), 0);
     assert_int_equal(callers[1].failed + callers[1].wrong, 0);
     ds_model_free(&model);
 }
