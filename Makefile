@@ -116,6 +116,7 @@ $(BUILD)/tests/run/test_example.o build-tidy/tests/run/test_example.c.passed: CP
 ## make deps          install the Debian packages that are missing (apt, with sudo when not root)
 ## make demo          audit the trained checkpoint in fixtures/ and write a report with figures into demo/
 ## make check         build and run the tests
+## make check-cores   the tests that call LAPACK under every kind of kernels the processor can run
 ## make check-san     the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-clang   build everything with clang, warnings as errors
 ## make check-long    the long tests (allocation failures, kills, proofs), check-mutation and check-msan
@@ -127,7 +128,7 @@ $(BUILD)/tests/run/test_example.o build-tidy/tests/run/test_example.c.passed: CP
 ## make bench         speed of every stage beside the machine's own matrix product
 ## make install       into PREFIX (/usr/local); prefix, bindir, libdir ... and DESTDIR as in every GNU makefile
 ## make format        clang-format everything
-.PHONY: all help deps deps-check deps-tidy demo check tests check-san check-clang check-long check-mutation check-msan tidy tidied fuzz layers headers bench install uninstall format clean
+.PHONY: all help deps deps-check deps-tidy demo check tests check-cores check-san check-clang check-long check-mutation check-msan tidy tidied fuzz layers headers bench install uninstall format clean
 
 define install_packages
 	@missing=; for p in $(1); do \
@@ -152,6 +153,16 @@ check: deps
 tests: all $(TESTS)
 	@failed=; for t in $(TESTS); do echo "== $$(basename $$t)"; DELTASCOPE=$(BUILD)/deltascope $$t || failed="$$failed $$(basename $$t)"; done; \
 	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; fi; echo "all test programs passed: $(words $(TESTS))"
+
+# The tests whose numbers come from LAPACK: they have to hold whichever kernels OpenBLAS picks.
+NUMERIC = delta/test_operator delta/test_product measure/test_determinism measure/test_distribution measure/test_end_to_end \
+          measure/test_public_gradflow measure/test_public_spectrum measure/test_public_verification measure/test_shadow \
+          measure/test_spectrum measure/test_weights model/test_tangent program/test_audit program/test_cmd_bench \
+          program/test_cmd_spectrum spectra/test_certify spectra/test_lanczos spectra/test_spectra verify/test_verify
+NUMERIC_TESTS = $(NUMERIC:%=$(BUILD)/tests/%)
+check-cores: deps
+	@$(MAKE) --no-print-directory all $(NUMERIC_TESTS)
+	@DELTASCOPE=$(BUILD)/deltascope tests/core_types.sh $(NUMERIC_TESTS)
 
 SAN = BUILD=build-san OPT="-O1 -g -fno-omit-frame-pointer" HARDEN= SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all"
 check-san: deps

@@ -10,6 +10,24 @@ typedef struct ds_bench_forward {
     double operations; /* of the batch */
 } ds_bench_forward;
 
+/* The rate of a large cblas_sgemm with every set of kernels the BLAS has for this processor. */
+typedef struct ds_bench_kernels_entry {
+    const char *core_type;        /* what OPENBLAS_CORETYPE said; NULL: not set, the BLAS's own choice */
+    char core[32];                /* the kernels it then used, by its own account */
+    double operations_per_second; /* 2 n^3 over the best time */
+} ds_bench_kernels_entry;
+enum { DS_BENCH_CORE_TYPES = 5 };
+typedef struct ds_bench_kernels {
+    ds_bench_kernels_entry all[DS_BENCH_CORE_TYPES];
+    size_t count;   /* the first is the BLAS's own choice; what the processor cannot run is left out */
+    size_t fastest; /* index */
+} ds_bench_kernels;
+/* The BLAS settles on its kernels when it is loaded, so each set is timed in a process of its own: this program, asked for the
+ * product alone, with no OPENBLAS_ variable but the core type. */
+ds_status ds_bench_kernels_run(ds_bench_kernels *out, const char *size, size_t threads) DS_MUST_CHECK;
+/* The word before MAX_THREADS in what OpenBLAS says of itself; "unknown" of another BLAS. */
+void ds_bench_core_name(char *name, size_t capacity, const char *blas);
+
 /* Times whole forward passes with loss over batches of `length` tokens: the median of several. */
 ds_status ds_bench_forward_run(ds_bench_forward *out, const ds_model *model, size_t length) DS_MUST_CHECK;
 
@@ -38,7 +56,7 @@ ds_status ds_bench_spectrum_run(ds_bench_spectrum *out, const ds_spec *spec, uin
 typedef struct ds_bench_load {
     double seconds, bytes;
 } ds_bench_load;
-/* Writes the model as safetensors into a temporary folder, loads it back and removes it. */
+/* Writes the model as safetensors into memory and loads it back from there. */
 ds_status ds_bench_load_run(ds_bench_load *out, const ds_model *model) DS_MUST_CHECK;
 
 #endif

@@ -1,5 +1,6 @@
 /* bench: the speed of every stage beside the machine's own matrix product, all in one run. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "bench/bench.h"
 #include "deltascope/num.h"
@@ -7,18 +8,23 @@
 
 typedef struct bench_options {
     const char *size, *variant;
+    bool product_alone;
 } bench_options;
 
 static const ds_option options[] = {
-    {"size", "small|medium", "124M or 353M parameters, the sizes reported for the architecture (small)", DS_OPTION_CHOICE,
-     offsetof(bench_options, size), 0, NULL},
+    {"size", "tiny|small|medium",
+     "124M or 353M parameters, the sizes reported for the architecture; tiny shows in seconds that everything runs (small)",
+     DS_OPTION_CHOICE, offsetof(bench_options, size), 0, NULL},
     {"variant", "additive|ddl-scalar|ddl-tc|ddl-tc-ec|ddl-cc|ddl-cc-ec", "which model (ddl-cc-ec)", DS_OPTION_CHOICE,
      offsetof(bench_options, variant), 0, NULL},
+    {"product-alone", NULL, "time the matrix product alone, with the kernels that the BLAS picks in this process",
+     DS_OPTION_FLAG, offsetof(bench_options, product_alone), 0, NULL},
 };
-static const bench_options defaults = {"small", "ddl-cc-ec"};
+static const bench_options defaults = {"small", "ddl-cc-ec", false};
 
 typedef struct bench_result {
-    double gemm; /* operations a second */
+    double gemm; /* operations a second: the fastest kernels' */
+    ds_bench_kernels kernels;
     ds_bench_forward forward, backward;
     ds_bench_sweep sweep;
     ds_bench_spectrum spectrum;
@@ -30,16 +36,16 @@ static ds_status measure(bench_result *result, const ds_invocation *invocation, 
     ds_status status = DS_OK;
     const bench_options *own = invocation->own;
     const ds_common *common = &invocation->common;
-    const size_t gemm_order = 4096;
     DS_TRY(ds_spec_reported(&run->spec, own->size, own->variant));
     run->length = common->seq_len.given ? common->seq_len.value : run->spec.block_size;
-    DS_TRY(ds_gemm_rate(&result->gemm, gemm_order));
+    if (own->product_alone) return ds_gemm_rate(&result->gemm, strcmp(own->size, "tiny") == 0 ? 512 : 4096);
+    DS_TRY(ds_bench_kernels_run(&result->kernels, own->size, ds_threads()));
+    result->gemm = result->kernels.all[result->kernels.fastest].operations_per_second;
     DS_TRY(ds_model_random(&run->model, &run->spec, DS_F32, common->seed.value));
     const ds_model *model = run->model;
     DS_TRY(ds_bench_forward_run(&result->forward, model, run->length));
     DS_TRY(ds_bench_backward_run(&result->backward, model, run->length));
-    DS_TRY(
-        ds_bench_sweep_run(&result->sweep, model, run->length, result->forward.seconds / (double)result->forward.tokens));
+    DS_TRY(ds_bench_sweep_run(&result->sweep, model, run->length, result->forward.seconds / (double)result->forward.tokens));
     DS_TRY(ds_bench_load_run(&result->load, model));
     if (ds_rule_has_operators(run->spec.rule)) DS_TRY(ds_bench_spectrum_run(&result->spectrum, &run->spec, common->seed.value));
 done:
@@ -63,33 +69,57 @@ static void put_per_case(ds_json_builder *b, const ds_bench_sweep *sweep) {
     ds_json_put_real(b, "naive_equivalents_per_case", sweep->naive_equivalents / cases);
 }
 
-static ds_status make_results(json_t **results, const bench_result *result, bool delta) {
+static void put_kernels(ds_json_builder *b, const ds_bench_kernels *kernels) {
+    ds_json_begin_array(b, "kernels");
+    for (size_t i = 0; i < kernels->count; i++) {
+        const ds_bench_kernels_entry *entry = &kernels->all[i];
+        ds_json_begin_object(b, NULL);
+        ds_json_put_text(b, "core_type", entry->core_type);
+        ds_json_put_text(b, "core", entry->core);
+        ds_json_put_real(b, "gflops", entry->operations_per_second * 1e-9);
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+    ds_json_put_text(b, "fastest_core", kernels->all[kernels->fastest].core);
+}
+
+static void put_sweep(ds_json_builder *b, const ds_bench_sweep *sweep) {
+    ds_json_begin_object(b, "ablation_sweep");
+    ds_json_put_count(b, "cases", sweep->cases);
+    ds_json_put_real(b, "forward_equivalents", sweep->forward_equivalents);
+    ds_json_put_real(b, "operation_equivalents", sweep->operation_equivalents);
+    ds_json_put_real(b, "naive_equivalents", sweep->naive_equivalents);
+    put_per_case(b, sweep);
+    ds_json_end(b);
+}
+
+static void put_spectrum(ds_json_builder *b, const ds_bench_spectrum *spectrum) {
+    ds_json_begin_object(b, "spectrum");
+    ds_json_put_real(b, "tokens_per_second", spectrum->tokens_per_second);
+    ds_json_put_real(b, "prefix_tokens_per_second", spectrum->prefix_tokens_per_second);
+    ds_json_put_real(b, "certified_tokens_per_second", spectrum->certified_tokens_per_second);
+    ds_json_put_real(b, "speedup_over_dense", spectrum->speedup_over_dense);
+    ds_json_put_real(b, "max_difference", spectrum->max_difference);
+    ds_json_end(b);
+}
+
+/* "blas" is what this process runs on, LAPACK included; "kernels" what it was compared with. */
+static ds_status make_results(json_t **results, const bench_result *result, const ds_run *run, bool product_alone) {
     ds_json_builder b = {0};
     ds_json_begin_object(&b, NULL);
     ds_json_put_text(&b, "blas", ds_blas_name());
     ds_json_put_real(&b, "gemm_gflops", result->gemm * 1e-9);
-    put_pass(&b, "forward", &result->forward, result->gemm);
-    put_pass(&b, "forward_backward", &result->backward, result->gemm);
-    ds_json_begin_object(&b, "ablation_sweep");
-    ds_json_put_count(&b, "cases", result->sweep.cases);
-    ds_json_put_real(&b, "forward_equivalents", result->sweep.forward_equivalents);
-    ds_json_put_real(&b, "operation_equivalents", result->sweep.operation_equivalents);
-    ds_json_put_real(&b, "naive_equivalents", result->sweep.naive_equivalents);
-    put_per_case(&b, &result->sweep);
-    ds_json_end(&b);
-    if (delta) {
-        ds_json_begin_object(&b, "spectrum");
-        ds_json_put_real(&b, "tokens_per_second", result->spectrum.tokens_per_second);
-        ds_json_put_real(&b, "prefix_tokens_per_second", result->spectrum.prefix_tokens_per_second);
-        ds_json_put_real(&b, "certified_tokens_per_second", result->spectrum.certified_tokens_per_second);
-        ds_json_put_real(&b, "speedup_over_dense", result->spectrum.speedup_over_dense);
-        ds_json_put_real(&b, "max_difference", result->spectrum.max_difference);
+    if (!product_alone) {
+        put_kernels(&b, &result->kernels);
+        put_pass(&b, "forward", &result->forward, result->gemm);
+        put_pass(&b, "forward_backward", &result->backward, result->gemm);
+        put_sweep(&b, &result->sweep);
+        if (ds_rule_has_operators(run->spec.rule)) put_spectrum(&b, &result->spectrum);
+        ds_json_begin_object(&b, "load");
+        ds_json_put_real(&b, "seconds", result->load.seconds);
+        ds_json_put_real(&b, "bytes_per_second", result->load.bytes / result->load.seconds);
         ds_json_end(&b);
     }
-    ds_json_begin_object(&b, "load");
-    ds_json_put_real(&b, "seconds", result->load.seconds);
-    ds_json_put_real(&b, "bytes_per_second", result->load.bytes / result->load.seconds);
-    ds_json_end(&b);
     ds_json_put_count(&b, "peak_memory_bytes", ds_peak_memory_bytes());
     ds_json_end(&b);
     return ds_json_finish(results, &b);
@@ -126,6 +156,7 @@ static const ds_column columns[] = {
 /* A row for each line the results have a number for. */
 static ds_status make_table(ds_table **table, const json_t *results) {
     ds_status status = DS_OK;
+    const char *fastest = json_string_value(json_object_get(results, "fastest_core"));
     DS_TRY(ds_table_new(table, "Benchmark", columns, sizeof columns / sizeof columns[0]));
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         const json_t *value = ds_json_at(results, lines[i].path);
@@ -135,6 +166,11 @@ static ds_status make_table(ds_table **table, const json_t *results) {
         ds_table_text(*table, lines[i].what);
         ds_table_text(*table, digits);
         ds_table_text(*table, lines[i].unit);
+    }
+    if (fastest != NULL) {
+        ds_table_text(*table, "kernels of that cblas_sgemm");
+        ds_table_text(*table, fastest);
+        ds_table_text(*table, "the fastest here");
     }
 done:
     return status;
@@ -155,7 +191,7 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, con
     ds_told told = {NULL, NULL};
     ds_table *table = NULL;
     DS_TRY(tell_options(&told.options, invocation->own, run));
-    DS_TRY(make_results(&told.results, result, ds_rule_has_operators(run->spec.rule)));
+    DS_TRY(make_results(&told.results, result, run, ((const bench_options *)invocation->own)->product_alone));
     DS_TRY(make_table(&table, told.results));
     DS_TRY(ds_command_publish_tables(invocation, run, &told, &table, 1));
     if (invocation->common.table) DS_TRY(ds_table_print(stdout, table));
@@ -182,7 +218,8 @@ const ds_command ds_command_bench = {
     .summary = "Speed of every stage beside the machine's own matrix product",
     .description =
         "Random weights of the sizes reported for the architecture, window length 1024; everything is timed in one run, so "
-        "that the ratios mean something on any machine.",
+        "that the ratios mean something on any machine. The matrix product is timed with every set of kernels that OpenBLAS "
+        "has for the processor, each in a process of its own, and the fastest is what the ratios compare with.",
     .examples = "  deltascope bench --size small --json bench.json\n",
     .takes = DS_TAKES_LENGTH | DS_TAKES_RUN,
     .options = options,

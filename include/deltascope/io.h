@@ -119,6 +119,8 @@ typedef struct ds_tensor_write {
 } ds_tensor_write;
 /* Writes a safetensors file, whole or not at all: tensors in the order given, header padded to a multiple of 8 bytes. */
 ds_status ds_safetensors_write(const char *path, const ds_tensor_write *tensors, size_t count) DS_MUST_CHECK;
+/* The same into an open stream, from where it stands; a failed write is the stream's to remember (ferror). */
+ds_status ds_safetensors_write_to(FILE *stream, const ds_tensor_write *tensors, size_t count) DS_MUST_CHECK;
 
 /* ---- tokens ------------------------------------------------------------------------------------------------------ */
 

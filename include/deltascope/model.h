@@ -105,7 +105,7 @@ char *ds_sublayer_name(char name[32], size_t sublayer);
 /* From configuration and tensor names, ranks and shapes. Every tensor the model needs is looked up and its shape and dtype are
  * compared: DS_ERR_INPUT naming key or tensor, found, expected. Tensors it does not need are no error. */
 ds_status ds_spec_detect(ds_spec *spec, const ds_checkpoint *checkpoint) DS_MUST_CHECK;
-/* The paper's reported sizes ("small" 124M, "medium" 353M) of a variant, for bench. */
+/* The reported sizes ("small" 124M, "medium" 353M) of a variant and one of the same shape for trying ("tiny"), for bench. */
 ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant) DS_MUST_CHECK;
 
 /* ---- parameters ------------------------------------------------------------------------------------------------------- */

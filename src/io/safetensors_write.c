@@ -50,22 +50,27 @@ done:
     return status;
 }
 
-ds_status ds_safetensors_write(const char *path, const ds_tensor_write *tensors, size_t count) {
-    ds_status status = DS_OK;
-    ds_outfile *file = NULL;
+ds_status ds_safetensors_write_to(FILE *stream, const ds_tensor_write *tensors, size_t count) {
     char *header = NULL;
     size_t length = 0;
-    DS_TRY(make_header(&header, &length, tensors, count));
-    DS_TRY(ds_outfile_open(&file, path));
-    FILE *stream = ds_outfile_stream(file);
+    ds_status status = make_header(&header, &length, tensors, count);
+    if (status != DS_OK) return status;
     unsigned char prefix[8];
     for (size_t i = 0; i < sizeof prefix; i++) prefix[i] = (unsigned char)((uint64_t)length >> (8 * i));
     (void)fwrite(prefix, 1, sizeof prefix, stream);
     (void)fwrite(header, 1, length, stream);
     for (size_t i = 0; i < count; i++) (void)fwrite(tensors[i].values, 1, byte_count(&tensors[i]), stream);
+    free(header);
+    return DS_OK;
+}
+
+ds_status ds_safetensors_write(const char *path, const ds_tensor_write *tensors, size_t count) {
+    ds_status status = DS_OK;
+    ds_outfile *file = NULL;
+    DS_TRY(ds_outfile_open(&file, path));
+    DS_TRY(ds_safetensors_write_to(ds_outfile_stream(file), tensors, count));
     DS_TRY(ds_outfile_commit(&file)); /* a failed fwrite is remembered by the stream and reported here */
 done:
     ds_outfile_discard(&file);
-    free(header);
     return status;
 }

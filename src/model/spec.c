@@ -193,21 +193,30 @@ done:
 /* ---- reported sizes and cost ------------------------------------------------------------------------------------------ */
 
 ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant) {
-    bool medium = strcmp(size, "medium") == 0;
-    if (!medium && strcmp(size, "small") != 0)
-        return ds_fail(DS_ERR_USAGE, "no reported size is called %s, expected small or medium", DS_SHOW(size));
+    static const struct {
+        const char *name;
+        size_t vocab, layers, heads, head_dim, hidden, block_size;
+    } sizes[] = {
+        {"tiny", 512, 2, 2, 32, 64, 64}, /* not reported: the same shape, for trying */
+        {"small", 50304, 12, 6, 128, 768, 1024},
+        {"medium", 50304, 24, 8, 128, 1024, 1024},
+    };
+    size_t i = 0;
+    while (i < sizeof sizes / sizeof *sizes && strcmp(size, sizes[i].name) != 0) i++;
+    if (i == sizeof sizes / sizeof *sizes)
+        return ds_fail(DS_ERR_USAGE, "no reported size is called %s, expected tiny, small or medium", DS_SHOW(size));
     *spec = (ds_spec){
         .backbone = &ds_backbone_ddl,
-        .vocab = 50304,
-        .layers = medium ? 24 : 12,
-        .heads = medium ? 8 : 6,
-        .head_dim = 128,
-        .hidden = medium ? 1024 : 768,
-        .block_size = 1024,
+        .vocab = sizes[i].vocab,
+        .layers = sizes[i].layers,
+        .heads = sizes[i].heads,
+        .head_dim = sizes[i].head_dim,
+        .hidden = sizes[i].hidden,
+        .block_size = sizes[i].block_size,
         .rule = strcmp(variant, "additive") != 0 ? &ds_rule_delta : &ds_rule_additive,
         .value_channels = 1,
         .qk_norm = true,
-        .rotary_dim = 128,
+        .rotary_dim = sizes[i].head_dim,
         .rope_base = 10000.0,
         .norm_eps = 1e-5,
         .head_norm_eps = 1e-5,

@@ -47,7 +47,7 @@ static void test_certificates(void **state) {
         check_certificate(&example, certifier, &seen);
         checked++;
     }
-    print_message("seed %llu: widest disc %.2g, widest interval %.2g, %zu clusters, %zu undecided, %zu of %zu counted\n",
+    print_message("seed %llu: widest disc %.2g, widest interval %.2g units, %zu clusters, %zu undecided, %zu of %zu counted\n",
                   (unsigned long long)SEED + 1, seen.disc, seen.interval, seen.clusters, seen.undecided, seen.counted, checked);
     assert_true(checked > 700 && seen.counted > checked * 3 / 4);
     ds_certifier_free(&certifier);

@@ -1,5 +1,6 @@
 #include "spectra_checks.h"
 
+#include <float.h>
 #include <math.h>
 
 #include <acb_mat.h>
@@ -198,6 +199,11 @@ static void check_scalars(const ds_certificate *found, arb_mat_t product) {
     arb_clear(value);
 }
 
+double interval_unit(size_t order, double norm) {
+    double n = (double)order;
+    return n * sqrt(n) * DBL_EPSILON * fmax(1, norm);
+}
+
 void check_certificate(const delta_case *example, ds_certifier *certifier, spectra_seen *seen) {
     size_t d = example->hidden;
     ds_certificate found;
@@ -219,8 +225,12 @@ void check_certificate(const delta_case *example, ds_certifier *certifier, spect
         seen->disc = fmax(seen->disc, found.eigenvalues[i].radius);
         seen->clusters += found.eigenvalues[i].multiplicity > 1;
     }
-    for (size_t i = 0; i < found.singular_value_count; i++)
-        seen->interval = fmax(seen->interval, found.singular_values[i].radius);
+    if (found.singular_value_count > 0) {
+        const ds_interval *largest = &found.singular_values[found.singular_value_count - 1];
+        double unit = interval_unit(found.order, largest->value + largest->radius);
+        for (size_t i = 0; i < found.singular_value_count; i++)
+            seen->interval = fmax(seen->interval, found.singular_values[i].radius / unit);
+    }
     _acb_vec_clear(values, (slong)d);
     _acb_vec_clear(squares, (slong)d);
     arb_mat_clear(product);
