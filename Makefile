@@ -186,7 +186,7 @@ MSAN_OBJECTS = $(foreach room,base io,$(patsubst %.c,$(BUILD)/%.o,$(wildcard src
                $(addprefix $(BUILD)/tests/,fuzz/msan_boundary.o fuzz/msan_readers.o support/relations.o)
 $(BUILD)/msan-readers: $(MSAN_OBJECTS)
 	$(Q)$(CC) $(LDFLAGS) $(addprefix -Wl$(,)--wrap=,$(MSAN_WRAPPED)) -o $@ $^ \
-	    -ljansson -lcrypto -lz -lpcre2-8
+	    -ljansson -lcrypto -lz -lzip -lpcre2-8
 check-msan: deps-check
 	@$(MAKE) --no-print-directory BUILD=build-msan CC=clang OPT="-O1 -g -fno-omit-frame-pointer" HARDEN= \
 	    SANITIZE="-fsanitize=memory -fsanitize-memory-track-origins" build-msan/msan-readers
