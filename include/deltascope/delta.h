@@ -34,6 +34,9 @@ static inline double ds_delta_determinant(double b) { return 1.0 - b; }
 double ds_delta_orthogonality_defect(double b);
 /* log |1 - b|; -infinity for b = 1. */
 double ds_delta_log_abs_det(double b);
+/* log |1 - c |k|^2| of the operator as given, k (d), with digits left also where c |k|^2 rounds to 1; *bound is on its error,
+ * infinite when even twice the working precision cannot tell it from -infinity. */
+double ds_delta_log_abs_det_of(double *bound, double c, const double *k, size_t d);
 
 /* x (planes, d) <- A x on each plane. A is symmetric: its adjoint is the same call. */
 void ds_delta_apply(double *x, const double *k, double c, size_t planes, size_t d);
@@ -79,12 +82,13 @@ ds_status ds_product_push(ds_product *product, const double *k, double c) DS_MUS
 ds_status ds_product_window(ds_product *product, const double *directions, const double *c, size_t first,
                             size_t last) DS_MUST_CHECK;
 
-size_t ds_product_depth(const ds_product *product);            /* sublayers pushed */
-size_t ds_product_order(const ds_product *product);            /* r = min(depth, d) */
-void ds_product_core(double *core, const ds_product *product); /* M (r,r) */
-double ds_product_log_abs_det(const ds_product *product);      /* sum of log |1 - b_s|; -infinity when some b_s = 1 */
-double ds_product_frobenius_defect(const ds_product *product); /* ||P - I||_F = ||M - I||_F */
-double ds_product_mean_square(const ds_product *product);      /* ||P||_F^2 / d, the mean squared singular value */
+size_t ds_product_depth(const ds_product *product);             /* sublayers pushed */
+size_t ds_product_order(const ds_product *product);             /* r = min(depth, d) */
+void ds_product_core(double *core, const ds_product *product);  /* M (r,r) */
+double ds_product_log_abs_det(const ds_product *product);       /* sum of log |1 - b_s|; -infinity when some b_s = 1 */
+double ds_product_log_abs_det_bound(const ds_product *product); /* on its error, for the directions and c as given */
+double ds_product_frobenius_defect(const ds_product *product);  /* ||P - I||_F = ||M - I||_F */
+double ds_product_mean_square(const ds_product *product);       /* ||P||_F^2 / d, the mean squared singular value */
 /* Bound on the 2-norm of what rounding did to M: the computed M is that close to the core of the exact product in some
  * orthonormal basis, so singular values are, and eigenvalues up to their conditioning. */
 double ds_product_rounding(const ds_product *product);
@@ -117,7 +121,8 @@ void ds_product_absolute_gains(double *rows, double *columns, const ds_product *
 
 /* Scalars of one accumulated product, names as in CONTRACT "spectrum". */
 typedef struct ds_product_summary {
-    double log_abs_det, departure_from_normality, frobenius_defect, mean_squared_singular_value;
+    double log_abs_det, log_abs_det_bound; /* of |det P|, and on its error for the directions and c as given */
+    double departure_from_normality, frobenius_defect, mean_squared_singular_value;
     double norm2, smallest, spectral_radius; /* of P: where d > r its d - r values that are exactly 1 take part */
     double span_norm2, span_radius;          /* of M alone: P on the span of its directions */
     double complex_share;                    /* of M's eigenvalues, the fraction in conjugate pairs */

@@ -23,6 +23,36 @@ double ds_delta_orthogonality_defect(double b) { return fabs(b * (b - 2.0)); }
 /* log1p keeps a nearly closed gate's small logarithm; 1 - b is exact for b in [1/2, 2]. */
 double ds_delta_log_abs_det(double b) { return b < 0.5 ? log1p(-b) : log(fabs(1.0 - b)); }
 
+/* high + low = |k|^2 but for n^2 u^2 |k|^2, each product and each sum with its rounding error beside it (Ogita, Rump and Oishi,
+ * 2005, Dot2 before its last addition). */
+static void square_length(double *high, double *low, const double *k, size_t d) {
+    *high = *low = 0.0;
+    for (size_t i = 0; i < d; i++) {
+        double product = k[i] * k[i], product_error = fma(k[i], k[i], -product);
+        double sum = *high + product, added = sum - *high;
+        *low += ((*high - (sum - added)) + (product - added)) + product_error;
+        *high = sum;
+    }
+}
+
+/* Near b = 1 the difference 1 - b comes from b in twice the working precision. 1 - first is exact, first being in [1/2, 2].
+ * What errs is low (n^2 u^2 relative to b, and n u^2 in its sum), c low and the sum of the second part, n u^2 each. */
+double ds_delta_log_abs_det_of(double *bound, double c, const double *k, size_t d) {
+    const double u = ds_unit_roundoff(DS_F64), n = (double)d;
+    double b = c * ds_dot(k, k, d), value = ds_delta_log_abs_det(b);
+    double error = u * (ds_dot_roundings(d) + 1.0) * fabs(b), left = fabs(1.0 - b);
+    if (left < 0x1p-10) {
+        double high, low;
+        square_length(&high, &low, k, d);
+        double first = c * high, second = fma(c, high, -first) + c * low;
+        left = fabs((1.0 - first) - second);
+        error = u * u * (n * n + 4.0 * n + 8.0) * fabs(b) + n * fabs(c) * 0x1p-1073 + u * left;
+        value = log(left);
+    }
+    *bound = (left > error ? error / (left - error) : INFINITY) + 2.0 * u * fabs(value);
+    return value;
+}
+
 void ds_delta_apply(double *x, const double *k, double c, size_t planes, size_t d) {
     for (size_t j = 0; j < planes; j++) ds_subtract_multiple(x + j * d, c * ds_dot(k, x + j * d, d), k, d);
 }

@@ -131,11 +131,10 @@ static void update_core(ds_product *p, size_t s, double c) {
 
 /* Column s of R multiplied into the core, and the scalars carried along. */
 static void absorb(ds_product *p, size_t s) {
-    double b = p->b[s], log_abs_det = ds_delta_log_abs_det(b);
+    double b = p->b[s], error;
     update_core(p, s, p->c[s]);
-    p->log_abs_det += log_abs_det;
-    p->log_error += ds_unit_roundoff(DS_F64) * ((ds_dot_roundings(p->hidden) + 1.0) * fabs(b / (1.0 - b)) +
-                                                2.0 * fabs(log_abs_det) + fabs(p->log_abs_det));
+    p->log_abs_det += ds_delta_log_abs_det_of(&error, p->c[s], p->directions + s * p->hidden, p->hidden);
+    p->log_error += error + ds_unit_roundoff(DS_F64) * fabs(p->log_abs_det);
     p->growth *= fmax(1.0, fabs(1.0 - b));
     p->moved += fabs(b);
     p->contracts = p->contracts && b >= 0.0 && b <= 2.0;
@@ -177,6 +176,7 @@ done:
 size_t ds_product_depth(const ds_product *p) { return p->depth; }
 size_t ds_product_order(const ds_product *p) { return ds_min_size(p->depth, p->hidden); }
 double ds_product_log_abs_det(const ds_product *p) { return p->log_abs_det; }
+double ds_product_log_abs_det_bound(const ds_product *p) { return p->log_error; }
 
 void ds_product_core(double *core, const ds_product *p) {
     size_t order = ds_product_order(p);

@@ -66,6 +66,7 @@ static void summarise(ds_product_summary *summary, const ds_product *p, const ds
                       const double *singular, double error) {
     size_t order = ds_product_order(p);
     summary->log_abs_det = p->log_abs_det;
+    summary->log_abs_det_bound = p->log_error;
     summary->frobenius_defect = ds_product_frobenius_defect(p);
     summary->mean_squared_singular_value = ds_product_mean_square(p);
     summary->departure_from_normality = departure;

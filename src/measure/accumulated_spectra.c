@@ -154,6 +154,7 @@ static void put_accumulated(ds_json_builder *b, ds_position at, const ds_accumul
     ds_json_put_real(b, "spectral_radius", summary->spectral_radius);
     ds_json_put_real(b, "frobenius_defect", summary->frobenius_defect);
     ds_json_put_real(b, "log_abs_det", summary->log_abs_det);
+    ds_json_put_real(b, "log_abs_det_bound", summary->log_abs_det_bound);
     ds_json_put_real(b, "departure_from_normality", summary->departure_from_normality);
     ds_json_put_real(b, "mean_squared_singular_value", summary->mean_squared_singular_value);
     ds_json_put_real(b, "complex_share", summary->complex_share);

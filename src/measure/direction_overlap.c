@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "deltascope/num.h"
 #include "result_json.h"
@@ -27,7 +28,7 @@ ds_status ds_overlap_init(ds_overlap *out, size_t sublayers, size_t hidden) {
     DS_NEW(out->column, CHUNK);
     DS_NEW(out->solvers, threads);
     for (size_t s = 0; s < sublayers; s++) DS_TRY(ds_summary_init(&out->survival[s], DS_SUMMARY_CAPACITY / 8));
-    for (size_t i = 0; i < threads; i++) DS_TRY(ds_symmetric_new(&out->solvers[i], sublayers));
+    for (size_t i = 0; i < threads; i++) DS_TRY(ds_svd_new(&out->solvers[i], sublayers, hidden));
     for (size_t i = 0; i < CHUNK; i++) {
         double *at = out->storage + i * (cells + 2 * sublayers);
         uint32_t *counts = (void *)(at + cells + sublayers);
@@ -40,7 +41,7 @@ done:
 
 void ds_overlap_release(ds_overlap *o) {
     for (size_t s = 0; o->survival != NULL && s < o->sublayers; s++) ds_summary_release(&o->survival[s]);
-    for (size_t i = 0; o->solvers != NULL && i < o->threads; i++) ds_symmetric_free(&o->solvers[i]);
+    for (size_t i = 0; o->solvers != NULL && i < o->threads; i++) ds_svd_free(&o->solvers[i]);
     free(o->coherence);
     free(o->survival);
     free(o->edited_again);
@@ -89,16 +90,18 @@ static ds_status measure_token(void *context, size_t index, size_t worker) {
     ds_overlap_row *row = &task->out->rows[index];
     size_t sublayers = task->out->sublayers, token = task->from + index;
     const double *c = task->directions->c + token * sublayers;
+    size_t values = ds_min_size(sublayers, task->out->hidden);
     double *gram = row->coherence, *scratch = row->survival; /* survival a is written when scratch beyond a is done with */
     for (size_t a = 0; a < sublayers; a++) {
         for (size_t b = 0; b <= a; b++)
             gram[a * sublayers + b] = gram[b * sublayers + a] = ds_dot_f64(
                 ds_directions_k(task->directions, token, a), ds_directions_k(task->directions, token, b), task->out->hidden);
     }
-    DS_TRY(ds_symmetric_eigen_approx(scratch, NULL, gram, sublayers, task->out->solvers[worker]));
-    for (size_t i = 0; i < sublayers; i++) scratch[i] = sqrt(fmax(scratch[i], 0)); /* rounding may leave a tiny negative */
-    row->effective_rank = ds_effective_rank(scratch, sublayers);
-    row->participation_ratio = ds_participation_ratio(scratch, sublayers);
+    /* Of the directions themselves: square roots of the Gram matrix's eigenvalues would lose half the digits. */
+    DS_TRY(ds_singular_values_approx(scratch, ds_directions_k(task->directions, token, 0), sublayers, task->out->hidden,
+                                     task->out->solvers[worker]));
+    row->effective_rank = ds_effective_rank(scratch, values);
+    row->participation_ratio = ds_participation_ratio(scratch, values);
     for (size_t a = 0; a < sublayers; a++) row->survival[a] = survival_of(scratch, gram, c, a, sublayers);
     count_edits(row, gram, c, sublayers);
     for (size_t i = 0; i < sublayers * sublayers; i++) gram[i] = fabs(gram[i]);
@@ -180,26 +183,22 @@ void ds_overlap_put(ds_json_builder *b, ds_overlap *o, size_t first) {
 typedef struct ranking {
     double *effective, *participation; /* (S) */
     const ds_directions *directions;
-    size_t count;             /* tokens looked at, evenly spaced */
-    double **grams, **values; /* (threads) */
-    ds_symmetric **solvers;   /* (threads) */
+    size_t count;      /* tokens looked at, evenly spaced */
+    double **gathered; /* (threads) (count, d) their directions, one sublayer's at a time */
+    double **values;   /* (threads) (min(count, d)) */
+    ds_svd **solvers;  /* (threads) */
 } ranking;
 
 static ds_status rank_sublayer(void *context, size_t s, size_t worker) {
     ds_status status = DS_OK;
     const ranking *task = context;
     const ds_directions *all = task->directions;
-    size_t n = task->count;
-    double *gram = task->grams[worker], *values = task->values[worker];
-    for (size_t a = 0; a < n; a++) {
-        const double *k = ds_directions_k(all, a * all->tokens / n, s);
-        for (size_t b = 0; b <= a; b++)
-            gram[a * n + b] = gram[b * n + a] = ds_dot_f64(k, ds_directions_k(all, b * all->tokens / n, s), all->hidden);
-    }
-    DS_TRY(ds_symmetric_eigen_approx(values, NULL, gram, n, task->solvers[worker]));
-    for (size_t i = 0; i < n; i++) values[i] = sqrt(fmax(values[i], 0));
-    task->effective[s] = ds_effective_rank(values, n);
-    task->participation[s] = ds_participation_ratio(values, n);
+    size_t n = task->count, d = all->hidden, least = ds_min_size(n, d);
+    double *gathered = task->gathered[worker], *values = task->values[worker];
+    for (size_t a = 0; a < n; a++) memcpy(gathered + a * d, ds_directions_k(all, a * all->tokens / n, s), d * sizeof *gathered);
+    DS_TRY(ds_singular_values_approx(values, gathered, n, d, task->solvers[worker]));
+    task->effective[s] = ds_effective_rank(values, least);
+    task->participation[s] = ds_participation_ratio(values, least);
 done:
     return status;
 }
@@ -207,24 +206,24 @@ done:
 /* NOLINTNEXTLINE(readability-non-const-parameter): the task writes both */
 ds_status ds_sublayer_ranks(double *effective, double *participation, const ds_directions *directions) {
     ds_status status = DS_OK;
-    size_t threads = ds_threads(), n = ds_min_size(directions->tokens, DS_RANK_TOKENS);
+    size_t threads = ds_threads(), n = ds_min_size(directions->tokens, DS_RANK_TOKENS), d = directions->hidden;
     ranking task = {.effective = effective, .participation = participation, .directions = directions, .count = n};
-    DS_NEW(task.grams, threads);
+    DS_NEW(task.gathered, threads);
     DS_NEW(task.values, threads);
     DS_NEW(task.solvers, threads);
     for (size_t i = 0; i < threads; i++) {
-        DS_NEW_ARRAY(task.grams[i], n * n);
-        DS_NEW_ARRAY(task.values[i], n);
-        DS_TRY(ds_symmetric_new(&task.solvers[i], n));
+        DS_NEW_ARRAY(task.gathered[i], n * d);
+        DS_NEW_ARRAY(task.values[i], ds_min_size(n, d));
+        DS_TRY(ds_svd_new(&task.solvers[i], n, d));
     }
     DS_TRY(ds_parallel_for_within(threads, directions->sublayers, rank_sublayer, &task));
 done:
     for (size_t i = 0; i < threads; i++) {
-        if (task.grams != NULL) free(task.grams[i]);
+        if (task.gathered != NULL) free(task.gathered[i]);
         if (task.values != NULL) free(task.values[i]);
-        if (task.solvers != NULL) ds_symmetric_free(&task.solvers[i]);
+        if (task.solvers != NULL) ds_svd_free(&task.solvers[i]);
     }
-    free(task.grams);
+    free(task.gathered);
     free(task.values);
     free(task.solvers);
     return status;

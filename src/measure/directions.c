@@ -21,7 +21,8 @@ void ds_directions_release(ds_directions *directions) {
     free(directions->k);
     free(directions->beta);
     free(directions->c);
-    *directions = (ds_directions){0};
+    directions->k = directions->beta = directions->c = NULL;
+    directions->tokens = 0;
 }
 
 void ds_directions_copy(ds_directions *out, size_t to, const ds_directions *other, size_t from) {

@@ -86,7 +86,7 @@ static ds_status describe(ds_sublayer_jacobian *out, jacobian_solver *solver, si
     const ds_spec *spec = &solver->run->spec;
     const frozen_operator *frozen = &solver->frozen;
     bool delta = ds_rule_has_operators(spec->rule);
-    double norm2 = 0;
+    double norm2 = 0, bound;
     DS_NEW(out->singular_values, n);
     DS_NEW(out->eigenvalues, n);
     subtract_frozen(solver, spec->hidden, spec->value_channels, delta);
@@ -101,6 +101,7 @@ static ds_status describe(ds_sublayer_jacobian *out, jacobian_solver *solver, si
     for (size_t i = 0; delta && i < spec->hidden; i++) norm2 += frozen->k[i] * frozen->k[i];
     out->distance_to_frozen = ds_frobenius_norm(solver->difference, n * n) / out->frobenius;
     out->frozen_b = delta ? frozen->c * norm2 : 0;
+    if (delta) out->frozen_log_abs_det = ds_delta_log_abs_det_of(&bound, frozen->c, frozen->k, spec->hidden);
 done:
     return status;
 }
@@ -235,7 +236,7 @@ static void put_jacobian(ds_json_builder *b, const ds_sublayer_jacobian *jacobia
     ds_json_put_real(b, "distance_to_frozen", jacobian->distance_to_frozen);
     ds_json_begin_object(b, "frozen");
     ds_json_put_real(b, "eigenvalue", 1 - jacobian->frozen_b); /* value_channels times; all others are 1 */
-    ds_json_put_real(b, "log_abs_det", (double)channels * ds_delta_log_abs_det(jacobian->frozen_b));
+    ds_json_put_real(b, "log_abs_det", (double)channels * jacobian->frozen_log_abs_det);
     ds_json_end(b);
     ds_json_put_reals(b, "singular_values", sigma, n);
     ds_json_begin_array(b, "eigenvalues");

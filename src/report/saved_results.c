@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "deltascope/io.h"
-#include "deltascope/report.h"
 
 ds_status ds_envelope_load(json_t **out, const char *path) {
     ds_status status = DS_OK;

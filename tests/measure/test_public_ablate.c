@@ -81,7 +81,7 @@ static void the_help_knows_the_tables(void **state) {
     CHILD_RUN(&help, (child_limits){.seconds = 0}, "ablate", "--help");
     for (const char *at = help.out; *at != '\0'; at++) {
         bool space = *at == ' ' || *at == '\n';
-        if (!space || (length > 0 && help.out[length - 1] != ' ')) help.out[length++] = space ? ' ' : *at;
+        if (!space || (length > 0 && help.out[length - 1] != ' ')) help.out[length++] = (char)(space ? ' ' : *at);
     }
     help.out[length] = '\0';
     expect_ok(ds_mode_words(&words, ", ", ", "));

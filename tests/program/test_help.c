@@ -177,7 +177,7 @@ static ds_status option_in_script(void *context, const ds_option *option, bool c
                    : flag                           ? "["
                                                     : "=[");
     if (strstr(seen->script, wanted) == NULL) fail_msg("%s's completion does not know --%s", seen->shell, option->name);
-    char *words = option->kind == DS_OPTION_CHOICE ? strdup(option->argument) : NULL;
+    char *words = !flag && option->kind == DS_OPTION_CHOICE ? strdup(option->argument) : NULL;
     for (char *at = words; at != NULL && *at != '\0'; at++) {
         if (*at == '|') *at = ' ';
     }

@@ -174,6 +174,44 @@ static void test_matrices(void **state) {
     ds_certifier_free(&certifier);
 }
 
+/* Gates so near a projection that m beta |k|^2 rounds to 1: the logarithm carried along is within its bound of the proved one,
+ * and the bound leaves it digits. */
+static void test_determinant_of_near_projections(void **state) {
+    enum { HIDDEN = 48, SUBLAYERS = 6, TRIALS = 200 };
+    ds_random random = ds_random_init(SEED + 5);
+    ds_certifier *certifier = NULL;
+    ds_product *product = NULL;
+    double k[SUBLAYERS * HIDDEN], c[SUBLAYERS], widest = 0;
+    size_t rounded = 0;
+    (void)state;
+    expect_ok(ds_certifier_new(&certifier, HIDDEN, SUBLAYERS));
+    expect_ok(ds_product_new(&product, HIDDEN, SUBLAYERS));
+    for (size_t trial = 0; trial < TRIALS; trial++) {
+        ds_certificate proved;
+        for (size_t s = 0; s < SUBLAYERS; s++) {
+            double squares = 0;
+            for (size_t i = 0; i < HIDDEN; i++) {
+                k[s * HIDDEN + i] = ds_random_normal(&random);
+                squares += k[s * HIDDEN + i] * k[s * HIDDEN + i];
+            }
+            c[s] = 1 / squares;
+            for (size_t ulps = ds_random_below(&random, 4); ulps-- > 0;) c[s] = nextafter(c[s], trial % 2 == 0 ? 0 : 1);
+            rounded += c[s] * squares == 1;
+        }
+        expect_ok(ds_product_window(product, k, c, 0, SUBLAYERS));
+        expect_ok(ds_product_enclose(&proved, k, c, 1, SUBLAYERS, HIDDEN, certifier));
+        double bound = ds_product_log_abs_det_bound(product);
+        assert_true(isfinite(proved.log_abs_det.value));
+        expect_close(ds_product_log_abs_det(product), proved.log_abs_det.value, bound + proved.log_abs_det.radius);
+        widest = fmax(widest, bound);
+    }
+    print_message("seed %llu: widest bound %.2g, %zu of %d gates round to a projection\n", (unsigned long long)SEED + 5, widest,
+                  rounded, TRIALS * SUBLAYERS);
+    assert_true(rounded > 0 && widest < 1e-6);
+    ds_product_free(&product);
+    ds_certifier_free(&certifier);
+}
+
 static void test_refusals(void **state) {
     (void)state;
     ds_certifier *certifier = NULL;
@@ -234,9 +272,10 @@ static void test_threads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_reference), cmocka_unit_test(test_near_defective), cmocka_unit_test(test_estimates),
-        cmocka_unit_test(test_by_hand),           cmocka_unit_test(test_matrices),       cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_against_reference), cmocka_unit_test(test_near_defective),
+        cmocka_unit_test(test_estimates),         cmocka_unit_test(test_by_hand),
+        cmocka_unit_test(test_matrices),          cmocka_unit_test(test_determinant_of_near_projections),
+        cmocka_unit_test(test_refusals),          cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

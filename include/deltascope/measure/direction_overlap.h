@@ -3,8 +3,8 @@
 #define DELTASCOPE_MEASURE_DIRECTION_OVERLAP_H
 
 #include "deltascope/delta.h"
-#include "deltascope/stats.h"
 #include "deltascope/measure/directions.h"
+#include "deltascope/stats.h"
 
 DS_BEGIN_DECLARATIONS
 
@@ -23,7 +23,7 @@ typedef struct ds_overlap {
     uint64_t *edited_again, *undone; /* (S): later edits of a's direction, and those that undo it, over all tokens */
     struct ds_overlap_row *rows;     /* (chunk): one token's share */
     double *storage, *column;
-    ds_symmetric **solvers; /* (threads) */
+    ds_svd **solvers; /* (threads) */
 } ds_overlap;
 
 ds_status ds_overlap_init(ds_overlap *out, size_t sublayers, size_t hidden) DS_MUST_CHECK;

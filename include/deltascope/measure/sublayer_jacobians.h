@@ -16,6 +16,7 @@ typedef struct ds_sublayer_jacobian {
     double frobenius, spectral_radius, log_abs_det, trace, departure_from_normality;
     double distance_to_frozen; /* |J - A|_F / |J|_F */
     double frozen_b;           /* m beta |k|^2: A has the eigenvalue 1 - b dv times and 1 otherwise; 0 where A = I */
+    double frozen_log_abs_det; /* log |1 - b|; 0 where A = I */
 } ds_sublayer_jacobian;
 
 typedef struct ds_sublayer_jacobians {
