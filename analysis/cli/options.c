@@ -25,15 +25,17 @@ static const ds_option data_options[] = {
     {"tokenizer", "PATH", "a nanoGPT meta.pkl, or a folder with GPT-2's vocab.json and merges.txt", DS_OPTION_TEXT,
      COMMON(tokenizer), 0, NULL},
     {"sequences", "N", "how many windows (all that fit, at most 64)", DS_OPTION_COUNT, COMMON(sequences), 1, NULL},
-    {"offset", "O", "token at which the first window starts (0)", DS_OPTION_COUNT, COMMON(offset), 0, NULL},
+    {"spread", "even|random|consecutive",
+     "how they lie in the file: evenly over all of it, drawn by --seed, or one after another (even)", DS_OPTION_CHOICE,
+     COMMON(spread), 0, NULL},
+    {"offset", "O", "windows one after another from this token on", DS_OPTION_COUNT, COMMON(offset), 0, NULL},
 };
 static const ds_option length_options[] = {
-    {"seq-len", "T", "window length; windows are consecutive and do not overlap (block_size)", DS_OPTION_COUNT, COMMON(seq_len),
-     1, NULL},
+    {"seq-len", "T", "window length; windows do not overlap (block_size)", DS_OPTION_COUNT, COMMON(seq_len), 1, NULL},
 };
 static const ds_option run_options[] = {
     {"threads", "N", "worker threads; results do not depend on it (all cores)", DS_OPTION_COUNT, COMMON(threads), 1, NULL},
-    {"seed", "N", "seed of everything random: samples, bootstrap (0)", DS_OPTION_COUNT, COMMON(seed), 0, NULL},
+    {"seed", "N", "seed of everything random: windows, samples, bootstrap (0)", DS_OPTION_COUNT, COMMON(seed), 0, NULL},
     {"json", "FILE", "write the machine-readable result; - is standard output, in place of the table", DS_OPTION_TEXT,
      COMMON(json), 0, NULL},
     {"out", "DIR", "a folder for result, tables and figures", DS_OPTION_TEXT, COMMON(out), 0, NULL},
@@ -202,6 +204,8 @@ static ds_status check_invocation(const ds_command *command, const ds_invocation
         return ds_fail(DS_ERR_USAGE, "%s needs either --tokens FILE or --text FILE with --tokenizer PATH", command->name);
     if ((common->text == NULL) != (common->tokenizer == NULL))
         return ds_fail(DS_ERR_USAGE, "--text and --tokenizer go together");
+    if (common->offset.given && common->spread != NULL && strcmp(common->spread, "consecutive") != 0)
+        return ds_fail(DS_ERR_USAGE, "--offset asks for consecutive windows: leave out --spread %s", common->spread);
     return DS_OK;
 }
 

@@ -33,6 +33,7 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, con
     ds_print_windows(run);
     (void)printf("\n\n");
     DS_TRY(ds_table_print(stdout, table));
+    DS_TRY(ds_print_inference(run, told->results));
     ds_print_shadow(told->results);
 done:
     ds_table_free(&table);

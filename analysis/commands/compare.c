@@ -59,6 +59,7 @@ static ds_status print(const ds_run *run, const ds_told *told, ds_table *const *
     ds_print_windows(run);
     (void)printf("\n\n");
     DS_TRY(ds_table_print(stdout, tables[LOSSES]));
+    DS_TRY(ds_print_inference(run, told->results));
     if (ds_comparison_has_gates(told->results)) {
         (void)printf("\n");
         DS_TRY(ds_table_print(stdout, tables[GATES]));

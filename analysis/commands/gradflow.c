@@ -83,10 +83,12 @@ static ds_status print(const ds_run *run, const json_t *results, ds_table *const
     ds_print_windows(run);
     (void)printf("\n");
     DS_TRY(ds_table_print(stdout, tables[0]));
-    if (ds_json_at(results, "attribution/pearson") != NULL)
+    if (ds_json_at(results, "attribution/pearson") != NULL) {
         (void)printf("estimate against measurement: Pearson %.2f [%.2f, %.2f], Spearman %.2f\n",
                      real_at(results, "attribution/pearson/coefficient"), real_at(results, "attribution/pearson/ci95/0"),
                      real_at(results, "attribution/pearson/ci95/1"), real_at(results, "attribution/spearman/coefficient"));
+        DS_TRY(ds_print_inference(run, results));
+    }
     if (count == 1) goto done;
     (void)printf("\n");
     DS_TRY(ds_table_print(stdout, tables[1]));

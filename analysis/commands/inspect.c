@@ -64,9 +64,15 @@ static void print_model(const ds_run *run, const json_t *results) {
                  run->length, json_number_value(ds_json_at(results, "cost/forward_flops_per_token")),
                  json_number_value(ds_json_at(results, "cost/training_flops_per_token")),
                  count_at(results, "cost/state_bytes_per_token"));
-    if (run->tokens != NULL)
-        (void)printf("data: %" PRIu64 " tokens; %zu window%s of %zu from token %" PRIu64 " on\n\n",
-                     ds_tokens_count(run->tokens), run->sequences, ds_plural(run->sequences), run->length, run->options.offset);
+    if (run->tokens == NULL) return;
+    (void)printf("data: %" PRIu64 " tokens; %zu window%s of %zu", ds_tokens_count(run->tokens), run->sequences,
+                 ds_plural(run->sequences), run->length);
+    if (run->options.spread == DS_SPREAD_EVEN)
+        (void)printf(" spread evenly over them\n\n");
+    else if (run->options.spread == DS_SPREAD_RANDOM)
+        (void)printf(" drawn at random\n\n");
+    else
+        (void)printf(" from token %" PRIu64 " on\n\n", run->starts[0]);
 }
 
 static ds_status print(const ds_run *run, const json_t *results, ds_table *const *tables) {

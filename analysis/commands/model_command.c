@@ -5,6 +5,12 @@
 #include "cli/json_output.h"
 #include "cli/progress_line.h"
 
+static ds_spread spread_of(const ds_common *common) {
+    if (common->offset.given) return DS_SPREAD_FROM_OFFSET;
+    if (common->spread == NULL || strcmp(common->spread, "even") == 0) return DS_SPREAD_EVEN;
+    return strcmp(common->spread, "random") == 0 ? DS_SPREAD_RANDOM : DS_SPREAD_CONSECUTIVE;
+}
+
 ds_run_options ds_command_run_options(const ds_invocation *invocation) {
     const ds_common *common = &invocation->common;
     bool data = (invocation->command->takes & DS_TAKES_DATA) != 0;
@@ -15,6 +21,7 @@ ds_run_options ds_command_run_options(const ds_invocation *invocation) {
                             .tokenizer = data ? common->tokenizer : NULL,
                             .length = common->seq_len.value,
                             .sequences = common->sequences.value,
+                            .spread = spread_of(common),
                             .offset = common->offset.value,
                             .precision = strcmp(common->precision, "double") == 0 ? DS_F64 : DS_F32,
                             .seed = common->seed.value,

@@ -3,8 +3,22 @@
 #include <math.h>
 #include <string.h>
 
+#include "cli/text_wrapping.h"
+
 void ds_print_windows(const ds_run *run) {
     (void)printf("%zu window%s of %zu token%s", run->sequences, ds_plural(run->sequences), run->length, ds_plural(run->length));
+}
+
+ds_status ds_print_inference(const ds_run *run, const json_t *results) {
+    ds_status status = DS_OK;
+    ds_inference inference;
+    ds_text note = {0};
+    DS_TRY(ds_run_inference(&inference, run, results));
+    DS_TRY(ds_inference_note(&note, &inference));
+    if (note.length > 0) ds_print_wrapped(note.bytes, 0, 0);
+done:
+    ds_text_release(&note);
+    return status;
 }
 
 static double real_at(const json_t *value, const char *path) { return json_number_value(ds_json_at(value, path)); }

@@ -102,6 +102,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     ds_run run = {0};
     ds_told told = {NULL, NULL};
     own.window.offset = given->offset.value;
+    own.window.offset_given = given->offset.given;
     DS_TRY(ds_trace_check(&own));
     DS_TRY(ds_command_open(&run, invocation));
     DS_TRY(ds_trace_results(&told.options, &told.results, &run, &own));

@@ -116,7 +116,12 @@ static ds_status run_command(const ds_invocation *invocation) {
     own.finished = tell_check;
     own.context = &print;
     DS_TRY(ds_verification_check(&own));
-    DS_TRY(ds_command_open(&run, invocation));
+    ds_run_options opening = ds_command_run_options(invocation);
+    /* another framework's file is of windows as the recipe cuts them, unless a spread was asked for */
+    if (own.reference != NULL && invocation->common.spread == NULL && !invocation->common.offset.given)
+        opening.spread = DS_SPREAD_CONSECUTIVE;
+    DS_TRY(ds_run_open(&run, &opening));
+    ds_command_warn(&run);
     DS_TRY(ds_verification_results(&told.options, &told.results, &run, &own));
     DS_TRY(publish(invocation, &run, &told));
 done:
@@ -132,9 +137,11 @@ const ds_command ds_command_verify = {
     .most_operands = 1,
     .summary = "The paper's statements and our arithmetic as checks",
     .description = "Every check states a claim and its source, measures an error and compares it with a tolerance derived from "
-                   "the arithmetic. Exit status 1 when any fails. The first two windows are used, cut where a model is large "
+                   "the arithmetic. Exit status 1 when any fails. Two windows are used, the first and the one half way, cut "
+                   "where a model is large "
                    "so that the whole takes minutes; checks run in the precision of the run and in double.\n"
-                   "--reference FILE holds tensors of the first B windows: logits (B,T,V), loss, states.N (B,T,d,dv) or, where "
+                   "--reference FILE holds tensors of the first B windows (which follow one another from token 0 on unless "
+                   "--spread or --offset says otherwise): logits (B,T,V), loss, states.N (B,T,d,dv) or, where "
                    "the state is scalar, (B,T,d), grad.PARAMETER (as the parameter); F64, F32, F16 or BF16. --recipe prints a "
                    "script that makes one.",
     .examples = "  deltascope verify --tokens val.bin checkpoint/\n"

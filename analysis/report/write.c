@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/version.h"
+#include "deltascope/run.h"
 #include "report.h"
 
 /* ---- content digest ---------------------------------------------------------------------------------------------- */
@@ -55,7 +56,7 @@ static const struct {
     {"checks", "Checks", "Statements of the paper and of the arithmetic, each measured against a derived tolerance."},
     {"more", "More figures", "What else the results allow."},
 };
-enum { CHAPTERS = sizeof chapters / sizeof *chapters, MORE = CHAPTERS - 1 };
+enum { CHAPTERS = sizeof chapters / sizeof *chapters, ABLATION = 3, MORE = CHAPTERS - 1 };
 
 static size_t chapter_of(const char *figure) {
     static const struct {
@@ -88,7 +89,7 @@ typedef struct document {
     ds_text *caption, *command; /* (figure_count) */
     char **svg;
     ds_table *tables[DS_REPORT_TABLES + 1]; /* those of the results, then the findings */
-    ds_text title, footer;
+    ds_text title, footer, ablation_lead;
 } document;
 
 static void release(document *all) {
@@ -105,6 +106,7 @@ static void release(document *all) {
     for (size_t i = 0; i <= DS_REPORT_TABLES; i++) ds_table_free(&all->tables[i]);
     ds_text_release(&all->title);
     ds_text_release(&all->footer);
+    ds_text_release(&all->ablation_lead);
 }
 
 static ds_status subfolder(ds_text *path, const document *all, const char *name) {
@@ -221,6 +223,20 @@ static const char *text_at(const json_t *value, const char *path) {
     return found == NULL ? "none" : found;
 }
 
+/* The chapter with intervals says what they speak of. */
+static ds_status make_leads(document *all) {
+    ds_status status = DS_OK;
+    const ds_inference inference = ds_inference_of(json_object_get(all->envelope, "data"));
+    for (size_t c = 0; c < CHAPTERS; c++)
+        all->sections[c] = (ds_page_section){.id = chapters[c].id, .title = chapters[c].title, .lead = chapters[c].lead};
+    DS_TRY(ds_text_printf(&all->ablation_lead, "%s ", chapters[ABLATION].lead));
+    const size_t before = all->ablation_lead.length;
+    DS_TRY(ds_inference_note(&all->ablation_lead, &inference));
+    if (all->ablation_lead.length > before) all->sections[ABLATION].lead = all->ablation_lead.bytes;
+done:
+    return status;
+}
+
 static ds_status make_words(document *all) {
     ds_status status = DS_OK;
     const json_t *envelope = all->envelope;
@@ -274,8 +290,7 @@ ds_status ds_report_write(const char *folder, ds_manifest *files, const json_t *
     document all = {.folder = folder, .files = files, .envelope = envelope, .results = json_object_get(envelope, "results")};
     ds_page page = {.findings = findings->rows, .finding_count = findings->count, .verdict = findings->verdict.bytes};
     ds_page_section shown[CHAPTERS];
-    for (size_t c = 0; c < CHAPTERS; c++)
-        all.sections[c] = (ds_page_section){.id = chapters[c].id, .title = chapters[c].title, .lead = chapters[c].lead};
+    DS_TRY(make_leads(&all));
     DS_TRY(write_results(&all));
     DS_TRY(make_tables(&all, findings));
     DS_TRY(make_figures(&all));

@@ -10,6 +10,7 @@
 
 #include "deltascope/io.h"
 #include "deltascope/model.h"
+#include "deltascope/stats.h"
 
 DS_BEGIN_DECLARATIONS
 
@@ -46,6 +47,14 @@ typedef struct ds_share {
     void *context;
 } ds_share;
 
+/* How the windows of a run lie in the file: their starts are multiples of T from token 0 on, or from `offset`. */
+typedef enum ds_spread {
+    DS_SPREAD_EVEN,        /* of W windows that fit, number floor(iW/N) for i = 0 ... N-1 */
+    DS_SPREAD_RANDOM,      /* N of W without replacement, by the seed, in the order of the file */
+    DS_SPREAD_CONSECUTIVE, /* one after another from the first token on */
+    DS_SPREAD_FROM_OFFSET, /* one after another from token `offset` on */
+} ds_spread;
+
 typedef struct ds_run_options {
     const char *checkpoint; /* a model directory, or a weight file */
     const char *config;     /* configuration of a single weight file; NULL: config.json beside it */
@@ -54,7 +63,8 @@ typedef struct ds_run_options {
     const char *tokenizer;  /* for `text` */
     size_t length;          /* T, tokens in a window; 0: the checkpoint's block_size */
     size_t sequences;       /* how many windows; 0: all that fit, at most 64 */
-    uint64_t offset;        /* token at which window 0 starts */
+    ds_spread spread;       /* how they lie in the file */
+    uint64_t offset;        /* token at which window 0 starts: for DS_SPREAD_FROM_OFFSET alone, 0 otherwise */
     size_t batch;           /* windows in a batch, at most; 0: as many as keep all threads busy */
     ds_precision precision; /* of the model's arithmetic */
     uint64_t seed;          /* of everything random */
@@ -74,6 +84,8 @@ typedef struct ds_run {
     ds_spec spec;
     uint64_t parameters;        /* learned numbers in all; 0 without weights */
     size_t length, sequences;   /* T, and how many windows */
+    uint64_t *starts;           /* (sequences): first token of each window, ascending */
+    bool stretch;               /* what is measured speaks of a stretch of the file, not of all of it */
     size_t batch;               /* windows in a batch */
     uint32_t *ids;              /* (T + 1): one window as read */
     uint32_t *inputs, *targets; /* (batch, T): of the batch in hand */
@@ -168,6 +180,7 @@ typedef struct ds_window_source {
     const char *tokens;    /* a file of token ids */
     const char *tokenizer; /* for text; beside tokens it is opened for their words; NULL: none */
     uint64_t offset;       /* token at which the window starts */
+    bool offset_given;     /* results tell it: it is not a default */
 } ds_window_source;
 /* Gives a run that was opened without data its only window: run->ids (T) <- run->length tokens from the offset on, or as many
  * as there are, run->length becoming that many. No token needs to follow the last. The run has no buffers for passes. */
@@ -199,6 +212,20 @@ ds_status ds_window_parse(size_t *first, size_t *last, const char *text, size_t 
 void ds_position_list_release(ds_position_list *list);
 
 /* ---- the envelope of a result (CONTRACT "JSON: the envelope") ---------------------------------------------------- */
+
+/* What intervals over a run's windows speak of. */
+typedef struct ds_inference {
+    size_t windows;
+    bool stretch;     /* of the stretch that consecutive windows cover; false: of the whole file */
+    ds_serial losses; /* of the windows' losses in the order of the file; NaN where results have none */
+} ds_inference;
+/* From what a command's results hold. */
+ds_status ds_run_inference(ds_inference *out, const ds_run *run, const json_t *results) DS_MUST_CHECK;
+/* From the "data" of an envelope, anyone's: what it does not say is the file's, or NaN. */
+ds_inference ds_inference_of(const json_t *data);
+/* Appends what a reader of intervals must know, in sentences with a full stop: that they speak of a stretch, and how many
+ * windows those of the stretch are worth where neighbours resemble each other. Nothing when they speak of the file. */
+ds_status ds_inference_note(ds_text *text, const ds_inference *inference) DS_MUST_CHECK;
 
 /* *out <- `results` in the envelope that says what was measured: a new reference. `options` and `results` are borrowed objects,
  * NULL for {}. A run without a checkpoint has "checkpoint": null. */

@@ -130,6 +130,13 @@ ds_status ds_pearson(ds_correlation *out, const double *x, const double *y, size
 /* Of midranks; standard error of z sqrt((1 + r^2/2) / (n - 3)) (Bonett and Wright 2000). */
 ds_status ds_spearman(ds_correlation *out, const double *x, const double *y, size_t n) DS_MUST_CHECK;
 
+/* What neighbours in a series of values say about its mean. NaN for fewer than 8 values, and where all are equal. */
+typedef struct ds_serial {
+    double lag1;      /* r = sum_{i<n-1} (x_i - mean)(x_{i+1} - mean) / sum_i (x_i - mean)^2 */
+    double effective; /* n (1 - r) / (1 + r), within [1, n]: independent values that say as much, were correlation r^lag */
+} ds_serial;
+ds_serial ds_serial_correlation(const double *values, size_t n);
+
 /* ---- power-law tails --------------------------------------------------------------------------------------------- */
 
 /* The density x^-alpha for x >= xmin, fitted to the upper tail of some positive values (Clauset, Shalizi and Newman 2009). All

@@ -18,6 +18,7 @@ typedef struct flow_sums {
     ds_sum *gate_slope;                 /* (S) */
     double *frozen;                     /* (B,T,dv,d): A_s ... A_{S-1} dloss/dX_S of the batch in hand */
     double *nll;                        /* (B,T) */
+    double *sequence_loss;              /* of each window of the run */
     double residual_mult, weight;       /* m; of a target in the loss */
     ds_gradient *gradient;
     const ds_force *forces;
@@ -71,7 +72,10 @@ static ds_status flow_batch(void *context, const ds_window_batch *now) {
     flow_sums *sums = context;
     const ds_gradient_observer observer = {observe, sums};
     DS_TRY(ds_backward(sums->gradient, &now->batch, sums->forces, sums->weight, &observer, sums->nll));
-    for (size_t i = 0; i < now->batch.sequences * now->batch.length; i++) ds_sum_add(&sums->loss, sums->nll[i]);
+    size_t length = now->batch.length;
+    for (size_t i = 0; i < now->batch.sequences * length; i++) ds_sum_add(&sums->loss, sums->nll[i]);
+    for (size_t b = 0; b < now->batch.sequences; b++)
+        sums->sequence_loss[now->windows[b]] = ds_mean(sums->nll + b * length, length);
 done:
     return status;
 }
@@ -91,6 +95,7 @@ static ds_status sums_init(flow_sums *sums, const ds_run *run, size_t batch, siz
     DS_NEW(sums->paths, sublayers);
     DS_NEW(sums->gate_slope, sublayers);
     DS_NEW(sums->nll, batch * run->length);
+    DS_NEW(sums->sequence_loss, run->sequences);
     DS_NEW_ARRAY(sums->frozen, batch * run->length * ds_spec_planes(spec) * spec->hidden);
     DS_TRY(ds_gradient_new(&sums->gradient, run->model, batch, run->length, &options));
 done:
@@ -104,6 +109,7 @@ static void sums_release(flow_sums *sums) {
     free(sums->paths);
     free(sums->gate_slope);
     free(sums->nll);
+    free(sums->sequence_loss);
     free(sums->frozen);
     ds_gradient_free(&sums->gradient);
 }
@@ -137,7 +143,9 @@ done:
 static ds_status take_sums(ds_gradient_flow *flow, flow_sums *sums, const ds_run *run) {
     ds_status status = DS_OK;
     size_t sublayers = sums->sublayers;
-    *flow = (ds_gradient_flow){.sublayers = sublayers, .length = run->length};
+    *flow = (ds_gradient_flow){.sublayers = sublayers, .length = run->length, .sequences = run->sequences};
+    flow->sequence_loss = sums->sequence_loss;
+    sums->sequence_loss = NULL;
     flow->loss = ds_sum_value(&sums->loss) / ((double)run->sequences * (double)run->length);
     DS_TRY(take_roots(&flow->state_norm, sums->state_norm2, sublayers + 1));
     DS_TRY(take_roots(&flow->frozen_norm, sums->frozen_norm2, sublayers + 1));
@@ -170,6 +178,7 @@ done:
 }
 
 void ds_gradient_flow_release(ds_gradient_flow *flow) {
+    free(flow->sequence_loss);
     free(flow->state_norm);
     free(flow->frozen_norm);
     free(flow->position_norm);

@@ -113,6 +113,7 @@ ds_status ds_gradflow_json(json_t **results, const ds_gradflow *gradflow) {
     ds_json_builder b = {0};
     ds_json_begin_object(&b, NULL);
     ds_json_put_real(&b, "loss", flow->loss);
+    ds_json_put_reals(&b, "sequence_loss", flow->sequence_loss, flow->sequences);
     put_states(&b, flow, gradflow->per_position);
     put_sublayers(&b, flow);
     put_parameters(&b, flow, gradflow->model);

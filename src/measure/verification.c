@@ -98,7 +98,8 @@ done:
     return status;
 }
 
-/* What the checks need of the run: the same weights in double, and its first two windows, however many a batch holds. */
+/* What the checks need of the run: the same weights in double, and two of its windows, however many a batch holds: the
+ * first, and the one half way. */
 static ds_status open_verify(ds_verify **verify, ds_model **loaded, ds_run *run) {
     ds_status status = DS_OK;
     ds_model *exact = run->model;
@@ -110,7 +111,8 @@ static ds_status open_verify(ds_verify **verify, ds_model **loaded, ds_run *run)
     }
     DS_NEW(inputs, windows * run->length);
     DS_NEW(targets, windows * run->length);
-    DS_TRY(ds_run_read_windows(run, inputs, targets, 0, windows));
+    for (size_t w = 0; w < windows; w++)
+        DS_TRY(ds_run_read_windows(run, inputs + w * run->length, targets + w * run->length, w * run->sequences / windows, 1));
     const ds_batch batch = {inputs, targets, windows, run->length};
     DS_TRY(ds_verify_new(verify, run->model, exact, &batch, run->options.seed));
 done:

@@ -1,6 +1,7 @@
 /* Figures: the table of those there are, and how one becomes files. */
 #include <string.h>
 
+#include "deltascope/run.h"
 #include "figure.h"
 
 #define FUNCTIONS(name) ds_##name##_applies, ds_##name##_draw, ds_##name##_describe
@@ -94,12 +95,14 @@ static ds_status describe_data(ds_text *caption, const json_t *envelope) {
     ds_status status = DS_OK;
     size_t layers = count_of(checkpoint, "layers"), channels = count_of(checkpoint, "value_channels");
     size_t sequences = count_of(data, "sequences"), length = count_of(data, "seq_len");
+    const ds_inference inference = ds_inference_of(data);
     if (variant != NULL)
         DS_TRY(ds_text_printf(caption, " Checkpoint: %s, %zu layer%s, d = %zu, %zu value channel%s.", DS_SHOW(variant), layers,
                               ds_plural(layers), count_of(checkpoint, "hidden"), channels, ds_plural(channels)));
     if (json_is_object(data))
-        DS_TRY(ds_text_printf(caption, " Data: %zu window%s of %zu token%s.", sequences, ds_plural(sequences), length,
-                              ds_plural(length)));
+        DS_TRY(ds_text_printf(caption, " Data: %zu %swindow%s of %zu token%s%s.", sequences,
+                              inference.stretch && sequences > 1 ? "consecutive " : "", ds_plural(sequences), length,
+                              ds_plural(length), inference.stretch ? ", a stretch of the file" : ""));
 done:
     return status;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "deltascope/report.h"
+#include "deltascope/run.h"
 
 /* Thresholds, stated wherever they are used. */
 static const double majority = 0.5, significance = 0.05;
@@ -207,6 +208,18 @@ done:
     return status;
 }
 
+/* What the intervals of the sentences before speak of. */
+static ds_status say_inference(ds_text *text, const json_t *envelope) {
+    ds_status status = DS_OK;
+    const ds_inference inference = ds_inference_of(json_object_get(envelope, "data"));
+    const size_t before = text->length;
+    if (json_array_size(ds_json_at(envelope, "results/ablate/cases")) == 0) return DS_OK;
+    DS_TRY(ds_inference_note(text, &inference));
+    if (text->length > before) DS_TRY(ds_text_printf(text, " "));
+done:
+    return status;
+}
+
 static ds_status say_checks(ds_text *text, const json_t *results) {
     const json_t *checks = ds_json_at(results, "verify/checks");
     size_t passed = 0, failed = 0, skipped = 0;
@@ -249,6 +262,7 @@ ds_status ds_findings_find(ds_findings *findings, const json_t *envelope) {
     DS_TRY(say_model(&findings->verdict, envelope));
     DS_TRY(say_gates(&findings->verdict, results));
     DS_TRY(say_ablation(&findings->verdict, results, gates, mattering));
+    DS_TRY(say_inference(&findings->verdict, envelope));
     DS_TRY(say_checks(&findings->verdict, results));
 done:
     return status;

@@ -39,7 +39,17 @@ static void put_checkpoint(ds_json_builder *b, const ds_run *run) {
     ds_json_end(b);
 }
 
-static void put_data(ds_json_builder *b, const ds_run *run) {
+/* How the windows lie. */
+static void put_spread(ds_json_builder *b, const ds_run *run) {
+    static const char *const names[] = {"even", "random", "consecutive", "consecutive"};
+    ds_json_put_text(b, "spread", names[run->options.spread]);
+    if (run->options.spread == DS_SPREAD_FROM_OFFSET)
+        ds_json_put_count(b, "offset", run->options.offset);
+    else
+        ds_json_put_text(b, "offset", NULL);
+}
+
+static void put_data(ds_json_builder *b, const ds_run *run, const ds_inference *inference) {
     if (run->tokens == NULL) {
         ds_json_put_text(b, "data", NULL);
         return;
@@ -49,7 +59,11 @@ static void put_data(ds_json_builder *b, const ds_run *run) {
     ds_json_put_text(b, "sha256", ds_tokens_sha256(run->tokens));
     ds_json_put_count(b, "seq_len", run->length);
     ds_json_put_count(b, "sequences", run->sequences);
-    ds_json_put_count(b, "offset", run->options.offset);
+    put_spread(b, run);
+    ds_json_put_counts(b, "starts", run->starts, run->sequences);
+    ds_json_put_text(b, "inference", inference->stretch ? "stretch" : "file");
+    ds_json_put_real(b, "lag1_correlation", inference->losses.lag1);
+    ds_json_put_real(b, "n_eff", inference->losses.effective);
     ds_json_put_count(b, "tokens", (uint64_t)run->sequences * run->length);
     ds_json_end(b);
 }
@@ -61,13 +75,17 @@ static void put_object(ds_json_builder *b, const char *key, json_t *object) {
 static const char *precision_name(const ds_run *run) { return run->options.precision == DS_F64 ? "double" : "float"; }
 
 ds_status ds_run_envelope(json_t **out, const ds_run *run, const char *command, json_t *options, json_t *results) {
+    ds_status status = DS_OK;
     ds_json_builder b = {0};
+    ds_inference inference;
+    *out = NULL;
+    DS_TRY(ds_run_inference(&inference, run, results));
     ds_json_begin_object(&b, NULL);
     ds_json_put_text(&b, "schema", "deltascope/1");
     ds_json_put_text(&b, "command", command);
     ds_json_put_text(&b, "version", DS_VERSION);
     put_checkpoint(&b, run);
-    put_data(&b, run);
+    put_data(&b, run, &inference);
     put_object(&b, "options", options);
     ds_json_put_text(&b, "precision", precision_name(run));
     ds_json_put_count(&b, "threads", ds_threads());
@@ -79,7 +97,9 @@ ds_status ds_run_envelope(json_t **out, const ds_run *run, const char *command, 
     }
     put_object(&b, "results", results);
     ds_json_end(&b);
-    return ds_json_finish(out, &b);
+    DS_TRY(ds_json_finish(out, &b));
+done:
+    return status;
 }
 
 /* What decides the bytes of a result. A tokenizer is not part of the text's digest: the ids it made speak for it. */
@@ -102,7 +122,8 @@ static ds_status make_key(json_t **key, ds_run *run, const char *command, const 
         ds_json_put_text(&b, "sha256", ds_tokens_sha256(run->tokens));
         ds_json_put_count(&b, "seq_len", run->length);
         ds_json_put_count(&b, "sequences", run->sequences);
-        ds_json_put_count(&b, "offset", run->options.offset);
+        put_spread(&b, run);
+        if (run->options.spread == DS_SPREAD_RANDOM) ds_json_put_count(&b, "seed", run->options.seed);
         ds_json_put_count(&b, "tokens_crc32", crc);
         ds_json_end(&b);
     }

@@ -6,9 +6,13 @@
 
 #include "windows.h"
 
-/* Window s reads ids [o+sT, o+sT+T] (the last one only as a target), so n windows need o + nT + 1 ids. */
+/* A window reads T ids and one more as its last target: W windows that fit need WT + 1 ids. */
 static ds_status cut_windows(ds_run *run) {
+    ds_status status = DS_OK;
     const uint64_t usual_windows = 64;
+    if (run->options.offset != 0 && run->options.spread != DS_SPREAD_FROM_OFFSET)
+        return ds_fail(DS_ERR_USAGE, "windows from token %llu on are consecutive: no other spread goes with an offset",
+                       (unsigned long long)run->options.offset);
     uint64_t count = ds_tokens_count(run->tokens), length = run->length, offset = run->options.offset;
     uint64_t after = offset < count ? count - offset : 0;
     uint64_t fitting = after == 0 ? 0 : (after - 1) / length;
@@ -23,7 +27,12 @@ static ds_status cut_windows(ds_run *run) {
                        DS_SHOW(ds_tokens_path(run->tokens)), (unsigned long long)wanted, (unsigned long long)length,
                        (unsigned long long)fitting);
     run->sequences = wanted;
-    return DS_OK;
+    run->stretch = run->options.spread >= DS_SPREAD_CONSECUTIVE && wanted < (count - 1) / length;
+    DS_NEW(run->starts, run->sequences);
+    ds_window_numbers(run->starts, run->sequences, fitting, &run->options);
+    for (size_t w = 0; w < run->sequences; w++) run->starts[w] = offset + run->starts[w] * length;
+done:
+    return status;
 }
 
 static ds_status open_data(ds_run *run) {
@@ -106,6 +115,7 @@ ds_status ds_run_open_window(ds_run *run, const ds_window_source *source) {
     DS_TRY(open_source(run, source));
     uint64_t count = ds_tokens_count(run->tokens);
     run->options.offset = offset;
+    run->options.spread = source->offset_given ? DS_SPREAD_FROM_OFFSET : DS_SPREAD_CONSECUTIVE;
     if (offset >= count) {
         status = ds_fail(DS_ERR_INPUT, "%s: %llu tokens, but the window starts at token %llu",
                          DS_SHOW(ds_tokens_path(run->tokens)), (unsigned long long)count, (unsigned long long)offset);
@@ -113,6 +123,9 @@ ds_status ds_run_open_window(ds_run *run, const ds_window_source *source) {
     }
     if (run->length > count - offset) run->length = (size_t)(count - offset);
     run->sequences = 1;
+    run->stretch = run->length < count;
+    DS_NEW(run->starts, 1);
+    run->starts[0] = offset;
     DS_NEW(run->ids, run->length);
     DS_TRY(ds_run_read_tokens(run, run->length));
 done:
@@ -121,6 +134,7 @@ done:
 
 void ds_run_close(ds_run *run) {
     ds_workspace_free(&run->workspace);
+    free(run->starts);
     free(run->ids);
     free(run->inputs);
     free(run->targets);

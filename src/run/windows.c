@@ -7,13 +7,44 @@
 #include "journal.h"
 #include "windows.h"
 
-ds_status ds_run_read_tokens(ds_run *run, size_t count) {
-    return ds_tokens_read(run->tokens, run->ids, run->options.offset, count);
+ds_status ds_run_read_tokens(ds_run *run, size_t count) { return ds_tokens_read(run->tokens, run->ids, run->starts[0], count); }
+
+/* Number floor(iW/N) of W windows, without the product. */
+static void spread_evenly(uint64_t *numbers, uint64_t count, uint64_t fitting) {
+    uint64_t number = 0, rest = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        numbers[i] = number;
+        number += fitting / count;
+        rest += fitting % count;
+        if (rest >= count) {
+            rest -= count;
+            number++;
+        }
+    }
+}
+
+/* Each of the windows still ahead is as likely to be among those still wanted (Knuth, volume 2, 3.4.2, algorithm S). */
+static void draw_windows(uint64_t *numbers, uint64_t count, uint64_t fitting, uint64_t seed) {
+    const uint64_t windows_stream = UINT64_C(0x77696e646f777321); /* other uses of the seed draw other numbers */
+    ds_random mixing = ds_random_init(seed ^ windows_stream);
+    ds_random random = ds_random_init(ds_random_u64(&mixing));
+    for (uint64_t number = 0, drawn = 0; drawn < count; number++) {
+        if (ds_random_below(&random, fitting - number) < count - drawn) numbers[drawn++] = number;
+    }
+}
+
+void ds_window_numbers(uint64_t *numbers, uint64_t count, uint64_t fitting, const ds_run_options *options) {
+    if (options->spread == DS_SPREAD_EVEN)
+        spread_evenly(numbers, count, fitting);
+    else if (options->spread == DS_SPREAD_RANDOM)
+        draw_windows(numbers, count, fitting, options->seed);
+    else
+        for (uint64_t i = 0; i < count; i++) numbers[i] = i;
 }
 
 /* run->ids <- window w and the token after it. */
 static ds_status read_window(ds_run *run, size_t w) {
-    return ds_tokens_read(run->tokens, run->ids, run->options.offset + (uint64_t)w * run->length, run->length + 1);
+    return ds_tokens_read(run->tokens, run->ids, run->starts[w], run->length + 1);
 }
 
 ds_status ds_run_read_windows(ds_run *run, uint32_t *inputs, uint32_t *targets, size_t first, size_t count) {

@@ -11,8 +11,13 @@
 #define DATA "--tokens", "fixtures/data/val.bin", "--seq-len", "16", "--sequences", "5", "--offset", "3", "--seed", "7"
 
 static ds_run_options sample(const char *checkpoint) {
-    return (ds_run_options){
-        .checkpoint = checkpoint, .tokens = "fixtures/data/val.bin", .length = 16, .sequences = 5, .offset = 3, .seed = 7};
+    return (ds_run_options){.checkpoint = checkpoint,
+                            .tokens = "fixtures/data/val.bin",
+                            .length = 16,
+                            .sequences = 5,
+                            .spread = DS_SPREAD_FROM_OFFSET,
+                            .offset = 3,
+                            .seed = 7};
 }
 
 static void expect_program(const char *checkpoint, const ds_ablate_options *options, const char *const *arguments) {

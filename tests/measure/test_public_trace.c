@@ -19,7 +19,7 @@ static void expect_program(const char *checkpoint, const ds_trace_options *optio
 static void results_are_the_program_s(void **state) {
     (void)state;
     ds_trace_options options = ds_trace_defaults;
-    options.window = (ds_window_source){.tokens = "fixtures/data/val.bin", .offset = 5};
+    options.window = (ds_window_source){.tokens = "fixtures/data/val.bin", .offset = 5, .offset_given = true};
     expect_program(MODEL("additive-small"), &options,
                    (const char *const[]){"trace", "--tokens", "fixtures/data/val.bin", "--offset", "5", "--seq-len", "14",
                                          MODEL("additive-small"), NULL});

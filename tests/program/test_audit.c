@@ -72,8 +72,9 @@ static const json_t *run(json_t **envelope, const char *command, const char *mod
     const char *result = scratch_path("result.json");
     char line[1024];
     (void)snprintf(line, sizeof line,
-                   "%s %s --tokens fixtures/data/val.bin --seq-len %d --sequences %d --quiet --json %s %s %s", program, command,
-                   (int)real(golden, "seq_len"), (int)real(golden, "sequences"), result, options, checkpoint_of(model));
+                   "%s %s --tokens fixtures/data/val.bin --offset 0 --seq-len %d --sequences %d --quiet --json %s %s %s",
+                   program, command, (int)real(golden, "seq_len"), (int)real(golden, "sequences"), result, options,
+                   checkpoint_of(model));
     int status = system(line);
     if (status != 0) fail_msg("exit status %d: %s", status, line);
     *envelope = load(result);

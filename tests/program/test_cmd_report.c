@@ -343,7 +343,7 @@ static void refuses_the_folder_of_another_run(void **state) {
     report(folder, "mine", "scalar-safetensors", "");
     char *measured = step_bytes(folder);
     expect_refused(folder, "scalar-kvshift", "--skip verify", "its checkpoint.");
-    expect_refused(folder, "scalar-safetensors", "--skip verify --offset 3", "its data.offset is 0, this run's is 3");
+    expect_refused(folder, "scalar-safetensors", "--skip verify --offset 3", "its data.offset is null, this run's is 3");
     expect_refused(folder, "scalar-safetensors", "--skip verify --seed 7", "its options.seed is 0, this run's is 7");
     expect_refused(folder, "scalar-safetensors", "", "its options.skip is \"verify\", this run's is null");
     expect_refused(folder, "scalar-safetensors", "--skip verify --precision double", "its precision is \"float\"");

@@ -38,6 +38,9 @@ static void test_values_out_of_range(void **state) {
     expect_refusal(GATES "--seq-len 0" MODEL, 2, "--seq-len takes a whole number of at least 1, not \"0\"");
     expect_refusal(GATES "--sequences +1" MODEL, 2, "not \"+1\"");
     expect_refusal(GATES "--offset -1" MODEL, 2, "not \"-1\"");
+    expect_refusal(GATES "--spread odd" MODEL, 2, "--spread takes even|random|consecutive");
+    expect_refusal(GATES "--spread even --offset 0" MODEL, 2, "leave out --spread even");
+    expect_refusal(GATES "--offset 9 --spread random" MODEL, 2, "leave out --spread random");
     expect_refusal(GATES "--precision half" MODEL, 2, "--precision takes float|double, not \"half\"");
     expect_refusal(GATES "--json ''" MODEL, 2, "--json takes FILE, not an empty word");
     assert_int_equal(run(GATES "--regime-tol 0" MODEL), 0);

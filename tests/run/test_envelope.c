@@ -9,6 +9,7 @@ static const ds_run_options sample = {.checkpoint = "fixtures/models/cc-bf16",
                                       .tokens = "fixtures/data/val.bin",
                                       .length = 16,
                                       .sequences = 3,
+                                      .spread = DS_SPREAD_FROM_OFFSET,
                                       .offset = 5,
                                       .precision = DS_F64};
 

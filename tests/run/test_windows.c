@@ -13,6 +13,7 @@ static const ds_run_options sample = {.checkpoint = "fixtures/models/scalar-safe
                                       .tokens = "fixtures/data/val.bin",
                                       .length = T,
                                       .sequences = WINDOWS,
+                                      .spread = DS_SPREAD_FROM_OFFSET,
                                       .offset = 3};
 
 /* What one pass saw. */

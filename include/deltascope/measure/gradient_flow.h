@@ -15,7 +15,9 @@ DS_BEGIN_DECLARATIONS
 /* Norms are Frobenius norms over all windows of the run, S sublayers of T tokens. */
 typedef struct ds_gradient_flow {
     size_t sublayers, length, parameters; /* S, T, and tensors of parameters */
+    size_t sequences;                     /* windows */
     double loss;                          /* mean over all targets, nats */
+    double *sequence_loss;                /* (sequences): mean loss of each window */
     double *state_norm;                   /* (S+1): |dloss/dX_s| */
     double *frozen_norm;                  /* (S+1): |A_s ... A_{S-1} dloss/dX_S|, k and beta held; |dloss/dX_S| where A = I */
     double *position_norm;                /* (S+1, T): state_norm of one position, over windows */
