@@ -217,6 +217,23 @@ ds_status ds_outfile_check(const char *path) DS_MUST_CHECK;
 /* After a file was made or renamed: its name in the folder survives a crash, where the system lets us. */
 void ds_sync_folder_of(const char *path);
 
+/* ---- other programs ---------------------------------------------------------------------------------------------- */
+
+/* Another program at work for us. It is looked for in the absolute parts of PATH alone, runs in a folder of its own, made
+ * under TMPDIR and removed with the helper, and takes from the environment what it needs to know of language, libraries and
+ * fonts. It leads a process group and ends when we do. */
+typedef struct ds_helper ds_helper;
+enum { DS_HELPER_FILES = 4 };
+ds_status ds_helper_open(ds_helper **out, const char *program) DS_MUST_CHECK; /* *out NULL: it is not installed */
+void ds_helper_close(ds_helper **helper);                                     /* sets NULL; NULL is fine */
+/* A file for it, in its folder; at most DS_HELPER_FILES of them. */
+ds_status ds_helper_put(ds_helper *helper, const char *name, const ds_text *content) DS_MUST_CHECK;
+/* Runs it to its end: standard input empty, standard output to the descriptor, what it complains of in the sentence when it
+ * fails. arguments[0] is its name, NULL the last. After `seconds` it is killed: DS_ERR_SYSTEM. */
+ds_status ds_helper_run(ds_helper *helper, char *const *arguments, int output, double seconds) DS_MUST_CHECK;
+/* Kills every program at work and removes what it was given. Async-signal-safe, as ds_outfile_discard_all. */
+void ds_helper_discard_all(void);
+
 /* ---- worker threads ---------------------------------------------------------------------------------------------- */
 
 /* Several threads of a program may run loops at the same time, each with arrays of its own; they share the workers. A child
