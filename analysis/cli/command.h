@@ -65,6 +65,7 @@ typedef struct ds_invocation {
     const void *own; /* the command's own options: the structure its table describes, defaults filled in */
     const char *const *operands;
     size_t operand_count;
+    ds_folder **folder; /* what --out names once ds_command_folder has opened it, until the program ends */
 } ds_invocation;
 
 struct ds_command {

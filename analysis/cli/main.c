@@ -12,6 +12,7 @@
 /* Unfinished files are removed; then the signal does what it always does, so that the caller sees why the program ended. */
 static void clean_up_and_die(int signal_number) {
     ds_outfile_discard_all();
+    ds_helper_discard_all();
     (void)signal(signal_number, SIG_DFL);
     (void)raise(signal_number);
 }
@@ -21,6 +22,7 @@ static void say_and_end(void) {
     static atomic_flag said = ATOMIC_FLAG_INIT;
     while (atomic_flag_test_and_set(&said)) (void)pause();
     ds_outfile_discard_all();
+    ds_helper_discard_all();
     (void)fprintf(stderr, "deltascope: %s\n", ds_error_text());
     _exit(DS_ERR_SYSTEM);
 }
@@ -80,10 +82,13 @@ static ds_status run_command(const ds_command *command, int argc, char **argv) {
     void *own = ds_calloc(command->own_size, 1);
     if (own == NULL) return DS_ERR_SYSTEM;
     ds_invocation invocation;
+    ds_folder *folder = NULL;
     ds_status outcome = ds_command_parse(&invocation, own, command, argc, argv);
+    invocation.folder = &folder;
     if (outcome == DS_OK && invocation.common.threads.given) outcome = ds_threads_set(invocation.common.threads.value);
     if (outcome == DS_OK) outcome = check_outputs(&invocation.common);
     if (outcome == DS_OK) outcome = command->run(&invocation);
+    ds_folder_close(&folder);
     free(own);
     ds_threads_stop();
     return outcome;

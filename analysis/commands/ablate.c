@@ -47,10 +47,10 @@ static ds_status run_command(const ds_invocation *invocation) {
     ds_text path = {0};
     ds_run run = {0};
     ds_told told = {NULL, NULL};
-    DS_TRY(ds_command_journal_plan(&plan, &path, invocation));
     own.journal = &plan;
     own.shadow = invocation->common.shadow.value;
     DS_TRY(ds_command_open(&run, invocation));
+    DS_TRY(ds_command_journal_plan(&plan, &path, invocation));
     DS_TRY(ds_ablate_results(&told.options, &told.results, &run, &own));
     DS_TRY(publish(invocation, &run, &told));
 done:

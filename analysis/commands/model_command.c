@@ -36,17 +36,33 @@ void ds_command_warn(const ds_run *run) {
 ds_status ds_command_open(ds_run *run, const ds_invocation *invocation) {
     ds_status status = DS_OK;
     const ds_run_options options = ds_command_run_options(invocation);
+    ds_folder *folder;
     DS_TRY(ds_run_open(run, &options));
     ds_command_warn(run);
+    if (invocation->common.out != NULL) DS_TRY(ds_command_folder(&folder, invocation)); /* taken before the work */
+done:
+    return status;
+}
+
+ds_status ds_command_folder(ds_folder **folder, const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    if (*invocation->folder == NULL) {
+        DS_TRY(ds_folder_open(invocation->folder, invocation->common.out));
+        DS_TRY(ds_folder_lock(*invocation->folder));
+    }
+    *folder = *invocation->folder;
 done:
     return status;
 }
 
 ds_status ds_command_journal_plan(ds_journal_plan *plan, ds_text *path, const ds_invocation *invocation) {
     ds_status status = DS_OK;
+    ds_folder *folder;
     *plan = (ds_journal_plan){.resume = invocation->common.resume};
     if (invocation->common.out == NULL) return DS_OK;
-    DS_TRY(ds_text_printf(path, "%s/%s.journal", invocation->common.out, invocation->command->name));
+    DS_TRY(ds_command_folder(&folder, invocation));
+    DS_TRY(ds_text_printf(path, "%s.journal", invocation->command->name));
+    plan->folder = folder;
     plan->path = path->bytes;
 done:
     return status;
@@ -54,59 +70,57 @@ done:
 
 /* ---- publishing -------------------------------------------------------------------------------------------------- */
 
-static ds_status write_tables(const char *folder, const char *command, ds_table *const *tables, size_t count) {
+static ds_status write_tables(const ds_folder *folder, const char *command, ds_table *const *tables, size_t count) {
     ds_status status = DS_OK;
     ds_text path = {0};
-    DS_TRY(ds_text_printf(&path, "%s/tables", folder));
-    DS_TRY(ds_make_folder(path.bytes));
     for (size_t i = 0; i < count; i++) {
         path.length = 0;
-        DS_TRY(ds_text_printf(&path, "%s/tables/%s", folder, command));
+        DS_TRY(ds_text_printf(&path, "tables/%s", command));
         if (i > 0) DS_TRY(ds_text_printf(&path, "-%zu", i + 1));
         DS_TRY(ds_text_printf(&path, ".csv"));
-        DS_TRY(ds_table_write(path.bytes, tables[i], DS_TABLE_CSV));
+        DS_TRY(ds_table_write(folder, path.bytes, tables[i], DS_TABLE_CSV));
     }
 done:
     ds_text_release(&path);
     return status;
 }
 
-static ds_status write_figures(const ds_invocation *invocation, const char *folder, const json_t *envelope) {
+static ds_status write_figures(const ds_invocation *invocation, const ds_folder *folder, const json_t *envelope) {
     ds_status status = DS_OK;
     const ds_figure_options options = {.formats = DS_FIGURE_SVG | DS_FIGURE_PNG};
-    ds_text path = {0};
+    ds_folder *figures = NULL;
     json_t *results = NULL;
     bool drawn = true;
     DS_TRY(ds_figure_results(&results, envelope));
-    DS_TRY(ds_text_printf(&path, "%s/figures", folder));
     for (size_t i = 0; i < ds_figure_count(); i++) {
         const ds_figure *figure = ds_figure_at(i);
         if (!ds_figure_applies(figure, results)) continue;
-        DS_TRY(ds_make_folder(path.bytes));
-        DS_TRY(ds_figure_write(&drawn, path.bytes, figure, results, &options));
+        if (figures == NULL) DS_TRY(ds_folder_open_in(&figures, folder, "figures"));
+        DS_TRY(ds_figure_write(&drawn, figures, figure, results, &options));
     }
     if (!drawn && !invocation->common.quiet) (void)fprintf(stderr, "deltascope: %s\n", ds_error_text());
 done:
+    ds_folder_close(&figures);
     json_decref(results);
-    ds_text_release(&path);
     return status;
 }
 
-ds_status ds_command_write_lasting(const char *path, json_t *envelope) {
+ds_status ds_command_write_lasting(const ds_folder *folder, const char *path, json_t *envelope) {
     if (json_object_set_new(envelope, "threads", json_null()) != 0 ||
         json_object_set_new(envelope, "seconds", json_null()) != 0)
         return ds_fail(DS_ERR_SYSTEM, "%s: out of memory for the result", DS_SHOW(path));
-    return ds_json_write(path, envelope, DS_JSON_READABLE);
+    return ds_json_write_in(folder, path, envelope, DS_JSON_READABLE);
 }
 
 /* `envelope` is changed. */
 static ds_status write_folder(const ds_invocation *invocation, json_t *envelope, ds_table *const *tables, size_t count) {
     ds_status status = DS_OK;
-    const char *folder = invocation->common.out, *name = invocation->command->name;
+    const char *name = invocation->command->name;
+    ds_folder *folder;
     ds_text path = {0};
-    DS_TRY(ds_make_folder(folder));
-    DS_TRY(ds_text_printf(&path, "%s/%s.json", folder, name));
-    DS_TRY(ds_command_write_lasting(path.bytes, envelope));
+    DS_TRY(ds_command_folder(&folder, invocation));
+    DS_TRY(ds_text_printf(&path, "%s.json", name));
+    DS_TRY(ds_command_write_lasting(folder, path.bytes, envelope));
     DS_TRY(write_tables(folder, name, tables, count));
     DS_TRY(write_figures(invocation, folder, envelope));
 done:

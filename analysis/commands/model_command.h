@@ -12,6 +12,8 @@ ds_run_options ds_command_run_options(const ds_invocation *invocation);
 ds_status ds_command_open(ds_run *run, const ds_invocation *invocation) DS_MUST_CHECK;
 /* What a reader of the run's results must know, on standard error. */
 void ds_command_warn(const ds_run *run);
+/* *folder <- what --out names, opened and locked by the first call, borrowed. DS_ERR_SYSTEM while another run writes there. */
+ds_status ds_command_folder(ds_folder **folder, const ds_invocation *invocation) DS_MUST_CHECK;
 /* Where the command keeps its journal: OUT/COMMAND.journal. `path` holds it and is released by the caller; plan->path is
  * NULL without --out. */
 ds_status ds_command_journal_plan(ds_journal_plan *plan, ds_text *path, const ds_invocation *invocation) DS_MUST_CHECK;
@@ -32,6 +34,6 @@ ds_status ds_command_publish_results(ds_table **tables, size_t *made, const ds_i
                                      const ds_told *told, const ds_result_table *kinds, size_t count) DS_MUST_CHECK;
 /* Writes an envelope as it stands under --out: it depends on the inputs alone, byte for byte. How the run went, "threads"
  * and "seconds", becomes null in it. */
-ds_status ds_command_write_lasting(const char *path, json_t *envelope) DS_MUST_CHECK;
+ds_status ds_command_write_lasting(const ds_folder *folder, const char *path, json_t *envelope) DS_MUST_CHECK;
 
 #endif

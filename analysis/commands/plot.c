@@ -59,7 +59,8 @@ static ds_status choose(const ds_figure **figure, const plot_options *own) {
     return DS_OK;
 }
 
-static ds_status draw(const ds_figure *figure, const json_t *results, const json_t *envelope, const plot_options *own) {
+static ds_status draw(const ds_folder *folder, const ds_figure *figure, const json_t *results, const json_t *envelope,
+                      const plot_options *own) {
     static const struct {
         const char *name;
         unsigned flag;
@@ -71,7 +72,7 @@ static ds_status draw(const ds_figure *figure, const json_t *results, const json
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
         if (strcmp(own->format, formats[i].name) == 0) drawing.formats = formats[i].flag;
     }
-    DS_TRY(ds_figure_write(&drawn, own->out, figure, results, &drawing));
+    DS_TRY(ds_figure_write(&drawn, folder, figure, results, &drawing));
     if (!drawn) (void)fprintf(stderr, "deltascope: %s\n", ds_error_text());
     DS_TRY(ds_figure_caption(&caption, figure, results, envelope));
     (void)printf("%s/%s.%s\n    %s\n", own->out, ds_figure_id(figure), drawn ? own->format : "gp", caption.bytes);
@@ -84,6 +85,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
     const plot_options *own = invocation->own;
     const ds_figure *chosen = NULL;
+    ds_folder *folder = NULL;
     json_t *results = NULL, *envelope = NULL;
     size_t drawn = 0;
     if (own->list) return list_figures();
@@ -93,11 +95,11 @@ static ds_status run_command(const ds_invocation *invocation) {
         return ds_fail(DS_ERR_USAGE, "plot needs RESULT.json...; see \"deltascope plot --help\"");
     DS_TRY(choose(&chosen, own));
     DS_TRY(ds_results_load(&results, &envelope, invocation->operands, invocation->operand_count));
-    DS_TRY(ds_make_folder(own->out));
+    DS_TRY(ds_folder_open(&folder, own->out));
     for (size_t i = 0; i < ds_figure_count(); i++) {
         const ds_figure *figure = ds_figure_at(i);
         if (chosen != NULL ? figure != chosen : !ds_figure_applies(figure, results)) continue;
-        status = draw(figure, results, envelope, own);
+        status = draw(folder, figure, results, envelope, own);
         if (status == DS_ERR_INPUT)
             status = ds_fail_prefix(status, "%s%s", DS_SHOW(invocation->operands[0]),
                                     invocation->operand_count > 1 ? " and the other files" : "");
@@ -106,6 +108,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     }
     if (drawn == 0) status = ds_fail(DS_ERR_INPUT, "%s: no figure can be drawn from it", DS_SHOW(invocation->operands[0]));
 done:
+    ds_folder_close(&folder);
     json_decref(results);
     json_decref(envelope);
     return status;

@@ -3,6 +3,7 @@
 
 #include "cli/json_output.h"
 #include "cli/text_wrapping.h"
+#include "commands/model_command.h"
 #include "report/report.h"
 
 typedef struct report_options {
@@ -38,14 +39,16 @@ static ds_status run_command(const ds_invocation *invocation) {
     const ds_common *common = &invocation->common;
     ds_findings findings = {.count = 0};
     ds_manifest files = {.count = 0};
+    ds_folder *folder;
     json_t *results = NULL, *envelope = NULL;
     double started = ds_seconds();
     if (common->out == NULL) return ds_fail(DS_ERR_USAGE, "report needs --out DIR, the folder the report is written into");
     DS_TRY(ds_report_measure(&results, &envelope, &files, invocation, ((const report_options *)invocation->own)->skip));
     DS_TRY(complete(envelope, &findings, results, started));
     if (common->json != NULL) DS_TRY(ds_json_output(common->json, envelope, DS_JSON_CANONICAL));
-    DS_TRY(ds_report_write(common->out, &files, envelope, &findings, common->quiet));
-    DS_TRY(ds_manifest_replace(&files, common->out));
+    DS_TRY(ds_command_folder(&folder, invocation));
+    DS_TRY(ds_report_write(folder, &files, envelope, &findings, common->quiet));
+    DS_TRY(ds_manifest_replace(&files, folder));
     if (!common->table) goto done;
     ds_print_wrapped(findings.verdict.bytes, 0, 0);
     (void)printf("\n%s/report.html\ncontent %s\n", common->out, json_string_value(json_object_get(envelope, "content_sha256")));

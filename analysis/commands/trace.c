@@ -1,4 +1,6 @@
 /* trace: one text, token by token. */
+#include <string.h>
+
 #include "deltascope/measure/token_trace.h"
 #include "model_command.h"
 #include "trace_view.h"
@@ -35,26 +37,26 @@ static ds_status as_svg(ds_text *text, const ds_heat *heat, const char *caption)
     return ds_heat_svg(text, heat);
 }
 
-static ds_status write_picture(const char *folder, const char *name, form make, const ds_heat *heat, const char *caption) {
+static ds_status write_picture(const ds_folder *folder, const char *name, form make, const ds_heat *heat, const char *caption) {
     ds_status status = DS_OK;
-    ds_text path = {0}, picture = {0};
+    ds_text picture = {0};
     DS_TRY(make(&picture, heat, caption));
-    DS_TRY(ds_text_printf(&path, "%s/%s", folder, name));
-    DS_TRY(ds_write_file(path.bytes, picture.bytes, picture.length));
+    DS_TRY(ds_write_file_in(folder, name, picture.bytes, picture.length));
 done:
-    ds_text_release(&path);
     ds_text_release(&picture);
     return status;
 }
 
-static ds_status write_pictures(const char *folder, const ds_run *run, const ds_trace_view *view) {
+static ds_status write_pictures(const ds_invocation *invocation, const ds_run *run, const ds_trace_view *view) {
     ds_status status = DS_OK;
     ds_text caption = {0};
     ds_heat heat;
+    ds_folder *folder;
+    DS_TRY(ds_command_folder(&folder, invocation));
     DS_TRY(ds_trace_view_heat(&heat, view, true));
     DS_TRY(ds_trace_view_caption(&caption, view));
     DS_TRY(ds_text_printf(&caption, " Checkpoint: %s (%s). Point at a token for its numbers.",
-                          ds_checkpoint_path(run->checkpoint), ds_spec_variant(&run->spec)));
+                          DS_SHOW(ds_checkpoint_path(run->checkpoint)), ds_spec_variant(&run->spec)));
     DS_TRY(write_picture(folder, "trace.svg", as_svg, &heat, caption.bytes));
     DS_TRY(write_picture(folder, "trace.html", ds_heat_html, &heat, caption.bytes));
 done:
@@ -86,7 +88,7 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, con
     DS_TRY(ds_trace_case_table(&tables[1], told->results));
     bool gates = ds_table_rows(tables[0]) != 0, cases = ds_table_rows(tables[1]) != 0;
     DS_TRY(ds_command_publish_tables(invocation, run, told, tables + !gates, (size_t)gates + cases));
-    if (invocation->common.out != NULL) DS_TRY(write_pictures(invocation->common.out, run, &view));
+    if (invocation->common.out != NULL) DS_TRY(write_pictures(invocation, run, &view));
     if (invocation->common.table) DS_TRY(print_picture(&view));
 done:
     ds_trace_view_release(&view);

@@ -1,11 +1,8 @@
 #include "manifest.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "deltascope/io.h"
 
@@ -54,31 +51,25 @@ static bool is_ours(const char *path) {
     return false;
 }
 
-/* What is no longer as it was listed has become somebody's own. */
-static ds_status remove_listed(const char *folder, const char *name, const char *listed) {
-    ds_status status = DS_OK;
-    ds_text path = {0};
-    struct stat info;
+/* What is no longer as it was listed has become somebody's own, and so has what is no file any more. */
+static ds_status remove_listed(const ds_folder *folder, const char *name, const char *listed) {
     char digest[DIGITS + 1];
-    DS_TRY(ds_text_printf(&path, "%s/%s", folder, name));
-    if (lstat(path.bytes, &info) != 0 || !S_ISREG(info.st_mode)) goto done;
-    DS_TRY(ds_sha256_file(digest, path.bytes, MOST_BYTES));
-    if (memcmp(digest, listed, DIGITS) == 0 && unlink(path.bytes) != 0)
-        status = ds_fail(DS_ERR_SYSTEM, "%s: left by an earlier report, cannot be removed: %s", DS_SHOW(path.bytes),
-                         strerror(errno));
-done:
-    ds_text_release(&path);
-    return status;
+    if (ds_sha256_file(digest, folder, name, MOST_BYTES) != DS_OK) {
+        ds_error_clear();
+        return DS_OK;
+    }
+    return memcmp(digest, listed, DIGITS) == 0 ? ds_folder_remove(folder, name) : DS_OK;
 }
 
-/* Lines of 64 digits, two spaces and a path; others are passed over. */
-static ds_status remove_stale(const ds_manifest *manifest, const char *folder, const char *list) {
+/* Lines of 64 digits, two spaces and a path; others are passed over. A list that cannot be read lists nothing. */
+static ds_status remove_stale(const ds_manifest *manifest, const ds_folder *folder) {
     ds_status status = DS_OK;
-    struct stat info;
     char *lines = NULL, *rest = NULL;
     size_t length;
-    if (stat(list, &info) != 0) return DS_OK;
-    DS_TRY(ds_read_file(&lines, &length, list, MOST_BYTES));
+    if (ds_read_file_in(&lines, &length, folder, list_name, MOST_BYTES) != DS_OK) {
+        ds_error_clear();
+        return DS_OK;
+    }
     for (char *line = strtok_r(lines, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
         bool whole = strspn(line, "0123456789abcdef") == DIGITS && strncmp(line + DIGITS, "  ", 2) == 0;
         const char *name = line + DIGITS + 2;
@@ -89,22 +80,17 @@ done:
     return status;
 }
 
-ds_status ds_manifest_replace(const ds_manifest *manifest, const char *folder) {
+ds_status ds_manifest_replace(const ds_manifest *manifest, const ds_folder *folder) {
     ds_status status = DS_OK;
-    ds_text list = {0}, lines = {0}, path = {0};
-    DS_TRY(ds_text_printf(&list, "%s/%s", folder, list_name));
-    DS_TRY(remove_stale(manifest, folder, list.bytes));
+    ds_text lines = {0};
+    DS_TRY(remove_stale(manifest, folder));
     for (size_t i = 0; i < manifest->count; i++) {
         char digest[DIGITS + 1];
-        path.length = 0;
-        DS_TRY(ds_text_printf(&path, "%s/%s", folder, manifest->paths[i]));
-        DS_TRY(ds_sha256_file(digest, path.bytes, MOST_BYTES));
+        DS_TRY(ds_sha256_file(digest, folder, manifest->paths[i], MOST_BYTES));
         DS_TRY(ds_text_printf(&lines, "%s  %s\n", digest, manifest->paths[i]));
     }
-    DS_TRY(ds_write_file(list.bytes, lines.bytes, lines.length));
+    DS_TRY(ds_write_file_in(folder, list_name, lines.bytes, lines.length));
 done:
-    ds_text_release(&list);
     ds_text_release(&lines);
-    ds_text_release(&path);
     return status;
 }

@@ -17,6 +17,6 @@ void ds_manifest_release(ds_manifest *manifest);
 ds_status ds_manifest_add(ds_manifest *manifest, const char *format, ...) DS_PRINTF(2, 3) DS_MUST_CHECK;
 /* Removes the files that the folder's list has and `manifest` has not, then writes the list anew. A file that was changed since
  * it was listed, a link and a folder stay. */
-ds_status ds_manifest_replace(const ds_manifest *manifest, const char *folder) DS_MUST_CHECK;
+ds_status ds_manifest_replace(const ds_manifest *manifest, const ds_folder *folder) DS_MUST_CHECK;
 
 #endif

@@ -27,7 +27,7 @@ ds_status ds_report_digest(char digits[65], const json_t *envelope) DS_MUST_CHEC
 
 /* DIR/{report.json,report.html,report.md}, DIR/tables and DIR/figures from a report's complete envelope; each written file is
  * added to `files`. */
-ds_status ds_report_write(const char *folder, ds_manifest *files, const json_t *envelope, const ds_findings *findings,
+ds_status ds_report_write(const ds_folder *folder, ds_manifest *files, const json_t *envelope, const ds_findings *findings,
                           bool quiet) DS_MUST_CHECK;
 
 #endif

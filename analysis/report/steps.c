@@ -1,7 +1,6 @@
 /* The measurements of a report, one after the other on one open run, each kept in a file of its own. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/progress_line.h"
 #include "commands/model_command.h"
@@ -113,14 +112,15 @@ done:
 static const char record_kind[] = "step"; /* SHA-256 of the step's file, under the step's number */
 
 /* *finished <- whether an earlier run has finished the step and its file is still what it was then. */
-static ds_status is_finished(bool *finished, const ds_journal *journal, size_t number, const char *path) {
+static ds_status is_finished(bool *finished, const ds_journal *journal, size_t number, const ds_folder *folder,
+                             const char *path) {
     ds_status status = DS_OK;
     char *recorded = NULL, found[65];
     size_t length;
     *finished = false;
     DS_TRY(ds_journal_find(&recorded, &length, journal, record_kind, number));
     if (recorded == NULL) goto done;
-    if (ds_sha256_file(found, path, DS_RESULTS_MOST_BYTES) == DS_OK)
+    if (ds_sha256_file(found, folder, path, DS_RESULTS_MOST_BYTES) == DS_OK)
         *finished = strcmp(found, recorded) == 0;
     else
         ds_error_clear(); /* gone or unreadable: measured anew */
@@ -129,10 +129,10 @@ done:
     return status;
 }
 
-static ds_status keep_step(ds_journal *journal, size_t number, const char *path) {
+static ds_status keep_step(ds_journal *journal, size_t number, const ds_folder *folder, const char *path) {
     ds_status status = DS_OK;
     char digits[65];
-    DS_TRY(ds_sha256_file(digits, path, DS_RESULTS_MOST_BYTES));
+    DS_TRY(ds_sha256_file(digits, folder, path, DS_RESULTS_MOST_BYTES));
     DS_TRY(ds_journal_append(journal, record_kind, number, digits, strlen(digits)));
     DS_TRY(ds_journal_sync(journal));
 done:
@@ -166,17 +166,17 @@ static ds_status join(json_t *results, const char *command, json_t *more) {
 }
 
 /* Measures the step and writes its file. `inspect` lists unused tensors itself: its envelope does not warn of them. */
-static ds_status run_step(const step *what, ds_run *run, const char *folder, bool resume, const char *path) {
+static ds_status run_step(const step *what, ds_run *run, const ds_folder *folder, bool resume, const char *path) {
     ds_status status = DS_OK;
     measuring at = {.run = run};
     ds_text journal = {0};
     json_t *envelope = NULL;
-    DS_TRY(ds_text_printf(&journal, "%s/%s.journal", folder, what->name));
-    at.journal = (ds_journal_plan){journal.bytes, resume};
+    DS_TRY(ds_text_printf(&journal, "%s.journal", what->name));
+    at.journal = (ds_journal_plan){.path = journal.bytes, .resume = resume, .folder = folder};
     DS_TRY(what->measure(&at));
     DS_TRY(ds_run_envelope(&envelope, run, what->command, at.told.options, at.told.results));
     if (what->measure == measure_inspect) (void)json_object_del(envelope, "warnings");
-    DS_TRY(ds_command_write_lasting(path, envelope));
+    DS_TRY(ds_command_write_lasting(folder, path, envelope));
 done:
     json_decref(envelope);
     ds_told_release(&at.told);
@@ -188,7 +188,7 @@ done:
 typedef struct reporting {
     ds_run run;
     ds_journal *journal;
-    const char *folder; /* of the steps' files */
+    const ds_folder *folder; /* of the steps' files */
     bool resume;
     json_t *results;
 } reporting;
@@ -200,17 +200,17 @@ static ds_status make_step(reporting *all, size_t number) {
     json_t *saved = NULL;
     ds_text path = {0};
     bool finished;
-    DS_TRY(ds_text_printf(&path, "%s/%s.json", all->folder, what->name));
-    DS_TRY(is_finished(&finished, all->journal, number, path.bytes));
+    DS_TRY(ds_text_printf(&path, "%s.json", what->name));
+    DS_TRY(is_finished(&finished, all->journal, number, all->folder, path.bytes));
     if (!finished) {
         DS_TRY(run_step(what, &all->run, all->folder, all->resume, path.bytes));
-        DS_TRY(keep_step(all->journal, number, path.bytes));
+        DS_TRY(keep_step(all->journal, number, all->folder, path.bytes));
     }
-    DS_TRY(ds_envelope_load(&saved, path.bytes));
+    DS_TRY(ds_envelope_load(&saved, all->folder, path.bytes));
     DS_TRY(join(all->results, what->command, json_object_get(saved, "results")));
     path.length = 0;
-    DS_TRY(ds_text_printf(&path, "%s/%s.journal", all->folder, what->name));
-    (void)unlink(path.bytes); /* its pieces are in the result */
+    DS_TRY(ds_text_printf(&path, "%s.journal", what->name));
+    DS_TRY(ds_folder_remove(all->folder, path.bytes)); /* its pieces are in the result */
 done:
     ds_text_release(&path);
     json_decref(saved);
@@ -290,7 +290,7 @@ ds_status ds_report_measure(json_t **results, json_t **envelope, ds_manifest *fi
     ds_status status = DS_OK;
     const ds_common *common = &invocation->common;
     reporting all = {.resume = common->resume};
-    ds_text folder = {0};
+    ds_folder *folder = NULL, *inner = NULL;
     json_t *options = NULL;
     *envelope = NULL;
     *results = all.results = json_object();
@@ -301,14 +301,14 @@ ds_status ds_report_measure(json_t **results, json_t **envelope, ds_manifest *fi
     DS_TRY(open_journal(&all.journal, invocation, &all.run, options));
     DS_TRY(ds_run_envelope(envelope, &all.run, invocation->command->name, options, NULL));
     all.run.options.listener = ds_progress_line(true); /* the report tells how it goes, not its steps */
-    DS_TRY(ds_text_printf(&folder, "%s/results", common->out));
-    DS_TRY(ds_make_folder(folder.bytes));
-    all.folder = folder.bytes;
+    DS_TRY(ds_command_folder(&folder, invocation));
+    DS_TRY(ds_folder_open_in(&inner, folder, "results"));
+    all.folder = inner;
     DS_TRY(run_steps(&all, files, skip, common->quiet));
 done:
     ds_journal_close(&all.journal);
     ds_run_close(&all.run);
-    ds_text_release(&folder);
+    ds_folder_close(&inner);
     json_decref(options);
     if (status != DS_OK) {
         json_decref(*results);

@@ -79,7 +79,7 @@ static size_t chapter_of(const char *figure) {
 /* ---- what a page is made of -------------------------------------------------------------------------------------- */
 
 typedef struct document {
-    const char *folder;
+    const ds_folder *folder, *figure_folder;
     ds_manifest *files;
     const json_t *envelope, *results;
     ds_page_section sections[CHAPTERS];
@@ -109,15 +109,6 @@ static void release(document *all) {
     ds_text_release(&all->ablation_lead);
 }
 
-static ds_status subfolder(ds_text *path, const document *all, const char *name) {
-    ds_status status = DS_OK;
-    path->length = 0;
-    DS_TRY(ds_text_printf(path, "%s/%s", all->folder, name));
-    status = ds_make_folder(path->bytes);
-done:
-    return status;
-}
-
 static ds_status make_tables(document *all, const ds_findings *findings) {
     static const struct {
         ds_table_format format;
@@ -125,7 +116,6 @@ static ds_status make_tables(document *all, const ds_findings *findings) {
     } formats[] = {{DS_TABLE_CSV, "csv"}, {DS_TABLE_LATEX, "tex"}};
     ds_status status = DS_OK;
     ds_text path = {0};
-    DS_TRY(subfolder(&path, all, "tables"));
     for (size_t i = 0; i <= DS_REPORT_TABLES; i++) {
         const ds_result_table *kind = i < DS_REPORT_TABLES ? ds_report_table_at(i) : NULL;
         if (kind == NULL)
@@ -137,8 +127,8 @@ static ds_status make_tables(document *all, const ds_findings *findings) {
         for (size_t f = 0; f < sizeof formats / sizeof *formats; f++) {
             const char *name = kind == NULL ? "findings" : kind->id + strlen("table-"), *ending = formats[f].ending;
             path.length = 0;
-            DS_TRY(ds_text_printf(&path, "%s/tables/%s.%s", all->folder, name, ending));
-            DS_TRY(ds_table_write(path.bytes, all->tables[i], formats[f].format));
+            DS_TRY(ds_text_printf(&path, "tables/%s.%s", name, ending));
+            DS_TRY(ds_table_write(all->folder, path.bytes, all->tables[i], formats[f].format));
             DS_TRY(ds_manifest_add(all->files, "tables/%s.%s", name, ending));
         }
     }
@@ -157,10 +147,9 @@ static ds_status make_figure(void *context, size_t i, size_t worker) {
     ds_text path = {0};
     size_t length;
     (void)worker;
-    DS_TRY(ds_text_printf(&path, "%s/figures", all->folder));
-    DS_TRY(ds_figure_write(&all->drawn[i], path.bytes, figure, all->results, &options));
-    DS_TRY(ds_text_printf(&path, "/%s.svg", ds_figure_id(figure)));
-    if (all->drawn[i]) DS_TRY(ds_read_file(&all->svg[i], &length, path.bytes, MOST_BYTES));
+    DS_TRY(ds_figure_write(&all->drawn[i], all->figure_folder, figure, all->results, &options));
+    DS_TRY(ds_text_printf(&path, "%s.svg", ds_figure_id(figure)));
+    if (all->drawn[i]) DS_TRY(ds_read_file_in(&all->svg[i], &length, all->figure_folder, path.bytes, MOST_BYTES));
     DS_TRY(ds_figure_caption(&all->caption[i], figure, all->results, all->envelope));
     DS_TRY(ds_text_printf(&all->command[i], "deltascope plot --figure %s report.json", ds_figure_id(figure)));
 done:
@@ -171,14 +160,15 @@ done:
 static ds_status make_figures(document *all) {
     static const char *const endings[] = {"tsv", "gp", "svg", "pdf", "png"}; /* the first two also without gnuplot */
     ds_status status = DS_OK;
-    ds_text path = {0};
+    ds_folder *figures = NULL;
     size_t most = ds_figure_count();
     DS_NEW(all->figures, most);
     DS_NEW(all->drawn, most);
     DS_NEW(all->caption, most);
     DS_NEW(all->command, most);
     DS_NEW(all->svg, most);
-    DS_TRY(subfolder(&path, all, "figures"));
+    DS_TRY(ds_folder_open_in(&figures, all->folder, "figures"));
+    all->figure_folder = figures;
     for (size_t i = 0; i < most; i++) {
         if (ds_figure_applies(ds_figure_at(i), all->results)) all->figures[all->figure_count++] = ds_figure_at(i);
     }
@@ -188,7 +178,7 @@ static ds_status make_figures(document *all) {
             DS_TRY(ds_manifest_add(all->files, "figures/%s.%s", ds_figure_id(all->figures[i]), endings[e]));
     }
 done:
-    ds_text_release(&path);
+    ds_folder_close(&figures);
     return status;
 }
 
@@ -255,13 +245,11 @@ done:
 static ds_status write_page(const document *all, const ds_page *page, const char *name,
                             ds_status (*format)(ds_text *, const ds_page *)) {
     ds_status status = DS_OK;
-    ds_text path = {0}, text = {0};
-    DS_TRY(ds_text_printf(&path, "%s/%s", all->folder, name));
+    ds_text text = {0};
     DS_TRY(format(&text, page));
-    DS_TRY(ds_write_file(path.bytes, text.bytes, text.length));
+    DS_TRY(ds_write_file_in(all->folder, name, text.bytes, text.length));
     DS_TRY(ds_manifest_add(all->files, "%s", name));
 done:
-    ds_text_release(&path);
     ds_text_release(&text);
     return status;
 }
@@ -269,22 +257,19 @@ done:
 /* Equal inputs give equal bytes: how the run went is null here, as in every result under --out. */
 static ds_status write_results(const document *all) {
     ds_status status = DS_OK;
-    ds_text path = {0};
     json_t *kept = ds_json_copy(all->envelope);
     if (json_object_set_new(kept, "threads", json_null()) != 0 || json_object_set_new(kept, "seconds", json_null()) != 0) {
         status = ds_fail(DS_ERR_SYSTEM, "report: out of memory for the result");
         goto done;
     }
-    DS_TRY(ds_text_printf(&path, "%s/report.json", all->folder));
-    DS_TRY(ds_json_write(path.bytes, kept, DS_JSON_CANONICAL));
+    DS_TRY(ds_json_write_in(all->folder, "report.json", kept, DS_JSON_CANONICAL));
     DS_TRY(ds_manifest_add(all->files, "report.json"));
 done:
     json_decref(kept);
-    ds_text_release(&path);
     return status;
 }
 
-ds_status ds_report_write(const char *folder, ds_manifest *files, const json_t *envelope, const ds_findings *findings,
+ds_status ds_report_write(const ds_folder *folder, ds_manifest *files, const json_t *envelope, const ds_findings *findings,
                           bool quiet) {
     ds_status status = DS_OK;
     document all = {.folder = folder, .files = files, .envelope = envelope, .results = json_object_get(envelope, "results")};
@@ -296,7 +281,7 @@ ds_status ds_report_write(const char *folder, ds_manifest *files, const json_t *
     DS_TRY(make_figures(&all));
     if (all.figure_count > 0 && !all.drawn[0] && !quiet)
         (void)fprintf(stderr, "deltascope: gnuplot is not installed: %s/figures holds data and scripts, no pictures\n",
-                      DS_SHOW(folder));
+                      DS_SHOW(ds_folder_path(folder)));
     DS_TRY(add_figures(&all));
     DS_TRY(add_tables(&all));
     DS_TRY(make_words(&all));

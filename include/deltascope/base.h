@@ -167,14 +167,41 @@ static inline double ds_real_at(const void *array, ds_precision p, size_t i) {
     return p == DS_F32 ? (double)((const float *)array)[i] : ((const double *)array)[i];
 }
 
+/* ---- folders that results go into -------------------------------------------------------------------------------- */
+
+/* Such a folder may have come from anywhere. Its path is followed once, links and all, when it is opened; everything below is
+ * reached from its descriptor. `path` below it has plain parts between slashes ("tables/gates.csv", no "..", none that is a
+ * link): a link or a file in the place of a folder is DS_ERR_SYSTEM with its name, and nothing behind it is touched. */
+typedef struct ds_folder ds_folder;
+ds_status ds_folder_open(ds_folder **out, const char *path) DS_MUST_CHECK; /* makes it and its missing parents */
+ds_status ds_folder_open_in(ds_folder **out, const ds_folder *parent, const char *path) DS_MUST_CHECK;
+void ds_folder_close(ds_folder **folder); /* sets NULL; NULL is fine. One that opening made and that is still empty goes */
+const char *ds_folder_path(const ds_folder *folder); /* for sentences */
+/* Appends the path as people read it: below `folder`, or by itself where that is NULL. */
+ds_status ds_folder_show(ds_text *text, const ds_folder *folder, const char *path) DS_MUST_CHECK;
+/* DS_ERR_SYSTEM while another process holds the folder. The lock goes with the folder or the process. */
+ds_status ds_folder_lock(const ds_folder *folder) DS_MUST_CHECK;
+/* A descriptor of what is there, opened with `flags` and without waiting; -1 with errno, also for a link. folder NULL: `path`
+ * as it is, links followed. */
+int ds_folder_find(const ds_folder *folder, const char *path, int flags);
+/* Removes what has that name, the link itself if it is one. That there is nothing is fine. */
+ds_status ds_folder_remove(const ds_folder *folder, const char *path) DS_MUST_CHECK;
+/* That `path` is a folder or does not exist yet. */
+ds_status ds_folder_check(const char *path) DS_MUST_CHECK;
+/* Makes the folder and its missing parents. An existing folder is fine. */
+ds_status ds_make_folder(const char *path) DS_MUST_CHECK;
+
 /* ---- files written whole or not at all --------------------------------------------------------------------------- */
 
 /* A file under construction: bytes go to a file without a name in the target's folder; commit flushes, fsyncs, names and
- * renames it; discard (or a fatal signal handled by ds_outfile_discard_all) leaves what was there before. Where files need
- * names, and for the moment between naming and renaming, a temporary TARGET.tmp.<16 digits> lies beside the target, locked
- * (flock) by its writer. What a killed writer left there is removed when the target is written again. */
+ * renames it, with the mode of the regular file it replaces; discard (or a fatal signal handled by ds_outfile_discard_all)
+ * leaves what was there before. Where files need names, and for the moment between naming and renaming, a temporary
+ * TARGET.tmp.<16 digits> lies beside the target, locked (flock) by its writer. What a killed writer left there is removed when
+ * the target is written again. `path` is what somebody typed: a link is followed, a pipe or device written straight through. */
 typedef struct ds_outfile ds_outfile;
 ds_status ds_outfile_open(ds_outfile **out, const char *path) DS_MUST_CHECK;
+/* Below a folder: whatever but a folder has the name, a link, a pipe, is replaced. folder NULL: as ds_outfile_open. */
+ds_status ds_outfile_open_in(ds_outfile **out, const ds_folder *folder, const char *path) DS_MUST_CHECK;
 FILE *ds_outfile_stream(ds_outfile *file);
 ds_status ds_outfile_commit(ds_outfile **file) DS_MUST_CHECK; /* frees and sets NULL, also on failure */
 void ds_outfile_discard(ds_outfile **file);                   /* frees and sets NULL; NULL is fine */
@@ -183,14 +210,29 @@ ds_status ds_spool_open(FILE **spool, const char *path) DS_MUST_CHECK;
 /* Removes every temporary still open. Async-signal-safe: meant for handlers of SIGINT and SIGTERM. */
 void ds_outfile_discard_all(void);
 ds_status ds_write_file(const char *path, const char *bytes, size_t length) DS_MUST_CHECK;
-/* What can be known before the work whose result goes there: that `path` is no folder and the folder it lies in may be written;
- * that `path` is a folder or does not exist yet. */
+ds_status ds_write_file_in(const ds_folder *folder, const char *path, const char *bytes, size_t length) DS_MUST_CHECK;
+/* What can be known before the work whose result goes there: that `path` is no folder and the folder it lies in may be
+ * written. */
 ds_status ds_outfile_check(const char *path) DS_MUST_CHECK;
-ds_status ds_folder_check(const char *path) DS_MUST_CHECK;
 /* After a file was made or renamed: its name in the folder survives a crash, where the system lets us. */
 void ds_sync_folder_of(const char *path);
-/* Makes the folder and its missing parents. An existing folder is fine. */
-ds_status ds_make_folder(const char *path) DS_MUST_CHECK;
+
+/* ---- other programs ---------------------------------------------------------------------------------------------- */
+
+/* Another program at work for us. It is looked for in the absolute parts of PATH alone, runs in a folder of its own, made
+ * under TMPDIR and removed with the helper, and takes from the environment what it needs to know of language, libraries and
+ * fonts. It leads a process group and ends when we do. */
+typedef struct ds_helper ds_helper;
+enum { DS_HELPER_FILES = 4 };
+ds_status ds_helper_open(ds_helper **out, const char *program) DS_MUST_CHECK; /* *out NULL: it is not installed */
+void ds_helper_close(ds_helper **helper);                                     /* sets NULL; NULL is fine */
+/* A file for it, in its folder; at most DS_HELPER_FILES of them. */
+ds_status ds_helper_put(ds_helper *helper, const char *name, const ds_text *content) DS_MUST_CHECK;
+/* Runs it to its end: standard input empty, standard output to the descriptor, what it complains of in the sentence when it
+ * fails. arguments[0] is its name, NULL the last. After `seconds` it is killed: DS_ERR_SYSTEM. */
+ds_status ds_helper_run(ds_helper *helper, char *const *arguments, int output, double seconds) DS_MUST_CHECK;
+/* Kills every program at work and removes what it was given. Async-signal-safe, as ds_outfile_discard_all. */
+void ds_helper_discard_all(void);
 
 /* ---- worker threads ---------------------------------------------------------------------------------------------- */
 

@@ -22,6 +22,9 @@ ds_status ds_json_parse(json_t **out, const char *bytes, size_t length, const ch
 /* Reads a whole regular file of at most `limit` bytes (a larger one is an error) into memory; *bytes is NUL-terminated
  * beyond `length` and freed with free(). */
 ds_status ds_read_file(char **bytes, size_t *length, const char *path, uint64_t limit) DS_MUST_CHECK;
+/* The same below a folder, where no link is followed; folder NULL: as ds_read_file. */
+ds_status ds_read_file_in(char **bytes, size_t *length, const ds_folder *folder, const char *path,
+                          uint64_t limit) DS_MUST_CHECK;
 
 /* ---- checkpoints ------------------------------------------------------------------------------------------------- */
 
@@ -96,7 +99,7 @@ ds_status ds_checkpoint_read(ds_checkpoint *checkpoint, const ds_tensor_read *re
 /* SHA-256 of `count` bytes as 64 hexadecimal digits. */
 ds_status ds_sha256(char digits[65], const void *bytes, size_t count) DS_MUST_CHECK;
 /* The same of a regular file of at most `limit` bytes. */
-ds_status ds_sha256_file(char digits[65], const char *path, uint64_t limit) DS_MUST_CHECK;
+ds_status ds_sha256_file(char digits[65], const ds_folder *folder, const char *path, uint64_t limit) DS_MUST_CHECK;
 
 /* CRC-32 (zlib's) of bytes that arrive in pieces: start with 0. */
 uint32_t ds_crc32(uint32_t crc, const void *bytes, size_t count);
@@ -210,6 +213,8 @@ typedef enum ds_json_style { DS_JSON_READABLE, DS_JSON_CANONICAL } ds_json_style
 ds_status ds_json_print(ds_text *text, const json_t *value, ds_json_style style) DS_MUST_CHECK; /* appends */
 /* With a final newline. */
 ds_status ds_json_write(const char *path, const json_t *value, ds_json_style style) DS_MUST_CHECK;
+ds_status ds_json_write_in(const ds_folder *folder, const char *path, const json_t *value,
+                           ds_json_style style) DS_MUST_CHECK;
 /* The shortest decimal that reads back as `value`, in at least 32 bytes; "nan", "inf", "-inf" otherwise. Returns `text`. */
 char *ds_format_real(char text[32], double value);
 

@@ -54,7 +54,8 @@ ds_terminal ds_terminal_of(FILE *stream);
 ds_status ds_table_format_text(ds_text *text, const ds_table *table, ds_table_format format,
                                const ds_terminal *terminal) DS_MUST_CHECK;
 ds_status ds_table_print(FILE *stream, const ds_table *table) DS_MUST_CHECK; /* DS_TABLE_TERMINAL as ds_terminal_of says */
-ds_status ds_table_write(const char *path, const ds_table *table, ds_table_format format) DS_MUST_CHECK;
+ds_status ds_table_write(const ds_folder *folder, const char *path, const ds_table *table,
+                         ds_table_format format) DS_MUST_CHECK;
 
 /* ---- heat maps --------------------------------------------------------------------------------------------------- */
 
@@ -114,10 +115,10 @@ typedef struct ds_figure_options {
     double width_cm;  /* 0: 8.5, a single column */
     bool dark;        /* dark background */
 } ds_figure_options;
-/* Writes data, script and pictures into an existing folder. *drawn tells whether the pictures were made: false when gnuplot is
- * not installed, which is not an error (ds_error_text() says what is missing). Results of the wrong form are DS_ERR_INPUT
- * naming the key. */
-ds_status ds_figure_write(bool *drawn, const char *folder, const ds_figure *figure, const json_t *results,
+/* Writes data, script and pictures into the folder; gnuplot runs elsewhere, in a folder of its own. *drawn tells whether the
+ * pictures were made: false when gnuplot is not installed, which is not an error (ds_error_text() says what is missing).
+ * Results of the wrong form are DS_ERR_INPUT naming the key. */
+ds_status ds_figure_write(bool *drawn, const ds_folder *folder, const ds_figure *figure, const json_t *results,
                           const ds_figure_options *options) DS_MUST_CHECK;
 
 /* ---- pages ------------------------------------------------------------------------------------------------------- */
@@ -224,8 +225,9 @@ ds_status ds_result_table_new(ds_table **table, const ds_result_table *kind, con
 
 enum { DS_RESULTS_MOST_BYTES = 1 << 30 }; /* of a saved file */
 
-/* One envelope of deltascope/1; DS_ERR_INPUT naming the file otherwise. *out is a new reference. */
-ds_status ds_envelope_load(json_t **out, const char *path) DS_MUST_CHECK;
+/* One envelope of deltascope/1, below `folder` unless that is NULL; DS_ERR_INPUT naming the file otherwise. *out is a new
+ * reference. */
+ds_status ds_envelope_load(json_t **out, const ds_folder *folder, const char *path) DS_MUST_CHECK;
 /* *results <- {"COMMAND": results} of all files together, *envelope <- the first file's, both new references. Files of
  * different checkpoints are refused. */
 ds_status ds_results_load(json_t **results, json_t **envelope, const char *const *paths, size_t count) DS_MUST_CHECK;

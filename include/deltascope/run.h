@@ -113,8 +113,9 @@ void ds_progress_finish(const ds_progress *progress);
  * src/run has its format). */
 typedef struct ds_journal ds_journal;
 typedef struct ds_journal_plan {
-    const char *path; /* its folder is made if missing */
-    bool resume;      /* take up an earlier run's records instead of starting anew */
+    const char *path;        /* its folder is made if missing */
+    bool resume;             /* take up an earlier run's records instead of starting anew */
+    const ds_folder *folder; /* that the path lies below, no link followed; NULL: the path as it is */
 } ds_journal_plan;
 
 /* Opens the journal of a run that measures `command` with `options` (borrowed: what decides the bytes of a result, beside the

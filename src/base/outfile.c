@@ -12,20 +12,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "deltascope/base.h"
+#include "folder.h"
 
 enum { MAX_OPEN = 64 };
 
 struct ds_outfile {
     FILE *stream;
-    char *path, *temporary;
-    bool unnamed; /* nothing has the temporary's name yet */
+    char *path;             /* for sentences */
+    int folder;             /* that the file lies in */
+    char *name, *temporary; /* there */
+    bool unnamed;           /* nothing has the temporary's name yet */
     size_t slot;
 };
 
-/* What a signal handler may still have to remove: a slot is filled before the name exists and emptied after it has been renamed
- * or removed. Figures are drawn by several threads. */
-static _Atomic(char *) temporaries[MAX_OPEN];
+/* Whose temporaries a signal handler may still have to remove: a slot is filled before the name exists and emptied after it has
+ * been renamed or removed. Figures are drawn by several threads. */
+static _Atomic(ds_outfile *) unfinished[MAX_OPEN];
 
 static ds_status system_failure(const char *path, const char *what) {
     return ds_fail(DS_ERR_SYSTEM, "%s: %s: %s", DS_SHOW(path), what, strerror(errno));
@@ -33,8 +35,8 @@ static ds_status system_failure(const char *path, const char *what) {
 
 static ds_status claim_slot(ds_outfile *file) {
     for (size_t i = 0; i < MAX_OPEN; i++) {
-        char *empty = NULL;
-        if (!atomic_compare_exchange_strong(&temporaries[i], &empty, file->temporary)) continue;
+        ds_outfile *empty = NULL;
+        if (!atomic_compare_exchange_strong(&unfinished[i], &empty, file)) continue;
         file->slot = i;
         return DS_OK;
     }
@@ -59,39 +61,45 @@ static char *resolve(const char *path) {
 static const char suffix[] = ".tmp."; /* and 16 hexadecimal digits */
 
 /* Beside the target, with 64 random bits in its name. */
-static ds_status name_temporary(char **temporary, const char *path) {
+static ds_status name_temporary(char **temporary, const char *name) {
     uint64_t random = 0;
-    ds_text name = {0};
-    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random) return system_failure(path, "no random name");
-    ds_status status = ds_text_printf(&name, "%s%s%016" PRIx64, path, suffix, random);
+    ds_text text = {0};
+    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random) return system_failure(name, "no random name");
+    ds_status status = ds_text_printf(&text, "%s%s%016" PRIx64, name, suffix, random);
     if (status == DS_OK)
-        *temporary = name.bytes;
+        *temporary = text.bytes;
     else
-        ds_text_release(&name);
+        ds_text_release(&text);
     return status;
 }
 
-/* The folder a file lies in, freed with free(); NULL without memory. */
-static char *folder_of(const char *path) {
+/* The folder a typed path leads into (O_PATH: it need not be readable), -1 where there is none. */
+static int open_folder_of(const char *path) {
     const char *slash = strrchr(path, '/');
-    return slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
-}
-
-/* A file without a name in the folder of `path`, which nothing can leave behind; -1 where there are none, or where one could
- * not be given a name later. */
-static int open_unnamed(const char *path) {
-    char *folder = access("/proc/self/fd", X_OK) == 0 ? folder_of(path) : NULL;
-    int descriptor = folder == NULL ? -1 : open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+    char *folder = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
+    int descriptor = folder == NULL ? -1 : open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
     free(folder);
     return descriptor;
 }
 
+static const char *name_in(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+/* A file without a name in the folder, which nothing can leave behind; -1 where there are none, or where one could not be given
+ * a name later. */
+static int open_unnamed(int folder) {
+    if (access("/proc/self/fd", X_OK) != 0) return -1;
+    return openat(folder, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+}
+
 /* A new file of that name, locked: the lock tells other runs that its writer lives. One of them may have removed the file
  * between its creation and the lock: then it is made again. */
-static int open_named(const char *name) {
+static int open_named(int folder, const char *name) {
     for (;;) {
         struct stat info;
-        int descriptor = open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+        int descriptor = openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
         if (descriptor < 0) return -1;
         (void)flock(descriptor, LOCK_EX); /* a file system without locks: leftovers stay */
         if (fstat(descriptor, &info) != 0 || info.st_nlink > 0) return descriptor;
@@ -108,32 +116,32 @@ static bool is_temporary(const char *name, const char *base) {
 }
 
 /* Removes what runs that were killed while they wrote this file left behind: temporaries whose lock nobody holds. */
-static void remove_leftovers(const char *path) {
-    const char *slash = strrchr(path, '/'), *base = slash == NULL ? path : slash + 1;
-    char *folder = folder_of(path);
-    DIR *entries = folder == NULL ? NULL : opendir(folder);
+static void remove_leftovers(int folder, const char *base) {
+    int listed = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *entries = listed < 0 ? NULL : fdopendir(listed);
+    if (entries == NULL && listed >= 0) (void)close(listed);
     for (struct dirent *entry = NULL; entries != NULL && (entry = readdir(entries)) != NULL;) {
         struct stat info;
         if (!is_temporary(entry->d_name, base)) continue;
-        int descriptor = openat(dirfd(entries), entry->d_name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        int descriptor = openat(folder, entry->d_name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
         if (descriptor < 0) continue;
         if (fstat(descriptor, &info) == 0 && S_ISREG(info.st_mode) && flock(descriptor, LOCK_EX | LOCK_NB) == 0)
-            (void)unlinkat(dirfd(entries), entry->d_name, 0);
+            (void)unlinkat(folder, entry->d_name, 0);
         (void)close(descriptor);
     }
     if (entries != NULL) (void)closedir(entries);
-    free(folder);
 }
 
 ds_status ds_spool_open(FILE **spool, const char *path) {
     ds_status status = DS_OK;
     char *name = NULL;
+    int descriptor = -1, folder = open_folder_of(path);
     *spool = NULL;
-    int descriptor = open_unnamed(path);
-    if (descriptor < 0) {
-        DS_TRY(name_temporary(&name, path));
-        descriptor = open_named(name);
-        if (descriptor >= 0) (void)unlink(name);
+    if (folder >= 0) descriptor = open_unnamed(folder);
+    if (folder >= 0 && descriptor < 0) {
+        DS_TRY(name_temporary(&name, name_in(path)));
+        descriptor = open_named(folder, name);
+        if (descriptor >= 0) (void)unlinkat(folder, name, 0);
     }
     if (descriptor >= 0) *spool = fdopen(descriptor, "w+");
     if (*spool == NULL) {
@@ -141,90 +149,127 @@ ds_status ds_spool_open(FILE **spool, const char *path) {
         if (descriptor >= 0) (void)close(descriptor);
     }
 done:
+    if (folder >= 0) (void)close(folder);
     free(name);
     return status;
 }
 
 /* ---- files under construction ------------------------------------------------------------------------------------ */
 
-ds_status ds_outfile_open(ds_outfile **out, const char *path) {
+/* Where the file goes: file->path, folder and name. */
+static ds_status find_place(ds_outfile *file, const ds_folder *folder, const char *path) {
+    ds_status status = DS_OK;
+    ds_text shown = {0};
+    const char *name;
+    if (folder == NULL) {
+        file->path = resolve(path);
+        if (file->path == NULL) return DS_ERR_SYSTEM;
+        file->folder = open_folder_of(file->path);
+        if (file->folder < 0) return system_failure(path, "cannot be written");
+        name = name_in(file->path);
+    } else {
+        DS_TRY(ds_folder_show(&shown, folder, path));
+        file->path = shown.bytes;
+        DS_TRY(ds_folder_descend(&file->folder, &name, folder, path, true));
+    }
+    file->name = ds_strdup(name);
+    if (file->name == NULL) status = DS_ERR_SYSTEM;
+done:
+    return status;
+}
+
+static ds_status open_temporary(ds_outfile *file) {
+    ds_status status = DS_OK;
+    remove_leftovers(file->folder, file->name);
+    DS_TRY(name_temporary(&file->temporary, file->name));
+    DS_TRY(claim_slot(file)); /* before the name exists, so that no signal finds it unclaimed */
+    int descriptor = open_unnamed(file->folder);
+    file->unnamed = descriptor >= 0;
+    if (!file->unnamed) descriptor = open_named(file->folder, file->temporary);
+    if (descriptor < 0) return system_failure(file->path, "cannot be written");
+    file->stream = fdopen(descriptor, "w");
+    if (file->stream == NULL) {
+        status = system_failure(file->path, "cannot be opened");
+        (void)close(descriptor);
+    }
+done:
+    return status;
+}
+
+ds_status ds_outfile_open_in(ds_outfile **out, const ds_folder *folder, const char *path) {
     ds_status status = DS_OK;
     ds_outfile *file = NULL;
-    int descriptor;
     *out = NULL;
     DS_NEW(file, 1);
     file->slot = MAX_OPEN;
-    file->path = resolve(path);
-    if (file->path == NULL) {
-        status = DS_ERR_SYSTEM;
-        goto done;
-    }
-    if (is_special(path)) {
-        file->stream = fopen(path, "we");
+    file->folder = -1;
+    if (folder == NULL && is_special(path)) {
+        file->path = ds_strdup(path);
+        file->stream = file->path == NULL ? NULL : fopen(path, "we");
         if (file->stream == NULL) status = system_failure(path, "cannot be opened for writing");
         goto done;
     }
-    remove_leftovers(file->path);
-    DS_TRY(name_temporary(&file->temporary, file->path));
-    DS_TRY(claim_slot(file)); /* before the name exists, so that no signal finds it unclaimed */
-    descriptor = open_unnamed(file->path);
-    file->unnamed = descriptor >= 0;
-    if (!file->unnamed) descriptor = open_named(file->temporary);
-    if (descriptor < 0) {
-        status = system_failure(path, "cannot be written");
-        goto done;
-    }
-    file->stream = fdopen(descriptor, "w");
-    if (file->stream == NULL) {
-        status = system_failure(path, "cannot be opened");
-        (void)close(descriptor);
-    }
+    DS_TRY(find_place(file, folder, path));
+    DS_TRY(open_temporary(file));
 done:
     if (status != DS_OK) ds_outfile_discard(&file);
     *out = file;
     return status;
 }
 
+ds_status ds_outfile_open(ds_outfile **out, const char *path) { return ds_outfile_open_in(out, NULL, path); }
+
 FILE *ds_outfile_stream(ds_outfile *file) { return file->stream; }
 
 static void release(ds_outfile *file) {
-    if (file->slot < MAX_OPEN) atomic_store(&temporaries[file->slot], NULL);
+    if (file->slot < MAX_OPEN) atomic_store(&unfinished[file->slot], NULL);
     if (file->stream != NULL) (void)fclose(file->stream);
+    if (file->folder >= 0) (void)close(file->folder);
     free(file->temporary);
+    free(file->name);
     free(file->path);
     free(file);
 }
 
 void ds_outfile_discard(ds_outfile **file) {
     if (*file == NULL) return;
-    if ((*file)->temporary != NULL && !(*file)->unnamed) (void)unlink((*file)->temporary);
+    if ((*file)->temporary != NULL && !(*file)->unnamed) (void)unlinkat((*file)->folder, (*file)->temporary, 0);
     release(*file);
     *file = NULL;
 }
 
+static void sync_folder(int folder) {
+    int descriptor = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor < 0) return;
+    (void)fsync(descriptor);
+    (void)close(descriptor);
+}
+
 void ds_sync_folder_of(const char *path) {
-    char *folder = folder_of(path);
-    int descriptor = folder == NULL ? -1 : open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (descriptor >= 0) {
-        (void)fsync(descriptor);
-        (void)close(descriptor);
-    }
-    free(folder);
+    int folder = open_folder_of(path);
+    if (folder < 0) return;
+    sync_folder(folder);
+    (void)close(folder);
 }
 
 /* A link cannot replace what is there, a rename can. The descriptor is still open, and with it the lock that keeps the
  * temporary from being taken for a leftover. */
 static ds_status put_in_place(ds_outfile *file) {
+    struct stat before;
+    int descriptor = fileno(file->stream);
+    if (fstatat(file->folder, file->name, &before, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(before.st_mode) &&
+        fchmod(descriptor, before.st_mode & 0777) != 0)
+        return system_failure(file->path, "could not be given the mode of the file it replaces");
     if (file->unnamed) {
         char self[64];
-        int descriptor = fileno(file->stream);
         (void)snprintf(self, sizeof self, "/proc/self/fd/%d", descriptor);
         (void)flock(descriptor, LOCK_EX);
-        if (linkat(AT_FDCWD, self, AT_FDCWD, file->temporary, AT_SYMLINK_FOLLOW) != 0)
+        if (linkat(AT_FDCWD, self, file->folder, file->temporary, AT_SYMLINK_FOLLOW) != 0)
             return system_failure(file->path, "could not be given a name");
         file->unnamed = false;
     }
-    if (rename(file->temporary, file->path) != 0) return system_failure(file->path, "could not be put in place");
+    if (renameat(file->folder, file->temporary, file->folder, file->name) != 0)
+        return system_failure(file->path, "could not be put in place");
     return DS_OK;
 }
 
@@ -239,7 +284,7 @@ ds_status ds_outfile_commit(ds_outfile **pointer) {
     if (replaces) {
         DS_TRY(put_in_place(file));
         file->unnamed = true; /* nothing has that name any more */
-        ds_sync_folder_of(file->path);
+        sync_folder(file->folder);
     } else {
         int outcome = fclose(file->stream);
         file->stream = NULL;
@@ -252,23 +297,27 @@ done:
 
 void ds_outfile_discard_all(void) {
     for (size_t i = 0; i < MAX_OPEN; i++) {
-        char *name = atomic_load(&temporaries[i]);
-        if (name != NULL) (void)unlink(name);
+        const ds_outfile *file = atomic_load(&unfinished[i]);
+        if (file != NULL) (void)unlinkat(file->folder, file->temporary, 0);
     }
 }
 
-ds_status ds_write_file(const char *path, const char *bytes, size_t length) {
+ds_status ds_write_file_in(const ds_folder *folder, const char *path, const char *bytes, size_t length) {
     ds_status status = DS_OK;
     ds_outfile *file = NULL;
-    DS_TRY(ds_outfile_open(&file, path));
+    DS_TRY(ds_outfile_open_in(&file, folder, path));
     if (length != 0 && fwrite(bytes, 1, length, file->stream) != length) {
-        status = system_failure(path, "could not be written in full");
+        status = system_failure(file->path, "could not be written in full");
         goto done;
     }
     DS_TRY(ds_outfile_commit(&file));
 done:
     ds_outfile_discard(&file);
     return status;
+}
+
+ds_status ds_write_file(const char *path, const char *bytes, size_t length) {
+    return ds_write_file_in(NULL, path, bytes, length);
 }
 
 ds_status ds_outfile_check(const char *path) {
@@ -281,29 +330,5 @@ ds_status ds_outfile_check(const char *path) {
     if (slash != NULL) slash[slash == folder] = '\0'; /* the root stays "/" */
     ds_status status = access(slash == NULL ? "." : folder, W_OK) == 0 ? DS_OK : system_failure(path, "cannot be written");
     free(folder);
-    return status;
-}
-
-ds_status ds_folder_check(const char *path) {
-    struct stat info;
-    if (stat(path, &info) != 0 || S_ISDIR(info.st_mode)) return DS_OK;
-    return ds_fail(DS_ERR_SYSTEM, "%s: exists and is not a folder", DS_SHOW(path));
-}
-
-ds_status ds_make_folder(const char *path) {
-    ds_status status = DS_OK;
-    char *partial = ds_strdup(path);
-    if (partial == NULL) return DS_ERR_SYSTEM;
-    for (char *at = partial; status == DS_OK; at++) {
-        if (*at != '/' && *at != '\0') continue;
-        char separator = *at;
-        *at = '\0';
-        if (partial[0] != '\0' && mkdir(partial, 0777) != 0 && errno != EEXIST)
-            status = system_failure(path, "folder cannot be made");
-        *at = separator;
-        if (separator == '\0') break;
-    }
-    if (status == DS_OK) status = ds_folder_check(path);
-    free(partial);
     return status;
 }

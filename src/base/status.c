@@ -46,5 +46,6 @@ void ds_give_up(const char *format, ...) {
     va_end(arguments);
     if (last_handler != NULL) last_handler();
     ds_outfile_discard_all();
+    ds_helper_discard_all();
     abort();
 }

@@ -19,6 +19,8 @@ typedef struct ds_source {
     char *path;
 } ds_source;
 ds_status ds_source_open(ds_source *source, const char *path) DS_MUST_CHECK;
+/* Below a folder, where no link is followed; folder NULL: as ds_source_open. */
+ds_status ds_source_open_in(ds_source *source, const ds_folder *folder, const char *path) DS_MUST_CHECK;
 void ds_source_close(ds_source *source);
 /* Exactly `count` bytes at `offset`, or a sentence. */
 ds_status ds_source_read(const ds_source *source, void *bytes, uint64_t offset, size_t count) DS_MUST_CHECK;

@@ -46,11 +46,11 @@ done:
     return status;
 }
 
-ds_status ds_sha256_file(char digits[65], const char *path, uint64_t limit) {
+ds_status ds_sha256_file(char digits[65], const ds_folder *folder, const char *path, uint64_t limit) {
     ds_status status = DS_OK;
     char *bytes = NULL;
     size_t length;
-    DS_TRY(ds_read_file(&bytes, &length, path, limit));
+    DS_TRY(ds_read_file_in(&bytes, &length, folder, path, limit));
     DS_TRY(ds_sha256(digits, bytes, length));
 done:
     free(bytes);

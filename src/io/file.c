@@ -16,7 +16,8 @@ static ds_status open_failure(const char *path, int error) {
     case ENOTDIR:
         return ds_fail(DS_ERR_INPUT, "%s: missing: no such file", DS_SHOW(path));
     case ELOOP:
-        return ds_fail(DS_ERR_INPUT, "%s: symbolic links lead in a circle, expected a regular file", DS_SHOW(path));
+        return ds_fail(DS_ERR_INPUT, "%s: symbolic links lead in a circle or are not followed here, expected a regular file",
+                       DS_SHOW(path));
     case ENAMETOOLONG:
         return ds_fail(DS_ERR_INPUT, "%s: file name too long", DS_SHOW(path));
     case ENXIO:
@@ -42,15 +43,14 @@ static bool raise_descriptor_limit(void) {
     return setrlimit(RLIMIT_NOFILE, &limit) == 0;
 }
 
-/* O_NONBLOCK: a FIFO without a writer must be refused, not waited for. */
-static int open_to_read(const char *path) { return open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY); }
+/* Without waiting: a FIFO that has no writer must be refused. */
+static int open_to_read(const ds_folder *folder, const char *path) { return ds_folder_find(folder, path, O_RDONLY); }
 
-ds_status ds_source_open(ds_source *source, const char *path) {
+static ds_status examine(ds_source *source, const ds_folder *folder, const char *name, const char *path) {
     ds_status status = DS_OK;
     struct stat info;
-    *source = (ds_source){.descriptor = -1};
-    source->descriptor = open_to_read(path);
-    if (source->descriptor < 0 && errno == EMFILE && raise_descriptor_limit()) source->descriptor = open_to_read(path);
+    source->descriptor = open_to_read(folder, name);
+    if (source->descriptor < 0 && errno == EMFILE && raise_descriptor_limit()) source->descriptor = open_to_read(folder, name);
     if (source->descriptor < 0) {
         status = open_failure(path, errno);
     } else if (fstat(source->descriptor, &info) != 0) {
@@ -63,9 +63,22 @@ ds_status ds_source_open(ds_source *source, const char *path) {
         source->path = ds_strdup(path);
         if (source->path == NULL) status = DS_ERR_SYSTEM;
     }
-    if (status != DS_OK) ds_source_close(source);
     return status;
 }
+
+ds_status ds_source_open_in(ds_source *source, const ds_folder *folder, const char *path) {
+    ds_status status = DS_OK;
+    ds_text shown = {0};
+    *source = (ds_source){.descriptor = -1};
+    DS_TRY(ds_folder_show(&shown, folder, path));
+    DS_TRY(examine(source, folder, path, shown.bytes));
+done:
+    if (status != DS_OK) ds_source_close(source);
+    ds_text_release(&shown);
+    return status;
+}
+
+ds_status ds_source_open(ds_source *source, const char *path) { return ds_source_open_in(source, NULL, path); }
 
 void ds_source_close(ds_source *source) {
     if (source->descriptor >= 0) (void)close(source->descriptor);
@@ -101,15 +114,15 @@ ds_status ds_source_check_unchanged(const ds_source *source) {
                    DS_SHOW(source->path), (unsigned long long)info.st_size, (unsigned long long)source->size);
 }
 
-ds_status ds_read_file(char **bytes, size_t *length, const char *path, uint64_t limit) {
+ds_status ds_read_file_in(char **bytes, size_t *length, const ds_folder *folder, const char *path, uint64_t limit) {
     ds_status status = DS_OK;
     ds_source source = {.descriptor = -1};
     char *content = NULL;
     *bytes = NULL;
     *length = 0;
-    DS_TRY(ds_source_open(&source, path));
+    DS_TRY(ds_source_open_in(&source, folder, path));
     if (source.size > limit || source.size >= SIZE_MAX) {
-        status = ds_fail(DS_ERR_INPUT, "%s: too large: %llu bytes, expected at most %llu", DS_SHOW(path),
+        status = ds_fail(DS_ERR_INPUT, "%s: too large: %llu bytes, expected at most %llu", DS_SHOW(source.path),
                          (unsigned long long)source.size, (unsigned long long)limit);
         goto done;
     }
@@ -123,4 +136,8 @@ done:
     free(content);
     ds_source_close(&source);
     return status;
+}
+
+ds_status ds_read_file(char **bytes, size_t *length, const char *path, uint64_t limit) {
+    return ds_read_file_in(bytes, length, NULL, path, limit);
 }

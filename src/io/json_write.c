@@ -184,13 +184,17 @@ ds_status ds_json_print(ds_text *text, const json_t *value, ds_json_style style)
     return append_readable(text, &line, value, 0);
 }
 
-ds_status ds_json_write(const char *path, const json_t *value, ds_json_style style) {
+ds_status ds_json_write_in(const ds_folder *folder, const char *path, const json_t *value, ds_json_style style) {
     ds_status status = DS_OK;
     ds_text text = {0};
     DS_TRY(ds_json_print(&text, value, style));
     DS_TRY(append(&text, "\n"));
-    status = ds_write_file(path, text.bytes, text.length);
+    status = ds_write_file_in(folder, path, text.bytes, text.length);
 done:
     ds_text_release(&text);
     return status;
+}
+
+ds_status ds_json_write(const char *path, const json_t *value, ds_json_style style) {
+    return ds_json_write_in(NULL, path, value, style);
 }

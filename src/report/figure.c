@@ -117,49 +117,69 @@ done:
 }
 
 /* The script stands by itself: settings, the shared style, the template. */
-static ds_status write_script(const char *path, const ds_figure *figure, const ds_figure_options *options,
-                              const char *settings) {
+static ds_status make_script(ds_text *script, const ds_figure *figure, const ds_figure_options *options, const char *settings) {
     ds_status status = DS_OK;
-    ds_text script = {0};
     double width = options->width_cm > 0 ? options->width_cm : single_column_cm;
-    DS_TRY(ds_text_printf(&script,
+    DS_TRY(ds_text_printf(script,
                           "# %s\n# Redraw with: gnuplot -e \"format='pdf'\" %s.gp   (svg, png, pdf or tex; writes %s.pdf)\n\n"
                           "id = '%s'\ndata = '%s.tsv'\nwidth_cm = %g\naspect = %g\ndark = %d\n%s\n",
                           figure->title, figure->id, figure->id, figure->id, figure->id, width, figure->aspect, options->dark,
                           settings));
-    DS_TRY(ds_text_printf(&script, "%s\n%s", ds_plot_style, figure->template));
-    status = ds_write_file(path, script.bytes, script.length);
+    DS_TRY(ds_text_printf(script, "%s\n%s", ds_plot_style, figure->template));
 done:
-    ds_text_release(&script);
     return status;
 }
 
-ds_status ds_figure_write(bool *drawn, const char *folder, const ds_figure *figure, const json_t *results,
-                          const ds_figure_options *options) {
+static ds_status write_part(const ds_folder *folder, const ds_figure *figure, const char *ending, const ds_text *content) {
+    ds_status status = DS_OK;
+    ds_text name = {0};
+    DS_TRY(ds_text_printf(&name, "%s.%s", figure->id, ending));
+    DS_TRY(ds_write_file_in(folder, name.bytes, content->bytes, content->length));
+done:
+    ds_text_release(&name);
+    return status;
+}
+
+/* What gnuplot runs is what we have in memory, not what lies in the folder meanwhile. */
+static ds_status draw_pictures(bool *drawn, const ds_folder *folder, const ds_figure *figure, unsigned wanted,
+                               const ds_text *script, const ds_text *data) {
     static const struct {
         unsigned flag;
         const char *name;
     } formats[] = {{DS_FIGURE_SVG, "svg"}, {DS_FIGURE_PNG, "png"}, {DS_FIGURE_PDF, "pdf"}, {DS_FIGURE_TEX, "tex"}};
     ds_status status = DS_OK;
+    ds_helper *gnuplot = NULL;
+    DS_TRY(ds_gnuplot_open(&gnuplot, figure->id, script, data));
+    if (gnuplot == NULL) {
+        (void)ds_fail(DS_OK, "gnuplot is not installed: %s/%s.gp will draw the figure once it is",
+                      DS_SHOW(ds_folder_path(folder)), figure->id);
+        goto done;
+    }
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if ((wanted & formats[i].flag) == 0) continue;
+        DS_TRY(ds_gnuplot_draw(gnuplot, folder, figure->id, formats[i].name));
+        *drawn = true;
+    }
+done:
+    ds_helper_close(&gnuplot);
+    return status;
+}
+
+ds_status ds_figure_write(bool *drawn, const ds_folder *folder, const ds_figure *figure, const json_t *results,
+                          const ds_figure_options *options) {
+    ds_status status = DS_OK;
     ds_drawing drawing = {0};
-    ds_text path = {0};
-    bool missing = false;
+    ds_text script = {0};
     *drawn = false;
     if (!figure->applies(results)) return ds_fail(DS_ERR_INPUT, "results: nothing to draw for figure \"%s\"", figure->id);
     DS_TRY(figure->draw(&drawing, results));
-    DS_TRY(ds_text_printf(&path, "%s/%s.tsv", folder, figure->id));
-    DS_TRY(ds_write_file(path.bytes, drawing.data.bytes, drawing.data.length));
-    path.length = 0;
-    DS_TRY(ds_text_printf(&path, "%s/%s.gp", folder, figure->id));
-    DS_TRY(write_script(path.bytes, figure, options, drawing.settings.bytes));
-    for (size_t i = 0; i < sizeof formats / sizeof *formats && !missing; i++) {
-        if ((options->formats & formats[i].flag) == 0) continue;
-        DS_TRY(ds_gnuplot_run(&missing, folder, figure->id, formats[i].name));
-        *drawn = !missing;
-    }
+    DS_TRY(make_script(&script, figure, options, drawing.settings.bytes));
+    DS_TRY(write_part(folder, figure, "tsv", &drawing.data));
+    DS_TRY(write_part(folder, figure, "gp", &script));
+    if (options->formats != 0) DS_TRY(draw_pictures(drawn, folder, figure, options->formats, &script, &drawing.data));
 done:
     ds_text_release(&drawing.data);
     ds_text_release(&drawing.settings);
-    ds_text_release(&path);
+    ds_text_release(&script);
     return status;
 }

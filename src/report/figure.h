@@ -77,9 +77,10 @@ ds_status ds_data_rows(ds_text *data, const char *name, const json_t *rows, cons
 
 /* ---- drawing ----------------------------------------------------------------------------------------------------- */
 
-/* Runs FOLDER/ID.gp once for `format` ("svg", ...); the picture FOLDER/ID.format appears whole or not at all. *missing: gnuplot
- * is not installed, nothing was drawn. */
-ds_status ds_gnuplot_run(bool *missing, const char *folder, const char *id, const char *format) DS_MUST_CHECK;
+/* gnuplot with the figure's script and data, or NULL where it is not installed; closed with ds_helper_close. */
+ds_status ds_gnuplot_open(ds_helper **gnuplot, const char *id, const ds_text *script, const ds_text *data) DS_MUST_CHECK;
+/* Runs the script once for `format` ("svg", ...); FOLDER/ID.format appears whole or not at all. */
+ds_status ds_gnuplot_draw(ds_helper *gnuplot, const ds_folder *folder, const char *id, const char *format) DS_MUST_CHECK;
 
 /* ---- the figures ------------------------------------------------------------------------------------------------- */
 

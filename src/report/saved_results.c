@@ -5,12 +5,12 @@
 
 #include "deltascope/io.h"
 
-ds_status ds_envelope_load(json_t **out, const char *path) {
+ds_status ds_envelope_load(json_t **out, const ds_folder *folder, const char *path) {
     ds_status status = DS_OK;
     char *bytes = NULL;
     size_t length;
     *out = NULL;
-    DS_TRY(ds_read_file(&bytes, &length, path, DS_RESULTS_MOST_BYTES));
+    DS_TRY(ds_read_file_in(&bytes, &length, folder, path, DS_RESULTS_MOST_BYTES));
     DS_TRY(ds_json_parse(out, bytes, length, path));
     const char *schema = json_string_value(json_object_get(*out, "schema"));
     if (schema == NULL || strcmp(schema, "deltascope/1") != 0)
@@ -37,7 +37,7 @@ ds_status ds_results_load(json_t **results, json_t **envelope, const char *const
     *results = json_object();
     if (*results == NULL) return ds_fail(DS_ERR_SYSTEM, "out of memory");
     for (size_t i = 0; i < count; i++) {
-        DS_TRY(ds_envelope_load(&next, paths[i]));
+        DS_TRY(ds_envelope_load(&next, NULL, paths[i]));
         status = ds_figure_results(&part, next);
         if (status != DS_OK) {
             status = ds_fail_prefix(status, "%s", DS_SHOW(paths[i]));

@@ -247,11 +247,11 @@ done:
     return status;
 }
 
-ds_status ds_table_write(const char *path, const ds_table *table, ds_table_format format) {
+ds_status ds_table_write(const ds_folder *folder, const char *path, const ds_table *table, ds_table_format format) {
     ds_status status = DS_OK;
     ds_text text = {0};
     DS_TRY(ds_table_format_text(&text, table, format, NULL));
-    status = ds_write_file(path, text.bytes, text.length);
+    status = ds_write_file_in(folder, path, text.bytes, text.length);
 done:
     ds_text_release(&text);
     return status;

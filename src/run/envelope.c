@@ -156,8 +156,8 @@ ds_status ds_run_journal(ds_journal **out, ds_run *run, const ds_journal_plan *p
     *out = NULL;
     if (plan == NULL || plan->path == NULL) return DS_OK;
     DS_TRY(make_key(&key, run, command, options));
-    DS_TRY(make_folder_of(plan->path));
-    DS_TRY(ds_journal_open(out, plan->path, key, plan->resume));
+    if (plan->folder == NULL) DS_TRY(make_folder_of(plan->path));
+    DS_TRY(ds_journal_open(out, plan->folder, plan->path, key, plan->resume));
     if (!plan->resume || listener->note == NULL) goto done;
     (void)snprintf(found, sizeof found, "%s: %zu finished pieces of an earlier run", DS_SHOW(plan->path),
                    ds_journal_count(*out));

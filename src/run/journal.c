@@ -19,7 +19,7 @@ typedef struct entry {
 } entry;
 
 struct ds_journal {
-    char *path;
+    char *path; /* for sentences */
     int descriptor;
     uint32_t crc;   /* of the file so far */
     uint64_t end;   /* bytes that add up */
@@ -190,20 +190,26 @@ static int by_kind_and_index(const void *left, const void *right) {
     return kinds != 0 ? kinds : (a->index > b->index) - (a->index < b->index);
 }
 
+/* Nothing but a journal is read on or emptied; an empty file is one that had not begun. */
+static ds_status check_beginning(const ds_journal *journal, uint64_t size) {
+    ds_status status = DS_OK;
+    char start[MAGIC_BYTES];
+    size_t compared = (size_t)(size < MAGIC_BYTES ? size : MAGIC_BYTES);
+    DS_TRY(read_at(journal, start, compared, 0));
+    if (memcmp(start, magic, compared) != 0)
+        status =
+            ds_fail(DS_ERR_INPUT, "%s: not a journal: it does not begin with \"%.*s\"; move it away or choose another folder",
+                    DS_SHOW(journal->path), (int)MAGIC_BYTES - 1, magic);
+done:
+    return status;
+}
+
 /* Everything that adds up; *begun is false when there is not even a key. */
 static ds_status scan(ds_journal *journal, uint64_t size, const json_t *key, bool *begun) {
     ds_status status = DS_OK;
-    char start[MAGIC_BYTES];
     entry record;
     bool whole = false;
-    size_t compared = (size_t)(size < MAGIC_BYTES ? size : MAGIC_BYTES);
     *begun = false;
-    DS_TRY(read_at(journal, start, compared, 0));
-    if (memcmp(start, magic, compared) != 0) {
-        status = ds_fail(DS_ERR_INPUT, "%s: not a journal: it does not begin with \"%.*s\"", DS_SHOW(journal->path),
-                         (int)MAGIC_BYTES - 1, magic);
-        goto done;
-    }
     if (size < MAGIC_BYTES) goto done;
     journal->end = MAGIC_BYTES;
     DS_TRY(scan_record(journal, &record, size, &whole));
@@ -241,15 +247,28 @@ static ds_status begin(ds_journal *journal, const json_t *key) {
     DS_TRY(write_at_end(journal, magic, MAGIC_BYTES));
     DS_TRY(ds_journal_append(journal, "key", 0, text, strlen(text)));
     DS_TRY(ds_journal_sync(journal));
-    ds_sync_folder_of(journal->path);
+    ds_sync_folder_of(journal->path); /* of a folder that has moved, another's is harmless */
 done:
     free(text);
     return status;
 }
 
+/* What no journal can be, a link, a pipe, a device, gives way in a folder of ours: the thing itself, nothing behind it. */
+static ds_status make_way(const ds_folder *folder, const char *path) {
+    struct stat info;
+    int found = ds_folder_find(folder, path, O_PATH);
+    bool other = found >= 0 && fstat(found, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+    if (found >= 0) (void)close(found);
+    return other ? ds_folder_remove(folder, path) : DS_OK;
+}
+
 /* Opened and locked: the lock goes with the process, however it ends. */
-static ds_status open_file(ds_journal *journal, struct stat *info) {
-    journal->descriptor = open(journal->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
+static ds_status open_file(ds_journal *journal, const ds_folder *folder, const char *path, struct stat *info) {
+    if (folder != NULL) {
+        ds_status status = make_way(folder, path);
+        if (status != DS_OK) return status;
+    }
+    journal->descriptor = ds_folder_find(folder, path, O_RDWR | O_CREAT);
     if (journal->descriptor < 0) return system_failure(journal, "the journal cannot be opened");
     if (fstat(journal->descriptor, info) != 0) return system_failure(journal, "the journal cannot be examined");
     if (!S_ISREG(info->st_mode)) return ds_fail(DS_ERR_INPUT, "%s: a journal is a regular file", DS_SHOW(journal->path));
@@ -261,20 +280,19 @@ static ds_status open_file(ds_journal *journal, struct stat *info) {
     return fstat(journal->descriptor, info) == 0 ? DS_OK : system_failure(journal, "the journal cannot be examined");
 }
 
-ds_status ds_journal_open(ds_journal **out, const char *path, const json_t *key, bool resume) {
+ds_status ds_journal_open(ds_journal **out, const ds_folder *folder, const char *path, const json_t *key, bool resume) {
     ds_status status = DS_OK;
     ds_journal *journal = NULL;
+    ds_text shown = {0};
     struct stat info;
     bool begun = false;
     *out = NULL;
     DS_NEW(journal, 1);
     journal->descriptor = -1;
-    journal->path = ds_strdup(path);
-    if (journal->path == NULL) {
-        status = DS_ERR_SYSTEM;
-        goto done;
-    }
-    DS_TRY(open_file(journal, &info));
+    DS_TRY(ds_folder_show(&shown, folder, path));
+    journal->path = shown.bytes;
+    DS_TRY(open_file(journal, folder, path, &info));
+    DS_TRY(check_beginning(journal, (uint64_t)info.st_size));
     if (resume) DS_TRY(scan(journal, (uint64_t)info.st_size, key, &begun));
     if (!begun) {
         DS_TRY(begin(journal, key));

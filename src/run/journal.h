@@ -14,10 +14,12 @@
 
 #include "deltascope/run.h"
 
-/* `resume` false: starts a new journal in place of whatever the file held. `resume` true: takes up the records of an earlier
+/* `resume` false: starts a new journal in place of the one that is there. `resume` true: takes up the records of an earlier
  * run with an equal key; a journal with another key is DS_ERR_INPUT naming the first difference, a missing or empty one is a
- * run that had not begun. `key` is an object, borrowed. One process at a time may hold a journal. */
-ds_status ds_journal_open(ds_journal **out, const char *path, const json_t *key, bool resume) DS_MUST_CHECK;
+ * run that had not begun. `key` is an object, borrowed. One process at a time may hold a journal. A file that is no journal is
+ * never emptied. Below a folder (NULL: the path as it is) a link or special file of that name gives way to the journal. */
+ds_status ds_journal_open(ds_journal **out, const ds_folder *folder, const char *path, const json_t *key,
+                          bool resume) DS_MUST_CHECK;
 /* Records that were there when the journal was opened. */
 size_t ds_journal_count(const ds_journal *journal);
 

@@ -24,8 +24,8 @@ enum { LENGTH = 1 << 18 };
 
 static bool no_unnamed_files, die_before_renaming;
 
-int open_or_refuse(const char *path, int flags, ...) __asm__("open");
-int open_or_refuse(const char *path, int flags, ...) {
+int open_or_refuse(int folder, const char *path, int flags, ...) __asm__("openat");
+int open_or_refuse(int folder, const char *path, int flags, ...) {
     mode_t mode = 0;
     if ((flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE) {
         va_list arguments;
@@ -37,13 +37,13 @@ int open_or_refuse(const char *path, int flags, ...) {
         errno = EOPNOTSUPP;
         return -1;
     }
-    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+    return (int)syscall(SYS_openat, folder, path, flags, mode);
 }
 
-int rename_or_die(const char *from, const char *to) __asm__("rename");
-int rename_or_die(const char *from, const char *to) {
+int rename_or_die(int from_folder, const char *from, int to_folder, const char *to) __asm__("renameat");
+int rename_or_die(int from_folder, const char *from, int to_folder, const char *to) {
     if (die_before_renaming) (void)raise(SIGKILL);
-    return (int)syscall(SYS_rename, from, to);
+    return (int)syscall(SYS_renameat2, from_folder, from, to_folder, to, 0);
 }
 
 /* ---- what is there ----------------------------------------------------------------------------------------------- */

@@ -50,7 +50,7 @@ static void results_are_the_program_s(void **state) {
 static void a_journal_is_taken_up(void **state) {
     (void)state;
     const ds_run_options opening = sample(MODEL("cc-bf16"));
-    const ds_journal_plan anew = {scratch_path("ablate.journal"), false}, again = {anew.path, true};
+    const ds_journal_plan anew = {.path = scratch_path("ablate.journal")}, again = {.path = anew.path, .resume = true};
     ds_ablate_options options = {.modes = "closed,mean-gate", .scopes = "each", .journal = &anew};
     ds_run run;
     ds_ablate_result one, two;

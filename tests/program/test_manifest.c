@@ -36,11 +36,14 @@ static void prepare(void) {
 
 static void replace(const char *const *paths, size_t count) {
     ds_manifest manifest = {.count = 0};
+    ds_folder *folder;
     for (size_t i = 0; i < count; i++) {
         put(paths[i]);
         expect_ok(ds_manifest_add(&manifest, "%s", paths[i]));
     }
-    expect_ok(ds_manifest_replace(&manifest, scratch_path("report")));
+    expect_ok(ds_folder_open(&folder, scratch_path("report")));
+    expect_ok(ds_manifest_replace(&manifest, folder));
+    ds_folder_close(&folder);
     ds_manifest_release(&manifest);
 }
 
@@ -91,7 +94,33 @@ static void test_no_list_leads_outside(void **state) {
     ds_text_release(&list);
 }
 
+/* A list with the right digests, and a link in the place of a folder: what lies behind it is not ours to remove. */
+static void test_no_link_leads_outside(void **state) {
+    (void)state;
+    char digest[65], line[128];
+    struct stat info;
+    prepare();
+    (void)scratch_write("home/authorized_keys", content, sizeof content - 1);
+    assert_int_equal(symlink("../home", scratch_path("report/results")), 0);
+    expect_ok(ds_sha256(digest, content, sizeof content - 1));
+    (void)snprintf(line, sizeof line, "%s  results/authorized_keys\n", digest);
+    (void)scratch_write("report/report.sha256", line, strlen(line));
+    replace((const char *const[]){"report.html"}, 1);
+    assert_int_equal(lstat(scratch_path("home/authorized_keys"), &info), 0);
+    assert_int_equal(unlink(scratch_path("report/report.sha256")), 0); /* a list that is a link or a pipe lists nothing */
+    (void)scratch_write("list", line, strlen(line));
+    assert_int_equal(symlink("../list", scratch_path("report/report.sha256")), 0);
+    replace((const char *const[]){"report.html"}, 1);
+    assert_int_equal(unlink(scratch_path("report/report.sha256")), 0);
+    assert_int_equal(mkfifo(scratch_path("report/report.sha256"), 0600), 0);
+    replace((const char *const[]){"report.html"}, 1);
+    assert_int_equal(lstat(scratch_path("report/report.sha256"), &info), 0);
+    assert_true(S_ISREG(info.st_mode));
+    assert_int_equal(unlink(scratch_path("report/results")), 0);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_stale_files_go), cmocka_unit_test(test_no_list_leads_outside)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_stale_files_go), cmocka_unit_test(test_no_list_leads_outside),
+                                       cmocka_unit_test(test_no_link_leads_outside)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

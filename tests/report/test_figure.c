@@ -11,11 +11,12 @@
 #include "support.h"
 
 static char folder[64];
+static ds_folder *place;
 
 static int make_folder(void **state) {
     (void)state;
     (void)snprintf(folder, sizeof folder, "/tmp/deltascope-test-XXXXXX");
-    return mkdtemp(folder) == NULL ? -1 : 0;
+    return mkdtemp(folder) == NULL || ds_folder_open(&place, folder) != DS_OK ? -1 : 0;
 }
 
 static int remove_folder(void **state) {
@@ -28,6 +29,7 @@ static int remove_folder(void **state) {
             (void)unlink(path);
         }
     }
+    ds_folder_close(&place);
     return rmdir(folder); /* fails when a temporary was left behind */
 }
 
@@ -94,7 +96,7 @@ static size_t draw_all(json_t *results, bool dark) {
         assert_ptr_equal(ds_figure_find(id), figure);
         if (!ds_figure_applies(figure, results)) continue;
         count++;
-        expect_ok(ds_figure_write(&drawn, folder, figure, results, &all));
+        expect_ok(ds_figure_write(&drawn, place, figure, results, &all));
         if (drawn) {
             expect_beginning(id, "svg", "<?xml");
             expect_beginning(id, "png", "\x89PNG\r\n");
@@ -106,7 +108,7 @@ static size_t draw_all(json_t *results, bool dark) {
         }
         char *first = NULL, *second = NULL;
         read_part(&first, &first_length, id, "tsv");
-        expect_ok(ds_figure_write(&drawn, folder, figure, back, &none));
+        expect_ok(ds_figure_write(&drawn, place, figure, back, &none));
         assert_false(drawn);
         read_part(&second, &second_length, id, "tsv");
         assert_int_equal(first_length, second_length);
@@ -157,7 +159,7 @@ static void test_what_is_there_decides(void **state) {
     assert_false(ds_figure_applies(course, results));
     json_t *first = json_array_get(json_object_get(json_object_get(results, "gradflow"), "jacobians"), 0);
     json_object_set_new(first, "frozen", json_pack("{s:f}", "eigenvalue", 0.125));
-    expect_ok(ds_figure_write(&drawn, folder, jacobians, results, &none));
+    expect_ok(ds_figure_write(&drawn, place, jacobians, results, &none));
     char *data = NULL;
     read_part(&data, &length, "frozen-full", "tsv");
     assert_non_null(strstr(data, "\t0.125\t0.125\t0.125\n"));
@@ -172,7 +174,7 @@ static void test_data(void **state) {
     bool drawn;
     size_t length;
     const ds_figure_options none = {0, 0, false};
-    expect_ok(ds_figure_write(&drawn, folder, ds_figure_find("closed-gate-loss"), results, &none));
+    expect_ok(ds_figure_write(&drawn, place, ds_figure_find("closed-gate-loss"), results, &none));
     char *data = NULL, expected[200], number[4][32];
     read_part(&data, &length, "closed-gate-loss", "tsv");
     const json_t *cases = json_object_get(json_object_get(results, "ablate"), "cases");
@@ -206,7 +208,7 @@ static void test_gradients_without_gates(void **state) {
             json_object_set_new(sublayer, "gate_norm", json_real(0));
             json_object_set_new(sublayer, "value_norm", json_real(0));
         }
-        expect_ok(ds_figure_write(&drawn, folder, figure, results, &none));
+        expect_ok(ds_figure_write(&drawn, place, figure, results, &none));
         read_part(&script, &length, "gradient-paths", "gp");
         assert_non_null(strstr(script, gates ? "\ngates = 1\n" : "\ngates = 0\n"));
         expect_ok(ds_figure_caption(&caption, figure, results, NULL));
@@ -235,7 +237,7 @@ static void test_lines_can_be_told_apart(void **state) {
     size_t length, blocks = 0;
     char *data = NULL;
     ds_text caption = {0};
-    expect_ok(ds_figure_write(&drawn, folder, figure, results, &none));
+    expect_ok(ds_figure_write(&drawn, place, figure, results, &none));
     read_part(&data, &length, "singular-values", "tsv");
     for (const char *at = data; (at = strstr(at, "# token\n")) != NULL; at++) blocks++;
     assert_int_equal(blocks, 64);
@@ -300,7 +302,7 @@ static void test_without_gnuplot(void **state) {
     size_t length;
     const ds_figure_options options = {DS_FIGURE_SVG, 0, false};
     assert_int_equal(setenv("PATH", folder, 1), 0);
-    ds_status status = ds_figure_write(&drawn, folder, ds_figure_find("eigenvalue-beta"), results, &options);
+    ds_status status = ds_figure_write(&drawn, place, ds_figure_find("eigenvalue-beta"), results, &options);
     assert_int_equal(setenv("PATH", path, 1), 0);
     expect_ok(status);
     assert_false(drawn);
@@ -324,26 +326,26 @@ static void test_refused(void **state) {
     json_t *additive = json_pack("{s:{s:f, s:[]}}", "gates", "loss", 1.5, "sublayers");
     for (size_t f = 0; f < ds_figure_count(); f++) {
         assert_false(ds_figure_applies(ds_figure_at(f), additive));
-        expect_failure(ds_figure_write(&drawn, folder, ds_figure_at(f), additive, &none), DS_ERR_INPUT, "nothing to draw");
+        expect_failure(ds_figure_write(&drawn, place, ds_figure_at(f), additive, &none), DS_ERR_INPUT, "nothing to draw");
     }
     json_decref(additive);
     assert_null(ds_figure_find("no-such-figure"));
     json_t *results = make_results(1, 0.1);
     json_t *first = json_array_get(json_object_get(json_object_get(results, "gates"), "sublayers"), 0);
     json_array_append_new(json_object_get(json_object_get(first, "histogram"), "edges"), json_real(9));
-    expect_failure(ds_figure_write(&drawn, folder, ds_figure_find("gate-distribution"), results, &none), DS_ERR_INPUT,
+    expect_failure(ds_figure_write(&drawn, place, ds_figure_find("gate-distribution"), results, &none), DS_ERR_INPUT,
                    "66 edges");
-    expect_failure(ds_figure_write(&drawn, folder, ds_figure_find("eigenvalue-beta"), results, &none), DS_ERR_INPUT,
+    expect_failure(ds_figure_write(&drawn, place, ds_figure_find("eigenvalue-beta"), results, &none), DS_ERR_INPUT,
                    "other bins");
     json_object_del(first, "histogram");
-    expect_failure(ds_figure_write(&drawn, folder, ds_figure_find("gate-distribution"), results, &none), DS_ERR_INPUT,
+    expect_failure(ds_figure_write(&drawn, place, ds_figure_find("gate-distribution"), results, &none), DS_ERR_INPUT,
                    "\"histogram\"");
     json_object_set_new(first, "name", json_string("0.gate"));
-    expect_failure(ds_figure_write(&drawn, folder, ds_figure_find("gate-distribution"), results, &none), DS_ERR_INPUT,
+    expect_failure(ds_figure_write(&drawn, place, ds_figure_find("gate-distribution"), results, &none), DS_ERR_INPUT,
                    "0.gate");
     json_t *ablate = json_object_get(results, "ablate");
     json_object_del(json_array_get(json_object_get(ablate, "cases"), 1), "delta_loss_ci95");
-    expect_failure(ds_figure_write(&drawn, folder, ds_figure_find("closed-gate-loss"), results, &none), DS_ERR_INPUT,
+    expect_failure(ds_figure_write(&drawn, place, ds_figure_find("closed-gate-loss"), results, &none), DS_ERR_INPUT,
                    "delta_loss_ci95");
     json_decref(results);
 }

@@ -66,13 +66,13 @@ static void records_come_back(void **state) {
     ds_journal *journal;
     char *payload;
     size_t length;
-    expect_ok(ds_journal_open(&journal, path, key, false));
+    expect_ok(ds_journal_open(&journal, NULL, path, key, false));
     assert_int_equal(ds_journal_count(journal), 0);
     append_records(journal, 0, RECORDS);
     expect_ok(ds_journal_append(journal, "result", 7, "{\"loss\":1}", 10));
     expect_ok(ds_journal_append(journal, "result", UINT64_MAX, "", 0));
     ds_journal_close(&journal);
-    expect_ok(ds_journal_open(&journal, path, key, true));
+    expect_ok(ds_journal_open(&journal, NULL, path, key, true));
     assert_int_equal(ds_journal_count(journal), RECORDS + 2);
     assert_int_equal(expect_prefix(journal), RECORDS);
     expect_ok(ds_journal_find(&payload, &length, journal, "result", 7));
@@ -109,7 +109,7 @@ static void no_journal_finds_nothing(void **state) {
 static size_t repair(const char *bytes, size_t length, const char *whole, size_t whole_length, const json_t *key) {
     const char *path = scratch_write("damaged.journal", bytes, length);
     ds_journal *journal;
-    expect_ok(ds_journal_open(&journal, path, key, true));
+    expect_ok(ds_journal_open(&journal, NULL, path, key, true));
     size_t kept = expect_prefix(journal);
     assert_int_equal(kept, ds_journal_count(journal));
     append_records(journal, kept, RECORDS);
@@ -130,7 +130,7 @@ static void any_damage_is_repaired(void **state) {
     json_t *key = key_of("cd", 5);
     ds_journal *journal;
     size_t length;
-    expect_ok(ds_journal_open(&journal, path, key, false));
+    expect_ok(ds_journal_open(&journal, NULL, path, key, false));
     append_records(journal, 0, RECORDS);
     ds_journal_close(&journal);
     char *whole = contents(&length, path), *damaged = malloc(length + 100);
@@ -160,23 +160,25 @@ static void other_runs_are_refused(void **state) {
     json_t *key = key_of("ab", 5), *checkpoint = key_of("ef", 5), *options = key_of("ab", 6), *less = key_of("ab", 5);
     ds_journal *journal, *second;
     assert_int_equal(json_object_del(json_object_get(less, "options"), "windows"), 0);
-    expect_ok(ds_journal_open(&journal, path, key, false));
+    expect_ok(ds_journal_open(&journal, NULL, path, key, false));
     append_records(journal, 0, 2);
-    expect_failure(ds_journal_open(&second, path, key, true), DS_ERR_SYSTEM, "another process holds this journal");
+    expect_failure(ds_journal_open(&second, NULL, path, key, true), DS_ERR_SYSTEM, "another process holds this journal");
     ds_journal_close(&journal);
-    expect_failure(ds_journal_open(&journal, path, checkpoint, true), DS_ERR_INPUT,
+    expect_failure(ds_journal_open(&journal, NULL, path, checkpoint, true), DS_ERR_INPUT,
                    "its checkpoint.sha256 is \"ab\", this run's is \"ef\"");
-    expect_failure(ds_journal_open(&journal, path, options, true), DS_ERR_INPUT, "its options.windows is 5, this run's is 6");
-    expect_failure(ds_journal_open(&journal, path, less, true), DS_ERR_INPUT, "its options.windows is 5, this run's is absent");
+    expect_failure(ds_journal_open(&journal, NULL, path, options, true), DS_ERR_INPUT,
+                   "its options.windows is 5, this run's is 6");
+    expect_failure(ds_journal_open(&journal, NULL, path, less, true), DS_ERR_INPUT,
+                   "its options.windows is 5, this run's is absent");
     json_t *list = json_array();
-    expect_failure(ds_journal_open(&journal, path, list, true), DS_ERR_INPUT, "its key is {\"checkpoint\":");
+    expect_failure(ds_journal_open(&journal, NULL, path, list, true), DS_ERR_INPUT, "its key is {\"checkpoint\":");
     json_decref(list);
-    expect_ok(ds_journal_open(&journal, path, key, true)); /* a refusal changes nothing */
+    expect_ok(ds_journal_open(&journal, NULL, path, key, true)); /* a refusal changes nothing */
     assert_int_equal(expect_prefix(journal), 2);
     ds_journal_close(&journal);
-    expect_ok(ds_journal_open(&journal, path, options, false)); /* starting anew forgets */
+    expect_ok(ds_journal_open(&journal, NULL, path, options, false)); /* starting anew forgets */
     ds_journal_close(&journal);
-    expect_ok(ds_journal_open(&journal, path, options, true));
+    expect_ok(ds_journal_open(&journal, NULL, path, options, true));
     assert_int_equal(ds_journal_count(journal), 0);
     ds_journal_close(&journal);
     json_decref(key);
@@ -190,11 +192,17 @@ static void what_is_no_journal_is_refused(void **state) {
     json_t *key = key_of("ab", 5);
     ds_journal *journal;
     const char *text = scratch_write("text.journal", "{\"schema\":\"deltascope/1\"}", 25);
-    expect_failure(ds_journal_open(&journal, text, key, true), DS_ERR_INPUT, "not a journal");
+    char *kept;
+    size_t length;
+    for (int resume = 0; resume < 2; resume++)
+        expect_failure(ds_journal_open(&journal, NULL, text, key, resume != 0), DS_ERR_INPUT, "not a journal");
+    expect_ok(ds_read_file(&kept, &length, text, 100));
+    assert_int_equal(length, 25); /* a refusal changes nothing */
+    free(kept);
     const char *pipe = scratch_path("pipe.journal");
     assert_int_equal(mkfifo(pipe, 0600), 0);
-    expect_failure(ds_journal_open(&journal, pipe, key, false), DS_ERR_INPUT, "a journal is a regular file");
-    expect_failure(ds_journal_open(&journal, "/nowhere/x.journal", key, true), DS_ERR_SYSTEM, "cannot be opened");
+    expect_failure(ds_journal_open(&journal, NULL, pipe, key, false), DS_ERR_INPUT, "a journal is a regular file");
+    expect_failure(ds_journal_open(&journal, NULL, "/nowhere/x.journal", key, true), DS_ERR_SYSTEM, "cannot be opened");
     json_decref(key);
 }
 

@@ -113,7 +113,7 @@ static void test_resume(void **state) {
     (void)state;
     json_t *options = json_object();
     for (size_t stop = 1; stop <= 5; stop++) {
-        ds_journal_plan plan = {scratch_path("windows.journal"), false};
+        ds_journal_plan plan = {.path = scratch_path("windows.journal")};
         for (int again = 0; again < 2; again++) {
             seen all = {.stop_after = again ? 0 : stop};
             ds_run run;

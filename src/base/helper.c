@@ -1,0 +1,323 @@
+/* Another program put to work: found by an absolute path, in a private folder that holds what it is given and nothing else,
+ * with an environment that tells it to run or load nothing of its own, and ended no later than we are. */
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "deltascope/base.h"
+
+enum { MAX_HELPERS = 64, MAX_VARIABLES = 64 };
+
+struct ds_helper {
+    char *program, *folder; /* absolute paths */
+    int descriptor;         /* of the folder */
+    char *names[DS_HELPER_FILES];
+    _Atomic size_t count;
+    _Atomic pid_t process;                /* the leader of its group; 0: none runs */
+    char *environment[MAX_VARIABLES + 1]; /* NULL at the end */
+    size_t variables, slot;
+};
+
+/* What a signal handler has to end and to remove. */
+static _Atomic(ds_helper *) helpers[MAX_HELPERS];
+
+static ds_status system_failure(const char *name, const char *what) {
+    return ds_fail(DS_ERR_SYSTEM, "%s: %s: %s", DS_SHOW(name), what, strerror(errno));
+}
+
+/* ---- the program and its environment ----------------------------------------------------------------------------- */
+
+/* Appends the absolute parts of PATH. A relative or an empty one would be looked for wherever we happen to be, or in the folder
+ * we work on, and a stranger may have filled either. */
+static ds_status absolute_parts(ds_text *parts) {
+    ds_status status = DS_OK;
+    const char *part = getenv("PATH");
+    for (; part != NULL && *part != '\0'; part += *part == ':') {
+        size_t length = strcspn(part, ":");
+        if (*part == '/') {
+            if (parts->length > 0) DS_TRY(ds_text_append(parts, ":", 1));
+            DS_TRY(ds_text_append(parts, part, length));
+        }
+        part += length;
+    }
+done:
+    return status;
+}
+
+/* *found <- the first regular file of that name there that may be executed, or NULL. */
+static ds_status find_program(char **found, const char *parts, const char *name) {
+    ds_status status = DS_OK;
+    ds_text path = {0};
+    *found = NULL;
+    for (; parts != NULL && *parts != '\0' && *found == NULL; parts += *parts == ':') {
+        struct stat info;
+        size_t length = strcspn(parts, ":");
+        path.length = 0;
+        DS_TRY(ds_text_append(&path, parts, length));
+        DS_TRY(ds_text_printf(&path, "/%s", name));
+        if (stat(path.bytes, &info) == 0 && S_ISREG(info.st_mode) && access(path.bytes, X_OK) == 0) {
+            *found = ds_strdup(path.bytes);
+            if (*found == NULL) status = DS_ERR_SYSTEM;
+        }
+        parts += length;
+        if (status != DS_OK) break;
+    }
+done:
+    ds_text_release(&path);
+    return status;
+}
+
+static ds_status set_variable(ds_helper *helper, const char *name, const char *value) {
+    ds_status status = DS_OK;
+    ds_text text = {0};
+    if (helper->variables == MAX_VARIABLES) return DS_OK;
+    DS_TRY(ds_text_printf(&text, "%s%s", name, value));
+    helper->environment[helper->variables++] = text.bytes;
+done:
+    return status;
+}
+
+/* Language, libraries and fonts are the user's; the home is the private folder, so that no file of settings is found. The cache
+ * of fonts stays where it is: without it every start would look through them all. */
+static ds_status fill_environment(ds_helper *helper, const char *parts) {
+    static const char *const kept[] = {"LANG=", "LANGUAGE=", "LC_", "LD_LIBRARY_PATH=", "FONTCONFIG_", "XDG_DATA_DIRS="};
+    ds_status status = DS_OK;
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    for (char **variable = environ; *variable != NULL; variable++) {
+        for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+            if (strncmp(*variable, kept[i], strlen(kept[i])) == 0) DS_TRY(set_variable(helper, "", *variable));
+        }
+    }
+    DS_TRY(set_variable(helper, "PATH=", parts));
+    DS_TRY(set_variable(helper, "HOME=", helper->folder));
+    DS_TRY(set_variable(helper, "TMPDIR=", helper->folder));
+    if (cache != NULL && cache[0] == '/') {
+        DS_TRY(set_variable(helper, "XDG_CACHE_HOME=", cache));
+    } else if (home != NULL && home[0] == '/') {
+        ds_text usual = {0};
+        status = ds_text_printf(&usual, "%s/.cache", home);
+        if (status == DS_OK) status = set_variable(helper, "XDG_CACHE_HOME=", usual.bytes);
+        ds_text_release(&usual);
+    }
+done:
+    return status;
+}
+
+/* ---- the private folder ------------------------------------------------------------------------------------------ */
+
+static ds_status make_private_folder(ds_helper *helper) {
+    ds_status status = DS_OK;
+    const char *given = getenv("TMPDIR");
+    char *place = realpath(given != NULL && given[0] != '\0' ? given : "/tmp", NULL);
+    ds_text path = {0};
+    if (place == NULL) return system_failure(given == NULL ? "/tmp" : given, "no folder for temporary files");
+    DS_TRY(ds_text_printf(&path, "%s/deltascope-XXXXXX", place));
+    for (size_t i = 0; i < MAX_HELPERS && helper->slot == MAX_HELPERS; i++) {
+        ds_helper *empty = NULL;
+        if (atomic_compare_exchange_strong(&helpers[i], &empty, helper)) helper->slot = i;
+    }
+    if (helper->slot == MAX_HELPERS) {
+        status = ds_fail(DS_ERR_SYSTEM, "%s: more than %d programs at work at once", DS_SHOW(helper->program), MAX_HELPERS);
+        goto done;
+    }
+    helper->folder = path.bytes; /* before it exists, so that no signal finds it unclaimed */
+    path = (ds_text){0};
+    if (mkdtemp(helper->folder) == NULL) {
+        status = system_failure(place, "no private folder could be made in it");
+        free(helper->folder);
+        helper->folder = NULL;
+        goto done;
+    }
+    helper->descriptor = open(helper->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (helper->descriptor < 0) status = system_failure(helper->folder, "cannot be opened");
+done:
+    ds_text_release(&path);
+    free(place);
+    return status;
+}
+
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *walk) {
+    (void)info, (void)kind, (void)walk;
+    (void)remove(path);
+    return 0;
+}
+
+ds_status ds_helper_open(ds_helper **out, const char *program) {
+    ds_status status = DS_OK;
+    ds_helper *helper = NULL;
+    ds_text parts = {0};
+    *out = NULL;
+    DS_NEW(helper, 1);
+    helper->descriptor = -1;
+    helper->slot = MAX_HELPERS;
+    DS_TRY(absolute_parts(&parts));
+    DS_TRY(find_program(&helper->program, parts.bytes, program));
+    if (helper->program == NULL) {
+        ds_helper_close(&helper);
+        goto done;
+    }
+    DS_TRY(make_private_folder(helper));
+    DS_TRY(fill_environment(helper, parts.bytes));
+done:
+    if (status != DS_OK) ds_helper_close(&helper);
+    ds_text_release(&parts);
+    *out = helper;
+    return status;
+}
+
+ds_status ds_helper_put(ds_helper *helper, const char *name, const ds_text *content) {
+    ds_status status = DS_OK;
+    int descriptor = -1;
+    size_t count = atomic_load(&helper->count);
+    if (count == DS_HELPER_FILES) return ds_fail(DS_ERR_SYSTEM, "%s: no room for a file more", DS_SHOW(name));
+    helper->names[count] = ds_strdup(name);
+    if (helper->names[count] == NULL) return DS_ERR_SYSTEM;
+    atomic_store(&helper->count, count + 1);
+    descriptor = openat(helper->descriptor, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (descriptor < 0) return system_failure(helper->folder, "cannot be written into");
+    for (size_t done = 0; done < content->length;) {
+        ssize_t written = write(descriptor, content->bytes + done, content->length - done);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) {
+            status = system_failure(helper->folder, "a file in it could not be written in full");
+            break;
+        }
+        done += (size_t)written;
+    }
+    (void)close(descriptor);
+    return status;
+}
+
+void ds_helper_close(ds_helper **pointer) {
+    ds_helper *helper = *pointer;
+    if (helper == NULL) return;
+    if (helper->folder != NULL) /* with whatever the program left there */
+        (void)nftw(helper->folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    if (helper->slot < MAX_HELPERS) atomic_store(&helpers[helper->slot], NULL);
+    if (helper->descriptor >= 0) (void)close(helper->descriptor);
+    for (size_t i = 0; i < DS_HELPER_FILES; i++) free(helper->names[i]);
+    for (size_t i = 0; i < helper->variables; i++) free(helper->environment[i]);
+    free(helper->folder);
+    free(helper->program);
+    free(helper);
+    *pointer = NULL;
+}
+
+void ds_helper_discard_all(void) {
+    for (size_t i = 0; i < MAX_HELPERS; i++) {
+        ds_helper *helper = atomic_load(&helpers[i]);
+        if (helper == NULL) continue;
+        pid_t process = atomic_load(&helper->process);
+        if (process > 0) {
+            (void)kill(-process, SIGKILL);
+            (void)kill(process, SIGKILL); /* before it has a group of its own */
+        }
+        for (size_t f = 0; f < atomic_load(&helper->count); f++) (void)unlinkat(helper->descriptor, helper->names[f], 0);
+        if (helper->folder != NULL) (void)rmdir(helper->folder);
+    }
+}
+
+/* ---- at work ----------------------------------------------------------------------------------------------------- */
+
+/* In the child, where only what a signal handler may call is allowed. */
+static _Noreturn void become(const ds_helper *helper, char *const *arguments, int output, int complaints, pid_t parent,
+                             const sigset_t *mask) {
+    static const int ours[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) (void)signal(ours[i], SIG_DFL);
+    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    bool ready = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent && setpgid(0, 0) == 0 && nothing >= 0 &&
+                 dup2(nothing, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0 && dup2(complaints, STDERR_FILENO) >= 0 &&
+                 fchdir(helper->descriptor) == 0 && sigprocmask(SIG_SETMASK, mask, NULL) == 0;
+    if (ready) (void)execve(helper->program, arguments, helper->environment);
+    static const char sentence[] = "cannot be started";
+    (void)!write(STDERR_FILENO, sentence, sizeof sentence - 1);
+    for (;;) (void)kill(getpid(), SIGKILL); /* a copy of us has nothing else to do or to undo */
+}
+
+static pid_t start(ds_helper *helper, char *const *arguments, int output, int complaints) {
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before); /* our handlers must not run in the child */
+    pid_t parent = getpid(), process = _Fork();
+    if (process == 0) become(helper, arguments, output, complaints, parent, &before);
+    if (process > 0) atomic_store(&helper->process, process);
+    int error = errno;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return process;
+}
+
+/* Its first complaints, until it closes its end; false when the time is over before. */
+static bool listen_to(int complaints, char *said, size_t capacity, size_t *length, double until) {
+    *length = 0;
+    for (;;) {
+        char more[512];
+        struct pollfd watched = {.fd = complaints, .events = POLLIN};
+        double left = until - ds_seconds();
+        if (left <= 0) return false;
+        int ready = poll(&watched, 1, left > 3600 ? 3600000 : (int)(left * 1e3) + 1);
+        if (ready < 0 && errno != EINTR) return false;
+        if (ready <= 0) continue;
+        ssize_t got = read(complaints, more, sizeof more);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return true;
+        size_t kept = ds_min_size((size_t)got, capacity - *length);
+        memcpy(said + *length, more, kept);
+        *length += kept;
+    }
+}
+
+/* *ended <- how. A program that lives on with its complaints closed is given the rest of the time. */
+static bool wait_for(pid_t process, int *ended, double until) {
+    for (;;) {
+        pid_t got = waitpid(process, ended, WNOHANG);
+        if (got == process || (got < 0 && errno != EINTR)) return got == process;
+        if (ds_seconds() > until) return false;
+        (void)poll(NULL, 0, 1);
+    }
+}
+
+static ds_status judge(const char *name, int ended, char *said, size_t length) {
+    if (WIFEXITED(ended) && WEXITSTATUS(ended) == 0) return DS_OK;
+    for (size_t i = 0; i < length; i++) {
+        if (said[i] == '\n') said[i] = ' ';
+    }
+    return ds_fail(DS_ERR_SYSTEM, "%s: ended with %s %d: %s", name, WIFEXITED(ended) ? "status" : "signal",
+                   WIFEXITED(ended) ? WEXITSTATUS(ended) : WTERMSIG(ended), ds_escape(said, length).text);
+}
+
+ds_status ds_helper_run(ds_helper *helper, char *const *arguments, int output, double seconds) {
+    ds_status status = DS_OK;
+    char said[512];
+    size_t length;
+    int ends[2], ended = 0;
+    double until = ds_seconds() + seconds;
+    if (pipe2(ends, O_CLOEXEC) != 0) return system_failure(helper->program, "no pipe for its complaints");
+    pid_t process = start(helper, arguments, output, ends[1]);
+    if (process < 0) status = system_failure(helper->program, "cannot be started");
+    (void)close(ends[1]);
+    if (process > 0) {
+        if (listen_to(ends[0], said, sizeof said, &length, until) && wait_for(process, &ended, until)) {
+            status = judge(arguments[0], ended, said, length);
+        } else {
+            (void)kill(-process, SIGKILL);
+            (void)kill(process, SIGKILL);
+            while (waitpid(process, &ended, 0) < 0 && errno == EINTR) {
+            }
+            status = ds_fail(DS_ERR_SYSTEM, "%s: not done after %g seconds, ended", arguments[0], seconds);
+        }
+        atomic_store(&helper->process, 0);
+    }
+    (void)close(ends[0]);
+    return status;
+}
