@@ -162,7 +162,7 @@ static void a_journal_is_of_one_spread(void **state) {
     json_t *options = json_object();
     for (size_t first = 0; first < RUNS; first++) {
         for (size_t second = 0; second < RUNS; second++) {
-            ds_journal_plan plan = {scratch_path("spread.journal"), false};
+            ds_journal_plan plan = {.path = scratch_path("spread.journal")};
             ds_journal *journal = NULL;
             ds_run run;
             open_with(&run, runs[first].spread, 40, 5, runs[first].seed);
