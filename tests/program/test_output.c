@@ -97,7 +97,7 @@ static void test_gradients(void **state) {
 static void test_one_of_each(void **state) {
     (void)state;
 #define ONE " --tokens fixtures/data/val.bin --sequences 1 --seq-len 1"
-    expect_words("inspect" ONE, "1 window of 1 from", NULL);
+    expect_words("inspect" ONE, "1 window of 1 spread", NULL);
     expect_words("gates" ONE, "over 1 window of 1 token\n", NULL);
     expect_words("ablate" ONE, "over 1 window of 1 token\n", NULL);
     expect_words("gradflow" ONE, "over 1 window of 1 token\n", NULL);
