@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/outputs.h"
 #include "deltascope/run.h"
 #include "cli/version.h"
 
@@ -68,15 +69,6 @@ static bool asks_for_help(int argc, char **argv) {
     return false;
 }
 
-/* A place that cannot take the result is better found before the hours than after them. */
-static ds_status check_outputs(const ds_common *common) {
-    ds_status status = DS_OK;
-    if (common->json != NULL && strcmp(common->json, "-") != 0) DS_TRY(ds_outfile_check(common->json));
-    if (common->out != NULL) DS_TRY(ds_folder_check(common->out));
-done:
-    return status;
-}
-
 static ds_status run_command(const ds_command *command, int argc, char **argv) {
     if (asks_for_help(argc, argv)) return print_command_help(command);
     void *own = ds_calloc(command->own_size, 1);
@@ -86,7 +78,7 @@ static ds_status run_command(const ds_command *command, int argc, char **argv) {
     ds_status outcome = ds_command_parse(&invocation, own, command, argc, argv);
     invocation.folder = &folder;
     if (outcome == DS_OK && invocation.common.threads.given) outcome = ds_threads_set(invocation.common.threads.value);
-    if (outcome == DS_OK) outcome = check_outputs(&invocation.common);
+    if (outcome == DS_OK) outcome = ds_outputs_check(&invocation); /* better found before the hours than after them */
     if (outcome == DS_OK) outcome = command->run(&invocation);
     ds_folder_close(&folder);
     free(own);

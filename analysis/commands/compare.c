@@ -102,10 +102,12 @@ static ds_status run_command(const ds_invocation *invocation) {
     ds_compare_options own = *(const ds_compare_options *)invocation->own;
     const ds_run_options base = ds_command_run_options(invocation);
     ds_run first = {0};
+    ds_folder *folder;
     ds_told told = {NULL, NULL};
     own.checkpoints = invocation->operands;
     own.count = invocation->operand_count;
     own.opened = warn;
+    if (invocation->common.out != NULL) DS_TRY(ds_command_folder(&folder, invocation));
     DS_TRY(ds_compare_results(&told.options, &told.results, &first, &base, &own));
     DS_TRY(publish(invocation, &first, &told));
 done:

@@ -8,11 +8,14 @@
 
 typedef struct report_options {
     const char *skip;
+    bool force;
 } report_options;
 
 static const ds_option options[] = {
     {"skip", "LIST", "leave out: *, comma separated (none)", DS_OPTION_TEXT, offsetof(report_options, skip), 0,
      ds_report_step_words},
+    {"force", NULL, "write over the finished report of another checkpoint", DS_OPTION_FLAG, offsetof(report_options, force), 0,
+     NULL},
 };
 static const report_options defaults = {0};
 
@@ -37,13 +40,14 @@ done:
 static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
     const ds_common *common = &invocation->common;
+    const report_options *own = invocation->own;
     ds_findings findings = {.count = 0};
     ds_manifest files = {.count = 0};
     ds_folder *folder;
     json_t *results = NULL, *envelope = NULL;
     double started = ds_seconds();
     if (common->out == NULL) return ds_fail(DS_ERR_USAGE, "report needs --out DIR, the folder the report is written into");
-    DS_TRY(ds_report_measure(&results, &envelope, &files, invocation, ((const report_options *)invocation->own)->skip));
+    DS_TRY(ds_report_measure(&results, &envelope, &files, invocation, own->skip, own->force));
     DS_TRY(complete(envelope, &findings, results, started));
     if (common->json != NULL) DS_TRY(ds_json_output(common->json, envelope, DS_JSON_CANONICAL));
     DS_TRY(ds_command_folder(&folder, invocation));
@@ -74,7 +78,8 @@ const ds_command ds_command_report = {
         "report.json is canonical JSON; its content_sha256 is the SHA-256 of the canonical form of its checkpoint, data, "
         "precision and results without paths, seconds and threads: two people with the same digest have the same numbers.\n"
         "DIR/report.journal tells what is finished: an interrupted report goes on with --resume, inside its spectrum and its "
-        "ablations too, and ends with the bytes it would have had. The folder of another run is refused. A failed check of "
+        "ablations too, and ends with the bytes it would have had. The folder of another run is refused, and so is the "
+        "finished report of another checkpoint unless --force is given. A failed check of "
         "verify is told among the findings and does not change the exit status.",
     .examples = "  deltascope report --tokens val.bin --out report checkpoint/\n"
                 "  deltascope report --tokens val.bin --out report --resume checkpoint/\n"

@@ -14,10 +14,11 @@
 ds_status ds_report_step_words(ds_text *text, const char *between, const char *before_last) DS_MUST_CHECK;
 /* Opens the checkpoint, once, and runs what applies to it, except the steps named in `skip` (comma separated, NULL for
  * none). With the run's --resume, what the folder's journal says is finished is kept, and the journal of another run is
- * refused. *results <- {"COMMAND": results}; *envelope <- a report's envelope without results. Both new references. The
+ * refused, without `force` the finished report of another checkpoint too (DS_ERR_USAGE).
+ * *results <- {"COMMAND": results}; *envelope <- a report's envelope without results. Both new references. The
  * steps' files are added to `files`. */
 ds_status ds_report_measure(json_t **results, json_t **envelope, ds_manifest *files, const ds_invocation *invocation,
-                            const char *skip) DS_MUST_CHECK;
+                            const char *skip, bool force) DS_MUST_CHECK;
 
 /* SHA-256 of the canonical form of {"checkpoint", "data", "precision", "results"} without paths, seconds and threads at any
  * depth. */

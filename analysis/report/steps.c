@@ -1,6 +1,8 @@
 /* The measurements of a report, one after the other on one open run, each kept in a file of its own. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/progress_line.h"
 #include "commands/model_command.h"
@@ -257,6 +259,28 @@ done:
     return status;
 }
 
+/* A finished report goes only where one of the same checkpoint takes its place. What cannot be read is no report of ours. */
+static ds_status refuse_other_report(const ds_folder *folder, const ds_run *run) {
+    ds_status status = DS_OK;
+    json_t *there = NULL;
+    int list = ds_folder_find(folder, "report.sha256", O_RDONLY);
+    if (list < 0) return DS_OK;
+    (void)close(list);
+    if (ds_envelope_load(&there, folder, "report.json") != DS_OK) {
+        ds_error_clear();
+        return DS_OK;
+    }
+    const char *digest = json_string_value(ds_json_at(there, "checkpoint/sha256"));
+    if (digest != NULL && strcmp(digest, ds_checkpoint_sha256(run->checkpoint)) != 0)
+        status =
+            ds_fail(DS_ERR_USAGE,
+                    "%s: holds the finished report of another checkpoint (SHA-256 %.16s..., this one's is %.16s...): choose "
+                    "another folder, or write over it with --force",
+                    DS_SHOW(ds_folder_path(folder)), DS_SHOW(digest), ds_checkpoint_sha256(run->checkpoint));
+    json_decref(there);
+    return status;
+}
+
 static ds_status check_skip(const char *skip) {
     const char *word;
     size_t length;
@@ -286,7 +310,7 @@ done:
 }
 
 ds_status ds_report_measure(json_t **results, json_t **envelope, ds_manifest *files, const ds_invocation *invocation,
-                            const char *skip) {
+                            const char *skip, bool force) {
     ds_status status = DS_OK;
     const ds_common *common = &invocation->common;
     reporting all = {.resume = common->resume};
@@ -297,11 +321,13 @@ ds_status ds_report_measure(json_t **results, json_t **envelope, ds_manifest *fi
     if (*results == NULL) return ds_fail(DS_ERR_SYSTEM, "report: out of memory");
     DS_TRY(check_skip(skip));
     DS_TRY(ds_command_open(&all.run, invocation));
+    DS_TRY(ds_command_folder(&folder, invocation));
+    if (!force && !all.resume) DS_TRY(refuse_other_report(folder, &all.run));
     DS_TRY(tell_options(&options, skip, common->seed.value));
     DS_TRY(open_journal(&all.journal, invocation, &all.run, options));
+    if (!force && all.resume) DS_TRY(refuse_other_report(folder, &all.run)); /* the journal tells more of another run */
     DS_TRY(ds_run_envelope(envelope, &all.run, invocation->command->name, options, NULL));
     all.run.options.listener = ds_progress_line(true); /* the report tells how it goes, not its steps */
-    DS_TRY(ds_command_folder(&folder, invocation));
     DS_TRY(ds_folder_open_in(&inner, folder, "results"));
     all.folder = inner;
     DS_TRY(run_steps(&all, files, skip, common->quiet));

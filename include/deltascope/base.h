@@ -136,8 +136,13 @@ ds_status ds_text_append(ds_text *text, const char *bytes, size_t length) DS_MUS
 ds_status ds_text_printf(ds_text *text, const char *format, ...) DS_PRINTF(2, 3) DS_MUST_CHECK;
 void ds_text_release(ds_text *text);
 
-/* A name from a file, made fit for a message: control bytes, marks of the writing direction and broken UTF-8 as \xNN, cut
- * after 200 bytes with "...". */
+/* A character that a terminal obeys, that turns text around, or that shows nothing: C0 and C1 controls, separators of lines and
+ * paragraphs, marks and overrides of the writing direction, what has no width. No output of ours passes one on as it is. */
+bool ds_is_hidden(uint32_t point);
+/* Appends text for people with such characters as \xNN for each of their bytes, and broken UTF-8 likewise; line ends and tabs
+ * stay. */
+ds_status ds_text_append_visible(ds_text *text, const char *string) DS_MUST_CHECK;
+/* A name from a file, made fit for a message: hidden characters and broken UTF-8 as \xNN, cut after 200 bytes with "...". */
 #define DS_NAME_CAPACITY 832
 typedef struct ds_name {
     char text[DS_NAME_CAPACITY];

@@ -85,13 +85,36 @@ size_t ds_utf8_decode(uint32_t *point, const char *bytes, size_t left) {
     return length;
 }
 
-/* A sequence that a terminal obeys or that makes a line read as another: C0 and C1 controls (U+0080 to U+009F drive some
- * terminals as well), marks and overrides of the writing direction, line and paragraph separators. */
+bool ds_is_hidden(uint32_t point) {
+    static const uint32_t ranges[][2] = {
+        {0, 0x1F},        {0x7F, 0x9F},     {0xAD, 0xAD},     {0x34F, 0x34F},     {0x61C, 0x61C},     {0x115F, 0x1160},
+        {0x17B4, 0x17B5}, {0x180B, 0x180F}, {0x200B, 0x200F}, {0x2028, 0x202E},   {0x2060, 0x206F},   {0x3164, 0x3164},
+        {0xFEFF, 0xFEFF}, {0xFFA0, 0xFFA0}, {0xFFF0, 0xFFFB}, {0x1D173, 0x1D17A}, {0xE0000, 0x10FFFF}};
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+        if (point >= ranges[i][0] && point <= ranges[i][1]) return true;
+    }
+    return false;
+}
+
+/* Of a sequence of `step` bytes, 0 where there is none. */
 static bool is_control(const unsigned char *s, size_t step) {
     uint32_t point = 0;
-    if (step == 0 || ds_utf8_decode(&point, (const char *)s, step) == 0) return true;
-    return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0x61C || point == 0x200E || point == 0x200F ||
-           (point >= 0x2028 && point <= 0x202E) || (point >= 0x2066 && point <= 0x2069);
+    return step == 0 || ds_utf8_decode(&point, (const char *)s, step) == 0 || ds_is_hidden(point);
+}
+
+ds_status ds_text_append_visible(ds_text *text, const char *string) {
+    ds_status status = DS_OK;
+    const unsigned char *s = (const unsigned char *)string;
+    for (size_t left = strlen(string); left > 0;) {
+        size_t step = utf8_sequence(s, left), bytes = ds_max_size(step, 1);
+        bool hidden = is_control(s, step) && strchr("\t\r\n", *s) == NULL;
+        for (size_t i = 0; hidden && i < bytes; i++) DS_TRY(ds_text_printf(text, "\\x%02X", s[i]));
+        if (!hidden) DS_TRY(ds_text_append(text, (const char *)s, bytes));
+        s += bytes;
+        left -= bytes;
+    }
+done:
+    return status;
 }
 
 ds_name ds_escape(const char *bytes, size_t length) {

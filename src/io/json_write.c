@@ -30,10 +30,24 @@ static ds_status append_real(ds_text *text, double value) {
     return ds_text_printf(text, whole ? "%s.0" : "%s", number); /* a real number reads back as one */
 }
 
-static ds_status append_string(ds_text *text, const char *bytes, size_t length) {
+/* \u escapes, a pair of surrogates beyond the first plane. */
+static ds_status append_point(ds_text *text, uint32_t point) {
+    if (point < 0x10000) return ds_text_printf(text, "\\u%04x", point);
+    return ds_text_printf(text, "\\u%04x\\u%04x", 0xD800 + ((point - 0x10000) >> 10), 0xDC00 + ((point - 0x10000) & 0x3FF));
+}
+
+/* READABLE goes to terminals too, and escapes what is hidden; CANONICAL is a form that others compute as well. */
+static ds_status append_string(ds_text *text, const char *bytes, size_t length, ds_json_style style) {
     ds_status status = DS_OK;
     DS_TRY(append(text, "\""));
     for (size_t i = 0; i < length; i++) {
+        uint32_t point = 0;
+        size_t step = style == DS_JSON_READABLE ? ds_utf8_decode(&point, bytes + i, length - i) : 0;
+        if (step > 0 && point >= 0x7F && ds_is_hidden(point)) {
+            DS_TRY(append_point(text, point));
+            i += step - 1;
+            continue;
+        }
         unsigned char c = (unsigned char)bytes[i];
         if (c == '"' || c == '\\')
             DS_TRY(ds_text_printf(text, "\\%c", c));
@@ -49,10 +63,10 @@ done:
     return status;
 }
 
-static ds_status append_scalar(ds_text *text, const json_t *value) {
+static ds_status append_scalar(ds_text *text, const json_t *value, ds_json_style style) {
     switch (json_typeof(value)) {
     case JSON_STRING:
-        return append_string(text, json_string_value(value), json_string_length(value));
+        return append_string(text, json_string_value(value), json_string_length(value), style);
     case JSON_INTEGER:
         return ds_text_printf(text, "%lld", (long long)json_integer_value(value));
     case JSON_REAL:
@@ -98,9 +112,9 @@ done:
     return status;
 }
 
-static ds_status append_key(ds_text *text, const member *m, const char *colon) {
+static ds_status append_key(ds_text *text, const member *m, const char *colon, ds_json_style style) {
     if (m->key == NULL) return DS_OK;
-    ds_status status = append_string(text, m->key, strlen(m->key));
+    ds_status status = append_string(text, m->key, strlen(m->key), style);
     return status == DS_OK ? append(text, colon) : status;
 }
 
@@ -113,7 +127,7 @@ static ds_status append_flat(ds_text *text, bool *fits, const json_t *value, ds_
     size_t count = 0;
     bool spaces = style == DS_JSON_READABLE;
     if (!is_container(value)) {
-        DS_TRY(append_scalar(text, value));
+        DS_TRY(append_scalar(text, value, style));
     } else if (limit != SIZE_MAX && json_array_size(value) > LINE / 2) {
         *fits = false; /* even digits and commas would be too long */
     } else {
@@ -121,7 +135,7 @@ static ds_status append_flat(ds_text *text, bool *fits, const json_t *value, ds_
         DS_TRY(list_members(&members, &count, value, style == DS_JSON_CANONICAL));
         for (size_t i = 0; i < count && *fits; i++) {
             if (i != 0) DS_TRY(append(text, spaces ? ", " : ","));
-            DS_TRY(append_key(text, &members[i], spaces ? ": " : ":"));
+            DS_TRY(append_key(text, &members[i], spaces ? ": " : ":", style));
             DS_TRY(append_flat(text, fits, members[i].value, style, limit));
         }
         DS_TRY(append(text, json_is_array(value) ? "]" : "}"));
@@ -142,7 +156,7 @@ static ds_status new_line(ds_text *text, size_t *line, size_t indent) {
 /* A line break, or a space when the next scalar of a list still fits in the line. */
 static ds_status separate(ds_text *text, size_t *line, const json_t *next, size_t indent) {
     size_t mark = text->length;
-    ds_status status = append_scalar(text, next);
+    ds_status status = append_scalar(text, next, DS_JSON_READABLE);
     bool fits = text->length - *line + 2 <= LINE;
     text->length = mark;
     if (status != DS_OK) return status;
@@ -167,7 +181,7 @@ static ds_status append_readable(ds_text *text, size_t *line, const json_t *valu
             DS_TRY(separate(text, line, members[i].value, indent + 2));
         else
             DS_TRY(new_line(text, line, indent + 2));
-        DS_TRY(append_key(text, &members[i], ": "));
+        DS_TRY(append_key(text, &members[i], ": ", DS_JSON_READABLE));
         DS_TRY(append_readable(text, line, members[i].value, indent + 2));
     }
     DS_TRY(new_line(text, line, indent));

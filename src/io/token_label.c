@@ -3,13 +3,6 @@
 
 #include "deltascope/io.h"
 
-/* Characters that would move the cursor, turn the text around or show nothing. */
-static bool is_invisible(uint32_t point) {
-    return point < 0x20 || (point >= 0x7F && point < 0xA0) || point == 0xAD || (point >= 0x200B && point <= 0x200F) ||
-           (point >= 0x2028 && point <= 0x202E) || (point >= 0x2060 && point <= 0x206F) || point == 0xFEFF ||
-           (point >= 0xFFF0 && point <= 0xFFFB) || point >= 0xE0000;
-}
-
 /* NULL for a character without a symbol. */
 static const char *symbol_of(uint32_t point, bool unicode) {
     switch (point) {
@@ -36,7 +29,7 @@ ds_status ds_token_label(ds_text *text, const ds_tokenizer *tokenizer, uint32_t 
         uint32_t point = 0;
         size_t step = ds_utf8_decode(&point, piece + at, length - at);
         const char *symbol = step == 0 ? NULL : symbol_of(point, unicode);
-        bool plain = step != 0 && !is_invisible(point) && (unicode || point < 0x80);
+        bool plain = step != 0 && !ds_is_hidden(point) && (unicode || point < 0x80);
         if (symbol != NULL)
             DS_TRY(ds_text_printf(text, "%s", symbol));
         else if (plain)

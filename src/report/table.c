@@ -76,9 +76,12 @@ static ds_column_kind next_kind(const ds_table *table) { return table->columns[t
 
 void ds_table_text(ds_table *table, const char *text) {
     if (table->status != DS_OK) return;
-    ds_cell cell = {.text = ds_strdup(text)};
-    if (cell.text == NULL)
-        fail(table, DS_ERR_SYSTEM);
+    ds_text visible = {0};
+    ds_status status = ds_text_append_visible(&visible, text);
+    if (status == DS_OK) status = ds_text_append(&visible, "", 0); /* there are bytes also of no text */
+    ds_cell cell = {.text = visible.bytes};
+    if (status != DS_OK)
+        fail(table, status);
     else
         add(table, next_kind(table) == DS_COLUMN_TEXT, "a text", cell);
     if (table->status != DS_OK) free(cell.text);

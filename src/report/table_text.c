@@ -21,12 +21,25 @@ done:
     return status;
 }
 
+/* What a spreadsheet would take for a formula is handed to it as text, as it marks text itself: behind an apostrophe. A sign
+ * alone computes nothing. */
+static ds_status append_text_field(ds_text *text, const char *field) {
+    ds_status status = DS_OK;
+    ds_text marked = {0};
+    if (field[0] == '\0' || strchr("=+-@\t\r", field[0]) == NULL || field[1] == '\0') return append_field(text, field);
+    DS_TRY(ds_text_printf(&marked, "'%s", field));
+    status = append_field(text, marked.bytes);
+done:
+    ds_text_release(&marked);
+    return status;
+}
+
 static ds_status append_csv_cell(ds_text *text, const ds_table *table, size_t row, size_t column) {
     const ds_cell *cell = ds_table_cell(table, row, column);
     char number[32];
     switch (table->columns[column].kind) {
     case DS_COLUMN_TEXT:
-        return append_field(text, cell->text);
+        return append_text_field(text, cell->text);
     case DS_COLUMN_INTEGER:
         return ds_text_printf(text, "%" PRId64, cell->integer);
     default:

@@ -100,6 +100,36 @@ static void test_round_trip(void **state) {
 }
 
 /* Sorted keys: the order of insertion does not show. */
+/* What a terminal would obey or not show is escaped in the readable style, and reads back as it was; the canonical form is what
+ * others compute too, without escapes that it does not need. */
+static void test_hidden_characters(void **state) {
+    (void)state;
+    static const char *const hidden[] = {"\x7f",
+                                         "\xC2\x85",
+                                         "\xC2\x9B"
+                                         "31m",
+                                         "\u00ad",
+                                         "\u202e",
+                                         "\u2066",
+                                         "\ufeff",
+                                         "\U000e0041"};
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++) {
+        ds_text text = {0};
+        json_t *value = json_pack("{s:s, s:[s]}", hidden[i], "key", "value", hidden[i]), *back;
+        assert_non_null(value);
+        expect_ok(ds_json_print(&text, value, DS_JSON_READABLE));
+        for (size_t at = 0; at < text.length; at++) assert_true((unsigned char)text.bytes[at] < 0x7F);
+        expect_ok(ds_json_parse(&back, text.bytes, text.length, "what was printed"));
+        assert_true(json_equal(value, back));
+        text.length = 0;
+        expect_ok(ds_json_print(&text, value, DS_JSON_CANONICAL));
+        assert_non_null(strstr(text.bytes, hidden[i]));
+        json_decref(back);
+        json_decref(value);
+        ds_text_release(&text);
+    }
+}
+
 static void test_canonical(void **state) {
     (void)state;
     json_t *a = json_pack("{s:i, s:[f, n], s:{}}", "b", 1, "a", 2.5, "c"),
@@ -147,10 +177,8 @@ static void test_misuse(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_canonical),
-        cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_numbers),   cmocka_unit_test(test_round_trip), cmocka_unit_test(test_hidden_characters),
+        cmocka_unit_test(test_canonical), cmocka_unit_test(test_misuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -410,7 +410,7 @@ static void removes_what_an_earlier_report_left(void **state) {
     own(used, "figures/mine.svg", false);
     own(used, "tables/gates.csv", false);
     own(used, "notes.txt", false);
-    report(used, "used", "additive-small", "");
+    report(used, "used", "additive-small", "--force");
     report(fresh, "fresh", "additive-small", "");
     size_t expected = expect_all_beside(fresh, used);
     (void)snprintf(arguments, sizeof arguments, "%s; sha256sum --quiet -c report.sha256", used);

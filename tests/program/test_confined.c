@@ -176,6 +176,44 @@ static void places_of_folders(void **state) {
     }
 }
 
+/* ---- names ------------------------------------------------------------------------------------------------------- */
+
+/* A checkpoint's folder named to drive terminals, or in no UTF-8: no page passes the name on as it is. */
+static void names_of_strangers(void **state) {
+    (void)state;
+    static const char *const folders[] = {"a\x1b]0;own\x07", "a\xff\xfe",
+                                          "a\xc2\x9b"
+                                          "31m",
+                                          "a\xe2\x80\xae"
+                                          "lmth"};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        child result;
+        const char *const pages[] = {"out/trace.html", "out/trace.svg", "out/trace.json", "out/tables/trace.csv"};
+        begin();
+        char *target = realpath(MODEL, NULL);
+        assert_non_null(target);
+        (void)unlink(scratch_path(folders[i]));
+        assert_int_equal(symlink(target, scratch_path(folders[i])), 0);
+        free(target);
+        run(&result,
+            (const char *const[]){"trace", "--tokens", "fixtures/data/val.bin", "--seq-len", "8", "--out", scratch_path("out"),
+                                  scratch_path(folders[i]), NULL},
+            0, folders[i]);
+        for (size_t p = 0; p < sizeof pages / sizeof *pages; p++) {
+            size_t length;
+            char *bytes;
+            expect_ok(ds_read_file(&bytes, &length, scratch_path(pages[p]), 1 << 24));
+            for (size_t at = 0, step; at < length; at += step) {
+                uint32_t point;
+                step = ds_utf8_decode(&point, bytes + at, length - at);
+                if (step == 0) fail_msg("%s: not UTF-8 at byte %zu", pages[p], at);
+                if (ds_is_hidden(point) && strchr("\t\r\n", (int)point) == NULL) fail_msg("%s: U+%04X", pages[p], point);
+            }
+            free(bytes);
+        }
+    }
+}
+
 /* ---- programs and scripts ---------------------------------------------------------------------------------------- */
 
 /* What gnuplot, its terminals or a shell would load or run, in the folder that is worked on. */
@@ -223,6 +261,7 @@ int main(void) {
         cmocka_unit_test(names_of_journals),
         cmocka_unit_test(a_foreign_file_is_no_journal),
         cmocka_unit_test(places_of_folders),
+        cmocka_unit_test(names_of_strangers),
         cmocka_unit_test(nothing_there_is_run),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,6 +103,45 @@ static void test_csv(void **state) {
                 "missing,7,,0,-inf\r\n");
 }
 
+/* Texts that a spreadsheet would run, and hidden characters, in every format: drawn at random from parts. */
+static void test_texts_of_strangers(void **state) {
+    (void)state;
+    static const char *const starts[] = {"=", "+", "-", "@", "\t", "\r"};
+    static const char *const hidden[] = {"\x1b[31m", "\x7f",   "\xC2\x85",   "\xC2\x9B", "\u00ad",
+                                         "\u061c",   "\u200b", "\u200e",     "\u202e",   "\u2066",
+                                         "\u2028",   "\ufeff", "\U000e0041", "\xff",     "\xc0\xaf"};
+    static const ds_column columns[] = {{"name", NULL, NULL, DS_COLUMN_TEXT, 0}, {"x", NULL, NULL, DS_COLUMN_REAL, 0}};
+    ds_random random = ds_random_init(20261201);
+    for (size_t round = 0; round < 500; round++) {
+        ds_table *table;
+        ds_text csv = {0}, name = {0};
+        bool formula = ds_random_below(&random, 2) == 0;
+        if (formula) expect_ok(ds_text_printf(&name, "%s", starts[ds_random_below(&random, sizeof starts / sizeof *starts)]));
+        expect_ok(ds_text_printf(&name, "SUM%s1%s", hidden[ds_random_below(&random, sizeof hidden / sizeof *hidden)],
+                                 hidden[ds_random_below(&random, sizeof hidden / sizeof *hidden)]));
+        expect_ok(ds_table_new(&table, "t", columns, 2));
+        ds_table_text(table, name.bytes);
+        ds_table_real(table, -1.5);
+        for (int format = DS_TABLE_TERMINAL; format <= DS_TABLE_LATEX; format++) {
+            csv.length = 0;
+            expect_ok(ds_table_format_text(&csv, table, (ds_table_format)format, NULL));
+            for (size_t at = 0, step; at < csv.length; at += step) {
+                uint32_t point;
+                step = ds_utf8_decode(&point, csv.bytes + at, csv.length - at);
+                assert_true(step > 0);
+                if (ds_is_hidden(point) && strchr("\t\r\n", (int)point) == NULL) fail_msg("format %d: U+%04X", format, point);
+            }
+            if (format != DS_TABLE_CSV) continue;
+            const char *cell = strchr(csv.bytes, '\n') + 1;
+            assert_int_equal(cell[*cell == '"'], formula ? '\'' : 'S');
+            assert_non_null(strstr(cell, ",-1.5\r\n")); /* a number stays one */
+        }
+        ds_text_release(&csv);
+        ds_text_release(&name);
+        ds_table_free(&table);
+    }
+}
+
 static void test_markdown(void **state) {
     (void)state;
     expect_text(DS_TABLE_MARKDOWN, NULL,
@@ -189,9 +228,9 @@ static void test_misuse(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_terminal), cmocka_unit_test(test_csv),    cmocka_unit_test(test_markdown),
-        cmocka_unit_test(test_latex),    cmocka_unit_test(test_widths), cmocka_unit_test(test_digits),
-        cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_terminal), cmocka_unit_test(test_csv),    cmocka_unit_test(test_texts_of_strangers),
+        cmocka_unit_test(test_markdown), cmocka_unit_test(test_latex),  cmocka_unit_test(test_widths),
+        cmocka_unit_test(test_digits),   cmocka_unit_test(test_misuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
