@@ -154,14 +154,13 @@ static void it_ends_with_us(void **state) {
         pid_t child = fork();
         assert_true(child >= 0);
         if (child == 0) {
-            ds_helper *helper;
+            ds_helper *helper = NULL;
             char name[] = "sh", option[] = "-c", words[] = "echo $$; exec sleep 300";
             char *arguments[] = {name, option, words, NULL};
             (void)signal(SIGTERM, clean_up_and_die);
             bool ready = ds_text_printf(&content, "x") == DS_OK && ds_helper_open(&helper, "sh") == DS_OK &&
                          ds_helper_put(helper, "a", &content) == DS_OK;
-            (void)!ready;
-            (void)!ds_helper_run(helper, arguments, numbers[1], 300);
+            if (ready) (void)!ds_helper_run(helper, arguments, numbers[1], 300);
             _exit(1);
         }
         (void)close(numbers[1]);

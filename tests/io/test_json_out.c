@@ -106,8 +106,7 @@ static void test_hidden_characters(void **state) {
     (void)state;
     static const char *const hidden[] = {"\x7f",
                                          "\xC2\x85",
-                                         "\xC2\x9B"
-                                         "31m",
+                                         "\xC2\x9Bm",
                                          "\u00ad",
                                          "\u202e",
                                          "\u2066",
