@@ -34,10 +34,14 @@ void ds_command_warn(const ds_run *run) {
 }
 
 ds_status ds_command_open(ds_run *run, const ds_invocation *invocation) {
-    ds_status status = DS_OK;
     const ds_run_options options = ds_command_run_options(invocation);
+    return ds_command_open_as(run, invocation, &options);
+}
+
+ds_status ds_command_open_as(ds_run *run, const ds_invocation *invocation, const ds_run_options *options) {
+    ds_status status = DS_OK;
     ds_folder *folder;
-    DS_TRY(ds_run_open(run, &options));
+    DS_TRY(ds_run_open(run, options));
     ds_command_warn(run);
     if (invocation->common.out != NULL) DS_TRY(ds_command_folder(&folder, invocation)); /* taken before the work */
 done:

@@ -10,6 +10,8 @@
 ds_run_options ds_command_run_options(const ds_invocation *invocation);
 /* Opens it; what a reader of the results must know is told on standard error too. */
 ds_status ds_command_open(ds_run *run, const ds_invocation *invocation) DS_MUST_CHECK;
+/* The same with options that differ from the command line's. */
+ds_status ds_command_open_as(ds_run *run, const ds_invocation *invocation, const ds_run_options *options) DS_MUST_CHECK;
 /* What a reader of the run's results must know, on standard error. */
 void ds_command_warn(const ds_run *run);
 /* *folder <- what --out names, opened and locked by the first call, borrowed. DS_ERR_SYSTEM while another run writes there. */

@@ -120,8 +120,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     /* another framework's file is of windows as the recipe cuts them, unless a spread was asked for */
     if (own.reference != NULL && invocation->common.spread == NULL && !invocation->common.offset.given)
         opening.spread = DS_SPREAD_CONSECUTIVE;
-    DS_TRY(ds_run_open(&run, &opening));
-    ds_command_warn(&run);
+    DS_TRY(ds_command_open_as(&run, invocation, &opening));
     DS_TRY(ds_verification_results(&told.options, &told.results, &run, &own));
     DS_TRY(publish(invocation, &run, &told));
 done:

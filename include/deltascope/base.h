@@ -224,13 +224,15 @@ void ds_sync_folder_of(const char *path);
 
 /* ---- other programs ---------------------------------------------------------------------------------------------- */
 
-/* Another program at work for us. It is looked for in the absolute parts of PATH alone, runs in a folder of its own, made
- * under TMPDIR and removed with the helper, and takes from the environment what it needs to know of language, libraries and
- * fonts. It leads a process group and ends when we do. */
+/* Another program at work for us, given by an absolute path or looked for in the absolute parts of PATH alone. With files it
+ * runs in a folder of its own, made under TMPDIR and removed with the helper, without any in /; it takes from the environment
+ * what it needs to know of language, libraries and fonts. It leads a process group and ends when we do. */
 typedef struct ds_helper ds_helper;
 enum { DS_HELPER_FILES = 4 };
 ds_status ds_helper_open(ds_helper **out, const char *program) DS_MUST_CHECK; /* *out NULL: it is not installed */
 void ds_helper_close(ds_helper **helper);                                     /* sets NULL; NULL is fine */
+/* One more variable of its environment. */
+ds_status ds_helper_set(ds_helper *helper, const char *name, const char *value) DS_MUST_CHECK;
 /* A file for it, in its folder; at most DS_HELPER_FILES of them. */
 ds_status ds_helper_put(ds_helper *helper, const char *name, const ds_text *content) DS_MUST_CHECK;
 /* Runs it to its end: standard input empty, standard output to the descriptor, what it complains of in the sentence when it

@@ -208,8 +208,7 @@ double ds_json_real_at(const json_t *value, const char *path); /* NaN where no n
 
 /* READABLE: two-space indentation, short lists on one line, keys in the order of insertion. CANONICAL: no white space, keys
  * sorted bytewise: equal contents give equal bytes. Both: every real number is the shortest decimal that reads back as the same
- * double, always with a point or an exponent. READABLE escapes hidden
- * characters (ds_is_hidden) as \uNNNN. */
+ * double, always with a point or an exponent. READABLE escapes hidden characters (ds_is_hidden) as \uNNNN. */
 typedef enum ds_json_style { DS_JSON_READABLE, DS_JSON_CANONICAL } ds_json_style;
 ds_status ds_json_print(ds_text *text, const json_t *value, ds_json_style style) DS_MUST_CHECK; /* appends */
 /* With a final newline. */

@@ -1,5 +1,6 @@
-/* Another program put to work: found by an absolute path, in a private folder that holds what it is given and nothing else,
- * with an environment that tells it to run or load nothing of its own, and ended no later than we are. */
+/* Another program put to work: found by an absolute path, in a private folder that holds what it is given and nothing else (in
+ * / when it is given no files), with an environment that tells it to run or load nothing of its own, and ended no later than we
+ * are. */
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,8 +21,9 @@
 enum { MAX_HELPERS = 64, MAX_VARIABLES = 64 };
 
 struct ds_helper {
-    char *program, *folder; /* absolute paths */
-    int descriptor;         /* of the folder */
+    char *program;  /* absolute path */
+    char *folder;   /* absolute path; NULL: none is needed yet */
+    int descriptor; /* of the folder */
     char *names[DS_HELPER_FILES];
     _Atomic size_t count;
     _Atomic pid_t process;                /* the leader of its group; 0: none runs */
@@ -54,11 +57,15 @@ done:
     return status;
 }
 
-/* *found <- the first regular file of that name there that may be executed, or NULL. */
+/* *found <- the first regular file of that name there that may be executed, or NULL; an absolute path is its own place. */
 static ds_status find_program(char **found, const char *parts, const char *name) {
     ds_status status = DS_OK;
     ds_text path = {0};
     *found = NULL;
+    if (name[0] == '/') {
+        *found = ds_strdup(name);
+        return *found == NULL ? DS_ERR_SYSTEM : DS_OK;
+    }
     for (; parts != NULL && *parts != '\0' && *found == NULL; parts += *parts == ':') {
         struct stat info;
         size_t length = strcspn(parts, ":");
@@ -77,11 +84,12 @@ done:
     return status;
 }
 
-static ds_status set_variable(ds_helper *helper, const char *name, const char *value) {
+ds_status ds_helper_set(ds_helper *helper, const char *name, const char *value) {
     ds_status status = DS_OK;
     ds_text text = {0};
-    if (helper->variables == MAX_VARIABLES) return DS_OK;
-    DS_TRY(ds_text_printf(&text, "%s%s", name, value));
+    if (helper->variables == MAX_VARIABLES)
+        return ds_fail(DS_ERR_SYSTEM, "%s: more than %d variables in its environment", DS_SHOW(helper->program), MAX_VARIABLES);
+    DS_TRY(ds_text_printf(&text, "%s=%s", name, value));
     helper->environment[helper->variables++] = text.bytes;
 done:
     return status;
@@ -91,29 +99,41 @@ done:
  * of fonts stays where it is: without it every start would look through them all. */
 static ds_status fill_environment(ds_helper *helper, const char *parts) {
     static const char *const kept[] = {"LANG=", "LANGUAGE=", "LC_", "LD_LIBRARY_PATH=", "FONTCONFIG_", "XDG_DATA_DIRS="};
+    const size_t own = 5; /* PATH, XDG_CACHE_HOME, HOME, TMPDIR, and one that is set */
     ds_status status = DS_OK;
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    for (char **variable = environ; *variable != NULL; variable++) {
+    ds_text usual = {0};
+    for (char **variable = environ; *variable != NULL && helper->variables + own < MAX_VARIABLES; variable++) {
         for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
-            if (strncmp(*variable, kept[i], strlen(kept[i])) == 0) DS_TRY(set_variable(helper, "", *variable));
+            if (strncmp(*variable, kept[i], strlen(kept[i])) != 0) continue;
+            DS_NEW(helper->environment[helper->variables], strlen(*variable) + 1);
+            (void)strcpy(helper->environment[helper->variables++], *variable);
+            break;
         }
     }
-    DS_TRY(set_variable(helper, "PATH=", parts));
-    DS_TRY(set_variable(helper, "HOME=", helper->folder));
-    DS_TRY(set_variable(helper, "TMPDIR=", helper->folder));
-    if (cache != NULL && cache[0] == '/') {
-        DS_TRY(set_variable(helper, "XDG_CACHE_HOME=", cache));
-    } else if (home != NULL && home[0] == '/') {
-        ds_text usual = {0};
-        status = ds_text_printf(&usual, "%s/.cache", home);
-        if (status == DS_OK) status = set_variable(helper, "XDG_CACHE_HOME=", usual.bytes);
-        ds_text_release(&usual);
+    DS_TRY(ds_helper_set(helper, "PATH", parts));
+    if (cache == NULL || cache[0] != '/') {
+        if (home == NULL || home[0] != '/') goto done;
+        DS_TRY(ds_text_printf(&usual, "%s/.cache", home));
+        cache = usual.bytes;
     }
+    DS_TRY(ds_helper_set(helper, "XDG_CACHE_HOME", cache));
 done:
+    ds_text_release(&usual);
     return status;
 }
 
 /* ---- the private folder ------------------------------------------------------------------------------------------ */
+
+static ds_status claim_slot(ds_helper *helper) {
+    for (size_t i = 0; i < MAX_HELPERS; i++) {
+        ds_helper *empty = NULL;
+        if (!atomic_compare_exchange_strong(&helpers[i], &empty, helper)) continue;
+        helper->slot = i;
+        return DS_OK;
+    }
+    return ds_fail(DS_ERR_SYSTEM, "%s: more than %d programs at work at once", DS_SHOW(helper->program), MAX_HELPERS);
+}
 
 static ds_status make_private_folder(ds_helper *helper) {
     ds_status status = DS_OK;
@@ -122,14 +142,6 @@ static ds_status make_private_folder(ds_helper *helper) {
     ds_text path = {0};
     if (place == NULL) return system_failure(given == NULL ? "/tmp" : given, "no folder for temporary files");
     DS_TRY(ds_text_printf(&path, "%s/deltascope-XXXXXX", place));
-    for (size_t i = 0; i < MAX_HELPERS && helper->slot == MAX_HELPERS; i++) {
-        ds_helper *empty = NULL;
-        if (atomic_compare_exchange_strong(&helpers[i], &empty, helper)) helper->slot = i;
-    }
-    if (helper->slot == MAX_HELPERS) {
-        status = ds_fail(DS_ERR_SYSTEM, "%s: more than %d programs at work at once", DS_SHOW(helper->program), MAX_HELPERS);
-        goto done;
-    }
     helper->folder = path.bytes; /* before it exists, so that no signal finds it unclaimed */
     path = (ds_text){0};
     if (mkdtemp(helper->folder) == NULL) {
@@ -139,7 +151,12 @@ static ds_status make_private_folder(ds_helper *helper) {
         goto done;
     }
     helper->descriptor = open(helper->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (helper->descriptor < 0) status = system_failure(helper->folder, "cannot be opened");
+    if (helper->descriptor < 0) {
+        status = system_failure(helper->folder, "cannot be opened");
+        goto done;
+    }
+    DS_TRY(ds_helper_set(helper, "HOME", helper->folder));
+    DS_TRY(ds_helper_set(helper, "TMPDIR", helper->folder));
 done:
     ds_text_release(&path);
     free(place);
@@ -166,7 +183,7 @@ ds_status ds_helper_open(ds_helper **out, const char *program) {
         ds_helper_close(&helper);
         goto done;
     }
-    DS_TRY(make_private_folder(helper));
+    DS_TRY(claim_slot(helper));
     DS_TRY(fill_environment(helper, parts.bytes));
 done:
     if (status != DS_OK) ds_helper_close(&helper);
@@ -180,6 +197,10 @@ ds_status ds_helper_put(ds_helper *helper, const char *name, const ds_text *cont
     int descriptor = -1;
     size_t count = atomic_load(&helper->count);
     if (count == DS_HELPER_FILES) return ds_fail(DS_ERR_SYSTEM, "%s: no room for a file more", DS_SHOW(name));
+    if (helper->folder == NULL) {
+        status = make_private_folder(helper);
+        if (status != DS_OK) return status;
+    }
     helper->names[count] = ds_strdup(name);
     if (helper->names[count] == NULL) return DS_ERR_SYSTEM;
     atomic_store(&helper->count, count + 1);
@@ -233,11 +254,14 @@ void ds_helper_discard_all(void) {
 static _Noreturn void become(const ds_helper *helper, char *const *arguments, int output, int complaints, pid_t parent,
                              const sigset_t *mask) {
     static const int ours[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    static const struct rlimit no_core = {0, 0};
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) (void)signal(ours[i], SIG_DFL);
     int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    (void)setrlimit(RLIMIT_CORE, &no_core);
     bool ready = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent && setpgid(0, 0) == 0 && nothing >= 0 &&
                  dup2(nothing, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0 && dup2(complaints, STDERR_FILENO) >= 0 &&
-                 fchdir(helper->descriptor) == 0 && sigprocmask(SIG_SETMASK, mask, NULL) == 0;
+                 (helper->folder == NULL ? chdir("/") : fchdir(helper->descriptor)) == 0 &&
+                 sigprocmask(SIG_SETMASK, mask, NULL) == 0;
     if (ready) (void)execve(helper->program, arguments, helper->environment);
     static const char sentence[] = "cannot be started";
     (void)!write(STDERR_FILENO, sentence, sizeof sentence - 1);

@@ -104,6 +104,24 @@ static void it_sees_what_it_is_given(void **state) {
     ds_text_release(&content);
 }
 
+/* By an absolute path it is that program or none; without files no folder is made for it. */
+static void without_files(void **state) {
+    (void)state;
+    ds_helper *helper;
+    char *said;
+    assert_int_equal(setenv("PATH", "/nowhere", 1), 0);
+    expect_ok(ds_helper_open(&helper, "/bin/sh"));
+    expect_ok(ds_helper_set(helper, "KIND", "of its own"));
+    expect_ok(run_shell(&said, helper, "echo $KIND, $PWD", 60));
+    assert_string_equal(said, "of its own, /\n");
+    free(said);
+    assert_int_equal(count_private(), 0);
+    ds_helper_close(&helper);
+    expect_ok(ds_helper_open(&helper, "/nowhere/sh"));
+    expect_failure(run_shell(NULL, helper, "true", 60), DS_ERR_SYSTEM, "cannot be started");
+    ds_helper_close(&helper);
+}
+
 /* ---- how it ends ------------------------------------------------------------------------------------------------- */
 
 static void what_goes_wrong_is_told(void **state) {
@@ -183,6 +201,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(only_absolute_parts_of_the_path, prepare),
         cmocka_unit_test_setup(it_sees_what_it_is_given, prepare),
+        cmocka_unit_test_setup(without_files, prepare),
         cmocka_unit_test_setup(what_goes_wrong_is_told, prepare),
         cmocka_unit_test_setup(it_ends_with_us, prepare),
     };

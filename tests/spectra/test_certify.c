@@ -203,7 +203,7 @@ static void test_determinant_of_near_projections(void **state) {
         double bound = ds_product_log_abs_det_bound(product);
         assert_true(isfinite(proved.log_abs_det.value));
         expect_close(ds_product_log_abs_det(product), proved.log_abs_det.value, bound + proved.log_abs_det.radius);
-        widest = fmax(widest, bound);
+        widest = ds_max_real(widest, bound);
     }
     print_message("seed %llu: widest bound %.2g, %zu of %d gates round to a projection\n", (unsigned long long)SEED + 5, widest,
                   rounded, TRIALS * SUBLAYERS);

@@ -222,14 +222,14 @@ void check_certificate(const delta_case *example, ds_certifier *certifier, spect
     if (eigenvalues && singular_values) check_verdicts(&found, values, squares, d, seen);
     check_scalars(&found, product);
     for (size_t i = 0; i < found.eigenvalue_count; i++) {
-        seen->disc = fmax(seen->disc, found.eigenvalues[i].radius);
+        seen->disc = ds_max_real(seen->disc, found.eigenvalues[i].radius);
         seen->clusters += found.eigenvalues[i].multiplicity > 1;
     }
     if (found.singular_value_count > 0) {
         const ds_interval *largest = &found.singular_values[found.singular_value_count - 1];
         double unit = interval_unit(found.order, largest->value + largest->radius);
         for (size_t i = 0; i < found.singular_value_count; i++)
-            seen->interval = fmax(seen->interval, found.singular_values[i].radius / unit);
+            seen->interval = ds_max_real(seen->interval, found.singular_values[i].radius / unit);
     }
     _acb_vec_clear(values, (slong)d);
     _acb_vec_clear(squares, (slong)d);
