@@ -1,15 +1,13 @@
-# ---- eigenvalues of the accumulated shortcut in the complex plane ----------------------------------------------------------------------
+# ---- eigenvalues of the accumulated shortcut in the complex plane -----------------------------------------------------------------
 # data: token, real part, imaginary part
+reach = most(1.15,1.06*most(size(low(0,2),high(0,2)),size(low(0,3),high(0,3))))
 set size ratio -1
-set xrange [-1.15:1.15]
-set yrange [-1.15:1.15]
-set xtics 0.5
-set ytics 0.5
-set lmargin at screen 0.155
-set rmargin at screen 0.975
-set bmargin at screen 0.14
-set tmargin at screen 0.96
-unset key
+set xrange [-reach:reach]
+set yrange [-reach:reach]
+set xtics reach > 1.2 ? tick_step(2*reach,5) : 0.5
+set ytics reach > 1.2 ? tick_step(2*reach,5) : 0.5
+set bmargin at screen below_cm/height_cm
+set tmargin at screen 1-0.2/height_cm
 unset grid
 set zeroaxis lt 1 lw 0.5 lc rgb faint
 @xtitle 'real part' @xplace

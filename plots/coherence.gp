@@ -1,14 +1,13 @@
 # ---- coherence of the sublayers' directions --------------------------------------------------------------------------------------------
 # data: sublayer, sublayer, mean |cosine|
 set size ratio -1
-unset key
 unset grid
 set border 0
 set xrange [-0.5:sublayers-0.5]
 set yrange [sublayers-0.5:-0.5]
 set xtics 0,layer_step(sublayers)
 set ytics 0,layer_step(sublayers)
-top = largest > 0 ? largest : 1
+top = largest > 1e-280 && largest < 1e290 ? largest : 1
 set cbrange [0:top]
 set colorbox user origin screen 0.87,0.2 size screen 0.03,0.68 noborder
 set cbtics tick_step(top,4) scale 0.3 offset -0.6,0 tc rgb ink

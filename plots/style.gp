@@ -41,19 +41,68 @@ if (strlen(target) > 0) set output target
 set border 3 lc rgb ink lw 0.6
 set tics nomirror out scale 0.5 tc rgb ink
 set xtics offset 0,(format eq 'svg' ? 0.35 : 0) # svg spaces lines more widely
-set key tc rgb ink samplen 1.5 spacing 1.1
+unset key
 set grid y lc rgb faint lw 0.4 lt 1
 set palette defined (0 paper, 0.25 dark ? '#1D4E70' : '#C6DDEE', 0.6 dark ? '#3F8FC4' : '#5C9CCB', 1 dark ? '#D7ECFA' : '#08306B')
 set cbrange [0:1]
 unset colorbox
-# At most nine labels on an axis of layers.
-layer_step(n) = n <= 9 ? 1 : n <= 18 ? 2 : n <= 45 ? 5 : n <= 90 ? 10 : 20
-# 1, 2 or 5 times a power of ten that divides `range` into at most `most` steps.
-raw_step(range,most) = 10**floor(log10(range/most))
-tick_step(range,most) = (r = raw_step(range,most), q = range/most/r, q <= 1 ? r : q <= 2 ? 2*r : q <= 5 ? 5*r : 10*r)
+# ---- places, in centimetres: letters keep their size whatever the picture's ---------------------------------------------------------
+set lmargin at screen 1.32/width_cm
+set rmargin at screen 1-0.24/width_cm
+line_cm = 0.38
+below_cm = 1.02 # tick labels and the title of the x axis
+between_cm = 0.62
+legend_cm(rows) = 0.14+line_cm*rows
+# Panels one above another: number k of n, below a strip of `strip` cm. As in: @panel (each sets k, n and strip).
+panel_cm(n,strip) = (height_cm-strip-below_cm-(n-1)*between_cm)/n
+panel_top(k,n,strip) = 1-(strip+k*(panel_cm(n,strip)+between_cm))/height_cm
+panel_bottom(k,n,strip) = panel_top(k,n,strip)-panel_cm(n,strip)/height_cm
+panel = 'set tmargin at screen panel_top(k,n,strip); set bmargin at screen panel_bottom(k,n,strip)'
+panel_title = "at graph 0,graph 1 left offset 0,character 0.55 tc rgb ink"
+# The legend is made of labels at fixed places: gnuplot's own takes letters for wider in one format than in another, and then covers
+# what is drawn. Entry i (from 0) of a legend in `columns` columns whose first line is `down` cm below the top:
+# eval entry(i, columns, down, 'text', 'pt 7 ps 0.5', 'lw 1.2 dt 2', colour); mark or line may be ''.
+entry_x(i,columns) = (1.32+(i%columns)*(width_cm-1.4)/columns)/width_cm
+entry_y(i,columns,down) = 1-(down+0.26+line_cm*(i/columns))/height_cm
+entry_line(i,columns,down,line,colour) = line eq '' ? '' : sprintf("set arrow %d from screen %g,%g to screen %g,%g nohead %s lc rgb '%s'; ", \
+    100+i, entry_x(i,columns), entry_y(i,columns,down), entry_x(i,columns)+0.42/width_cm, entry_y(i,columns,down), line, colour)
+entry_mark(i,columns,down,mark,colour) = mark eq '' ? '' : sprintf("set label %d '' at screen %g,%g point %s lc rgb '%s'; ", \
+    100+i, entry_x(i,columns)+0.21/width_cm, entry_y(i,columns,down), mark, colour)
+entry(i,columns,down,text,mark,line,colour) = entry_line(i,columns,down,line,colour).entry_mark(i,columns,down,mark,colour). \
+    sprintf("set label %d '%s' at screen %g,%g left noenhanced tc rgb ink", 200+i, text, entry_x(i,columns)+0.54/width_cm, entry_y(i,columns,down))
 # Axis titles are labels at fixed places: terminals disagree on where a title goes, and would cut it. As in:
 # @xtitle 'layer' @xplace   and   @ytitle 'gate β' @yplace
 xtitle = 'set label 91'
-xplace = 'at graph 0.5,screen 0.035 center tc rgb ink'
+xplace = 'at graph 0.5,screen 0.24/height_cm center tc rgb ink'
 ytitle = 'set label 92'
-yplace = 'at screen 0.03,graph 0.5 center rotate tc rgb ink'
+yplace = 'at screen 0.25/width_cm,graph 0.5 center rotate tc rgb ink'
+
+# ---- axes ---------------------------------------------------------------------------------------------------------------------------
+# At most nine labels on an axis of layers.
+layer_step(n) = n <= 9 ? 1 : n <= 18 ? 2 : n <= 45 ? 5 : n <= 90 ? 10 : 10*ceil(n/90.)
+# 1, 2 or 5 times a power of ten that divides `range` into at most `most` steps.
+raw_step(range,most) = 10.**floor(log10(1.*range/most))
+tick_step(range,most) = (r = raw_step(range,most), q = range/most/r, q <= 1 ? r : q <= 2 ? 2*r : q <= 5 ? 5*r : 10*r)
+# gnuplot fails on a range without width and on a column without numbers. Ranges are made of low(block,column) and high(block,column),
+# written above with the data: NaN where a column has no number.
+least(a,b) = a != a || b < a ? b : a
+most(a,b) = a != a || b > a ? b : a
+lowest_of(b,c,C) = c > C ? NaN : least(low(b,c),lowest_of(b,c+1,C))
+highest_of(b,c,C) = c > C ? NaN : most(high(b,c),highest_of(b,c+1,C))
+# Over blocks b to B and columns c to C.
+lowest(b,B,c,C) = b > B ? NaN : least(lowest_of(b,c,C),lowest(b+1,B,c,C))
+highest(b,B,c,C) = b > B ? NaN : most(highest_of(b,c,C),highest(b+1,B,c,C))
+# From a to b with some room; about one value alone as much as it is large.
+size(a,b) = most(abs(a),abs(b))
+tiny = 1e-280
+flat(a,b) = size(a,b) < tiny || b-a <= 1e-9*size(a,b)
+span(a,b) = size(a,b) < tiny ? 1. : flat(a,b) ? size(a,b) : b-a
+axis_low(a,b) = a-0.06*span(a,b)
+axis_high(a,b) = b+(flat(a,b) ? 1 : 0.06)*span(a,b)
+# An axis of changes holds 0, one of sizes begins there.
+changes = 'set yrange [bottom < 0 ? axis_low(bottom,top) : 0:axis_high(bottom,top)]'
+sizes = 'set yrange [0:axis_high(0,top)]'
+# bottom to top, both above 0, logarithmic: powers of ten, or digits between them where there are few of those.
+power_axis = 'set logscale y; set yrange [bottom/1.5:top*1.5]; set format y power'
+fine_axis = 'set logscale y; set yrange [bottom/1.5:top*1.5]; set format y "%g"; set ytics (1); digits = top > 30*bottom ? "1 3" : "1 2 5"; do for [decade = floor(log10(bottom))-1:ceil(log10(top))] { do for [digit in digits] { set ytics add (digit*10.**decade) } }'
+log_axis = 'if (top > 300*bottom) { eval power_axis } else { eval fine_axis }'

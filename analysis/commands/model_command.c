@@ -94,15 +94,16 @@ static ds_status write_figures(const ds_invocation *invocation, const ds_folder 
     const ds_figure_options options = {.formats = DS_FIGURE_SVG | DS_FIGURE_PNG};
     ds_folder *figures = NULL;
     json_t *results = NULL;
-    bool drawn = true;
+    ds_figure_outcome outcome = {.empty = false};
     DS_TRY(ds_figure_results(&results, envelope));
     for (size_t i = 0; i < ds_figure_count(); i++) {
         const ds_figure *figure = ds_figure_at(i);
         if (!ds_figure_applies(figure, results)) continue;
         if (figures == NULL) DS_TRY(ds_folder_open_in(&figures, folder, "figures"));
-        DS_TRY(ds_figure_write(&drawn, figures, figure, results, &options));
+        bool told = outcome.no_gnuplot || invocation->common.quiet;
+        DS_TRY(ds_figure_write(&outcome, figures, figure, results, &options));
+        if (outcome.pictures != options.formats && !told) (void)fprintf(stderr, "deltascope: %s\n", ds_error_text());
     }
-    if (!drawn && !invocation->common.quiet) (void)fprintf(stderr, "deltascope: %s\n", ds_error_text());
 done:
     ds_folder_close(&figures);
     json_decref(results);

@@ -6,6 +6,8 @@
 #include "deltascope/io.h"
 #include "deltascope/report.h"
 
+enum { LEAST_WIDTH = 8, MOST_WIDTH = 60 }; /* centimetres; letters have 8 pt whatever the width */
+
 typedef struct plot_options {
     const char *figure, *preset, *format, *theme, *out;
     double width;
@@ -59,8 +61,15 @@ static ds_status choose(const ds_figure **figure, const plot_options *own) {
     return DS_OK;
 }
 
-static ds_status draw(const ds_folder *folder, const ds_figure *figure, const json_t *results, const json_t *envelope,
-                      const plot_options *own) {
+/* How far the figures of a run came. */
+typedef struct tally {
+    size_t drawn, failed;
+} tally;
+
+/* A figure that has nothing to show, or that gnuplot fails on, is an error where it was asked for by name; otherwise it is
+ * said, and the others are drawn. */
+static ds_status draw(tally *count, const ds_folder *folder, const ds_figure *figure, const json_t *results,
+                      const json_t *envelope, const plot_options *own) {
     static const struct {
         const char *name;
         unsigned flag;
@@ -68,12 +77,17 @@ static ds_status draw(const ds_folder *folder, const ds_figure *figure, const js
     ds_status status = DS_OK;
     ds_figure_options drawing = {.width_cm = own->width, .dark = strcmp(own->theme, "dark") == 0};
     ds_text caption = {0};
-    bool drawn = false;
+    ds_figure_outcome outcome;
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
         if (strcmp(own->format, formats[i].name) == 0) drawing.formats = formats[i].flag;
     }
-    DS_TRY(ds_figure_write(&drawn, folder, figure, results, &drawing));
+    DS_TRY(ds_figure_write(&outcome, folder, figure, results, &drawing));
+    const bool drawn = outcome.pictures != 0, named = own->figure != NULL || own->preset != NULL;
+    if (!drawn && !outcome.no_gnuplot && named) return ds_fail_prefix(outcome.empty ? DS_ERR_INPUT : DS_ERR_SYSTEM, "figure");
     if (!drawn) (void)fprintf(stderr, "deltascope: %s\n", ds_error_text());
+    count->drawn += drawn || outcome.no_gnuplot;
+    count->failed += !drawn && !outcome.no_gnuplot && !outcome.empty;
+    if (outcome.empty) goto done;
     DS_TRY(ds_figure_caption(&caption, figure, results, envelope));
     (void)printf("%s/%s.%s\n    %s\n", own->out, ds_figure_id(figure), drawn ? own->format : "gp", caption.bytes);
 done:
@@ -87,10 +101,11 @@ static ds_status run_command(const ds_invocation *invocation) {
     const ds_figure *chosen = NULL;
     ds_folder *folder = NULL;
     json_t *results = NULL, *envelope = NULL;
-    size_t drawn = 0;
+    tally count = {0};
     if (own->list) return list_figures();
-    if (!(own->width >= 4 && own->width <= 60))
-        return ds_fail(DS_ERR_USAGE, "--width takes 4 to 60 centimetres, not %g", own->width);
+    if (!(own->width >= LEAST_WIDTH && own->width <= MOST_WIDTH))
+        return ds_fail(DS_ERR_USAGE, "--width takes %d to %d centimetres, not %g: in less, letters of print size would overlap",
+                       LEAST_WIDTH, MOST_WIDTH, own->width);
     if (invocation->operand_count == 0)
         return ds_fail(DS_ERR_USAGE, "plot needs RESULT.json...; see \"deltascope plot --help\"");
     DS_TRY(choose(&chosen, own));
@@ -99,14 +114,16 @@ static ds_status run_command(const ds_invocation *invocation) {
     for (size_t i = 0; i < ds_figure_count(); i++) {
         const ds_figure *figure = ds_figure_at(i);
         if (chosen != NULL ? figure != chosen : !ds_figure_applies(figure, results)) continue;
-        status = draw(folder, figure, results, envelope, own);
+        status = draw(&count, folder, figure, results, envelope, own);
         if (status == DS_ERR_INPUT)
             status = ds_fail_prefix(status, "%s%s", DS_SHOW(invocation->operands[0]),
                                     invocation->operand_count > 1 ? " and the other files" : "");
         if (status != DS_OK) goto done;
-        drawn++;
     }
-    if (drawn == 0) status = ds_fail(DS_ERR_INPUT, "%s: no figure can be drawn from it", DS_SHOW(invocation->operands[0]));
+    if (count.failed > 0)
+        status = ds_fail(DS_ERR_SYSTEM, "%zu figure%s could not be drawn", count.failed, ds_plural(count.failed));
+    else if (count.drawn == 0)
+        status = ds_fail(DS_ERR_INPUT, "%s: no figure can be drawn from it", DS_SHOW(invocation->operands[0]));
 done:
     ds_folder_close(&folder);
     json_decref(results);

@@ -48,7 +48,7 @@ static const struct {
     {"checkpoint", "Checkpoint", "What the file holds."},
     {"gates", "Gates", "How far each sublayer moves the state along its direction k, and what it overwrites."},
     {"spectrum", "Spectrum of the shortcut",
-     "The frozen operator A = I − mβkk^T of a token has one eigenvalue that can differ from 1; over depth the operators "
+     "The frozen operator A = I − mβkkᵀ of a token has one eigenvalue that can differ from 1; over depth the operators "
      "multiply."},
     {"ablation", "What each gate is worth", "The loss when gates are forced, on the same windows as the intact model."},
     {"gradient", "Gradient flow", "How the gradient reaches each depth, and by which path."},
@@ -85,8 +85,8 @@ typedef struct document {
     ds_page_section sections[CHAPTERS];
     size_t figure_count;
     const ds_figure **figures; /* (figure_count): those that apply */
-    bool *drawn;
-    ds_text *caption, *command; /* (figure_count) */
+    ds_figure_outcome *outcome;
+    ds_text *caption, *command, *missing; /* (figure_count); missing: why there is no picture */
     char **svg;
     ds_table *tables[DS_REPORT_TABLES + 1]; /* those of the results, then the findings */
     ds_text title, footer, ablation_lead;
@@ -96,12 +96,14 @@ static void release(document *all) {
     for (size_t i = 0; i < all->figure_count; i++) {
         if (all->caption != NULL) ds_text_release(&all->caption[i]);
         if (all->command != NULL) ds_text_release(&all->command[i]);
+        if (all->missing != NULL) ds_text_release(&all->missing[i]);
         if (all->svg != NULL) free(all->svg[i]);
     }
     free((void *)all->figures);
-    free(all->drawn);
+    free(all->outcome);
     free(all->caption);
     free(all->command);
+    free(all->missing);
     free(all->svg);
     for (size_t i = 0; i <= DS_REPORT_TABLES; i++) ds_table_free(&all->tables[i]);
     ds_text_release(&all->title);
@@ -137,9 +139,10 @@ done:
     return status;
 }
 
+static const ds_figure_options every_format = {.formats = DS_FIGURE_SVG | DS_FIGURE_PDF | DS_FIGURE_PNG};
+
 /* One figure: its files, its picture read back, its words. gnuplot takes its time, so this runs in parallel. */
 static ds_status make_figure(void *context, size_t i, size_t worker) {
-    const ds_figure_options options = {.formats = DS_FIGURE_SVG | DS_FIGURE_PDF | DS_FIGURE_PNG};
     enum { MOST_BYTES = 1 << 26 };
     ds_status status = DS_OK;
     document *all = context;
@@ -147,9 +150,11 @@ static ds_status make_figure(void *context, size_t i, size_t worker) {
     ds_text path = {0};
     size_t length;
     (void)worker;
-    DS_TRY(ds_figure_write(&all->drawn[i], all->figure_folder, figure, all->results, &options));
+    DS_TRY(ds_figure_write(&all->outcome[i], all->figure_folder, figure, all->results, &every_format));
+    if (all->outcome[i].pictures != every_format.formats) DS_TRY(ds_text_printf(&all->missing[i], "%s", ds_error_text()));
     DS_TRY(ds_text_printf(&path, "%s.svg", ds_figure_id(figure)));
-    if (all->drawn[i]) DS_TRY(ds_read_file_in(&all->svg[i], &length, all->figure_folder, path.bytes, MOST_BYTES));
+    if ((all->outcome[i].pictures & DS_FIGURE_SVG) != 0)
+        DS_TRY(ds_read_file_in(&all->svg[i], &length, all->figure_folder, path.bytes, MOST_BYTES));
     DS_TRY(ds_figure_caption(&all->caption[i], figure, all->results, all->envelope));
     DS_TRY(ds_text_printf(&all->command[i], "deltascope plot --figure %s report.json", ds_figure_id(figure)));
 done:
@@ -157,15 +162,30 @@ done:
     return status;
 }
 
+static ds_status list_figure(const document *all, size_t i) {
+    static const struct {
+        unsigned flag;
+        const char *ending;
+    } parts[] = {{0, "tsv"}, {0, "gp"}, {DS_FIGURE_SVG, "svg"}, {DS_FIGURE_PDF, "pdf"}, {DS_FIGURE_PNG, "png"}};
+    ds_status status = DS_OK;
+    const ds_figure_outcome outcome = all->outcome[i];
+    for (size_t p = 0; p < sizeof parts / sizeof *parts && !outcome.empty; p++) {
+        if ((parts[p].flag & ~outcome.pictures) != 0) continue;
+        DS_TRY(ds_manifest_add(all->files, "figures/%s.%s", ds_figure_id(all->figures[i]), parts[p].ending));
+    }
+done:
+    return status;
+}
+
 static ds_status make_figures(document *all) {
-    static const char *const endings[] = {"tsv", "gp", "svg", "pdf", "png"}; /* the first two also without gnuplot */
     ds_status status = DS_OK;
     ds_folder *figures = NULL;
     size_t most = ds_figure_count();
     DS_NEW(all->figures, most);
-    DS_NEW(all->drawn, most);
+    DS_NEW(all->outcome, most);
     DS_NEW(all->caption, most);
     DS_NEW(all->command, most);
+    DS_NEW(all->missing, most);
     DS_NEW(all->svg, most);
     DS_TRY(ds_folder_open_in(&figures, all->folder, "figures"));
     all->figure_folder = figures;
@@ -173,10 +193,7 @@ static ds_status make_figures(document *all) {
         if (ds_figure_applies(ds_figure_at(i), all->results)) all->figures[all->figure_count++] = ds_figure_at(i);
     }
     DS_TRY(ds_parallel_for(all->figure_count, make_figure, all));
-    for (size_t i = 0; i < all->figure_count; i++) {
-        for (size_t e = 0; e < (all->drawn[i] ? 5 : 2); e++)
-            DS_TRY(ds_manifest_add(all->files, "figures/%s.%s", ds_figure_id(all->figures[i]), endings[e]));
-    }
+    for (size_t i = 0; i < all->figure_count; i++) DS_TRY(list_figure(all, i));
 done:
     ds_folder_close(&figures);
     return status;
@@ -190,6 +207,7 @@ static ds_status add_figures(document *all) {
                                                                      .title = ds_figure_title(all->figures[i]),
                                                                      .caption = all->caption[i].bytes,
                                                                      .command = all->command[i].bytes,
+                                                                     .missing = all->missing[i].bytes,
                                                                      .svg = all->svg[i]};
     }
     return DS_OK;
@@ -227,10 +245,22 @@ done:
     return status;
 }
 
+/* A long path keeps both ends: what is in the middle matters least in a title. */
+static ds_status append_short_path(ds_text *text, const char *path) {
+    enum { MOST = 60, HALF = MOST / 2 - 1 };
+    const size_t length = strlen(path);
+    size_t head = HALF, tail = length - HALF;
+    if (length <= MOST) return ds_text_printf(text, "%s", path);
+    while (((unsigned char)path[head] & 0xC0) == 0x80) head--; /* between characters */
+    while (((unsigned char)path[tail] & 0xC0) == 0x80) tail++;
+    return ds_text_printf(text, "%.*s…%s", (int)head, path, &path[tail]);
+}
+
 static ds_status make_words(document *all) {
     ds_status status = DS_OK;
     const json_t *envelope = all->envelope;
-    DS_TRY(ds_text_printf(&all->title, "Deltascope report: %s", DS_SHOW(text_at(envelope, "checkpoint/path"))));
+    DS_TRY(ds_text_printf(&all->title, "Deltascope report: "));
+    DS_TRY(append_short_path(&all->title, DS_SHOW(text_at(envelope, "checkpoint/path"))));
     DS_TRY(ds_text_printf(&all->footer,
                           "deltascope %s report, arithmetic in %s precision. Checkpoint SHA-256 %s. Data: %s, SHA-256 %s. "
                           "Content SHA-256 %s: of the canonical form of checkpoint, data, precision and results without paths, "
@@ -269,6 +299,20 @@ done:
     return status;
 }
 
+/* What is missing among the pictures, once where it is gnuplot itself. */
+static void tell_missing(const document *all) {
+    for (size_t i = 0; i < all->figure_count; i++) {
+        if (all->missing[i].length == 0) continue;
+        if (!all->outcome[i].no_gnuplot) {
+            (void)fprintf(stderr, "deltascope: figure %s\n", all->missing[i].bytes);
+            continue;
+        }
+        (void)fprintf(stderr, "deltascope: gnuplot is not installed: %s/figures holds data and scripts, no pictures\n",
+                      DS_SHOW(ds_folder_path(all->folder)));
+        return;
+    }
+}
+
 ds_status ds_report_write(const ds_folder *folder, ds_manifest *files, const json_t *envelope, const ds_findings *findings,
                           bool quiet) {
     ds_status status = DS_OK;
@@ -279,9 +323,7 @@ ds_status ds_report_write(const ds_folder *folder, ds_manifest *files, const jso
     DS_TRY(write_results(&all));
     DS_TRY(make_tables(&all, findings));
     DS_TRY(make_figures(&all));
-    if (all.figure_count > 0 && !all.drawn[0] && !quiet)
-        (void)fprintf(stderr, "deltascope: gnuplot is not installed: %s/figures holds data and scripts, no pictures\n",
-                      DS_SHOW(ds_folder_path(folder)));
+    if (!quiet) tell_missing(&all);
     DS_TRY(add_figures(&all));
     DS_TRY(add_tables(&all));
     DS_TRY(make_words(&all));

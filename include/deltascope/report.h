@@ -115,10 +115,15 @@ typedef struct ds_figure_options {
     double width_cm;  /* 0: 8.5, a single column */
     bool dark;        /* dark background */
 } ds_figure_options;
-/* Writes data, script and pictures into the folder; gnuplot runs elsewhere, in a folder of its own. *drawn tells whether the
- * pictures were made: false when gnuplot is not installed, which is not an error (ds_error_text() says what is missing).
- * Results of the wrong form are DS_ERR_INPUT naming the key. */
-ds_status ds_figure_write(bool *drawn, const ds_folder *folder, const ds_figure *figure, const json_t *results,
+/* What came of a figure. None of this is an error: where a picture that was asked for is missing, ds_error_text() says why. */
+typedef struct ds_figure_outcome {
+    bool empty;        /* the results hold no finite number for it: no file was written */
+    bool no_gnuplot;   /* not installed: data and script alone */
+    unsigned pictures; /* DS_FIGURE_*: those drawn; gnuplot may fail on one format (without cairo) and not on others */
+} ds_figure_outcome;
+/* Writes data, script and pictures into the folder; gnuplot runs elsewhere, in a folder of its own. Results of the wrong form
+ * are DS_ERR_INPUT naming the key. */
+ds_status ds_figure_write(ds_figure_outcome *outcome, const ds_folder *folder, const ds_figure *figure, const json_t *results,
                           const ds_figure_options *options) DS_MUST_CHECK;
 
 /* ---- pages ------------------------------------------------------------------------------------------------------- */
@@ -129,6 +134,7 @@ typedef struct ds_page_figure {
     const char *id, *title, *caption;
     const char *command; /* that redraws it */
     const char *svg;     /* the whole picture as gnuplot wrote it; NULL: it could not be drawn */
+    const char *missing; /* why a picture is missing; NULL or empty when none is */
 } ds_page_figure;
 
 typedef struct ds_page_table {
@@ -164,7 +170,8 @@ typedef struct ds_page {
     const char *footer; /* how it was made */
 } ds_page;
 
-/* Each appends. HTML: one file that needs nothing beside itself, no script, light or dark as the reader's system is. Markdown
+/* Each appends. HTML: one file that needs nothing beside itself, light or dark as the reader's system is; its script only sorts
+ * tables. Markdown
  * refers to figures/ID.svg. */
 ds_status ds_page_html(ds_text *text, const ds_page *page) DS_MUST_CHECK;
 ds_status ds_page_markdown(ds_text *text, const ds_page *page) DS_MUST_CHECK;

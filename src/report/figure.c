@@ -7,49 +7,51 @@
 #define FUNCTIONS(name) ds_##name##_applies, ds_##name##_draw, ds_##name##_describe
 
 static const struct ds_figure figures[] = {
-    {"gate-distribution", "Gate distribution by depth", NULL, NULL, 0.95, ds_plot_gate_distribution,
+    {"gate-distribution", "Gate distribution by depth", NULL, NULL, 0.95, 1, ds_plot_gate_distribution,
      FUNCTIONS(gate_distribution)},
-    {"regime-shares", "Regime shares by depth", NULL, NULL, 0.95, ds_plot_regime_shares, FUNCTIONS(regime_shares)},
+    {"regime-shares", "Regime shares by depth", NULL, NULL, 0.95, 1, ds_plot_regime_shares, FUNCTIONS(regime_shares)},
     {"eigenvalue-beta", "Eigenvalue against gate", "ddl-spectrum",
      "After the spectral analysis of Deep Delta Learning (arXiv:2601.00417), which takes k to be of unit length; here the "
      "trained k with |k| < 1 enters, so that the eigenvalue is 1 − mβ‖k‖², not 1 − β.",
-     0.95, ds_plot_eigenvalue_beta, FUNCTIONS(eigenvalue_beta)},
-    {"discrepancy", "Discrepancy before and after the edit", NULL, NULL, 0.95, ds_plot_discrepancy, FUNCTIONS(discrepancy)},
-    {"edit-sizes", "Readout, target and edit by depth", NULL, NULL, 0.95, ds_plot_edit_sizes, FUNCTIONS(edit_sizes)},
+     0.95, 1, ds_plot_eigenvalue_beta, FUNCTIONS(eigenvalue_beta)},
+    {"discrepancy", "Discrepancy before and after the edit", NULL, NULL, 0.95, 1, ds_plot_discrepancy, FUNCTIONS(discrepancy)},
+    {"edit-sizes", "Readout, target and edit by depth", NULL, NULL, 0.95, 1, ds_plot_edit_sizes, FUNCTIONS(edit_sizes)},
     {"closed-gate-loss", "Loss with one gate forced shut", "lesion",
      "After the lesion study of Veit, Wilber and Belongie (arXiv:1605.06431), which removes a residual block and counts "
      "classification errors; here the gate is shut, the block still runs, and the loss is compared.",
-     0.7, ds_plot_closed_gate_loss, FUNCTIONS(closed_gate_loss)},
-    {"closed-gate-cumulative", "Loss with gates shut from either end", NULL, NULL, 0.7, ds_plot_closed_gate_cumulative,
+     0.7, 1, ds_plot_closed_gate_loss, FUNCTIONS(closed_gate_loss)},
+    {"closed-gate-cumulative", "Loss with gates shut from either end", NULL, NULL, 0.7, 1, ds_plot_closed_gate_cumulative,
      FUNCTIONS(closed_gate_cumulative)},
-    {"controls", "Ways of forcing the gates", NULL, NULL, 0.7, ds_plot_controls, FUNCTIONS(controls)},
-    {"accumulated-eigenvalues", "Eigenvalues accumulated over depth", NULL, NULL, 1.0, ds_plot_accumulated_eigenvalues,
+    {"controls", "Ways of forcing the gates", NULL, NULL, 0.7, 1, ds_plot_controls, FUNCTIONS(controls)},
+    {"accumulated-eigenvalues", "Eigenvalues accumulated over depth", NULL, NULL, 1.0, 1, ds_plot_accumulated_eigenvalues,
      FUNCTIONS(accumulated_eigenvalues)},
-    {"singular-values", "Singular values accumulated over depth", NULL, NULL, 0.7, ds_plot_singular_values,
+    {"singular-values", "Singular values accumulated over depth", NULL, NULL, 0.7, 1, ds_plot_singular_values,
      FUNCTIONS(singular_values)},
     {"depth-spectrum", "Singular values by depth", "isometry",
      "After the singular values of Jacobians studied for dynamical isometry (Pennington, Schoenholz and Ganguli, "
      "arXiv:1711.04735); here those of the frozen shortcut alone, not of the whole Jacobian.",
-     0.8, ds_plot_depth_spectrum, FUNCTIONS(depth_spectrum)},
+     0.8, 1, ds_plot_depth_spectrum, FUNCTIONS(depth_spectrum)},
     {"depth-gain", "Gain by depth", "mhc-gain",
      "After the gain magnitude of mHC (arXiv:2512.24880), which takes the composite of its learned n × n residual maps and "
      "averages over the tokens of one sequence; here it is the d × d composite of frozen delta operators, over all tokens of "
      "the run.",
-     0.7, ds_plot_depth_gain, FUNCTIONS(depth_gain)},
-    {"coherence", "Coherence of directions", NULL, NULL, 0.95, ds_plot_coherence, FUNCTIONS(coherence)},
+     0.7, 1, ds_plot_depth_gain, FUNCTIONS(depth_gain)},
+    {"coherence", "Coherence of directions", NULL, NULL, 0.95, 2, ds_plot_coherence, FUNCTIONS(coherence)},
     {"gradient-paths", "Gradient by depth, split by path", "gradient-norms",
      "After the back-propagated gradients by layer of Glorot and Bengio (AISTATS 2010), who show histograms; here norms over "
      "the batch, and their split by path.",
-     0.85, ds_plot_gradient_paths, FUNCTIONS(gradient_paths)},
-    {"frozen-full", "Frozen against full Jacobian", NULL, NULL, 0.8, ds_plot_frozen_full, FUNCTIONS(frozen_full)},
+     0.85, 1, ds_plot_gradient_paths, FUNCTIONS(gradient_paths)},
+    {"frozen-full", "Frozen against full Jacobian", NULL, NULL, 0.8, 1, ds_plot_frozen_full, FUNCTIONS(frozen_full)},
     {"weight-spectra", "Weight spectra", "htsr-alpha",
      "After the layer-wise power-law exponents of Martin and Mahoney (arXiv:1810.01075); how the tail starts and is fitted may "
      "differ from their program in single matrices.",
-     1.0, ds_plot_weight_spectra, FUNCTIONS(weight_spectra)},
-    {"compare-gates", "Mean gates of several checkpoints", NULL, NULL, 0.75, ds_plot_compare_gates, FUNCTIONS(compare_gates)},
-    {"compare-costs", "Gate costs of several checkpoints", NULL, NULL, 0.75, ds_plot_compare_costs, FUNCTIONS(compare_costs)},
-    {"trajectory-loss", "Loss along a run", NULL, NULL, 0.7, ds_plot_trajectory_loss, FUNCTIONS(trajectory_loss)},
-    {"trajectory-gates", "Gates along a run", NULL, NULL, 0.7, ds_plot_trajectory_gates, FUNCTIONS(trajectory_gates)},
+     1.0, 2, ds_plot_weight_spectra, FUNCTIONS(weight_spectra)},
+    {"compare-gates", "Mean gates of several checkpoints", NULL, NULL, 0.75, 1, ds_plot_compare_gates,
+     FUNCTIONS(compare_gates)},
+    {"compare-costs", "Gate costs of several checkpoints", NULL, NULL, 0.75, 1, ds_plot_compare_costs,
+     FUNCTIONS(compare_costs)},
+    {"trajectory-loss", "Loss along a run", NULL, NULL, 0.7, 1, ds_plot_trajectory_loss, FUNCTIONS(trajectory_loss)},
+    {"trajectory-gates", "Gates along a run", NULL, NULL, 0.7, 1, ds_plot_trajectory_gates, FUNCTIONS(trajectory_gates)},
 };
 
 static const double single_column_cm = 8.5;
@@ -117,14 +119,15 @@ done:
 }
 
 /* The script stands by itself: settings, the shared style, the template. */
-static ds_status make_script(ds_text *script, const ds_figure *figure, const ds_figure_options *options, const char *settings) {
+static ds_status make_script(ds_text *script, const ds_figure *figure, const ds_figure_options *options,
+                             const ds_drawing *drawing) {
     ds_status status = DS_OK;
     double width = options->width_cm > 0 ? options->width_cm : single_column_cm;
     DS_TRY(ds_text_printf(script,
                           "# %s\n# Redraw with: gnuplot -e \"format='pdf'\" %s.gp   (svg, png, pdf or tex; writes %s.pdf)\n\n"
                           "id = '%s'\ndata = '%s.tsv'\nwidth_cm = %g\naspect = %g\ndark = %d\n%s\n",
-                          figure->title, figure->id, figure->id, figure->id, figure->id, width, figure->aspect, options->dark,
-                          settings));
+                          figure->title, figure->id, figure->id, figure->id, figure->id, width,
+                          figure->aspect * (double)ds_max_size(drawing->panels, 1), options->dark, drawing->settings.bytes));
     DS_TRY(ds_text_printf(script, "%s\n%s", ds_plot_style, figure->template));
 done:
     return status;
@@ -141,7 +144,7 @@ done:
 }
 
 /* What gnuplot runs is what we have in memory, not what lies in the folder meanwhile. */
-static ds_status draw_pictures(bool *drawn, const ds_folder *folder, const ds_figure *figure, unsigned wanted,
+static ds_status draw_pictures(ds_figure_outcome *outcome, const ds_folder *folder, const ds_figure *figure, unsigned wanted,
                                const ds_text *script, const ds_text *data) {
     static const struct {
         unsigned flag;
@@ -149,36 +152,48 @@ static ds_status draw_pictures(bool *drawn, const ds_folder *folder, const ds_fi
     } formats[] = {{DS_FIGURE_SVG, "svg"}, {DS_FIGURE_PNG, "png"}, {DS_FIGURE_PDF, "pdf"}, {DS_FIGURE_TEX, "tex"}};
     ds_status status = DS_OK;
     ds_helper *gnuplot = NULL;
+    ds_text complaint = {0};
     DS_TRY(ds_gnuplot_open(&gnuplot, figure->id, script, data));
     if (gnuplot == NULL) {
+        outcome->no_gnuplot = true;
         (void)ds_fail(DS_OK, "gnuplot is not installed: %s/%s.gp will draw the figure once it is",
                       DS_SHOW(ds_folder_path(folder)), figure->id);
         goto done;
     }
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         if ((wanted & formats[i].flag) == 0) continue;
-        DS_TRY(ds_gnuplot_draw(gnuplot, folder, figure->id, formats[i].name));
-        *drawn = true;
+        bool drawn;
+        DS_TRY(ds_gnuplot_draw(&drawn, gnuplot, folder, figure->id, formats[i].name));
+        if (drawn) outcome->pictures |= formats[i].flag;
+        if (!drawn && complaint.length == 0) DS_TRY(ds_text_printf(&complaint, "%s", ds_error_text()));
     }
+    if (complaint.length > 0) (void)ds_fail(DS_OK, "%s", complaint.bytes); /* that of the first format that failed */
 done:
     ds_helper_close(&gnuplot);
+    ds_text_release(&complaint);
     return status;
 }
 
-ds_status ds_figure_write(bool *drawn, const ds_folder *folder, const ds_figure *figure, const json_t *results,
+ds_status ds_figure_write(ds_figure_outcome *outcome, const ds_folder *folder, const ds_figure *figure, const json_t *results,
                           const ds_figure_options *options) {
     ds_status status = DS_OK;
     ds_drawing drawing = {0};
     ds_text script = {0};
-    *drawn = false;
+    *outcome = (ds_figure_outcome){.empty = false};
     if (!figure->applies(results)) return ds_fail(DS_ERR_INPUT, "results: nothing to draw for figure \"%s\"", figure->id);
     DS_TRY(figure->draw(&drawing, results));
-    DS_TRY(make_script(&script, figure, options, drawing.settings.bytes));
-    DS_TRY(write_part(folder, figure, "tsv", &drawing.data));
+    if (!ds_data_shows_something(&drawing.data, figure->coordinates)) {
+        outcome->empty = true;
+        (void)ds_fail(DS_OK, "%s: nothing to draw: the result has no finite number for it", figure->id);
+        goto done;
+    }
+    DS_TRY(ds_data_extents(&drawing.settings, &drawing.data));
+    DS_TRY(make_script(&script, figure, options, &drawing));
+    DS_TRY(write_part(folder, figure, "tsv", &drawing.data.text));
     DS_TRY(write_part(folder, figure, "gp", &script));
-    if (options->formats != 0) DS_TRY(draw_pictures(drawn, folder, figure, options->formats, &script, &drawing.data));
+    if (options->formats != 0) DS_TRY(draw_pictures(outcome, folder, figure, options->formats, &script, &drawing.data.text));
 done:
-    ds_text_release(&drawing.data);
+    ds_data_release(&drawing.data);
     ds_text_release(&drawing.settings);
     ds_text_release(&script);
     return status;

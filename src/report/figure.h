@@ -5,10 +5,24 @@
 
 #include "deltascope/report.h"
 
+/* The least and the greatest number of one column of one block that can be drawn; NaN where there is none. */
+typedef struct ds_extent {
+    double low, high;
+} ds_extent;
+enum { DS_DATA_COLUMNS = 10 };
+
+/* The data file, and how far its numbers reach: gnuplot fails on a column without numbers, so templates look there first. */
+typedef struct ds_data {
+    ds_text text; /* tab-separated blocks under # comments, two blank lines between blocks */
+    size_t blocks, room;
+    ds_extent *extents; /* (room, DS_DATA_COLUMNS) */
+} ds_data;
+
 /* What a template gets beside the data: gnuplot assignments, one a line. */
 typedef struct ds_drawing {
-    ds_text data;     /* the data file: tab-separated blocks under # comments, two blank lines between blocks */
+    ds_data data;
     ds_text settings; /* "layers = 24\n" ... */
+    size_t panels;    /* equal ones that grow with the data, one above another; 0 is 1 */
 } ds_drawing;
 
 struct ds_figure {
@@ -16,6 +30,7 @@ struct ds_figure {
     const char *preset; /* named after the paper whose figure it redraws; NULL for none */
     const char *source; /* that paper, and in what the definitions differ: whole sentences for the caption; NULL for none */
     double aspect;      /* height / width */
+    size_t coordinates; /* the first columns of its data, which say where; a row with no number after them draws nothing */
     const char *template;
     bool (*applies)(const json_t *results);
     ds_status (*draw)(ds_drawing *drawing, const json_t *results);
@@ -53,10 +68,10 @@ ds_status ds_result_sublayer(ds_place *place, const char *name) DS_MUST_CHECK;
 
 /* ---- writing data ------------------------------------------------------------------------------------------------ */
 
-/* Appends numbers, tab-separated and in full precision, ended by a line break. */
-ds_status ds_data_row(ds_text *data, const double *values, size_t count) DS_MUST_CHECK;
+/* Appends numbers, tab-separated and in full precision, ended by a line break; at most DS_DATA_COLUMNS. */
+ds_status ds_data_row(ds_data *data, const double *values, size_t count) DS_MUST_CHECK;
 /* Begins a block: its name and its columns under #, two blank lines after the block before. */
-ds_status ds_data_block(ds_text *data, const char *name, const char *columns) DS_MUST_CHECK;
+ds_status ds_data_block(ds_data *data, const char *name, const char *columns) DS_MUST_CHECK;
 /* Rows that belong to sublayers, drawn by layer. */
 typedef struct ds_kind_rows {
     const json_t *rows; /* an array of objects */
@@ -64,23 +79,30 @@ typedef struct ds_kind_rows {
     bool (*place)(ds_place *place, const json_t *row); /* false leaves the row out; NULL: every row has a sublayer's "name" */
 } ds_kind_rows;
 /* Appends what is drawn of one row. */
-typedef ds_status (*ds_draw_row)(ds_text *data, const json_t *row, ds_place place, void *context);
+typedef ds_status (*ds_draw_row)(ds_data *data, const json_t *row, ds_place place, void *context);
 /* A block of the attention sublayers, then one of the MLPs. *layers, unless NULL: one more than the last layer there is. */
-ds_status ds_data_kinds(ds_text *data, size_t *layers, const ds_kind_rows *of, const char *columns, ds_draw_row draw,
+ds_status ds_data_kinds(ds_data *data, size_t *layers, const ds_kind_rows *of, const char *columns, ds_draw_row draw,
                         void *context) DS_MUST_CHECK;
 /* The same for rows of layer and the numbers at `paths`, which name the columns where `columns` is NULL. Sets `layers`. */
 ds_status ds_data_by_kind(ds_drawing *drawing, const ds_kind_rows *of, const char *columns, const char *const *paths,
                           size_t count) DS_MUST_CHECK;
 /* One block: the numbers at `paths` of every object of `rows`. */
-ds_status ds_data_rows(ds_text *data, const char *name, const json_t *rows, const char *where, const char *const *paths,
+ds_status ds_data_rows(ds_data *data, const char *name, const json_t *rows, const char *where, const char *const *paths,
                        size_t count) DS_MUST_CHECK;
+/* Whether some column after the first `coordinates` has a number that can be drawn. */
+bool ds_data_shows_something(const ds_data *data, size_t coordinates);
+/* The extents as gnuplot's functions low(block, column) and high(block, column): blocks from 0, columns from 1. */
+ds_status ds_data_extents(ds_text *settings, const ds_data *data) DS_MUST_CHECK;
+void ds_data_release(ds_data *data);
 
 /* ---- drawing ----------------------------------------------------------------------------------------------------- */
 
 /* gnuplot with the figure's script and data, or NULL where it is not installed; closed with ds_helper_close. */
 ds_status ds_gnuplot_open(ds_helper **gnuplot, const char *id, const ds_text *script, const ds_text *data) DS_MUST_CHECK;
-/* Runs the script once for `format` ("svg", ...); FOLDER/ID.format appears whole or not at all. */
-ds_status ds_gnuplot_draw(ds_helper *gnuplot, const ds_folder *folder, const char *id, const char *format) DS_MUST_CHECK;
+/* Runs the script once for `format` ("svg", ...); FOLDER/ID.format appears whole or not at all. A gnuplot that fails (it may
+ * have been built without cairo) is no error of ours: *drawn is false, and ds_error_text() says what it complained of. */
+ds_status ds_gnuplot_draw(bool *drawn, ds_helper *gnuplot, const ds_folder *folder, const char *id,
+                          const char *format) DS_MUST_CHECK;
 
 /* ---- the figures ------------------------------------------------------------------------------------------------- */
 

@@ -53,21 +53,77 @@ ds_status ds_result_sublayer(ds_place *place, const char *name) {
     return ds_fail(DS_ERR_INPUT, "results: sublayer \"%s\" is named otherwise than LAYER.attn or LAYER.mlp", DS_SHOW(name));
 }
 
-ds_status ds_data_row(ds_text *data, const double *values, size_t count) {
+/* gnuplot computes with the numbers it draws: near the end of the range its ticks and margins would overflow. */
+static bool can_be_drawn(double value) { return fabs(value) <= 1e290; }
+
+static ds_extent widen(ds_extent extent, double value) {
+    if (!can_be_drawn(value)) return extent;
+    return (ds_extent){isnan(extent.low) ? value : fmin(extent.low, value),
+                       isnan(extent.high) ? value : fmax(extent.high, value)};
+}
+
+ds_status ds_data_row(ds_data *data, const double *values, size_t count) {
     ds_status status = DS_OK;
     char number[32];
-    for (size_t i = 0; i < count; i++)
-        DS_TRY(ds_text_printf(data, "%s%s", i == 0 ? "" : "\t", ds_format_real(number, values[i])));
-    status = ds_text_append(data, "\n", 1);
+    ds_extent *extents = &data->extents[(data->blocks - 1) * DS_DATA_COLUMNS];
+    for (size_t i = 0; i < count; i++) {
+        DS_TRY(ds_text_printf(&data->text, "%s%s", i == 0 ? "" : "\t", ds_format_real(number, values[i])));
+        extents[i] = widen(extents[i], values[i]);
+    }
+    status = ds_text_append(&data->text, "\n", 1);
 done:
     return status;
 }
 
-ds_status ds_data_block(ds_text *data, const char *name, const char *columns) {
-    return ds_text_printf(data, "%s# %s\n# %s\n", data->length == 0 ? "" : "\n\n", name, columns);
+ds_status ds_data_block(ds_data *data, const char *name, const char *columns) {
+    ds_status status = DS_OK;
+    DS_TRY(ds_grow((void **)&data->extents, &data->room, data->blocks + 1, DS_DATA_COLUMNS * sizeof *data->extents));
+    for (size_t c = 0; c < DS_DATA_COLUMNS; c++) data->extents[data->blocks * DS_DATA_COLUMNS + c] = (ds_extent){NAN, NAN};
+    status = ds_text_printf(&data->text, "%s# %s\n# %s\n", data->blocks == 0 ? "" : "\n\n", name, columns);
+    data->blocks++;
+done:
+    return status;
 }
 
-enum { MOST_PATHS = 32 };
+bool ds_data_shows_something(const ds_data *data, size_t coordinates) {
+    for (size_t i = 0; i < data->blocks * DS_DATA_COLUMNS; i++) {
+        if (i % DS_DATA_COLUMNS >= coordinates && !isnan(data->extents[i].low)) return true;
+    }
+    return false;
+}
+
+static ds_status append_array(ds_text *settings, const ds_data *data, bool high) {
+    ds_status status = DS_OK;
+    size_t count = data->blocks * DS_DATA_COLUMNS;
+    char number[32];
+    DS_TRY(ds_text_printf(settings, "array %s[%zu] = [", high ? "highs" : "lows", count));
+    for (size_t i = 0; i < count; i++) {
+        double value = high ? data->extents[i].high : data->extents[i].low;
+        DS_TRY(ds_text_printf(settings, "%s%s", i == 0 ? "" : ",", isnan(value) ? "NaN" : ds_format_real(number, value)));
+    }
+    status = ds_text_printf(settings, "]\n");
+done:
+    return status;
+}
+
+ds_status ds_data_extents(ds_text *settings, const ds_data *data) {
+    ds_status status = DS_OK;
+    DS_TRY(append_array(settings, data, false));
+    DS_TRY(append_array(settings, data, true));
+    status = ds_text_printf(settings,
+                            "low(block,column) = 1.*lows[block*%d+column]\nhigh(block,column) = 1.*highs[block*%d+column]\n",
+                            DS_DATA_COLUMNS, DS_DATA_COLUMNS);
+done:
+    return status;
+}
+
+void ds_data_release(ds_data *data) {
+    ds_text_release(&data->text);
+    free(data->extents);
+    *data = (ds_data){0};
+}
+
+enum { MOST_PATHS = DS_DATA_COLUMNS - 1 };
 
 static ds_status name_columns(ds_text *columns, const char *first, const char *const *paths, size_t count) {
     ds_status status = DS_OK;
@@ -88,7 +144,7 @@ done:
     return status;
 }
 
-ds_status ds_data_kinds(ds_text *data, size_t *layers, const ds_kind_rows *of, const char *columns, ds_draw_row draw,
+ds_status ds_data_kinds(ds_data *data, size_t *layers, const ds_kind_rows *of, const char *columns, ds_draw_row draw,
                         void *context) {
     ds_status status = DS_OK;
     size_t after = 0;
@@ -115,10 +171,10 @@ typedef struct numbers {
     size_t count;
 } numbers;
 
-static ds_status draw_numbers(ds_text *data, const json_t *row, ds_place place, void *context) {
+static ds_status draw_numbers(ds_data *data, const json_t *row, ds_place place, void *context) {
     ds_status status = DS_OK;
     const numbers *wanted = context;
-    double values[MOST_PATHS + 1] = {(double)place.layer};
+    double values[DS_DATA_COLUMNS] = {(double)place.layer};
     for (size_t p = 0; p < wanted->count; p++)
         DS_TRY(ds_result_number_at(&values[p + 1], row, wanted->paths[p], wanted->where));
     DS_TRY(ds_data_row(data, values, wanted->count + 1));
@@ -140,14 +196,14 @@ done:
     return status;
 }
 
-ds_status ds_data_rows(ds_text *data, const char *name, const json_t *rows, const char *where, const char *const *paths,
+ds_status ds_data_rows(ds_data *data, const char *name, const json_t *rows, const char *where, const char *const *paths,
                        size_t count) {
     ds_status status = DS_OK;
     ds_text columns = {0};
     DS_TRY(name_columns(&columns, "", paths, count));
     DS_TRY(ds_data_block(data, name, columns.bytes));
     for (size_t i = 0; i < json_array_size(rows); i++) {
-        double values[MOST_PATHS];
+        double values[DS_DATA_COLUMNS];
         for (size_t p = 0; p < count; p++) DS_TRY(ds_result_number_at(&values[p], json_array_get(rows, i), paths[p], where));
         DS_TRY(ds_data_row(data, values, count));
     }

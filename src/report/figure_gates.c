@@ -14,7 +14,7 @@ static const json_t *sublayers_of(const json_t *results) {
 bool ds_gate_distribution_applies(const json_t *results) { return json_array_size(sublayers_of(results)) != 0; }
 
 /* One row per sublayer: layer, the quantiles of beta, the mean. */
-static ds_status draw_quantiles(ds_text *data, const json_t *sublayer, ds_place place, void *context) {
+static ds_status draw_quantiles(ds_data *data, const json_t *sublayer, ds_place place, void *context) {
     ds_status status = DS_OK;
     const json_t *beta, *quantiles;
     double row[DS_QUANTILES + 2] = {(double)place.layer};
@@ -36,7 +36,7 @@ static double sum_of(const json_t *counts, size_t first, size_t last) {
 }
 
 /* One row per filled bin: layer, its edges, its share relative to the sublayer's fullest bin. */
-static ds_status draw_cells(ds_text *data, const json_t *sublayer, ds_place place, void *context) {
+static ds_status draw_cells(ds_data *data, const json_t *sublayer, ds_place place, void *context) {
     ds_status status = DS_OK;
     const json_t *histogram, *edges, *counts;
     (void)context;

@@ -11,11 +11,11 @@ static const json_t *gates_of(const json_t *results) { return json_object_get(js
 
 bool ds_eigenvalue_beta_applies(const json_t *results) { return json_array_size(sweep_of(results)) != 0; }
 
-static ds_status draw_sweep(ds_text *data, const json_t *sweep) {
+static ds_status draw_sweep(ds_data *data, const json_t *sweep) {
     static const char *const keys[] = {"beta", "eigenvalue", "eigenvalue_lapack", "determinant", "orthogonality_defect"};
     enum { KEYS = sizeof keys / sizeof *keys };
     ds_status status = DS_OK;
-    DS_TRY(ds_text_printf(data, "# sweep\n# beta\teigenvalue\teigenvalue_lapack\tdeterminant\torthogonality_defect\n"));
+    DS_TRY(ds_data_block(data, "sweep", "beta\teigenvalue\teigenvalue_lapack\tdeterminant\torthogonality_defect"));
     for (size_t i = 0; i < json_array_size(sweep); i++) {
         double row[KEYS];
         for (size_t k = 0; k < KEYS; k++)
@@ -46,7 +46,7 @@ done:
 }
 
 /* Densities over beta of all attention and all MLP gates: each integrates to 1. */
-static ds_status draw_density(ds_text *data, const json_t *gates) {
+static ds_status draw_density(ds_data *data, const json_t *gates) {
     ds_status status = DS_OK;
     const json_t *histogram, *edges;
     double *totals = NULL, sum[2] = {0, 0};
@@ -56,7 +56,7 @@ static ds_status draw_density(ds_text *data, const json_t *gates) {
     DS_NEW(totals, 2 * bins);
     for (size_t i = 0; i < json_array_size(gates); i++) DS_TRY(pool(totals, json_array_get(gates, i), edges, bins));
     for (size_t i = 0; i < 2 * bins; i++) sum[i / bins] += totals[i];
-    DS_TRY(ds_text_printf(data, "\n\n# trained gates\n# beta_from\tbeta_to\tdensity_attention\tdensity_mlp\n"));
+    DS_TRY(ds_data_block(data, "trained gates", "beta_from\tbeta_to\tdensity_attention\tdensity_mlp"));
     for (size_t i = 0; i < bins; i++) {
         double from = ds_result_element(edges, i), to = ds_result_element(edges, i + 1);
         const double row[] = {from, to, totals[i] / sum[0] / (to - from), totals[bins + i] / sum[1] / (to - from)};

@@ -43,7 +43,7 @@ typedef struct row_before {
     size_t slot;
 } row_before;
 
-static ds_status draw_weight(ds_text *data, const json_t *weight, ds_place place, void *context) {
+static ds_status draw_weight(ds_data *data, const json_t *weight, ds_place place, void *context) {
     ds_status status = DS_OK;
     row_before *before = context;
     bool beside = place.layer == before->place.layer && place.mlp == before->place.mlp;

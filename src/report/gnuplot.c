@@ -1,5 +1,6 @@
 /* gnuplot at work on one figure: script and data in its private folder, one picture after another out. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -44,7 +45,14 @@ done:
     return status;
 }
 
-ds_status ds_gnuplot_draw(ds_helper *gnuplot, const ds_folder *folder, const char *id, const char *format) {
+/* A full disk also shows as a gnuplot that fails: whether the picture's file would take more tells the two apart. */
+static ds_status check_room(const char *name, int descriptor) {
+    enum { BYTES = 1 << 20 };
+    const int error = posix_fallocate(descriptor, 0, BYTES);
+    return error == 0 ? DS_OK : ds_fail(DS_ERR_SYSTEM, "%s: could not be written in full: %s", name, strerror(error));
+}
+
+ds_status ds_gnuplot_draw(bool *drawn, ds_helper *gnuplot, const ds_folder *folder, const char *id, const char *format) {
     enum { MOST_SECONDS = 300 }; /* the largest figures take a few */
     ds_status status = DS_OK;
     /* not const, as POSIX asks */
@@ -52,21 +60,24 @@ ds_status ds_gnuplot_draw(ds_helper *gnuplot, const ds_folder *folder, const cha
     ds_text name = {0}, script = {0};
     ds_outfile *picture = NULL;
     struct stat info;
+    *drawn = false;
     (void)snprintf(assignments, sizeof assignments, "format='%s'; target=''", format);
     DS_TRY(ds_text_printf(&name, "%s.%s", id, format));
     DS_TRY(ds_text_printf(&script, "%s.gp", id));
     DS_TRY(ds_outfile_open_in(&picture, folder, name.bytes));
     int descriptor = fileno(ds_outfile_stream(picture));
     char *arguments[] = {program, plain, execute, assignments, script.bytes, NULL};
-    status = ds_helper_run(gnuplot, arguments, descriptor, MOST_SECONDS);
-    if (status == DS_OK && (fstat(descriptor, &info) != 0 || info.st_size == 0))
-        status = ds_fail(DS_ERR_SYSTEM, "gnuplot: drew nothing");
-    if (status != DS_OK) {
-        status = ds_fail_prefix(status, "%s", name.bytes);
+    ds_status ended = ds_helper_run(gnuplot, arguments, descriptor, MOST_SECONDS);
+    if (ended == DS_OK && (fstat(descriptor, &info) != 0 || info.st_size == 0))
+        ended = ds_fail(DS_ERR_SYSTEM, "gnuplot: drew nothing");
+    if (ended != DS_OK) {
+        (void)ds_fail_prefix(ended, "%s", name.bytes);
+        status = check_room(name.bytes, descriptor);
         goto done;
     }
     if (strcmp(format, "pdf") == 0) DS_TRY(settle_date(name.bytes, ds_outfile_stream(picture)));
     DS_TRY(ds_outfile_commit(&picture));
+    *drawn = true;
 done:
     ds_outfile_discard(&picture);
     ds_text_release(&name);

@@ -1,4 +1,5 @@
-/* A page as one HTML file: style, pictures and tables inside, no script. */
+/* A page as one HTML file: style, pictures and tables inside, and a few lines of script that sort tables. */
+#include <math.h>
 #include <string.h>
 
 #include "page.h"
@@ -82,6 +83,8 @@ static ds_status append_figure(ds_text *text, const ds_page_figure *figure) {
         DS_TRY(append(text, "<div class=\"picture\">"));
         DS_TRY(append_svg(text, figure));
         DS_TRY(append(text, "</div>\n"));
+    } else if (figure->missing != NULL) {
+        DS_TRY(append_element(text, "p class=\"missing\"", figure->missing));
     }
     DS_TRY(append(text, "<figcaption>"));
     DS_TRY(append_element(text, "b", figure->title));
@@ -114,12 +117,22 @@ done:
     return status;
 }
 
+/* All digits of a number that is shown with few, for the pointer and for sorting. */
+static ds_status append_whole_number(ds_text *text, const ds_cell *cell, ds_column_kind kind) {
+    char number[32];
+    if (kind == DS_COLUMN_TEXT || kind == DS_COLUMN_INTEGER || isnan(cell->real)) return DS_OK;
+    return ds_text_printf(text, " title=\"%s\"",
+                          ds_format_real(number, kind == DS_COLUMN_PERCENT ? 100 * cell->real : cell->real));
+}
+
 static ds_status append_cell(ds_text *text, const ds_table *table, size_t row, size_t c) {
     ds_status status = DS_OK;
     const ds_column *column = &table->columns[c];
     const char *tag = c == 0 ? "th" : "td";
     if (column->kind == DS_COLUMN_BAR) return DS_OK;
-    DS_TRY(ds_text_printf(text, "<%s%s%s>", tag, c == 0 ? " scope=\"row\"" : "", class_of(column)));
+    DS_TRY(ds_text_printf(text, "<%s%s%s", tag, c == 0 ? " scope=\"row\"" : "", class_of(column)));
+    DS_TRY(append_whole_number(text, ds_table_cell(table, row, c), column->kind));
+    DS_TRY(append(text, ">"));
     if (column->kind == DS_COLUMN_TEXT)
         DS_TRY(append_escaped(text, ds_table_cell(table, row, c)->text));
     else
@@ -175,8 +188,15 @@ static const char style[] =
     "th.n,td.n{text-align:right;white-space:nowrap}\ntbody th{font-weight:normal;white-space:nowrap}\n"
     "thead th{border-bottom:1.5px solid var(--soft);vertical-align:bottom}\n"
     "thead small{font-weight:normal;color:var(--soft)}\n"
+    "th[aria-sort]{text-decoration:underline}th[aria-sort=ascending]::after{content:' ↑'}"
+    "th[aria-sort=descending]::after{content:' ↓'}\n"
+    ".missing{padding:1rem;background:var(--card);color:var(--soft)}footer p{overflow-wrap:anywhere}\n"
     ".findings td{min-width:8rem}.findings td.n{min-width:0;padding-right:1.2rem}\n.findings "
     "th{white-space:normal;min-width:7rem}\n"
+    "/* On a telephone a finding is a small block: its name, then what belongs to it, one below the other. */\n"
+    "@media(max-width:40rem){.findings thead{display:none}.findings tr{display:block;padding:.4rem 0;border-bottom:1px solid "
+    "var(--line)}.findings tbody th,.findings td{display:block;border:0;padding:.1rem 0;text-align:left;white-space:normal}"
+    ".findings tbody th{font-weight:bold}.findings td[data-of]::before{content:attr(data-of) ': ';color:var(--soft)}}\n"
     ".alarm th,.alarm td{color:var(--alarm);font-weight:bold}\n"
     "@media screen and (prefers-color-scheme:dark){:root{--ink:#e6e6e6;--paper:#16191d;--soft:#a7b0b8;--line:#3a4048;"
     "--card:#1f2429;--link:#6cbdf0;--alarm:#ff8a80}\n"
@@ -184,6 +204,18 @@ static const char style[] =
     ".picture svg{filter:invert(.92) hue-rotate(180deg)}}\n"
     "@media print{body{max-width:none;padding:0;font-size:10pt}.table{overflow:visible}"
     "figure,tr{break-inside:avoid}h2{break-after:avoid}nav{display:none}a{color:inherit;text-decoration:none}}\n";
+
+/* Clicking a heading sorts by its column, again the other way; numbers by all their digits, what is missing last. */
+static const char script[] =
+    "document.querySelectorAll('.table table').forEach(t=>{const heads=[...t.tHead.rows[0].cells],body=t.tBodies[0];\n"
+    "heads.forEach((h,i)=>{const number=h.classList.contains('n');\n"
+    "const key=r=>{const c=r.cells[i],s=c.title||c.textContent;return number?parseFloat(s):s};\n"
+    "const sort=()=>{const up=h.getAttribute('aria-sort')!='ascending';\n"
+    "[...body.rows].sort((p,q)=>{const x=key(p),y=key(q);if(x!==x||y!==y)return(x!==x)-(y!==y);\n"
+    "return(number?x-y:x.localeCompare(y,'en',{numeric:true}))*(up?1:-1)}).forEach(r=>body.append(r));\n"
+    "heads.forEach(o=>o.removeAttribute('aria-sort'));h.setAttribute('aria-sort',up?'ascending':'descending')};\n"
+    "h.tabIndex=0;h.style.cursor='pointer';h.onclick=sort;\n"
+    "h.onkeydown=e=>{if(e.key=='Enter'||e.key==' '){e.preventDefault();sort()}}})})";
 
 static ds_status append_contents(ds_text *text, const ds_page *page) {
     ds_status status = DS_OK;
@@ -210,11 +242,11 @@ static ds_status append_findings(ds_text *text, const ds_page *page) {
         const ds_finding *finding = &page->findings[i];
         DS_TRY(ds_text_printf(text, "<tr%s><th scope=\"row\">", finding->alarm ? " class=\"alarm\"" : ""));
         DS_TRY(append_escaped(text, finding->kind));
-        DS_TRY(append(text, "</th><td>"));
+        DS_TRY(append(text, "</th><td data-of=\"counts when\">"));
         DS_TRY(append_escaped(text, finding->threshold));
-        DS_TRY(ds_text_printf(text, "</td><td class=\"n\">%zu</td><td>", finding->count));
+        DS_TRY(ds_text_printf(text, "</td><td class=\"n\" data-of=\"count\">%zu</td><td data-of=\"where\">", finding->count));
         DS_TRY(append_escaped(text, finding->where));
-        DS_TRY(ds_text_printf(text, "</td><td><a href=\"#%s\">%s</a></td></tr>\n", finding->evidence,
+        DS_TRY(ds_text_printf(text, "</td><td data-of=\"evidence\"><a href=\"#%s\">%s</a></td></tr>\n", finding->evidence,
                               ds_page_evidence_title(page, finding->evidence)));
     }
     status = append(text, "</tbody>\n</table>\n</div>\n</section>\n");
@@ -250,7 +282,7 @@ ds_status ds_page_html(ds_text *text, const ds_page *page) {
     for (size_t i = 0; i < page->section_count; i++) DS_TRY(append_section(text, &page->sections[i]));
     DS_TRY(append(text, "</main>\n<footer>\n<h2>How this was made</h2>\n"));
     DS_TRY(append_element(text, "p", page->footer));
-    status = append(text, "</footer>\n</body>\n</html>\n");
+    status = ds_text_printf(text, "</footer>\n<script>\n%s\n</script>\n</body>\n</html>\n", script);
 done:
     return status;
 }

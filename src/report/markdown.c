@@ -58,7 +58,10 @@ static ds_status append_figure(ds_text *text, const ds_page_figure *figure) {
     ds_status status = DS_OK;
     DS_TRY(ds_text_printf(text, "<a id=\"%s\"></a>\n", figure->id));
     DS_TRY(append_line(text, "### ", figure->title, "\n\n"));
-    if (figure->svg != NULL) DS_TRY(ds_text_printf(text, "![%s](figures/%s.svg)\n\n", figure->title, figure->id));
+    if (figure->svg != NULL)
+        DS_TRY(ds_text_printf(text, "![%s](figures/%s.svg)\n\n", figure->title, figure->id));
+    else if (figure->missing != NULL)
+        DS_TRY(append_line(text, "", figure->missing, "\n\n"));
     DS_TRY(append_line(text, "", figure->caption, "\n\n"));
     status = ds_text_printf(text, "Redraw: `%s`\n\n", figure->command);
 done:

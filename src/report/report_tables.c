@@ -82,7 +82,7 @@ static const ds_result_table tables[DS_REPORT_TABLES] = {
     {"table-parameters", "Parameters by part", NULL, "checkpoint", "inspect/parameters", COLUMNS(parameters), NULL},
     {"table-gates", "Gates by sublayer",
      "b = mβ‖k‖²; λ = 1 − b is the one moved eigenvalue. Shares are of tokens: identity b < 0.1, damped to 0.9, projection to "
-     "1.1, over-relaxed to 1.9, reflection beyond. Error is the root mean square of k^T X − v^T.",
+     "1.1, over-relaxed to 1.9, reflection beyond. Error is the root mean square of kᵀX − vᵀ.",
      "gates", "gates/sublayers", COLUMNS(gates), NULL},
     {"table-depths", "The accumulated shortcut by depth",
      "Of the product of the frozen operators of the first sublayers, over all tokens: means, and the median of the smallest σ. "
@@ -93,7 +93,7 @@ static const ds_result_table tables[DS_REPORT_TABLES] = {
      "over the cases of one run (closed gates, and the controls, are one run each).",
      "ablation", "ablate/cases", COLUMNS(cases), NULL},
     {"table-gradient", "Gradient by sublayer",
-     "Frobenius norms over the batch of the gradient reaching the sublayer's input, and of its parts through A^T and through "
+     "Frobenius norms over the batch of the gradient reaching the sublayer's input, and of its parts through Aᵀ and through "
      "k, β and v; parts add as vectors, not as norms.",
      "gradient", "gradflow/sublayers", COLUMNS(gradient), ds_gradient_has_gates},
     {"table-gradient", "Gradient by sublayer",

@@ -266,8 +266,8 @@ static void test_tables_and_files(void **state) {
     free(content("compared/figures/trajectory-loss.tsv"));
     free(content("compared/figures/trajectory-gates.tsv"));
     script = content("compared/figures/trajectory-gates.gp");
-    assert_non_null(strstr(script, "title 'attention'")); /* solid and dashed lines are told apart in the picture itself */
-    assert_non_null(strstr(script, "title 'MLP'"));
+    assert_non_null(strstr(script, "'attention'")); /* solid and dashed lines are told apart in the picture itself */
+    assert_non_null(strstr(script, "'MLP'"));
     free(script);
     ds_text_release(&arguments);
 }

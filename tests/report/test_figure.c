@@ -91,13 +91,14 @@ static size_t draw_all(json_t *results, bool dark) {
         const char *id = ds_figure_id(figure);
         const ds_figure_options all = {DS_FIGURE_SVG | DS_FIGURE_PNG | DS_FIGURE_PDF | DS_FIGURE_TEX, 0, dark},
                                 none = {0, 17, dark};
-        bool drawn = false;
+        ds_figure_outcome outcome;
         size_t first_length, second_length;
         assert_ptr_equal(ds_figure_find(id), figure);
         if (!ds_figure_applies(figure, results)) continue;
         count++;
-        expect_ok(ds_figure_write(&drawn, place, figure, results, &all));
-        if (drawn) {
+        expect_ok(ds_figure_write(&outcome, place, figure, results, &all));
+        if (!outcome.no_gnuplot) {
+            if (outcome.pictures != all.formats) fail_msg("%s", ds_error_text());
             expect_beginning(id, "svg", "<?xml");
             expect_beginning(id, "png", "\x89PNG\r\n");
             expect_beginning(id, "pdf", "%PDF-");
@@ -108,8 +109,8 @@ static size_t draw_all(json_t *results, bool dark) {
         }
         char *first = NULL, *second = NULL;
         read_part(&first, &first_length, id, "tsv");
-        expect_ok(ds_figure_write(&drawn, place, figure, back, &none));
-        assert_false(drawn);
+        expect_ok(ds_figure_write(&outcome, place, figure, back, &none));
+        assert_int_equal(outcome.pictures, 0);
         read_part(&second, &second_length, id, "tsv");
         assert_int_equal(first_length, second_length);
         assert_memory_equal(first, second, first_length);
@@ -150,7 +151,7 @@ static void test_what_is_there_decides(void **state) {
     json_t *results = make_results(2, 0.1);
     const ds_figure *course = ds_figure_find("isometry"), *jacobians = ds_figure_find("frozen-full");
     const ds_figure_options none = {0, 0, false};
-    bool drawn;
+    ds_figure_outcome outcome;
     size_t length;
     assert_ptr_equal(course, ds_figure_find("depth-spectrum"));
     json_t *depths = json_object_get(json_object_get(results, "spectrum"), "distribution");
@@ -159,7 +160,7 @@ static void test_what_is_there_decides(void **state) {
     assert_false(ds_figure_applies(course, results));
     json_t *first = json_array_get(json_object_get(json_object_get(results, "gradflow"), "jacobians"), 0);
     json_object_set_new(first, "frozen", json_pack("{s:f}", "eigenvalue", 0.125));
-    expect_ok(ds_figure_write(&drawn, place, jacobians, results, &none));
+    expect_ok(ds_figure_write(&outcome, place, jacobians, results, &none));
     char *data = NULL;
     read_part(&data, &length, "frozen-full", "tsv");
     assert_non_null(strstr(data, "\t0.125\t0.125\t0.125\n"));
@@ -171,10 +172,10 @@ static void test_what_is_there_decides(void **state) {
 static void test_data(void **state) {
     (void)state;
     json_t *results = make_results(2, 0.125);
-    bool drawn;
+    ds_figure_outcome outcome;
     size_t length;
     const ds_figure_options none = {0, 0, false};
-    expect_ok(ds_figure_write(&drawn, place, ds_figure_find("closed-gate-loss"), results, &none));
+    expect_ok(ds_figure_write(&outcome, place, ds_figure_find("closed-gate-loss"), results, &none));
     char *data = NULL, expected[200], number[4][32];
     read_part(&data, &length, "closed-gate-loss", "tsv");
     const json_t *cases = json_object_get(json_object_get(results, "ablate"), "cases");
@@ -199,7 +200,7 @@ static void test_gradients_without_gates(void **state) {
     const ds_figure *figure = ds_figure_find("gradient-paths");
     const ds_figure_options none = {0, 0, false};
     for (int gates = 1; gates >= 0; gates--) {
-        bool drawn;
+        ds_figure_outcome outcome;
         size_t length, index;
         char *script = NULL;
         ds_text caption = {0};
@@ -208,7 +209,7 @@ static void test_gradients_without_gates(void **state) {
             json_object_set_new(sublayer, "gate_norm", json_real(0));
             json_object_set_new(sublayer, "value_norm", json_real(0));
         }
-        expect_ok(ds_figure_write(&drawn, place, figure, results, &none));
+        expect_ok(ds_figure_write(&outcome, place, figure, results, &none));
         read_part(&script, &length, "gradient-paths", "gp");
         assert_non_null(strstr(script, gates ? "\ngates = 1\n" : "\ngates = 0\n"));
         expect_ok(ds_figure_caption(&caption, figure, results, NULL));
@@ -233,11 +234,11 @@ static void test_lines_can_be_told_apart(void **state) {
     json_t *end = json_deep_copy(one);
     assert_int_equal(json_object_set_new(end, "singular_values", last), 0);
     assert_int_equal(json_array_insert_new(tokens, 126, end), 0); /* number floor(63 * 128 / 64) of 128 */
-    bool drawn;
+    ds_figure_outcome outcome;
     size_t length, blocks = 0;
     char *data = NULL;
     ds_text caption = {0};
-    expect_ok(ds_figure_write(&drawn, place, figure, results, &none));
+    expect_ok(ds_figure_write(&outcome, place, figure, results, &none));
     read_part(&data, &length, "singular-values", "tsv");
     for (const char *at = data; (at = strstr(at, "# token\n")) != NULL; at++) blocks++;
     assert_int_equal(blocks, 64);
@@ -298,14 +299,15 @@ static void test_without_gnuplot(void **state) {
     json_t *results = make_results(1, 0.1);
     const char *before = getenv("PATH");
     char *path = strdup(before != NULL ? before : ""), svg[160];
-    bool drawn = true;
+    ds_figure_outcome outcome;
     size_t length;
     const ds_figure_options options = {DS_FIGURE_SVG, 0, false};
     assert_int_equal(setenv("PATH", folder, 1), 0);
-    ds_status status = ds_figure_write(&drawn, place, ds_figure_find("eigenvalue-beta"), results, &options);
+    ds_status status = ds_figure_write(&outcome, place, ds_figure_find("eigenvalue-beta"), results, &options);
     assert_int_equal(setenv("PATH", path, 1), 0);
     expect_ok(status);
-    assert_false(drawn);
+    assert_true(outcome.no_gnuplot);
+    assert_int_equal(outcome.pictures, 0);
     assert_non_null(strstr(ds_error_text(), "gnuplot is not installed"));
     (void)snprintf(svg, sizeof svg, "%s/eigenvalue-beta.svg", folder);
     assert_int_equal(access(svg, F_OK), -1);
@@ -321,31 +323,31 @@ static void test_without_gnuplot(void **state) {
 /* An additive checkpoint has nothing to draw; damaged results are refused by name. */
 static void test_refused(void **state) {
     (void)state;
-    bool drawn;
+    ds_figure_outcome outcome;
     const ds_figure_options none = {0, 0, false};
     json_t *additive = json_pack("{s:{s:f, s:[]}}", "gates", "loss", 1.5, "sublayers");
     for (size_t f = 0; f < ds_figure_count(); f++) {
         assert_false(ds_figure_applies(ds_figure_at(f), additive));
-        expect_failure(ds_figure_write(&drawn, place, ds_figure_at(f), additive, &none), DS_ERR_INPUT, "nothing to draw");
+        expect_failure(ds_figure_write(&outcome, place, ds_figure_at(f), additive, &none), DS_ERR_INPUT, "nothing to draw");
     }
     json_decref(additive);
     assert_null(ds_figure_find("no-such-figure"));
     json_t *results = make_results(1, 0.1);
     json_t *first = json_array_get(json_object_get(json_object_get(results, "gates"), "sublayers"), 0);
     json_array_append_new(json_object_get(json_object_get(first, "histogram"), "edges"), json_real(9));
-    expect_failure(ds_figure_write(&drawn, place, ds_figure_find("gate-distribution"), results, &none), DS_ERR_INPUT,
+    expect_failure(ds_figure_write(&outcome, place, ds_figure_find("gate-distribution"), results, &none), DS_ERR_INPUT,
                    "66 edges");
-    expect_failure(ds_figure_write(&drawn, place, ds_figure_find("eigenvalue-beta"), results, &none), DS_ERR_INPUT,
+    expect_failure(ds_figure_write(&outcome, place, ds_figure_find("eigenvalue-beta"), results, &none), DS_ERR_INPUT,
                    "other bins");
     json_object_del(first, "histogram");
-    expect_failure(ds_figure_write(&drawn, place, ds_figure_find("gate-distribution"), results, &none), DS_ERR_INPUT,
+    expect_failure(ds_figure_write(&outcome, place, ds_figure_find("gate-distribution"), results, &none), DS_ERR_INPUT,
                    "\"histogram\"");
     json_object_set_new(first, "name", json_string("0.gate"));
-    expect_failure(ds_figure_write(&drawn, place, ds_figure_find("gate-distribution"), results, &none), DS_ERR_INPUT,
+    expect_failure(ds_figure_write(&outcome, place, ds_figure_find("gate-distribution"), results, &none), DS_ERR_INPUT,
                    "0.gate");
     json_t *ablate = json_object_get(results, "ablate");
     json_object_del(json_array_get(json_object_get(ablate, "cases"), 1), "delta_loss_ci95");
-    expect_failure(ds_figure_write(&drawn, place, ds_figure_find("closed-gate-loss"), results, &none), DS_ERR_INPUT,
+    expect_failure(ds_figure_write(&outcome, place, ds_figure_find("closed-gate-loss"), results, &none), DS_ERR_INPUT,
                    "delta_loss_ci95");
     json_decref(results);
 }
