@@ -68,8 +68,8 @@ const ds_command ds_command_ablate = {
     .summary = "What each gate is worth when it is forced",
     .description =
         "Runs the model with gates forced and compares with the intact model on the same windows: loss, its change "
-        "with a 95% interval (bootstrap over windows, paired), a p-value adjusted over all cases (Holm), and "
-        "KL(intact || ablated).\n"
+        "with a 95% interval over windows (paired; bootstrap-t, at least Student's), a p-value of no change, adjusted over "
+        "all cases (Holm), and KL(intact || ablated). Fewer than 4 windows give neither interval nor p-value.\n"
         "Modes: closed (beta = 0), open (1), reflect (2), mean-gate (that sublayer's mean over the data), write-only "
         "(the edit without the erase), erase-only (without the write). Scopes: each sublayer alone, all attn, all "
         "mlp, all, from s on, up to s. An additive checkpoint has only closed, which drops the sublayer.\n"

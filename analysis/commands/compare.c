@@ -124,8 +124,9 @@ const ds_command ds_command_compare = {
     .summary = "How checkpoints differ: seeds, training steps, variants",
     .description =
         "Losses, gates, regimes and what shutting each gate costs, side by side on the same windows. Differences are from the "
-        "first checkpoint, paired window by window: mean, 95% interval (bootstrap over windows) and p-value (sign flips, "
-        "adjusted over all comparisons of the table after Holm). The cost of a gate is the rise of the loss when it alone is "
+        "first checkpoint, paired window by window: mean, 95% interval (bootstrap-t, at least Student's) and p-value of "
+        "no difference (adjusted over all comparisons of the table after Holm); 4 windows are the fewest. The cost of a gate "
+        "is the rise of the loss when it alone is "
         "shut; an additive checkpoint has no gates, and its sublayers are dropped.\n"
         "Vocabularies must agree; the windows are those of the first checkpoint's block size unless --seq-len says otherwise. "
         "One model is in memory at a time. With --trajectory the checkpoints are steps of a run: the last number of each label "

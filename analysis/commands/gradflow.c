@@ -77,6 +77,17 @@ static double real_at(const json_t *results, const char *path) {
     return json_is_number(value) ? json_number_value(value) : NAN; /* null is not finite */
 }
 
+/* Without a coefficient, of constant sides, there is no interval either. */
+static void print_correlation(const char *name, const json_t *correlation, const char *end) {
+    double low = real_at(correlation, "ci95/0"), high = real_at(correlation, "ci95/1");
+    if (!json_is_number(ds_json_at(correlation, "coefficient")))
+        (void)printf("%s none%s", name, end);
+    else if (isnan(low) || isnan(high))
+        (void)printf("%s %.2f%s", name, real_at(correlation, "coefficient"), end);
+    else
+        (void)printf("%s %.2f [%.2f, %.2f]%s", name, real_at(correlation, "coefficient"), low, high, end);
+}
+
 static ds_status print(const ds_run *run, const json_t *results, ds_table *const *tables, size_t count) {
     ds_status status = DS_OK;
     (void)printf("loss %.6f nats over ", real_at(results, "loss"));
@@ -84,9 +95,9 @@ static ds_status print(const ds_run *run, const json_t *results, ds_table *const
     (void)printf("\n");
     DS_TRY(ds_table_print(stdout, tables[0]));
     if (ds_json_at(results, "attribution/pearson") != NULL) {
-        (void)printf("estimate against measurement: Pearson %.2f [%.2f, %.2f], Spearman %.2f\n",
-                     real_at(results, "attribution/pearson/coefficient"), real_at(results, "attribution/pearson/ci95/0"),
-                     real_at(results, "attribution/pearson/ci95/1"), real_at(results, "attribution/spearman/coefficient"));
+        (void)printf("estimate against measurement: ");
+        print_correlation("Pearson", ds_json_at(results, "attribution/pearson"), ", ");
+        print_correlation("Spearman", ds_json_at(results, "attribution/spearman"), "\n");
         DS_TRY(ds_print_inference(run, results));
     }
     if (count == 1) goto done;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/text_wrapping.h"
+#include "deltascope/report.h"
 
 void ds_print_windows(const ds_run *run) {
     (void)printf("%zu window%s of %zu token%s", run->sequences, ds_plural(run->sequences), run->length, ds_plural(run->length));
@@ -15,6 +16,9 @@ ds_status ds_print_inference(const ds_run *run, const json_t *results) {
     ds_text note = {0};
     DS_TRY(ds_run_inference(&inference, run, results));
     DS_TRY(ds_inference_note(&note, &inference));
+    if (note.length > 0) ds_print_wrapped(note.bytes, 0, 0);
+    ds_text_release(&note);
+    DS_TRY(ds_windows_note(&note, results, run->sequences));
     if (note.length > 0) ds_print_wrapped(note.bytes, 0, 0);
 done:
     ds_text_release(&note);

@@ -96,25 +96,45 @@ ds_status ds_histogram_merge(ds_histogram *histogram, const ds_histogram *other)
 
 /* ---- comparison of two conditions over sequences ----------------------------------------------------------------- */
 
-enum { DS_BOOTSTRAP_RESAMPLES = 10000 };
+enum {
+    DS_BOOTSTRAP_RESAMPLES = 10000,
+    DS_PAIRED_LEAST = 4,     /* sequences; fewer give neither an interval nor a p-value */
+    DS_PAIRED_ENUMERATED = 8 /* up to so many sequences every resample is counted, none drawn */
+};
+/* A difference counts when its adjusted p-value is below. */
+#define DS_SIGNIFICANCE 0.05
 
-/* The mean of paired differences, what a resampling of sequences says about it, and how surprising it would be by chance. */
+/* The mean of paired differences, where it may lie, and how surprising it would be if it were 0. */
 typedef struct ds_paired {
     double mean;
-    double low, high; /* 95% interval of the mean; NaN when there is one sequence */
-    double p_value;   /* two-sided; NaN when there is one sequence */
+    double low, high; /* 95% interval of the mean; NaN when there is none */
+    double p_value;   /* two-sided, of mean 0; NaN for fewer than DS_PAIRED_LEAST sequences */
 } ds_paired;
 
-/* Row c of differences (cases, n) holds case c's per-sequence differences; each row gives what it would give alone: all rows
- * are resampled with the same drawn sequences (`resamples`, 0 for the default, from `seed` by GSL's Mersenne twister).
- *   Interval: bias-corrected and accelerated bootstrap (BCa; Efron 1987), the acceleration from the jackknife, which for a
- *   mean is skewness / (6 sqrt(n)); an interval of width 0 when all differences are equal.
- *   p-value: Fisher's sign-flip test of mean 0: the share of sign patterns with |mean| at least the one seen. All 2^n patterns
- *   when they number no more than `resamples`, otherwise (1 + hits) / (1 + resamples) over random ones. Unlike a bootstrap
- *   p-value it keeps its level for few sequences: with n = 4 it cannot fall below 1/8.
- * NaN or infinity among the differences is DS_ERR_INPUT naming case and sequence. */
+/* How results name it. */
+extern const char ds_paired_method[];
+
+/* Row c of differences (cases, n) holds case c's per-sequence differences; each row gives what it would give alone: the
+ * sequences drawn are the same for all rows. Sequences are resampled with replacement, and t* = (mean* - mean) / (s* / sqrt(n))
+ * of every resample says how (mean - truth) / (s / sqrt(n)) varies, skewness included (bootstrap-t; Efron 1981, Hall 1988). All
+ * resamples are counted for n up to DS_PAIRED_ENUMERATED; beyond, `resamples` are drawn from `seed` (0: the default above), and
+ * the sample itself counts as one more. Either tail is at least Student's, so that for normal differences nothing claims more
+ * than the t test, however few they are.
+ *   Interval: of width 0 when all differences are equal; none when more than 2.5% of the resamples are equal values on one side
+ *   of the mean.
+ *   p-value: twice the smaller tail. p <= 0.05 exactly where the interval does not hold 0, but for rounding.
+ * How often the interval holds the truth is in src/stats/README.md. NaN or infinity among the differences is DS_ERR_INPUT
+ * naming case and sequence. */
 ds_status ds_paired_bootstrap(ds_paired *out, const double *differences, size_t cases, size_t n, size_t resamples,
                               uint64_t seed) DS_MUST_CHECK;
+
+/* How many resamples let a p-value fall below DS_SIGNIFICANCE after Holm's adjustment over so many hypotheses, with hits to
+ * spare. */
+size_t ds_paired_resamples(size_t hypotheses);
+/* The smallest p-value n sequences can give; NaN where they give none. */
+double ds_paired_smallest_p(size_t n, size_t resamples);
+/* The fewest sequences with which a p-value can fall below DS_SIGNIFICANCE after Holm's adjustment over so many hypotheses. */
+size_t ds_paired_needed(size_t hypotheses);
 
 /* Holm's step-down adjustment over the p_values that are not NaN (those stay NaN and are not counted as hypotheses). adjusted
  * may be p_values. */
@@ -122,12 +142,24 @@ ds_status ds_holm_adjust(double *adjusted, const double *p_values, size_t count)
 
 /* ---- correlation ------------------------------------------------------------------------------------------------- */
 
+enum { DS_CORRELATION_LEAST = 5 }; /* pairs; fewer give no interval */
+
 typedef struct ds_correlation {
     double coefficient; /* NaN when n < 2 or one side is constant */
-    double low, high;   /* 95%, by Fisher's z; NaN when n < 4 */
+    double low, high;   /* 95%; NaN when there is none */
 } ds_correlation;
+
+/* How results name the intervals. */
+extern const char ds_correlation_method[];
+
+/* tanh(z -+ h), z = atanh(r). h is the larger of 1.96 standard errors as for normal pairs and of Student's quantile, n - 1
+ * degrees of freedom, times the jackknife's standard error of z, which sees what tails and skewness do. How often the interval
+ * holds the truth is in src/stats/README.md.
+ *   Pearson: standard error for normal pairs 1 / sqrt(n - 3) (Fisher). No interval when all points lie on a line.
+ *   Spearman, of midranks: sqrt((1 + r^2/2) / (n - 3)) (Bonett and Wright 2000). Next to r = 1 comes 1 - 12/(n^3 - n), two
+ *   neighbours exchanged: half way there is as far out as n ranks can tell, z goes no further, and the interval then ends at 1.
+ * NaN or infinity is DS_ERR_INPUT. O(n^2), Spearman O(n^2 log n). */
 ds_status ds_pearson(ds_correlation *out, const double *x, const double *y, size_t n) DS_MUST_CHECK;
-/* Of midranks; standard error of z sqrt((1 + r^2/2) / (n - 3)) (Bonett and Wright 2000). */
 ds_status ds_spearman(ds_correlation *out, const double *x, const double *y, size_t n) DS_MUST_CHECK;
 
 /* What neighbours in a series of values say about its mean. NaN for fewer than 8 values, and where all are equal. */

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "result_json.h"
+
 const ds_compare_options ds_compare_defaults = {.shut = "each", .regime_tolerance = 0.1};
 
 /* ---- labels ------------------------------------------------------------------------------------------------------ */
@@ -221,7 +223,7 @@ static ds_status loss_differences(ds_comparison *comparison, uint64_t seed) {
     for (size_t i = 0; i < others; i++) {
         for (size_t w = 0; w < n; w++) rows[i * n + w] = comparison->entries[i + 1].loss[w] - comparison->entries[0].loss[w];
     }
-    DS_TRY(ds_paired_bootstrap(paired, rows, others, n, 0, seed));
+    DS_TRY(ds_paired_bootstrap(paired, rows, others, n, ds_paired_resamples(others), seed));
     for (size_t i = 0; i < others; i++) holm[i] = paired[i].p_value;
     DS_TRY(ds_holm_adjust(holm, holm, others));
     comparison->entries[0].difference = nothing;
@@ -237,10 +239,18 @@ done:
     return status;
 }
 
-/* The cost of each shut gate, and its difference from the first checkpoint's where sublayers correspond one to one. */
-static ds_status cost_differences(ds_compared *entry, const ds_compared *first, size_t n, uint64_t seed) {
+/* How many costs differ from the first checkpoint's or not: none where sublayers do not correspond one to one. */
+static size_t cost_hypotheses(const ds_comparison *comparison) {
+    size_t count = 0, of_first = comparison->entries[0].cases.count;
+    for (size_t i = 1; i < comparison->count; i++) count += comparison->entries[i].cases.count == of_first ? of_first : 0;
+    return count;
+}
+
+/* The cost of each shut gate, and its difference from the first checkpoint's. */
+static ds_status cost_differences(ds_comparison *comparison, ds_compared *entry, uint64_t seed) {
     ds_status status = DS_OK;
-    size_t count = entry->cases.count;
+    const ds_compared *first = &comparison->entries[0];
+    size_t count = entry->cases.count, n = comparison->windows, resamples = ds_paired_resamples(cost_hypotheses(comparison));
     bool pairs = entry != first && count == first->cases.count;
     double *rows = NULL;
     DS_NEW(rows, count * n);
@@ -248,10 +258,10 @@ static ds_status cost_differences(ds_compared *entry, const ds_compared *first, 
     DS_NEW(entry->cost_difference, count);
     DS_NEW(entry->cost_holm, count);
     for (size_t i = 0; i < count * n; i++) rows[i] = entry->closed[i] - entry->loss[i % n];
-    DS_TRY(ds_paired_bootstrap(entry->cost, rows, count, n, 0, seed));
+    DS_TRY(ds_paired_bootstrap(entry->cost, rows, count, n, resamples, seed));
     for (size_t c = 0; c < count; c++) entry->cost_difference[c] = nothing;
     for (size_t i = 0; pairs && i < count * n; i++) rows[i] -= first->closed[i] - first->loss[i % n];
-    if (pairs) DS_TRY(ds_paired_bootstrap(entry->cost_difference, rows, count, n, 0, seed));
+    if (pairs) DS_TRY(ds_paired_bootstrap(entry->cost_difference, rows, count, n, resamples, seed));
 done:
     free(rows);
     return status;
@@ -281,8 +291,7 @@ done:
 static ds_status find_differences(ds_comparison *comparison, uint64_t seed) {
     ds_status status = DS_OK;
     DS_TRY(loss_differences(comparison, seed));
-    for (size_t i = 0; i < comparison->count; i++)
-        DS_TRY(cost_differences(&comparison->entries[i], &comparison->entries[0], comparison->windows, seed));
+    for (size_t i = 0; i < comparison->count; i++) DS_TRY(cost_differences(comparison, &comparison->entries[i], seed));
     DS_TRY(adjust_costs(comparison));
 done:
     return status;
@@ -340,7 +349,7 @@ static overall over_sublayers(const ds_gate_census *census) {
 
 static void put_paired(ds_json_builder *b, const char *key, const char *interval, const ds_paired *paired) {
     ds_json_put_real(b, key, paired->mean);
-    ds_json_put_reals(b, interval, (const double[]){paired->low, paired->high}, 2);
+    ds_json_put_interval(b, interval, paired->low, paired->high);
 }
 
 static void put_cases(ds_json_builder *b, const ds_compared *entry, size_t windows) {
@@ -411,6 +420,8 @@ ds_status ds_compare_json(json_t **results, ds_comparison *comparison) {
     ds_json_begin_object(&b, NULL);
     ds_json_put_bool(&b, "trajectory", comparison->trajectory);
     ds_json_put_text(&b, "x", comparison->numbered ? "number" : "order");
+    ds_json_put_intervals(&b, "intervals", comparison->windows, comparison->count - 1);
+    ds_json_put_intervals(&b, "cost_intervals", comparison->windows, cost_hypotheses(comparison));
     ds_json_begin_array(&b, "checkpoints");
     for (size_t i = 0; i < comparison->count; i++) DS_TRY(put_entry(&b, comparison, i));
     ds_json_end(&b);
@@ -428,7 +439,6 @@ static ds_status tell_options(json_t **out, const ds_run_options *base, const ds
     ds_json_put_bool(&b, "trajectory", options->trajectory);
     ds_json_put_real(&b, "regime_tol", options->regime_tolerance);
     ds_json_put_count(&b, "seed", base->seed);
-    ds_json_put_count(&b, "resamples", DS_BOOTSTRAP_RESAMPLES);
     ds_json_end(&b);
     return ds_json_finish(out, &b);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "deltascope/measure/mean_gates.h"
+#include "result_json.h"
 
 const ds_ablate_options ds_ablate_defaults = {.modes = "closed"};
 
@@ -20,7 +21,6 @@ static ds_status tell_options(json_t **out, const ds_run *run, const ds_ablate_o
     ds_json_put_text(&b, "modes", options->modes);
     ds_json_put_text(&b, "scopes", options->scopes != NULL ? options->scopes : every.bytes);
     ds_json_put_count(&b, "seed", run->options.seed);
-    ds_json_put_count(&b, "resamples", DS_BOOTSTRAP_RESAMPLES);
     ds_json_end(&b);
     DS_TRY(ds_json_finish(out, &b));
 done:
@@ -129,7 +129,8 @@ static ds_status find_intervals(ds_ablate_result *result, uint64_t seed) {
     for (size_t c = 0; c < cases; c++) {
         for (size_t i = 0; i < n; i++) differences[c * n + i] = result->loss[c * n + i] - result->baseline[i];
     }
-    DS_TRY(ds_paired_bootstrap(result->paired, differences, cases, n, 0, seed));
+    for (size_t c = 0; c < cases; c++) result->hypotheses += result->list.cases[c].same_as == c;
+    DS_TRY(ds_paired_bootstrap(result->paired, differences, cases, n, ds_paired_resamples(result->hypotheses), seed));
     for (size_t c = 0; c < cases; c++) result->holm[c] = result->list.cases[c].same_as == c ? result->paired[c].p_value : NAN;
     DS_TRY(ds_holm_adjust(result->holm, result->holm, cases));
     for (size_t c = 0; c < cases; c++) result->holm[c] = result->holm[result->list.cases[c].same_as];
@@ -194,7 +195,7 @@ static void put_case(ds_json_builder *b, const ds_ablate_result *result, size_t 
     ds_json_end(b);
     ds_json_put_real(b, "loss", ds_mean(result->loss + c * n, n));
     ds_json_put_real(b, "delta_loss", result->paired[c].mean);
-    ds_json_put_reals(b, "delta_loss_ci95", (const double[]){result->paired[c].low, result->paired[c].high}, 2);
+    ds_json_put_interval(b, "delta_loss_ci95", result->paired[c].low, result->paired[c].high);
     ds_json_put_real(b, "p_value", result->paired[c].p_value);
     ds_json_put_real(b, "p_value_holm", result->holm[c]);
     ds_json_put_real(b, "kl", ds_mean(result->kl + c * n, n));
@@ -209,6 +210,7 @@ ds_status ds_ablate_json(json_t **results, const ds_ablate_result *result) {
     ds_json_put_real(&b, "loss", ds_mean(result->baseline, result->sequences));
     ds_json_put_reals(&b, "sequence_loss", result->baseline, result->sequences);
     ds_json_end(&b);
+    ds_json_put_intervals(&b, "intervals", result->sequences, result->hypotheses);
     ds_json_begin_array(&b, "cases");
     for (size_t c = 0; c < result->list.count; c++) put_case(&b, result, c);
     ds_json_end(&b);

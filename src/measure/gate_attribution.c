@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "deltascope/measure/ablation.h"
+#include "result_json.h"
 
 /* Closing one gate at a time, while the windows pass. */
 typedef struct closing {
@@ -74,7 +75,7 @@ void ds_gate_attribution_release(ds_gate_attribution *attribution) {
 static void put_correlation(ds_json_builder *b, const char *key, const ds_correlation *correlation) {
     ds_json_begin_object(b, key);
     ds_json_put_real(b, "coefficient", correlation->coefficient);
-    ds_json_put_reals(b, "ci95", (const double[]){correlation->low, correlation->high}, 2);
+    ds_json_put_interval(b, "ci95", correlation->low, correlation->high);
     ds_json_end(b);
 }
 
@@ -91,6 +92,7 @@ void ds_gate_attribution_put(ds_json_builder *b, const ds_gate_attribution *attr
     }
     ds_json_end(b);
     if (attribution->measured != NULL) {
+        ds_json_put_text(b, "interval_method", ds_correlation_method);
         put_correlation(b, "pearson", &attribution->pearson);
         put_correlation(b, "spearman", &attribution->spearman);
     }

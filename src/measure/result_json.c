@@ -1,6 +1,8 @@
 /* The statistics objects of results. */
 #include "result_json.h"
 
+#include <math.h>
+
 void ds_json_put_stats(ds_json_builder *b, const char *key, const ds_statistics *s) {
     ds_json_begin_object(b, key);
     ds_json_put_real(b, "mean", s->mean);
@@ -26,5 +28,24 @@ void ds_json_put_histogram(ds_json_builder *b, const char *key, const ds_histogr
     ds_json_put_counts(b, "counts", h->counts, h->bins);
     ds_json_put_count(b, "below", h->below);
     ds_json_put_count(b, "above", h->above);
+    ds_json_end(b);
+}
+
+void ds_json_put_interval(ds_json_builder *b, const char *key, double low, double high) {
+    if (isnan(low) || isnan(high))
+        ds_json_put(b, key, json_null());
+    else
+        ds_json_put_reals(b, key, (const double[]){low, high}, 2);
+}
+
+void ds_json_put_intervals(ds_json_builder *b, const char *key, size_t windows, size_t hypotheses) {
+    size_t resamples = ds_paired_resamples(hypotheses);
+    double smallest = hypotheses == 0 ? NAN : fmin(1, (double)hypotheses * ds_paired_smallest_p(windows, resamples));
+    ds_json_begin_object(b, key);
+    ds_json_put_text(b, "method", ds_paired_method);
+    ds_json_put_real(b, "resamples", windows > DS_PAIRED_ENUMERATED ? (double)resamples : NAN);
+    ds_json_put_count(b, "hypotheses", hypotheses);
+    ds_json_put_real(b, "smallest_p_holm", isnan(ds_paired_smallest_p(windows, resamples)) ? NAN : smallest);
+    ds_json_put_count(b, "windows_needed", ds_paired_needed(hypotheses));
     ds_json_end(b);
 }

@@ -58,6 +58,8 @@ ds_status ds_result_number(double *out, const json_t *object, const char *key, c
 double ds_result_element(const json_t *array, size_t index);
 /* The number ds_json_at finds; null is NaN, anything else DS_ERR_INPUT. */
 ds_status ds_result_number_at(double *out, const json_t *value, const char *path, const char *where) DS_MUST_CHECK;
+/* A caption's sentence about the intervals that rows have at `path`: which they are, or that there are none. */
+const char *ds_interval_words(const json_t *rows, const char *path);
 /* A sublayer of a figure by layer. */
 typedef struct ds_place {
     size_t layer;

@@ -43,9 +43,8 @@ ds_status ds_closed_gate_loss_describe(ds_text *caption, const json_t *results) 
     status =
         ds_text_printf(caption,
                        "Increase of the loss (intact: %.4f nats per token) when the gate of one sublayer is forced shut, for "
-                       "%zu sublayers one at a time. Bars: 95%% intervals of the mean paired difference, bootstrapped over "
-                       "windows.",
-                       loss, count_single(results));
+                       "%zu sublayers one at a time. %s",
+                       loss, count_single(results), ds_interval_words(cases_of(results), "delta_loss_ci95"));
 done:
     return status;
 }
@@ -106,9 +105,9 @@ ds_status ds_closed_gate_cumulative_describe(ds_text *caption, const json_t *res
     return ds_text_printf(
         caption,
         "Increase of the loss when the gates of all sublayers from one on (%zu cases), or up to and including "
-        "one (%zu cases), are forced shut. Even sublayers are attention, odd ones MLP. Bars: 95%% intervals of "
-        "the mean paired difference, bootstrapped over windows.",
-        count_cumulative(results, ends[0]), count_cumulative(results, ends[1]));
+        "one (%zu cases), are forced shut. Even sublayers are attention, odd ones MLP. %s",
+        count_cumulative(results, ends[0]), count_cumulative(results, ends[1]),
+        ds_interval_words(cases_of(results), "delta_loss_ci95"));
 }
 
 /* ---- the ways of forcing a gate side by side --------------------------------------------------------------------- */
@@ -177,7 +176,6 @@ ds_status ds_controls_describe(ds_text *caption, const json_t *results) {
         caption,
         "Increase of the loss under %zu ways of forcing the gates of all attention sublayers, all MLP sublayers, "
         "or all: closed (β = 0), mean (each sublayer's mean gate), open (β = 1), reflect (β = 2), the write "
-        "without the erase, the erase without the write. Bars: 95%% intervals of the mean paired difference, "
-        "bootstrapped over windows.",
-        count_modes(results));
+        "without the erase, the erase without the write. %s",
+        count_modes(results), ds_interval_words(cases_of(results), "delta_loss_ci95"));
 }

@@ -92,8 +92,8 @@ ds_status ds_compare_costs_describe(ds_text *caption, const json_t *results) {
     return ds_text_printf(
         caption,
         "Rise of the loss when the gate of one sublayer (even: attention, odd: MLP) is shut, of %zu checkpoints on "
-        "the same data. Bars: 95%% intervals of the mean, bootstrapped over windows, paired with the intact model.",
-        count_with(results, "cases"));
+        "the same data. %s",
+        count_with(results, "cases"), ds_interval_words(checkpoints_of(results), "cases/0/delta_loss_ci95"));
 }
 
 bool ds_trajectory_loss_applies(const json_t *results) { return is_trajectory(results); }
@@ -110,10 +110,8 @@ done:
 
 ds_status ds_trajectory_loss_describe(ds_text *caption, const json_t *results) {
     return ds_text_printf(
-        caption,
-        "Loss of %zu checkpoints of a run on the same data. Bars: 95%% intervals of the paired difference from the "
-        "first, bootstrapped over windows and drawn about the loss.",
-        json_array_size(checkpoints_of(results)));
+        caption, "Loss of %zu checkpoints of a run on the same data, and the difference from the first drawn about it. %s",
+        json_array_size(checkpoints_of(results)), ds_interval_words(checkpoints_of(results), "difference_ci95"));
 }
 
 bool ds_trajectory_gates_applies(const json_t *results) {

@@ -36,10 +36,19 @@ double ds_result_element(const json_t *array, size_t index) {
     return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
+/* An interval that does not exist is null, and has no ends. */
+static bool lies_in_null(const json_t *value, const char *path) {
+    char around[64];
+    const char *last = strrchr(path, '/');
+    if (last == NULL || (size_t)(last - path) >= sizeof around) return false;
+    (void)snprintf(around, sizeof around, "%.*s", (int)(last - path), path);
+    return json_is_null(ds_json_at(value, around));
+}
+
 ds_status ds_result_number_at(double *out, const json_t *value, const char *path, const char *where) {
     const json_t *found = ds_json_at(value, path);
     *out = json_is_number(found) ? json_number_value(found) : NAN;
-    if (json_is_number(found) || json_is_null(found)) return DS_OK;
+    if (json_is_number(found) || json_is_null(found) || lies_in_null(value, path)) return DS_OK;
     return ds_fail(DS_ERR_INPUT, "results: %s: \"%s\" holds %s, expected a number or null", where, path,
                    found == NULL ? "nothing" : "something else");
 }

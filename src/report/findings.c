@@ -6,9 +6,10 @@
 
 #include "deltascope/report.h"
 #include "deltascope/run.h"
+#include "deltascope/stats.h"
 
-/* Thresholds, stated wherever they are used. */
-static const double majority = 0.5, significance = 0.05;
+/* Stated wherever it is used. */
+static const double majority = 0.5;
 
 static double number_at(const json_t *value, const char *path) {
     const json_t *found = ds_json_at(value, path);
@@ -70,15 +71,17 @@ static bool is_single(const json_t *item) {
 }
 
 /* `sign` of the change that counts: +1 the loss rises, -1 it falls. */
-static ds_status find_change(ds_findings *all, const json_t *results, const char *kind, const char *threshold, int sign) {
+static ds_status find_change(ds_findings *all, const json_t *envelope, const char *kind, const char *threshold, int sign) {
     ds_status status = DS_OK;
-    const json_t *cases = ds_json_at(results, "ablate/cases");
+    const json_t *ablate = ds_json_at(envelope, "results/ablate"), *cases = json_object_get(ablate, "cases");
     DS_TRY(begin(all, kind, threshold, "closed-gate-loss"));
+    if (ds_windows_undecided(ablate, count_at(envelope, "data/sequences")))
+        return ds_text_printf(&all->where[all->count - 1], "not decided: too few windows");
     for (size_t i = 0; i < json_array_size(cases); i++) {
         const json_t *item = json_array_get(cases, i);
         double nearer = sign * number_at(item, sign > 0 ? "delta_loss_ci95/0" : "delta_loss_ci95/1");
         char value[48];
-        if (!is_single(item) || !(nearer > 0) || !(number_at(item, "p_value_holm") < significance)) continue;
+        if (!is_single(item) || !(nearer > 0) || !(number_at(item, "p_value_holm") < DS_SIGNIFICANCE)) continue;
         (void)snprintf(value, sizeof value, "%+.3g nats", number_at(item, "delta_loss"));
         DS_TRY(add(all, json_string_value(json_array_get(json_object_get(item, "sublayers"), 0)), value));
     }
@@ -180,12 +183,15 @@ static const json_t *named_case(const json_t *results, const char *name) {
 }
 
 static ds_status say_change(ds_text *text, const json_t *item) {
-    return ds_text_printf(text, "%+.3f nats (95%% interval %+.3f to %+.3f)", number_at(item, "delta_loss"),
-                          number_at(item, "delta_loss_ci95/0"), number_at(item, "delta_loss_ci95/1"));
+    double low = number_at(item, "delta_loss_ci95/0"), high = number_at(item, "delta_loss_ci95/1");
+    if (isnan(low) || isnan(high)) return ds_text_printf(text, "%+.3f nats", number_at(item, "delta_loss"));
+    return ds_text_printf(text, "%+.3f nats (95%% interval %+.3f to %+.3f)", number_at(item, "delta_loss"), low, high);
 }
 
-static ds_status say_ablation(ds_text *text, const json_t *results, bool gates, size_t mattering) {
+static ds_status say_ablation(ds_text *text, const json_t *envelope, bool gates, size_t mattering) {
     ds_status status = DS_OK;
+    const json_t *results = json_object_get(envelope, "results");
+    size_t windows = count_at(envelope, "data/sequences");
     const json_t *cases = ds_json_at(results, "ablate/cases"), *largest = NULL, *all = named_case(results, "closed:all");
     size_t singles = 0;
     for (size_t i = 0; i < json_array_size(cases); i++) {
@@ -203,7 +209,12 @@ static ds_status say_ablation(ds_text *text, const json_t *results, bool gates, 
         DS_TRY(ds_text_printf(text, "; %s all of them, by ", gates ? "closing" : "dropping"));
         DS_TRY(say_change(text, all));
     }
-    DS_TRY(ds_text_printf(text, ". %zu of %zu matter by themselves beyond chance. ", mattering, singles));
+    DS_TRY(ds_text_printf(text, ". "));
+    if (ds_windows_undecided(json_object_get(results, "ablate"), windows))
+        DS_TRY(ds_windows_note(text, json_object_get(results, "ablate"), windows));
+    else
+        DS_TRY(ds_text_printf(text, "%zu of %zu matter by themselves beyond chance.", mattering, singles));
+    DS_TRY(ds_text_printf(text, " "));
 done:
     return status;
 }
@@ -248,9 +259,9 @@ ds_status ds_findings_find(ds_findings *findings, const json_t *envelope) {
         DS_TRY(find_regime(findings, results, "skipped", "> 50% of tokens with b < 0.1", "regimes/identity"));
     }
     if (json_array_size(ds_json_at(results, "ablate/cases")) > 0) {
-        DS_TRY(find_change(findings, results, "matters", "shut alone: 95% interval of Δ loss above 0 and Holm's p < 0.05", 1));
+        DS_TRY(find_change(findings, envelope, "matters", "shut alone: 95% interval of Δ loss above 0 and Holm's p < 0.05", 1));
         mattering = findings->rows[findings->count - 1].count;
-        DS_TRY(find_change(findings, results, "better without",
+        DS_TRY(find_change(findings, envelope, "better without",
                            "shut alone: 95% interval of Δ loss below 0 and Holm's p < 0.05", -1));
     }
     if (json_array_size(ds_json_at(results, "verify/checks")) > 0) DS_TRY(find_failures(findings, results));
@@ -261,7 +272,7 @@ ds_status ds_findings_find(ds_findings *findings, const json_t *envelope) {
     }
     DS_TRY(say_model(&findings->verdict, envelope));
     DS_TRY(say_gates(&findings->verdict, results));
-    DS_TRY(say_ablation(&findings->verdict, results, gates, mattering));
+    DS_TRY(say_ablation(&findings->verdict, envelope, gates, mattering));
     DS_TRY(say_inference(&findings->verdict, envelope));
     DS_TRY(say_checks(&findings->verdict, results));
 done:

@@ -89,8 +89,9 @@ static const ds_result_table tables[DS_REPORT_TABLES] = {
      "Complex: share of the eigenvalues that can differ from 1.",
      "spectrum", "spectrum/distribution", COLUMNS(depths), NULL},
     {"table-cases", "Forced gates",
-     "Δ loss against the intact model on the same windows; intervals from a paired bootstrap over windows; p adjusted by Holm "
-     "over the cases of one run (closed gates, and the controls, are one run each).",
+     "Δ loss against the intact model on the same windows; intervals over windows, paired: bootstrap-t, at least Student's; p "
+     "of "
+     "no change, adjusted by Holm over the cases of one run (closed gates, and the controls, are one run each).",
      "ablation", "ablate/cases", COLUMNS(cases), NULL},
     {"table-gradient", "Gradient by sublayer",
      "Frobenius norms over the batch of the gradient reaching the sublayer's input, and of its parts through Aᵀ and through "

@@ -104,10 +104,11 @@ coverage coverage_of_gates(size_t *cases, const char *scopes, size_t windows, si
 double coverage_error(size_t independent) { return 4 * sqrt(0.95 * 0.05 / (double)independent); }
 
 void expect_nominal(const char *what, const coverage *found, size_t random, size_t even) {
-    double error = coverage_error(random);
+    /* The wider of two intervals on each side: 1.5% more at 64 windows of skewed differences (src/stats/README.md). */
+    const double wider = 0.015, error = coverage_error(random);
     (void)printf("%-40s even %5.1f%%  random %5.1f%%  consecutive %5.1f%%  (%zu intervals each)\n", what,
                  100 * found->share[DS_SPREAD_EVEN], 100 * found->share[DS_SPREAD_RANDOM],
                  100 * found->share[DS_SPREAD_CONSECUTIVE], found->intervals);
-    assert_true(found->share[DS_SPREAD_RANDOM] > 0.95 - error && found->share[DS_SPREAD_RANDOM] < 0.95 + error);
+    assert_true(found->share[DS_SPREAD_RANDOM] > 0.95 - error && found->share[DS_SPREAD_RANDOM] < 0.95 + wider + error);
     assert_true(found->share[DS_SPREAD_EVEN] > 0.95 - coverage_error(even));
 }

@@ -53,8 +53,8 @@ typedef struct ds_comparison {
 } ds_comparison;
 
 /* Opens every checkpoint as `base` says (its own `checkpoint` is not looked at) and measures it; length 0 is the first one's
- * block size. Before weights are read, structures are looked at: vocabularies must agree. The bootstrap's seed is that of
- * `base`.
+ * block size. Before weights are read, structures are looked at: vocabularies must agree. Windows are resampled by the
+ * seed of `base`.
  *
  * *first <- the run of the first checkpoint, still open, whose envelope is that of the comparison; closed by the caller, also
  * after a failure. */

@@ -25,12 +25,13 @@ typedef struct ds_ablate_result {
     size_t sequences;
     double *baseline;  /* (sequences): mean loss of each window, intact */
     double *loss, *kl; /* (cases, sequences), row-major: mean loss; mean KL(intact || case) */
-    ds_paired *paired; /* (cases): change of the loss, bootstrap over windows, and its p-value */
+    ds_paired *paired; /* (cases): change of the loss, its interval over windows, and its p-value */
     double *holm;      /* (cases): p-values adjusted over all distinct cases (Holm) */
+    size_t hypotheses; /* distinct cases */
     ds_shadow shadow;
 } ds_ablate_result;
 
-/* Unknown modes and scopes are DS_ERR_USAGE. The bootstrap's seed is the run's. */
+/* Unknown modes and scopes are DS_ERR_USAGE. Windows are resampled by the run's seed. */
 ds_status ds_ablate_measure(ds_ablate_result *out, ds_run *run, const ds_ablate_options *options) DS_MUST_CHECK;
 void ds_ablate_release(ds_ablate_result *result);
 /* CONTRACT's results of `ablate`; a new reference. */
