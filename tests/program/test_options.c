@@ -104,7 +104,7 @@ static void test_doubtful_tokens_are_told(void **state) {
     for (size_t c = 0; c < 2; c++) {
         (void)snprintf(arguments, sizeof arguments, "%s --seq-len 4 --json %s --tokens %s" MODEL, commands[c],
                        scratch_path("told.json"), path);
-        expect_refusal(arguments, 0, "few.bin: looks like 32-bit token ids");
+        expect_refusal(arguments, 0, "few.bin looks like 32-bit token ids");
         expect_ok(ds_read_file(&bytes, &length, scratch_path("told.json"), 1 << 20));
         assert_non_null(strstr(bytes, "\"warnings\""));
         assert_non_null(strstr(bytes, "though too short to tell"));
