@@ -21,6 +21,8 @@ static const ds_option checkpoint_options[] = {
 static const ds_option data_options[] = {
     {"tokens", "FILE", "token ids: raw little-endian uint16, a headered shard, or .npy", DS_OPTION_TEXT, COMMON(tokens), 0,
      NULL},
+    {"token-type", "u16|u32|i32|i64", "how a raw file of token ids stores them, where its bytes do not tell (u16)",
+     DS_OPTION_CHOICE, COMMON(token_type), 0, NULL},
     {"text", "FILE", "text instead of token ids; needs --tokenizer", DS_OPTION_TEXT, COMMON(text), 0, NULL},
     {"tokenizer", "PATH", "a nanoGPT meta.pkl, or a folder with GPT-2's vocab.json and merges.txt", DS_OPTION_TEXT,
      COMMON(tokenizer), 0, NULL},
@@ -202,6 +204,8 @@ static ds_status check_invocation(const ds_command *command, const ds_invocation
     if (none && (command->takes & DS_DATA_OPTIONAL) && !common->shadow.given) return DS_OK;
     if ((common->tokens == NULL) == (common->text == NULL))
         return ds_fail(DS_ERR_USAGE, "%s needs either --tokens FILE or --text FILE with --tokenizer PATH", command->name);
+    if (common->token_type != NULL && common->tokens == NULL)
+        return ds_fail(DS_ERR_USAGE, "--token-type says what --tokens FILE holds: it goes with no other");
     if ((common->text == NULL) != (common->tokenizer == NULL))
         return ds_fail(DS_ERR_USAGE, "--text and --tokenizer go together");
     if (common->offset.given && common->spread != NULL && strcmp(common->spread, "consecutive") != 0)

@@ -94,7 +94,7 @@ done:
 /* Compare is no step of a report: every warning is for standard error. */
 static void warn(void *context, const ds_run *run) {
     (void)context;
-    ds_command_warn(run);
+    ds_command_warn(run, 0);
 }
 
 static ds_status run_command(const ds_invocation *invocation) {

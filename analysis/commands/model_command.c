@@ -17,6 +17,7 @@ ds_run_options ds_command_run_options(const ds_invocation *invocation) {
     return (ds_run_options){.checkpoint = invocation->operands[0],
                             .config = common->config,
                             .tokens = data ? common->tokens : NULL,
+                            .type = ds_token_type_find(common->token_type),
                             .text = data ? common->text : NULL,
                             .tokenizer = data ? common->tokenizer : NULL,
                             .length = common->seq_len.value,
@@ -28,9 +29,10 @@ ds_run_options ds_command_run_options(const ds_invocation *invocation) {
                             .listener = ds_progress_line(common->quiet)};
 }
 
-void ds_command_warn(const ds_run *run) {
-    if (run->warning.bytes == NULL) return;
-    (void)fprintf(stderr, "deltascope: warning: %s: %s\n", DS_SHOW(ds_checkpoint_path(run->checkpoint)), run->warning.bytes);
+void ds_command_warn(const ds_run *run, size_t first) {
+    for (size_t i = first; i < json_array_size(run->warnings); i++)
+        (void)fprintf(stderr, "deltascope: warning: %s: %s\n", DS_SHOW(ds_checkpoint_path(run->checkpoint)),
+                      json_string_value(json_array_get(run->warnings, i)));
 }
 
 ds_status ds_command_open(ds_run *run, const ds_invocation *invocation) {
@@ -42,7 +44,7 @@ ds_status ds_command_open_as(ds_run *run, const ds_invocation *invocation, const
     ds_status status = DS_OK;
     ds_folder *folder;
     DS_TRY(ds_run_open(run, options));
-    ds_command_warn(run);
+    ds_command_warn(run, 0);
     if (invocation->common.out != NULL) DS_TRY(ds_command_folder(&folder, invocation)); /* taken before the work */
 done:
     return status;

@@ -8,6 +8,7 @@
 typedef struct trace_options {
     ds_trace_options measure;
     ds_count offset;
+    const char *token_type;
 } trace_options;
 
 #define WINDOW(field) offsetof(trace_options, measure.window.field)
@@ -17,6 +18,8 @@ static const ds_option options[] = {
     {"text-file", "FILE", "a file with the text", DS_OPTION_TEXT, WINDOW(text_file), 0, NULL},
     {"tokens", "FILE", "token ids: raw little-endian uint16, a headered shard, or .npy", DS_OPTION_TEXT, WINDOW(tokens), 0,
      NULL},
+    {"token-type", "u16|u32|i32|i64", "how a raw file of token ids stores them, where its bytes do not tell (u16)",
+     DS_OPTION_CHOICE, offsetof(trace_options, token_type), 0, NULL},
     {"tokenizer", "PATH",
      "a nanoGPT meta.pkl, or a folder with GPT-2's vocab.json and merges.txt; with --tokens it gives the words", DS_OPTION_TEXT,
      WINDOW(tokenizer), 0, NULL},
@@ -105,9 +108,12 @@ static ds_status run_command(const ds_invocation *invocation) {
     ds_told told = {NULL, NULL};
     own.window.offset = given->offset.value;
     own.window.offset_given = given->offset.given;
+    own.window.type = ds_token_type_find(given->token_type);
     DS_TRY(ds_trace_check(&own));
     DS_TRY(ds_command_open(&run, invocation));
+    const size_t told_already = json_array_size(run.warnings);
     DS_TRY(ds_trace_results(&told.options, &told.results, &run, &own));
+    ds_command_warn(&run, told_already); /* of its window */
     DS_TRY(publish(invocation, &run, &told));
 done:
     ds_told_release(&told);

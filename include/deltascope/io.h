@@ -127,13 +127,25 @@ ds_status ds_safetensors_write_to(FILE *stream, const ds_tensor_write *tensors, 
 
 /* ---- tokens ------------------------------------------------------------------------------------------------------ */
 
-/* Token ids behind one interface: raw uint16, llm.c shard or .npy (FORMATS section 4), or ids made from text. */
+/* Token ids behind one interface: raw, llm.c shard or .npy (FORMATS section 4), or ids made from text. */
 typedef struct ds_tokens ds_tokens;
+
+/* How a raw file stores its ids, little-endian. Nothing in such a file says so: by default it is uint16, and refused when its
+ * bytes betray something else. */
+typedef enum ds_token_type { DS_TOKENS_ANY, DS_TOKENS_U16, DS_TOKENS_U32, DS_TOKENS_I32, DS_TOKENS_I64 } ds_token_type;
+/* "u16", "u32", "i32", "i64"; DS_TOKENS_ANY for NULL and for another word. */
+ds_token_type ds_token_type_find(const char *word);
+const char *ds_token_type_name(ds_token_type type); /* NULL for DS_TOKENS_ANY */
 
 /* Opening is one pass over the file: it hashes it and checks every id, so that one that is negative or >= vocab is refused by
  * its position (counted from 0) whether or not it will be asked for. A file without ids is refused. What is then read comes
  * from the file again, window by window; nothing of its size is kept in memory. */
 ds_status ds_tokens_open(ds_tokens **out, const char *path, uint64_t vocab) DS_MUST_CHECK;
+/* The same of a file whose ids are of `type`, whatever its bytes look like. A shard or .npy says its own type: that another was
+ * asked for is DS_ERR_USAGE. */
+ds_status ds_tokens_open_as(ds_tokens **out, const char *path, ds_token_type type, uint64_t vocab) DS_MUST_CHECK;
+/* What a raw file looks like that has too few bytes to tell, as a clause ("every second id is 0, as in ..."); NULL: nothing. */
+const char *ds_tokens_doubt(const ds_tokens *tokens);
 void ds_tokens_close(ds_tokens **tokens); /* sets NULL; NULL is fine */
 const char *ds_tokens_path(const ds_tokens *tokens);
 const char *ds_tokens_sha256(const ds_tokens *tokens); /* of the file as stored (for text: of the text), 64 digits */
@@ -213,8 +225,7 @@ typedef enum ds_json_style { DS_JSON_READABLE, DS_JSON_CANONICAL } ds_json_style
 ds_status ds_json_print(ds_text *text, const json_t *value, ds_json_style style) DS_MUST_CHECK; /* appends */
 /* With a final newline. */
 ds_status ds_json_write(const char *path, const json_t *value, ds_json_style style) DS_MUST_CHECK;
-ds_status ds_json_write_in(const ds_folder *folder, const char *path, const json_t *value,
-                           ds_json_style style) DS_MUST_CHECK;
+ds_status ds_json_write_in(const ds_folder *folder, const char *path, const json_t *value, ds_json_style style) DS_MUST_CHECK;
 /* The shortest decimal that reads back as `value`, in at least 32 bytes; "nan", "inf", "-inf" otherwise. Returns `text`. */
 char *ds_format_real(char text[32], double value);
 

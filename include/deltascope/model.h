@@ -105,6 +105,11 @@ char *ds_sublayer_name(char name[32], size_t sublayer);
 /* From configuration and tensor names, ranks and shapes. Every tensor the model needs is looked up and its shape and dtype are
  * compared: DS_ERR_INPUT naming key or tensor, found, expected. Tensors it does not need are no error. */
 ds_status ds_spec_detect(ds_spec *spec, const ds_checkpoint *checkpoint) DS_MUST_CHECK;
+/* Who is told, one sentence at a time, without a full stop. */
+typedef ds_status (*ds_tell)(void *context, const char *sentence);
+/* Tells what a reader of results must know of a configuration that ds_spec_detect accepts: keys that mean nothing but look like
+ * misspellings of some that do. */
+ds_status ds_spec_doubts(const ds_checkpoint *checkpoint, ds_tell tell, void *context) DS_MUST_CHECK;
 /* The reported sizes ("small" 124M, "medium" 353M) of a variant and one of the same shape for trying ("tiny"), for bench. */
 ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant) DS_MUST_CHECK;
 
@@ -152,6 +157,9 @@ ds_status ds_model_load(ds_model **out, ds_checkpoint *checkpoint, ds_precision 
  * it points to. */
 ds_status ds_model_unused(const ds_tensor ***tensors, size_t *count, const ds_model *model,
                           const ds_checkpoint *checkpoint) DS_MUST_CHECK;
+/* What a tensor that a model does not use would add to what is computed, by its name, as a phrase ("a bias", "learned
+ * positions"); NULL: nothing, a buffer. */
+const char *ds_tensor_effect(const ds_tensor *tensor);
 /* Initialised as the published code does (for bench and null models): normal weights, gates at ddl_beta_init. */
 ds_status ds_model_random(ds_model **out, const ds_spec *spec, ds_precision precision, uint64_t seed) DS_MUST_CHECK;
 void ds_model_free(ds_model **model); /* sets NULL; NULL is fine */

@@ -59,6 +59,7 @@ typedef struct ds_run_options {
     const char *checkpoint; /* a model directory, or a weight file */
     const char *config;     /* configuration of a single weight file; NULL: config.json beside it */
     const char *tokens;     /* file of token ids; NULL: none */
+    ds_token_type type;     /* of the ids in a raw file; DS_TOKENS_ANY: uint16, unless its bytes betray another */
     const char *text;       /* file of text, in place of `tokens`; NULL: none */
     const char *tokenizer;  /* for `text` */
     size_t length;          /* T, tokens in a window; 0: the checkpoint's block_size */
@@ -90,12 +91,14 @@ typedef struct ds_run {
     uint32_t *ids;              /* (T + 1): one window as read */
     uint32_t *inputs, *targets; /* (batch, T): of the batch in hand */
     double started;             /* ds_seconds() at the opening */
-    ds_text warning;            /* what a reader of the results must know; bytes NULL: nothing */
+    json_t *warnings;           /* what a reader of the results must know: sentences; NULL: nothing */
 } ds_run;
 
 /* Cheap checks first: configuration and data before weights. A zeroed run may be closed. */
 ds_status ds_run_open(ds_run *run, const ds_run_options *options) DS_MUST_CHECK;
 void ds_run_close(ds_run *run);
+/* Adds a sentence, no full stop, to the run's warnings. */
+ds_status ds_run_warn(ds_run *run, const char *format, ...) DS_PRINTF(2, 3) DS_MUST_CHECK;
 
 /* Progress of one piece of work, for the run's listener. */
 typedef struct ds_progress {
@@ -179,6 +182,7 @@ typedef struct ds_window_source {
     const char *text;      /* the words themselves; told in results and messages as "--text" */
     const char *text_file; /* a file of text */
     const char *tokens;    /* a file of token ids */
+    ds_token_type type;    /* of those, as in ds_run_options */
     const char *tokenizer; /* for text; beside tokens it is opened for their words; NULL: none */
     uint64_t offset;       /* token at which the window starts */
     bool offset_given;     /* results tell it: it is not a default */

@@ -9,6 +9,7 @@ typedef struct ds_token_layout {
     uint64_t count;
     size_t width; /* bytes per id: 1, 2, 4 or 8 */
     bool is_signed, big_endian;
+    bool raw; /* nothing in the file says the above */
 } ds_token_layout;
 
 /* From a .npy file (numpy's format 1.0, 2.0 or 3.0). The header is a Python dict literal with exactly the keys descr,

@@ -1,9 +1,11 @@
-/* Token files: raw uint16, headered shards (uint16 or uint32) and .npy, recognised by content; and ids made from text. */
+/* Token files: raw ids, headered shards (uint16 or uint32) and .npy, recognised by content; and ids made from text. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "digest.h"
+#include "recognise.h"
+#include "token_evidence.h"
 #include "token_layout.h"
 
 enum {
@@ -22,6 +24,7 @@ struct ds_tokens {
     char *path;
     uint64_t vocab;
     uint32_t *ids; /* (layout.count) ids made from text; NULL for a file of ids */
+    ds_text doubt; /* what ds_tokens_doubt says; bytes NULL: nothing */
     char sha256[DS_DIGEST_TEXT];
 };
 
@@ -58,12 +61,38 @@ static ds_status shard_layout(ds_token_layout *layout, const ds_source *source, 
     return DS_OK;
 }
 
-static ds_status raw_layout(ds_token_layout *layout, const ds_source *source) {
-    if (source->size % 2 != 0)
-        return ds_fail(DS_ERR_INPUT, "%s: %" PRIu64 " bytes are not a whole number of uint16 token ids", DS_SHOW(source->path),
-                       source->size);
-    *layout = (ds_token_layout){.count = source->size / 2, .width = 2};
-    return DS_OK;
+/* In the order of ds_token_type. */
+static const struct {
+    const char *name, *meaning;
+    size_t width;
+    bool is_signed;
+} types[] = {{NULL, "uint16", 2, false},
+             {"u16", "uint16", 2, false},
+             {"u32", "uint32", 4, false},
+             {"i32", "int32", 4, true},
+             {"i64", "int64", 8, true}};
+
+ds_token_type ds_token_type_find(const char *word) {
+    for (size_t i = 1; word != NULL && i < sizeof types / sizeof *types; i++) {
+        if (strcmp(word, types[i].name) == 0) return (ds_token_type)i;
+    }
+    return DS_TOKENS_ANY;
+}
+
+const char *ds_token_type_name(ds_token_type type) { return types[type].name; }
+
+/* Bytes beyond the last whole id are refused once it is known whether the file holds ids at all. */
+static void raw_layout(ds_token_layout *layout, const ds_source *source, ds_token_type type) {
+    *layout = (ds_token_layout){
+        .count = source->size / types[type].width, .width = types[type].width, .is_signed = types[type].is_signed, .raw = true};
+}
+
+/* A file that says its own type is not to be read as another. */
+static ds_status check_type(const ds_token_layout *layout, const ds_source *source, ds_token_type type) {
+    if (type == DS_TOKENS_ANY || layout->raw) return DS_OK;
+    if (layout->width == types[type].width && layout->is_signed == types[type].is_signed) return DS_OK;
+    return ds_fail(DS_ERR_USAGE, "%s: its header says %sint%zu, but --token-type is %s: leave that out, it is for raw files",
+                   DS_SHOW(source->path), layout->is_signed ? "" : "u", 8 * layout->width, types[type].name);
 }
 
 static bool ends_with(const char *text, const char *ending) {
@@ -76,13 +105,19 @@ static uint32_t load_u32be(const uint8_t *b) {
 }
 
 /* By content first. Read as uint16, the shards' magic numbers would be ids above 55,000, beyond GPT-2's vocabulary. */
-static ds_status find_layout(ds_token_layout *layout, const ds_source *source) {
-    uint8_t front[8] = {0};
+static ds_status find_layout(ds_token_layout *layout, const ds_source *source, ds_token_type type) {
+    uint8_t front[DS_KIND_HEAD] = {0};
     const char *path = source->path;
-    ds_status status = ds_source_read(source, front, 0, source->size < 8 ? (size_t)source->size : 8);
+    size_t known = source->size < sizeof front ? (size_t)source->size : sizeof front;
+    ds_status status = ds_source_read(source, front, 0, known);
     if (status != DS_OK) return status;
     if (source->size == 0) return ds_fail(DS_ERR_INPUT, "%s: empty token file", DS_SHOW(path));
     if (memcmp(front, "\x93NUMPY", 6) == 0) return ds_npy_layout(layout, source);
+    /* Four bytes are two ids: honest ones are those with a chance of 2^-32. Shorter signatures are none here. */
+    const ds_kind kind = ds_kind_of(front, known);
+    if (type == DS_TOKENS_ANY && kind.what != NULL && kind.evidence >= 4)
+        return ds_fail(DS_ERR_INPUT, "%s: this is %s, expected token ids: %s; --token-type u16 reads it as ids all the same",
+                       DS_SHOW(path), kind.what, kind.advice);
     if (ends_with(path, ".npy"))
         return ds_fail(DS_ERR_INPUT, "%s: does not start with \\x93NUMPY as a .npy file does", DS_SHOW(path));
     uint32_t magic = ds_load_u32le(front);
@@ -97,7 +132,8 @@ static ds_status find_layout(ds_token_layout *layout, const ds_source *source) {
     uint32_t swapped = load_u32be(front), version = load_u32be(front + 4);
     if ((swapped == SHARD_MAGIC_U16 && version == 1) || (swapped == SHARD_MAGIC_U32 && version == 7))
         return ds_fail(DS_ERR_INPUT, "%s: unsupported token format: a token shard written big-endian", DS_SHOW(path));
-    return raw_layout(layout, source);
+    raw_layout(layout, source, type);
+    return DS_OK;
 }
 
 /* ---- ids --------------------------------------------------------------------------------------------------------- */
@@ -156,28 +192,54 @@ done:
 
 /* ---- opening: one pass over the file ----------------------------------------------------------------------------- */
 
+/* What the whole of a raw file looks like. `status` is that of its ids: the file is refused when they are unusable, or when no
+ * honest ids look so; its reader is warned when it is too short to tell. */
+static ds_status judge(ds_tokens *tokens, const ds_token_evidence *evidence, ds_status ids) {
+    const ds_token_layout *layout = &tokens->layout;
+    const ds_token_guess guess = ds_token_guess_of(evidence, tokens->vocab);
+    const char *path = tokens->path;
+    const bool usable = ids == DS_OK && tokens->source.size % layout->width == 0;
+    char found[2 * DS_NAME_CAPACITY];
+    if (guess.like == NULL) return ids;
+    if (guess.bits >= DS_TOKEN_CERTAIN || (ids == DS_OK && !usable))
+        return ds_fail(DS_ERR_INPUT,
+                       "%s: looks like %s, expected uint16 ids: %s; --token-type u16 reads it as uint16 all the same",
+                       DS_SHOW(path), guess.like, guess.advice);
+    if (usable)
+        return ds_text_printf(&tokens->doubt, "looks like %s, though too short to tell, and is read as uint16: %s", guess.like,
+                              guess.advice);
+    (void)snprintf(found, sizeof found, "%s", ds_error_text());
+    return ds_fail(ids, "%s; the file looks like %s: %s", found, guess.like, guess.advice);
+}
+
 /* Hashes the whole file and checks every id on the way, whether or not it will be asked for. */
-static ds_status scan(ds_tokens *tokens) {
-    ds_status status = DS_OK;
+static ds_status scan(ds_tokens *tokens, bool suspicious) {
+    ds_status status = DS_OK, ids = DS_OK;
     ds_digest digest = {0};
+    ds_token_evidence *evidence = NULL;
     uint8_t *chunk = NULL;
     const ds_token_layout *layout = &tokens->layout;
     uint64_t end = tokens->source.size;
     DS_NEW_ARRAY(chunk, CHUNK);
+    if (suspicious) DS_NEW(evidence, 1);
     DS_TRY(ds_digest_init(&digest));
     for (uint64_t at = 0; at < end;) {
         uint64_t stop = at < layout->offset ? layout->offset : end; /* the header apart: then chunks hold whole ids */
         size_t here = stop - at < CHUNK ? (size_t)(stop - at) : CHUNK;
         DS_TRY(ds_source_read(&tokens->source, chunk, at, here));
         DS_TRY(ds_digest_update(&digest, chunk, here));
-        if (at >= layout->offset)
-            DS_TRY(decode(tokens, NULL, chunk, (at - layout->offset) / layout->width, here / layout->width));
+        if (at >= layout->offset && ids == DS_OK)
+            ids = decode(tokens, NULL, chunk, (at - layout->offset) / layout->width, here / layout->width);
+        if (suspicious) ds_token_evidence_add(evidence, chunk, here);
+        if (!suspicious) DS_TRY(ids);
         at += here;
     }
     DS_TRY(ds_source_check_unchanged(&tokens->source));
     DS_TRY(ds_digest_final(&digest, tokens->sha256));
+    if (suspicious) status = judge(tokens, evidence, ids);
 done:
     ds_digest_release(&digest);
+    free(evidence);
     free(chunk);
     return status;
 }
@@ -194,18 +256,33 @@ done:
     return status;
 }
 
+/* A raw file ends with a whole id. */
+static ds_status check_end(const ds_tokens *tokens, ds_token_type type) {
+    if (!tokens->layout.raw || tokens->source.size % tokens->layout.width == 0) return DS_OK;
+    return ds_fail(DS_ERR_INPUT, "%s: %" PRIu64 " bytes are not a whole number of %s token ids", DS_SHOW(tokens->path),
+                   tokens->source.size, types[type].meaning);
+}
+
 ds_status ds_tokens_open(ds_tokens **out, const char *path, uint64_t vocab) {
+    return ds_tokens_open_as(out, path, DS_TOKENS_ANY, vocab);
+}
+
+ds_status ds_tokens_open_as(ds_tokens **out, const char *path, ds_token_type type, uint64_t vocab) {
     ds_status status = DS_OK;
     ds_tokens *tokens = NULL;
     *out = NULL;
     DS_TRY(new_tokens(&tokens, path, vocab));
     DS_TRY(ds_source_open(&tokens->source, path));
-    DS_TRY(find_layout(&tokens->layout, &tokens->source));
-    if (tokens->layout.count == 0) {
+    DS_TRY(find_layout(&tokens->layout, &tokens->source, type));
+    DS_TRY(check_type(&tokens->layout, &tokens->source, type));
+    if (tokens->layout.count == 0 && !tokens->layout.raw) {
         status = ds_fail(DS_ERR_INPUT, "%s: empty token file: no tokens after its header", DS_SHOW(path));
         goto done;
     }
-    DS_TRY(scan(tokens));
+    const bool suspicious = tokens->layout.raw && type == DS_TOKENS_ANY;
+    if (!suspicious) DS_TRY(check_end(tokens, type));
+    DS_TRY(scan(tokens, suspicious));
+    DS_TRY(check_end(tokens, type));
 done:
     if (status != DS_OK) ds_tokens_close(&tokens);
     *out = tokens;
@@ -250,6 +327,7 @@ done:
 void ds_tokens_close(ds_tokens **tokens) {
     if (*tokens == NULL) return;
     ds_source_close(&(*tokens)->source);
+    ds_text_release(&(*tokens)->doubt);
     free((*tokens)->ids);
     free((*tokens)->path);
     free(*tokens);
@@ -257,5 +335,6 @@ void ds_tokens_close(ds_tokens **tokens) {
 }
 
 const char *ds_tokens_path(const ds_tokens *tokens) { return tokens->path; }
+const char *ds_tokens_doubt(const ds_tokens *tokens) { return tokens->doubt.bytes; }
 const char *ds_tokens_sha256(const ds_tokens *tokens) { return tokens->sha256; }
 uint64_t ds_tokens_count(const ds_tokens *tokens) { return tokens->layout.count; }

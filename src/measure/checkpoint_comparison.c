@@ -125,7 +125,7 @@ void ds_compare_release(ds_comparison *comparison) {
         ds_case_list_release(&entry->cases);
         free(entry->label);
         free(entry->path);
-        free(entry->warning);
+        json_decref(entry->warnings);
         free(entry->loss);
         free(entry->closed);
         free(entry->cost);
@@ -198,7 +198,7 @@ static ds_status measure_entry(ds_comparison *comparison, size_t index, ds_run *
     entry->spec = run->spec;
     entry->parameters = ds_model_parameter_count(run->model);
     (void)snprintf(entry->sha256, sizeof entry->sha256, "%s", ds_checkpoint_sha256(run->checkpoint));
-    if (run->warning.bytes != NULL && (entry->warning = ds_strdup(run->warning.bytes)) == NULL) return DS_ERR_SYSTEM;
+    entry->warnings = json_incref(run->warnings);
     DS_TRY(ds_gate_census_init(&entry->census, &run->spec, regime_tolerance));
     if (comparison->shut) DS_TRY(ds_case_list_parse(&entry->cases, &run->spec, "closed", "each"));
     DS_NEW(entry->loss, run->sequences);
@@ -391,11 +391,7 @@ static ds_status put_entry(ds_json_builder *b, const ds_comparison *comparison, 
     ds_json_put_real(b, "x", comparison->x[index]);
     ds_json_put_text(b, "path", entry->path);
     ds_json_put_text(b, "sha256", entry->sha256);
-    if (entry->warning != NULL) {
-        ds_json_begin_array(b, "warnings");
-        ds_json_put_text(b, NULL, entry->warning);
-        ds_json_end(b);
-    }
+    if (entry->warnings != NULL) ds_json_put(b, "warnings", json_incref(entry->warnings));
     ds_json_put_text(b, "variant", ds_spec_variant(&entry->spec));
     ds_json_put_count(b, "parameters", entry->parameters);
     ds_json_put_count(b, "layers", entry->spec.layers);

@@ -25,6 +25,8 @@ ds_status ds_trace_check(const ds_trace_options *options) {
     const ds_window_source *window = &options->window;
     if ((window->text != NULL) + (window->text_file != NULL) + (window->tokens != NULL) != 1)
         return ds_fail(DS_ERR_USAGE, "trace needs one of --text WORDS, --text-file FILE and --tokens FILE");
+    if (window->tokens == NULL && window->type != DS_TOKENS_ANY)
+        return ds_fail(DS_ERR_USAGE, "--token-type says what --tokens FILE holds: it goes with no other");
     if (window->tokens == NULL && window->tokenizer == NULL)
         return ds_fail(DS_ERR_USAGE, "trace needs --tokenizer PATH to turn text into tokens");
     return DS_OK;

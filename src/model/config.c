@@ -92,8 +92,13 @@ static const ds_config defaults = {
     .hidden_init_std_factor = 0.5,
 };
 
-/* The value as a reader of the file would recognise it: short, escaped. */
-static ds_name describe(const json_t *value) {
+const char *ds_config_key(size_t index) {
+    enum { KEYS = sizeof keys / sizeof *keys, REFUSED = sizeof refused / sizeof *refused };
+    if (index < KEYS) return keys[index].name;
+    return index < KEYS + REFUSED ? refused[index - KEYS] : index == KEYS + REFUSED ? "model_type" : NULL;
+}
+
+ds_name ds_config_describe(const json_t *value) {
     char text[64];
     switch (json_typeof(value)) {
     case JSON_STRING: {
@@ -123,7 +128,7 @@ static ds_name describe(const json_t *value) {
 }
 
 static ds_status wrong_type(const char *where, const config_key *key, const json_t *value, const char *expected) {
-    return ds_fail(DS_ERR_INPUT, "%s: %s is %s, expected %s%s", where, key->name, describe(value).text, expected,
+    return ds_fail(DS_ERR_INPUT, "%s: %s is %s, expected %s%s", where, key->name, ds_config_describe(value).text, expected,
                    key->nullable ? " or null" : "");
 }
 
@@ -200,12 +205,12 @@ static ds_status check_model_type(const json_t *object, const char *where) {
     const json_t *value = json_object_get(object, "model_type");
     if (value == NULL) return DS_OK;
     if (!json_is_string(value))
-        return ds_fail(DS_ERR_INPUT, "%s: model_type is %s, expected a string", where, describe(value).text);
+        return ds_fail(DS_ERR_INPUT, "%s: model_type is %s, expected a string", where, ds_config_describe(value).text);
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
         if (strncasecmp(json_string_value(value), families[i], strlen(families[i])) == 0) return DS_OK;
     }
     return ds_fail(DS_ERR_INPUT, "%s: unsupported model_type %s, expected \"nanogpt-pro\" or another name of the family", where,
-                   describe(value).text);
+                   ds_config_describe(value).text);
 }
 
 static bool is_one_of(const char *text, const char *const *words, size_t count) {

@@ -32,11 +32,15 @@ enum {
     DS_MOST_KERNEL = 1 << 12,
 };
 
-/* `where` is the configuration's path, for sentences. Unknown keys are ignored; known ones of another type or out of range, and
- * keys the published code refuses, are DS_ERR_INPUT. */
+/* `where` is the configuration's path, for sentences. Known keys of another type or out of range, and keys the published code
+ * refuses, are DS_ERR_INPUT; what unknown ones may say is for config_keys.h. */
 ds_status ds_config_read(ds_config *config, const json_t *object, const char *where) DS_MUST_CHECK;
 /* Whether logits are scaled by hidden_base / hidden, and the residual multiplier m by layers_base / layers. */
 bool ds_config_scales_logits(const ds_config *config);
 bool ds_config_scales_residual(const ds_config *config);
+/* The name of a key that is read or refused; NULL beyond the last. */
+const char *ds_config_key(size_t index);
+/* A value as a reader of the file would recognise it: short, escaped. */
+ds_name ds_config_describe(const json_t *value);
 
 #endif

@@ -1,7 +1,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "config.h"
+#include "config_keys.h"
 #include "parameters.h"
 #include "rule.h"
 
@@ -185,6 +185,7 @@ ds_status ds_spec_detect(ds_spec *spec, const ds_checkpoint *checkpoint) {
         spec->norm_eps = config.rms_norm_eps;
     }
     find_mlp_hidden(spec, checkpoint);
+    DS_TRY(ds_foreign_check(ds_checkpoint_config(checkpoint), &config, spec, where));
     DS_TRY(ds_parameters_check(spec, checkpoint));
 done:
     return status;

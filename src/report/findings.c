@@ -219,6 +219,21 @@ done:
     return status;
 }
 
+/* Whatever the run warned of concerns every number above. */
+static ds_status say_warnings(ds_text *text, const json_t *envelope) {
+    ds_status status = DS_OK;
+    const json_t *warnings = json_object_get(envelope, "warnings");
+    for (size_t i = 0; i < json_array_size(warnings); i++) {
+        const char *sentence = json_string_value(json_array_get(warnings, i));
+        if (sentence == NULL || sentence[0] == '\0') continue;
+        DS_TRY(ds_text_printf(text, "Mind: "));
+        DS_TRY(ds_text_append_visible(text, sentence));
+        DS_TRY(ds_text_printf(text, "%s ", strchr(".?!", sentence[strlen(sentence) - 1]) != NULL ? "" : "."));
+    }
+done:
+    return status;
+}
+
 /* What the intervals of the sentences before speak of. */
 static ds_status say_inference(ds_text *text, const json_t *envelope) {
     ds_status status = DS_OK;
@@ -274,6 +289,7 @@ ds_status ds_findings_find(ds_findings *findings, const json_t *envelope) {
     DS_TRY(say_gates(&findings->verdict, results));
     DS_TRY(say_ablation(&findings->verdict, envelope, gates, mattering));
     DS_TRY(say_inference(&findings->verdict, envelope));
+    DS_TRY(say_warnings(&findings->verdict, envelope));
     DS_TRY(say_checks(&findings->verdict, results));
 done:
     return status;

@@ -57,6 +57,7 @@ static void put_data(ds_json_builder *b, const ds_run *run, const ds_inference *
     ds_json_begin_object(b, "data");
     ds_json_put_text(b, "path", ds_tokens_path(run->tokens));
     ds_json_put_text(b, "sha256", ds_tokens_sha256(run->tokens));
+    ds_json_put_text(b, "token_type", ds_token_type_name(run->options.type));
     ds_json_put_count(b, "seq_len", run->length);
     ds_json_put_count(b, "sequences", run->sequences);
     put_spread(b, run);
@@ -90,11 +91,7 @@ ds_status ds_run_envelope(json_t **out, const ds_run *run, const char *command, 
     ds_json_put_text(&b, "precision", precision_name(run));
     ds_json_put_count(&b, "threads", ds_threads());
     ds_json_put_real(&b, "seconds", ds_seconds() - run->started);
-    if (run->warning.bytes != NULL) {
-        ds_json_begin_array(&b, "warnings");
-        ds_json_put_text(&b, NULL, run->warning.bytes);
-        ds_json_end(&b);
-    }
+    if (run->warnings != NULL) ds_json_put(&b, "warnings", json_incref(run->warnings));
     put_object(&b, "results", results);
     ds_json_end(&b);
     DS_TRY(ds_json_finish(out, &b));

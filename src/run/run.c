@@ -1,6 +1,7 @@
 /* Opening what a measurement needs: checkpoint, data, windows, buffers. */
 #include "deltascope/run.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,11 +36,37 @@ done:
     return status;
 }
 
+ds_status ds_run_warn(ds_run *run, const char *format, ...) {
+    ds_status status = DS_OK;
+    ds_text sentence = {0};
+    char words[3 * DS_NAME_CAPACITY];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(words, sizeof words, format, arguments);
+    va_end(arguments);
+    DS_TRY(ds_text_append_visible(&sentence, words)); /* names from files may have been cut within a character */
+    if (run->warnings == NULL) run->warnings = json_array();
+    if (json_array_append_new(run->warnings, json_string(sentence.bytes)) != 0)
+        status = ds_fail(DS_ERR_SYSTEM, "out of memory for a warning");
+done:
+    ds_text_release(&sentence);
+    return status;
+}
+
+static ds_status open_token_file(ds_run *run, const char *path, ds_token_type type) {
+    ds_status status = DS_OK;
+    DS_TRY(ds_tokens_open_as(&run->tokens, path, type, run->spec.vocab));
+    const char *doubt = ds_tokens_doubt(run->tokens);
+    if (doubt != NULL) DS_TRY(ds_run_warn(run, "%s %s", DS_SHOW(path), doubt));
+done:
+    return status;
+}
+
 static ds_status open_data(ds_run *run) {
     ds_status status = DS_OK;
     const ds_run_options *options = &run->options;
     if (options->tokens != NULL) {
-        DS_TRY(ds_tokens_open(&run->tokens, options->tokens, run->spec.vocab));
+        DS_TRY(open_token_file(run, options->tokens, options->type));
     } else {
         DS_TRY(ds_tokenizer_open(&run->tokenizer, options->tokenizer));
         DS_TRY(ds_tokens_from_text(&run->tokens, options->text, run->tokenizer, run->spec.vocab));
@@ -64,17 +91,39 @@ done:
     return status;
 }
 
+/* Tensors that would change the numbers if the model used them are told apart from buffers. */
 static ds_status note_unused(ds_run *run) {
     ds_status status = DS_OK;
-    const ds_tensor **unused = NULL;
-    size_t count;
+    const ds_tensor **unused = NULL, *first = NULL;
+    size_t count, weights = 0;
     DS_TRY(ds_model_unused(&unused, &count, run->model, run->checkpoint));
-    if (count > 0)
-        DS_TRY(ds_text_printf(&run->warning, "this configuration leaves %zu of %zu tensors unused, the first is %s", count,
-                              ds_checkpoint_count(run->checkpoint), DS_SHOW(unused[0]->name)));
+    if (count == 0) goto done;
+    for (size_t i = 0; i < count; i++) {
+        if (ds_tensor_effect(unused[i]) == NULL) continue;
+        if (first == NULL) first = unused[i];
+        weights++;
+    }
+    const size_t all = ds_checkpoint_count(run->checkpoint);
+    if (weights == 0)
+        DS_TRY(ds_run_warn(run, "this configuration leaves %zu of %zu tensors unused, the first is %s", count, all,
+                           DS_SHOW(unused[0]->name)));
+    else
+        DS_TRY(ds_run_warn(run,
+                           "this configuration leaves %zu of %zu tensors unused, the first is %s; %zu would change the "
+                           "numbers if the model used them, such as %s (%s)",
+                           count, all, DS_SHOW(unused[0]->name), weights, DS_SHOW(first->name), ds_tensor_effect(first)));
 done:
     free(unused);
     return status;
+}
+
+static ds_status take_doubt(void *context, const char *sentence) { return ds_run_warn(context, "%s", sentence); }
+
+/* Positions no window had in training: attention there is out of its distribution, however good the arithmetic. */
+static ds_status note_length(ds_run *run) {
+    if (run->length <= run->spec.block_size) return DS_OK;
+    return ds_run_warn(run, "windows of %zu tokens are longer than block_size, %zu: the model was not trained on their far end",
+                       run->length, run->spec.block_size);
 }
 
 ds_status ds_run_open(ds_run *run, const ds_run_options *options) {
@@ -83,8 +132,12 @@ ds_status ds_run_open(ds_run *run, const ds_run_options *options) {
     *run = (ds_run){.options = *options, .started = ds_seconds()};
     DS_TRY(ds_checkpoint_open(&run->checkpoint, options->checkpoint, options->config));
     DS_TRY(ds_spec_detect(&run->spec, run->checkpoint));
+    DS_TRY(ds_spec_doubts(run->checkpoint, take_doubt, run));
     run->length = options->length != 0 ? options->length : run->spec.block_size;
-    if (data) DS_TRY(open_data(run));
+    if (data) {
+        DS_TRY(open_data(run));
+        DS_TRY(note_length(run));
+    }
     if (options->without_weights) goto done;
     DS_TRY(ds_model_load(&run->model, run->checkpoint, options->precision));
     run->parameters = ds_model_parameter_count(run->model);
@@ -100,7 +153,7 @@ static ds_status open_source(ds_run *run, const ds_window_source *source) {
     uint64_t vocab = run->spec.vocab;
     if (source->tokenizer != NULL) DS_TRY(ds_tokenizer_open(&run->tokenizer, source->tokenizer));
     if (source->tokens != NULL)
-        DS_TRY(ds_tokens_open(&run->tokens, source->tokens, vocab));
+        DS_TRY(open_token_file(run, source->tokens, source->type));
     else if (source->text_file != NULL)
         DS_TRY(ds_tokens_from_text(&run->tokens, source->text_file, run->tokenizer, vocab));
     else
@@ -115,6 +168,7 @@ ds_status ds_run_open_window(ds_run *run, const ds_window_source *source) {
     DS_TRY(open_source(run, source));
     uint64_t count = ds_tokens_count(run->tokens);
     run->options.offset = offset;
+    run->options.type = source->type;
     run->options.spread = source->offset_given ? DS_SPREAD_FROM_OFFSET : DS_SPREAD_CONSECUTIVE;
     if (offset >= count) {
         status = ds_fail(DS_ERR_INPUT, "%s: %llu tokens, but the window starts at token %llu",
@@ -122,6 +176,7 @@ ds_status ds_run_open_window(ds_run *run, const ds_window_source *source) {
         goto done;
     }
     if (run->length > count - offset) run->length = (size_t)(count - offset);
+    DS_TRY(note_length(run));
     run->sequences = 1;
     run->stretch = run->length < count;
     DS_NEW(run->starts, 1);
@@ -142,7 +197,7 @@ void ds_run_close(ds_run *run) {
     ds_tokenizer_close(&run->tokenizer);
     ds_model_free(&run->model);
     ds_checkpoint_close(&run->checkpoint);
-    ds_text_release(&run->warning);
+    json_decref(run->warnings);
     *run = (ds_run){0};
 }
 

@@ -60,6 +60,58 @@ static void test_words_out_of_place(void **state) {
     assert_int_equal(run("gates -h"), 0);
 }
 
+/* Every command that takes token ids takes them in another type, and refuses a raw file of that type where none is named. */
+static void test_token_types(void **state) {
+    (void)state;
+    static const char *const commands[] = {"gates --sequences 1",
+                                           "spectrum --sequences 1",
+                                           "ablate --sequences 2 --scopes all",
+                                           "trace",
+                                           "inspect --sequences 1",
+                                           "gradflow --sequences 1",
+                                           "verify --sequences 1",
+                                           "compare --sequences 2 --shut none fixtures/models/option-cc-causal"};
+    static uint8_t wide[8 * 120];
+    char arguments[512];
+    for (size_t i = 0; i < sizeof wide; i += 8) wide[i] = (uint8_t)(1 + i % 60);
+    const char *path = scratch_write("wide.bin", wide, sizeof wide);
+    for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) {
+        (void)snprintf(arguments, sizeof arguments, "%s --seq-len 4 --quiet --tokens %s" MODEL, commands[c], path);
+        expect_refusal(arguments, 3, "looks like 64-bit token ids");
+        (void)snprintf(arguments, sizeof arguments, "%s --seq-len 4 --quiet --token-type i64 --tokens %s" MODEL, commands[c],
+                       path);
+        if (run(arguments) != 0) fail_msg("%s", arguments);
+        (void)snprintf(arguments, sizeof arguments,
+                       "%s --seq-len 4 --token-type i64 --tokens fixtures/hostile/valid/tok_u1.npy" MODEL, commands[c]);
+        expect_refusal(arguments, 2, "its header says uint8, but --token-type is i64");
+        (void)snprintf(arguments, sizeof arguments,
+                       "%s --seq-len 4 --token-type i64 %s --tokenizer fixtures/data/meta.pkl" MODEL, commands[c],
+                       c == 3 ? "--text words" : "--text fixtures/data/tinyshakespeare.txt");
+        expect_refusal(arguments, 2, "--token-type says what --tokens FILE holds");
+    }
+    expect_refusal(GATES "--token-type u8" MODEL, 2, "--token-type takes u16|u32|i32|i64, not \"u8\"");
+}
+
+/* Too few bytes to tell: read, and told in the result as on standard error. */
+static void test_doubtful_tokens_are_told(void **state) {
+    (void)state;
+    static const char *const commands[] = {"gates --sequences 1", "trace"};
+    char arguments[512], *bytes;
+    size_t length;
+    uint8_t few[4 * 12] = {0};
+    for (size_t i = 0; i < sizeof few; i += 4) few[i] = (uint8_t)(3 + i);
+    const char *path = scratch_write("few.bin", few, sizeof few);
+    for (size_t c = 0; c < 2; c++) {
+        (void)snprintf(arguments, sizeof arguments, "%s --seq-len 4 --json %s --tokens %s" MODEL, commands[c],
+                       scratch_path("told.json"), path);
+        expect_refusal(arguments, 0, "few.bin looks like 32-bit token ids");
+        expect_ok(ds_read_file(&bytes, &length, scratch_path("told.json"), 1 << 20));
+        assert_non_null(strstr(bytes, "\"warnings\""));
+        assert_non_null(strstr(bytes, "though too short to tell"));
+        free(bytes);
+    }
+}
+
 /* Found before the work, whose checkpoint need not even exist. */
 static void test_places_that_cannot_take_the_result(void **state) {
     (void)state;
@@ -79,6 +131,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values_out_of_range),
         cmocka_unit_test(test_words_out_of_place),
+        cmocka_unit_test(test_token_types),
+        cmocka_unit_test(test_doubtful_tokens_are_told),
         cmocka_unit_test(test_places_that_cannot_take_the_result),
     };
     return cmocka_run_group_tests_name("options", tests, NULL, NULL);

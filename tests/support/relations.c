@@ -186,7 +186,9 @@ void tokens_are_consistent(ds_tokens *tokens) {
     /* the magic numbers of the shard formats, read as two ids, would not be a raw file */
     bool shard = count >= 2 && ids[1] == 0x0134 && ids[0] >= 0xD800;
     ds_tokens *again;
-    ds_status status = shard ? DS_ERR_INPUT : ds_tokens_open(&again, relation_file("raw.bin", raw, (size_t)count * 2), VOCAB);
+    ds_status status = shard
+                           ? DS_ERR_INPUT
+                           : ds_tokens_open_as(&again, relation_file("raw.bin", raw, (size_t)count * 2), DS_TOKENS_U16, VOCAB);
     if (status == DS_OK) {
         MUST(ds_tokens_count(again) == count);
         uint32_t *copy = malloc((size_t)count * sizeof *copy);

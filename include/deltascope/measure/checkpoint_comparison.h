@@ -27,7 +27,7 @@ extern const ds_compare_options ds_compare_defaults;
 
 typedef struct ds_compared {
     char *label, *path;
-    char *warning; /* of the run that measured it; NULL: none */
+    json_t *warnings; /* of the run that measured it; NULL: none */
     char sha256[65];
     ds_spec spec;
     uint64_t parameters;
