@@ -104,6 +104,16 @@ done:
     return status;
 }
 
+/* What Python loads may still be more than a reader that runs nothing takes. */
+static ds_status tell_the_way_out(void) {
+    char sentence[2048];
+    (void)snprintf(sentence, sizeof sentence, "%s", ds_error_text());
+    return ds_fail(DS_ERR_INPUT,
+                   "%s; where you trust the file, load it in Python and save the weights alone: "
+                   "torch.save(checkpoint[\"model\"], \"weights.pt\")",
+                   sentence);
+}
+
 static ds_status read_pickle(torch_archive *archive) {
     const ds_zip_entry *entry = ds_zip_find(archive->zip, "data.pkl");
     ds_status status = ds_zip_read(&archive->bytes, archive->zip, entry, DS_PICKLE_LIMIT);
@@ -113,7 +123,7 @@ static ds_status read_pickle(torch_archive *archive) {
     if (status == DS_OK)
         status = ds_pickle_parse(&archive->pickle, archive->bytes, (size_t)entry->size, DS_PICKLE_TORCH, where.bytes);
     ds_text_release(&where);
-    return status;
+    return status == DS_ERR_INPUT ? tell_the_way_out() : status;
 }
 
 /* ---- storages ---------------------------------------------------------------------------------------------------- */
