@@ -232,6 +232,8 @@ void ds_pickle_free(ds_pickle **pickle) {
 
 ds_value ds_pickle_root(const ds_pickle *pickle) { return pickle->root; }
 
+size_t ds_pickle_values(const ds_pickle *pickle) { return pickle->value_count; }
+
 ds_value_kind ds_value_kind_of(const ds_pickle *pickle, ds_value value) { return (ds_value_kind)pickle->values[value].kind; }
 
 const char *ds_value_describe(const ds_pickle *pickle, ds_value value) {

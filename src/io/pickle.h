@@ -46,6 +46,7 @@ ds_status ds_pickle_parse(ds_pickle **out, const void *bytes, size_t length, ds_
 void ds_pickle_free(ds_pickle **pickle); /* sets NULL; NULL is fine */
 
 ds_value ds_pickle_root(const ds_pickle *pickle);
+size_t ds_pickle_values(const ds_pickle *pickle); /* all are below it */
 ds_value_kind ds_value_kind_of(const ds_pickle *pickle, ds_value value);
 /* For messages: "an int", "a dict", "an argparse.Namespace", ... */
 const char *ds_value_describe(const ds_pickle *pickle, ds_value value);
