@@ -13,6 +13,7 @@ enum { DEEPEST = 4, MOST_SHOWN = 8, MOST_DICTS = 1 << 20 };
 /* How likely a dict is the state. */
 typedef enum likelihood {
     NOT_A_STATE,
+    STRAY_TENSORS,   /* the whole pickle, when it has any */
     HAS_TENSORS,     /* by names of modules */
     USUAL_NAME,      /* has tensors, and stands where states stand */
     HAS_MODEL_NAMES, /* has tensors of the model */
@@ -95,8 +96,10 @@ static ds_status visit(places *all, size_t index) {
         self.likelihood = HAS_MODEL_NAMES;
     else if (self.tensors > 0 && !self.of_optimizer && (index == 0 ? others == 0 : is_usual_name(&self)))
         self.likelihood = USUAL_NAME;
-    else if (self.tensors > 0 && !self.of_optimizer && (index == 0 || dotted > 0))
+    else if (dotted > 0 && !self.of_optimizer)
         self.likelihood = HAS_TENSORS;
+    else if (self.tensors > 0 && index == 0)
+        self.likelihood = STRAY_TENSORS;
     all->items[index] = self;
 done:
     return status;
