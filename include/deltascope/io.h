@@ -41,7 +41,7 @@ typedef enum ds_dtype {
 
 /* One tensor of a checkpoint. Views into the checkpoint: valid until ds_checkpoint_close. */
 typedef struct ds_tensor {
-    const char *name;        /* wrapper prefixes ("module.", "_orig_mod.") stripped */
+    const char *name;        /* without what wrappers ("module.", "_orig_mod.") and enclosing modules ("net.") add */
     const char *stored_name; /* as in the file */
     const char *file;        /* path of the file that holds it, for messages */
     const char *record;      /* zip record ("data/20"), or "" */
@@ -59,19 +59,28 @@ typedef struct ds_tensor {
 typedef struct ds_checkpoint ds_checkpoint;
 
 /* Opens a model directory or one weight file (MODEL.md "How checkpoints arrive"; in a folder the first of model.safetensors,
- * model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json and ckpt.pt is the checkpoint).
- * `config_path` may be NULL for a directory (its config.json) and for a training checkpoint or weight file with a config.json
- * beside it; otherwise a missing configuration is an error. Checked: everything of FORMATS section 6. In a directory the file's
- * name says which format is expected; a file given alone is known by its content. Limits: safetensors header 32 MiB (280,000
- * tensors), shard index 32 MiB and 512 shards, configuration 4 MiB. A shard index's total_size is informational and not
- * compared. Dtypes beyond the four are listed; reading such a tensor fails. A path that leads nowhere or to no regular file is
- * DS_ERR_INPUT, one that may not be read DS_ERR_SYSTEM. */
+ * model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json and ckpt.pt is the checkpoint, or else the only
+ * weight file). `config_path` may be NULL for a directory (its config.json) and for a training checkpoint or weight file with a
+ * config.json beside it; otherwise the configuration within a training checkpoint is taken, and a missing one is an error.
+ * Checked: everything of FORMATS section 6. Where a file has a usual name, that says which format is expected; any other is
+ * known by its content. Limits: safetensors header 32 MiB (280,000 tensors), shard index 32 MiB and 512 shards, configuration
+ * 4 MiB. A shard index's total_size is informational and not compared. Dtypes beyond the four are listed; reading such a tensor
+ * fails. A path that leads nowhere or to no regular file is DS_ERR_INPUT, one that may not be read DS_ERR_SYSTEM. */
 ds_status ds_checkpoint_open(ds_checkpoint **out, const char *path, const char *config_path) DS_MUST_CHECK;
+typedef struct ds_checkpoint_options {
+    const char *config;   /* path of the configuration, or NULL */
+    bool config_optional; /* that there is none is no error: ds_checkpoint_config is NULL then */
+} ds_checkpoint_options;
+ds_status ds_checkpoint_open_with(ds_checkpoint **out, const char *path, const ds_checkpoint_options *options) DS_MUST_CHECK;
+/* One file of tensors that are not a model's: without a configuration, and no common prefix is taken off their names. */
+ds_status ds_tensors_open(ds_checkpoint **out, const char *path) DS_MUST_CHECK;
 void ds_checkpoint_close(ds_checkpoint **checkpoint); /* sets NULL; NULL is fine */
 
 const char *ds_checkpoint_path(const ds_checkpoint *checkpoint);   /* as given by the caller */
 const char *ds_checkpoint_format(const ds_checkpoint *checkpoint); /* "safetensors", "sharded safetensors", "torch zip", ... */
 const char *ds_checkpoint_config_path(const ds_checkpoint *checkpoint); /* for messages */
+/* The entry of a training checkpoint ("model_args") that the configuration is; NULL: it is a file. */
+const char *ds_checkpoint_config_entry(const ds_checkpoint *checkpoint);
 const json_t *ds_checkpoint_config(const ds_checkpoint *checkpoint);    /* the parsed configuration: an object */
 size_t ds_checkpoint_files(const ds_checkpoint *checkpoint);
 const char *ds_checkpoint_file(const ds_checkpoint *checkpoint, size_t index); /* path */

@@ -54,9 +54,8 @@ ds_status ds_verify_check(ds_check_result *result, ds_verify *verify, size_t ind
  * for the first B windows of T tokens of the run's data. */
 
 typedef struct ds_reference ds_reference;
-/* Opens and compares names and shapes with the model: DS_ERR_INPUT naming the tensor, found and expected. `config_path` is the
- * checkpoint's own configuration. */
-ds_status ds_reference_open(ds_reference **out, const char *path, const char *config_path, const ds_model *model) DS_MUST_CHECK;
+/* Opens and compares names and shapes with the model: DS_ERR_INPUT naming the tensor, found and expected. */
+ds_status ds_reference_open(ds_reference **out, const char *path, const ds_model *model) DS_MUST_CHECK;
 void ds_reference_close(ds_reference **reference);                          /* sets NULL; NULL is fine */
 size_t ds_reference_count(const ds_reference *reference);                   /* tensors to compare */
 const char *ds_reference_name(const ds_reference *reference, size_t index); /* "states.3" */

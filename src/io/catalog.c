@@ -19,24 +19,6 @@ ds_status ds_catalog_open_file(ds_catalog *catalog, const char *path) {
     return status;
 }
 
-const char *ds_strip_wrappers(const char *stored_name) {
-    static const struct {
-        const char *text;
-        size_t length;
-    } wrappers[] = {{"module.", 7}, {"_orig_mod.", 10}};
-    bool taken[2] = {false, false};
-    for (size_t i = 0; i < 2;) {
-        if (!taken[i] && strncmp(stored_name, wrappers[i].text, wrappers[i].length) == 0) {
-            stored_name += wrappers[i].length;
-            taken[i] = true;
-            i = 0;
-        } else {
-            i++;
-        }
-    }
-    return stored_name;
-}
-
 size_t ds_dtype_size(ds_dtype dtype) {
     switch (dtype) {
     case DS_DTYPE_F32:
@@ -65,7 +47,7 @@ static ds_status check_name(const char *name, size_t length, const char *path) {
         fault = "has a name of more than 4096 bytes";
     } else if (!ds_is_utf8(name, length)) {
         fault = "has a name that is not UTF-8";
-    } else if (*ds_strip_wrappers(name) == '\0') {
+    } else if (length == 0 || name[length - 1] == '.') {
         fault = "has an empty name";
     }
     if (fault == NULL) return DS_OK;
@@ -83,7 +65,7 @@ ds_status ds_catalog_add_tensor(ds_catalog *catalog, const ds_tensor *tensor, si
     catalog->tensors = storage;
     if (status != DS_OK) return status;
     size_t record_bytes = strlen(tensor->record) + 1, dtype_bytes = strlen(tensor->dtype_name) + 1;
-    char *strings = ds_calloc(name_length + 1 + record_bytes + dtype_bytes, 1);
+    char *strings = ds_calloc(2 * (name_length + 1) + record_bytes + dtype_bytes, 1);
     if (strings == NULL) return DS_ERR_SYSTEM;
     ds_tensor *copy = &catalog->tensors[catalog->tensor_count++];
     *copy = *tensor;
@@ -91,7 +73,9 @@ ds_status ds_catalog_add_tensor(ds_catalog *catalog, const ds_tensor *tensor, si
     copy->stored_name = memcpy(strings, tensor->stored_name, name_length);
     copy->record = memcpy(strings + name_length + 1, tensor->record, record_bytes);
     copy->dtype_name = memcpy(strings + name_length + 1 + record_bytes, tensor->dtype_name, dtype_bytes);
-    copy->name = ds_strip_wrappers(copy->stored_name);
+    char *name = strings + name_length + 1 + record_bytes + dtype_bytes;
+    ds_strip_wrappers(name, copy->stored_name);
+    copy->name = name;
     return DS_OK;
 }
 
@@ -146,5 +130,6 @@ void ds_catalog_release(ds_catalog *catalog) {
     free(catalog->tensors);
     free(catalog->records);
     free(catalog->files);
+    json_decref(catalog->configurations);
     *catalog = (ds_catalog){0};
 }

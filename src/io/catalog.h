@@ -54,11 +54,13 @@ typedef struct ds_catalog {
     size_t file_count, tensor_count, record_count;
     size_t file_capacity, tensor_capacity, record_capacity;
     char digest[DS_DIGEST_TEXT]; /* of all files together */
+    const char *wanted_state;    /* given: the entry of a training checkpoint that holds the state; NULL: the only one */
+    json_t *configurations;      /* found: an object of what may be configurations, by the entry; NULL: none was looked for */
 } ds_catalog;
 
 /* Adds a file; its index is file_count - 1. */
 ds_status ds_catalog_open_file(ds_catalog *catalog, const char *path) DS_MUST_CHECK;
-/* Copies the tensor and its strings. `stored_name` is given, `name` is ignored: prefixes are stripped by the catalog, which
+/* Copies the tensor and its strings. `stored_name` is given, `name` is ignored: wrappers are stripped by the catalog, which
  * refuses duplicates (also those that arise from stripping; when sealed), empty names, names over 4,096 bytes, with NUL
  * (`name_length` is the length as parsed) or not in UTF-8. shape, stride, count and extent must already have been checked
  * against the file. */
@@ -70,8 +72,12 @@ const ds_tensor *ds_catalog_find(const ds_catalog *catalog, const char *name); /
 ds_status ds_catalog_read(ds_catalog *catalog, const ds_tensor_read *reads, size_t count) DS_MUST_CHECK;
 void ds_catalog_release(ds_catalog *catalog);
 
-/* The name without "module." and "_orig_mod.", each taken off the front at most once, in either order; a view. */
-const char *ds_strip_wrappers(const char *stored_name);
+/* name <- the stored name without the segments that wrapper modules add ("module", "_orig_mod", ...), wherever they stand, how
+ * often they do; the last segment stays. Room for as many bytes as the stored name has, and the NUL. */
+void ds_strip_wrappers(char *name, const char *stored_name);
+/* Takes off the one prefix that all of the model's tensors share ("net." of "net.transformer.wte.weight"), and calls an output
+ * head stored alone by the name of the embedding it is tied to. Before sealing. In tensor_names.c. */
+void ds_catalog_rename(ds_catalog *catalog);
 /* Bytes of one element as stored; 0 for DS_DTYPE_OTHER. */
 size_t ds_dtype_size(ds_dtype dtype);
 /* The part of a path behind its last '/'. */
@@ -81,7 +87,7 @@ const char *ds_base_name(const char *path);
  */
 
 ds_status ds_safetensors_list(ds_catalog *catalog, const ds_source *source, size_t file_index) DS_MUST_CHECK;
-/* A torch zip archive whose pickle is a state dict, or a dict with one under `model`, `state_dict` or `model_state_dict`. */
+/* A torch zip archive whose pickle is a state dict, or a dict with one somewhere in it (torch_state.h). */
 ds_status ds_torch_list(ds_catalog *catalog, const ds_source *source, size_t file_index) DS_MUST_CHECK;
 
 #endif

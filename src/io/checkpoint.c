@@ -1,14 +1,15 @@
 /* From a path to a sealed catalog and a parsed configuration: which files make up the checkpoint, and in which format. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "catalog.h"
 #include "shards.h"
+#include "weight_files.h"
 
 struct ds_checkpoint {
     char *path, *config_path;
+    const char *config_entry; /* of the file itself, when the configuration came from there; a view into the catalog */
     json_t *config;
     const char *format;
     ds_catalog catalog;
@@ -16,50 +17,62 @@ struct ds_checkpoint {
 
 static const uint64_t config_limit = UINT64_C(4) << 20;
 
-static ds_status join(char **out, const char *folder, const char *name) {
-    ds_text path = {0};
-    size_t length = strlen(folder);
-    const char *separator = length > 0 && folder[length - 1] == '/' ? "" : "/";
-    ds_status status = ds_text_printf(&path, "%s%s%s", folder, separator, name);
-    *out = path.bytes;
-    return status;
-}
-
-/* Whether a name is taken, by whatever kind of file: a dangling link or a FIFO in the place of a weight file is an error to be
- * reported when it is opened, not a reason to look elsewhere. */
-static ds_status is_present(bool *present, const char *path) {
-    struct stat info;
-    *present = lstat(path, &info) == 0;
-    if (*present || errno == ENOENT || errno == ENOTDIR) return DS_OK;
-    return ds_fail(DS_ERR_SYSTEM, "%s: cannot be examined: %s", DS_SHOW(path), strerror(errno));
-}
-
 /* ---- configuration ----------------------------------------------------------------------------------------------- */
 
-/* `beside` is the folder whose config.json is meant when no path was given. */
-static ds_status load_config(ds_checkpoint *checkpoint, const char *given, const char *beside, bool is_folder) {
+static ds_status read_config(ds_checkpoint *checkpoint) {
     ds_status status = DS_OK;
     char *bytes = NULL;
     size_t length;
-    bool present = true;
-    if (given != NULL) {
-        checkpoint->config_path = ds_strdup(given);
-        if (checkpoint->config_path == NULL) status = DS_ERR_SYSTEM;
-    } else {
-        status = join(&checkpoint->config_path, beside, "config.json");
-        if (status == DS_OK) status = is_present(&present, checkpoint->config_path);
-    }
-    if (status != DS_OK) return status;
     const char *path = checkpoint->config_path;
-    if (!present && is_folder) return ds_fail(DS_ERR_INPUT, "%s: missing config.json", DS_SHOW(path));
-    if (!present)
-        return ds_fail(DS_ERR_INPUT, "%s: no configuration: no config.json beside the file and no --config FILE given",
-                       DS_SHOW(checkpoint->path));
     DS_TRY(ds_read_file(&bytes, &length, path, config_limit));
     DS_TRY(ds_json_parse(&checkpoint->config, bytes, length, path));
     if (!json_is_object(checkpoint->config)) status = ds_fail(DS_ERR_INPUT, "%s: not a JSON object", DS_SHOW(path));
 done:
     free(bytes);
+    return status;
+}
+
+/* An entry that is about the model by its name, or has a key of every model. */
+static bool is_configuration(const char *entry, const json_t *value) {
+    bool named = strncmp(entry, "model_", strlen("model_")) == 0 && json_object_size(value) > 0;
+    return named || json_object_get(value, "hidden_size") != NULL;
+}
+
+/* The first entry of a training checkpoint that is a configuration, when there is one. */
+static ds_status take_own_config(ds_checkpoint *checkpoint) {
+    const char *entry;
+    json_t *value;
+    json_object_foreach(checkpoint->catalog.configurations, entry, value) {
+        if (!is_configuration(entry, value)) continue;
+        ds_text where = {0};
+        checkpoint->config_entry = entry;
+        checkpoint->config = json_incref(value);
+        ds_status status = ds_text_printf(&where, "%s: %s", DS_SHOW(checkpoint->catalog.files[0].source.path), DS_SHOW(entry));
+        free(checkpoint->config_path);
+        checkpoint->config_path = where.bytes;
+        return status;
+    }
+    return DS_OK;
+}
+
+/* `beside` is the folder whose config.json is meant when no path was given. */
+static ds_status load_config(ds_checkpoint *checkpoint, const ds_checkpoint_options *options, const char *beside,
+                             bool is_folder) {
+    ds_status status = DS_OK;
+    bool present;
+    if (options->config != NULL) {
+        checkpoint->config_path = ds_strdup(options->config);
+        return checkpoint->config_path == NULL ? DS_ERR_SYSTEM : read_config(checkpoint);
+    }
+    DS_TRY(ds_join(&checkpoint->config_path, beside, "config.json"));
+    DS_TRY(ds_is_present(&present, checkpoint->config_path));
+    if (present) return read_config(checkpoint);
+    DS_TRY(take_own_config(checkpoint));
+    if (checkpoint->config != NULL || options->config_optional) return DS_OK;
+    if (is_folder) return ds_fail(DS_ERR_INPUT, "%s: missing config.json", DS_SHOW(checkpoint->config_path));
+    status = ds_fail(DS_ERR_INPUT, "%s: no configuration: no config.json beside the file and no --config FILE given",
+                     DS_SHOW(checkpoint->path));
+done:
     return status;
 }
 
@@ -119,14 +132,19 @@ static ds_status list_file(ds_catalog *catalog, size_t index, promise promised, 
 static ds_status open_single(ds_checkpoint *checkpoint, const char *path, promise promised) {
     ds_status status = ds_catalog_open_file(&checkpoint->catalog, path);
     if (status == DS_OK) status = list_file(&checkpoint->catalog, 0, promised, &checkpoint->format);
-    if (status == DS_OK) status = ds_catalog_seal(&checkpoint->catalog);
     return status;
+}
+
+/* Once all files are listed. */
+static ds_status finish_names(ds_checkpoint *checkpoint) {
+    ds_catalog_rename(&checkpoint->catalog);
+    return ds_catalog_seal(&checkpoint->catalog);
 }
 
 static ds_status open_shard(ds_checkpoint *checkpoint, const char *folder, const char *name, promise promised) {
     ds_status status = DS_OK;
     char *path = NULL;
-    DS_TRY(join(&path, folder, name));
+    DS_TRY(ds_join(&path, folder, name));
     DS_TRY(ds_catalog_open_file(&checkpoint->catalog, path));
     DS_TRY(list_file(&checkpoint->catalog, checkpoint->catalog.file_count - 1, promised, &checkpoint->format));
 done:
@@ -143,7 +161,7 @@ static ds_status open_sharded(ds_checkpoint *checkpoint, const char *folder, con
         if (status != DS_OK) status = ds_fail_prefix(status, "%s: shard", DS_SHOW(index_path));
     }
     if (status != DS_OK) goto done;
-    DS_TRY(ds_catalog_seal(&checkpoint->catalog));
+    DS_TRY(finish_names(checkpoint));
     DS_TRY(ds_shards_check(&shards, &checkpoint->catalog));
     checkpoint->format = promised == PROMISE_TORCH ? "sharded torch zip" : "sharded safetensors";
 done:
@@ -151,42 +169,42 @@ done:
     return status;
 }
 
-/* The first of these names that is taken is the checkpoint; the others are not opened. */
-static ds_status open_folder(ds_checkpoint *checkpoint, const char *folder, const char *config_path) {
-    static const char *const names[] = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-                                        "pytorch_model.bin.index.json", "ckpt.pt" /* what training scripts leave */};
+/* The first of the usual names that is taken is the checkpoint; the others are not opened. */
+static ds_status open_folder(ds_checkpoint *checkpoint, const char *folder, const ds_checkpoint_options *options) {
     ds_status status = DS_OK;
     char *path = NULL;
     bool present = false;
     size_t i;
-    for (i = 0; i < sizeof names / sizeof *names; i++) {
+    for (i = 0; i < DS_USUAL_NAMES; i++) {
         free(path);
         path = NULL;
-        DS_TRY(join(&path, folder, names[i]));
-        DS_TRY(is_present(&present, path));
+        DS_TRY(ds_join(&path, folder, ds_usual_names[i]));
+        DS_TRY(ds_is_present(&present, path));
         if (present) break;
     }
+    bool sharded = present && i % 2 == 1;
+    promise promised = !present ? PROMISE_NONE : i < 2 ? PROMISE_SAFETENSORS : PROMISE_TORCH;
     if (!present) {
-        status = ds_fail(DS_ERR_INPUT, "%s: no checkpoint file in the folder, expected %s, %s, %s, %s or %s", DS_SHOW(folder),
-                         names[0], names[1], names[2], names[3], names[4]);
-        goto done;
+        free(path);
+        path = NULL;
+        DS_TRY(ds_only_weight_file(&path, folder));
     }
-    DS_TRY(load_config(checkpoint, config_path, folder, true));
-    bool sharded = i % 2 == 1;
-    promise promised = i < 2 ? PROMISE_SAFETENSORS : PROMISE_TORCH;
     DS_TRY(sharded ? open_sharded(checkpoint, folder, path, promised) : open_single(checkpoint, path, promised));
+    if (!sharded) DS_TRY(finish_names(checkpoint));
+    DS_TRY(load_config(checkpoint, options, folder, true));
 done:
     free(path);
     return status;
 }
 
-static ds_status open_file(ds_checkpoint *checkpoint, const char *path, const char *config_path) {
+static ds_status open_file(ds_checkpoint *checkpoint, const char *path, const ds_checkpoint_options *options) {
     ds_status status = DS_OK;
     size_t folder_length = (size_t)(ds_base_name(path) - path);
     ds_text folder = {0};
     DS_TRY(folder_length == 0 ? ds_text_append(&folder, ".", 1) : ds_text_append(&folder, path, folder_length));
     DS_TRY(open_single(checkpoint, path, PROMISE_NONE));
-    DS_TRY(load_config(checkpoint, config_path, folder.bytes, false));
+    DS_TRY(finish_names(checkpoint));
+    DS_TRY(load_config(checkpoint, options, folder.bytes, false));
 done:
     ds_text_release(&folder);
     return status;
@@ -194,19 +212,41 @@ done:
 
 /* ---- public ------------------------------------------------------------------------------------------------------ */
 
+static ds_status checkpoint_new(ds_checkpoint **out, const char *path) {
+    ds_status status = DS_OK;
+    DS_NEW(*out, 1);
+    (*out)->path = ds_strdup(path);
+    if ((*out)->path == NULL) status = DS_ERR_SYSTEM;
+done:
+    return status;
+}
+
 ds_status ds_checkpoint_open(ds_checkpoint **out, const char *path, const char *config_path) {
+    const ds_checkpoint_options options = {.config = config_path};
+    return ds_checkpoint_open_with(out, path, &options);
+}
+
+ds_status ds_checkpoint_open_with(ds_checkpoint **out, const char *path, const ds_checkpoint_options *options) {
     ds_status status = DS_OK;
     ds_checkpoint *checkpoint = NULL;
     struct stat info;
     *out = NULL;
-    DS_NEW(checkpoint, 1);
-    checkpoint->path = ds_strdup(path);
-    if (checkpoint->path == NULL) {
-        status = DS_ERR_SYSTEM;
-        goto done;
-    }
+    DS_TRY(checkpoint_new(&checkpoint, path));
     bool is_folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-    DS_TRY(is_folder ? open_folder(checkpoint, path, config_path) : open_file(checkpoint, path, config_path));
+    DS_TRY(is_folder ? open_folder(checkpoint, path, options) : open_file(checkpoint, path, options));
+done:
+    if (status != DS_OK) ds_checkpoint_close(&checkpoint);
+    *out = checkpoint;
+    return status;
+}
+
+ds_status ds_tensors_open(ds_checkpoint **out, const char *path) {
+    ds_status status = DS_OK;
+    ds_checkpoint *checkpoint = NULL;
+    *out = NULL;
+    DS_TRY(checkpoint_new(&checkpoint, path));
+    DS_TRY(open_single(checkpoint, path, PROMISE_NONE));
+    DS_TRY(ds_catalog_seal(&checkpoint->catalog));
 done:
     if (status != DS_OK) ds_checkpoint_close(&checkpoint);
     *out = checkpoint;
@@ -229,6 +269,8 @@ const char *ds_checkpoint_path(const ds_checkpoint *checkpoint) { return checkpo
 const char *ds_checkpoint_format(const ds_checkpoint *checkpoint) { return checkpoint->format; }
 
 const char *ds_checkpoint_config_path(const ds_checkpoint *checkpoint) { return checkpoint->config_path; }
+
+const char *ds_checkpoint_config_entry(const ds_checkpoint *checkpoint) { return checkpoint->config_entry; }
 
 const json_t *ds_checkpoint_config(const ds_checkpoint *checkpoint) { return checkpoint->config; }
 

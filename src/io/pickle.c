@@ -222,6 +222,7 @@ void ds_pickle_free(ds_pickle **pickle) {
     free((*pickle)->items);
     free((*pickle)->storages);
     free((*pickle)->tensors);
+    ds_text_release(&(*pickle)->names);
     free(*pickle);
     *pickle = NULL;
 }
@@ -230,6 +231,8 @@ void ds_pickle_free(ds_pickle **pickle) {
  */
 
 ds_value ds_pickle_root(const ds_pickle *pickle) { return pickle->root; }
+
+size_t ds_pickle_values(const ds_pickle *pickle) { return pickle->value_count; }
 
 ds_value_kind ds_value_kind_of(const ds_pickle *pickle, ds_value value) { return (ds_value_kind)pickle->values[value].kind; }
 
@@ -241,12 +244,32 @@ const char *ds_value_describe(const ds_pickle *pickle, ds_value value) {
         [DS_VALUE_SET] = "a set",         [DS_VALUE_DICT] = "a dict",       [DS_VALUE_GLOBAL] = "a class or function",
         [DS_VALUE_OBJECT] = "an object",  [DS_VALUE_STORAGE] = "a storage", [DS_VALUE_TENSOR] = "a tensor"};
     const pickle_value *v = &pickle->values[value];
-    return v->kind == DS_VALUE_GLOBAL || v->kind == DS_VALUE_OBJECT ? pickle_globals[v->global].name : kinds[v->kind];
+    if (v->kind != DS_VALUE_GLOBAL && v->kind != DS_VALUE_OBJECT) return kinds[v->kind];
+    return v->global == PICKLE_OPAQUE ? pickle->names.bytes + v->name : pickle_globals[v->global].name;
 }
 
 bool ds_value_int(int64_t *out, const ds_pickle *pickle, ds_value value) {
     if (pickle->values[value].kind != DS_VALUE_INT) return false;
     *out = pickle->values[value].integer;
+    return true;
+}
+
+bool ds_value_real(double *out, const ds_pickle *pickle, ds_value value) {
+    if (pickle->values[value].kind != DS_VALUE_FLOAT) return false;
+    *out = pickle->values[value].real;
+    return true;
+}
+
+bool ds_value_bool(bool *out, const ds_pickle *pickle, ds_value value) {
+    if (pickle->values[value].kind != DS_VALUE_BOOL) return false;
+    *out = pickle->values[value].integer != 0;
+    return true;
+}
+
+bool ds_value_attributes(ds_value *out, const ds_pickle *pickle, ds_value value) {
+    const pickle_value *v = &pickle->values[value];
+    if (v->kind != DS_VALUE_OBJECT || v->attributes == VALUE_NONE) return false;
+    *out = v->attributes;
     return true;
 }
 

@@ -1,10 +1,11 @@
 /* A restricted pickle machine: it builds inert values in a flat arena and never calls, imports or looks up anything.
  *
  * Python's pickle is a program. This machine runs the opcodes of protocols 2 to 5 that build data (of a checkpoint, only the 34
- * that PyTorch's restricted reader knows); names of classes and
- * functions are looked up in a fixed table (pickle_globals.c) and "calling" one makes a tensor description, an empty container
- * or an inert object that remembers only its class. Everything else is refused. Values are numbered records, so a value
- * that contains itself, or is shared 2^40 times, costs nothing to hold, to walk one level of, or to free.
+ * that PyTorch's restricted reader knows). Names of classes and functions are looked up in a table (pickle_globals.c), and
+ * "calling" one makes a tensor description, an empty container or an inert object. Names of no table (pickle_names.c) are
+ * refused, or, as those of a script's own classes, stand for an opaque object of which nothing but its name and attributes is
+ * read. Everything else is refused. Values are numbered records, so a value that contains itself, or is shared 2^40 times,
+ * costs nothing to hold, to walk one level of, or to free.
  *
  * Cost: linear in the pickle in time and memory, apart from one sort of each dict's keys. Private to io. */
 #ifndef DELTASCOPE_IO_PICKLE_H
@@ -27,16 +28,16 @@ typedef enum ds_value_kind {
     DS_VALUE_LIST,
     DS_VALUE_SET,
     DS_VALUE_DICT,
-    DS_VALUE_GLOBAL,  /* a class, function or dtype of the table, not called */
-    DS_VALUE_OBJECT,  /* an instance of an inert class */
+    DS_VALUE_GLOBAL,  /* a class, function or dtype, not called */
+    DS_VALUE_OBJECT,  /* an instance of an inert class, of the table or opaque */
     DS_VALUE_STORAGE, /* ds_pickle_storage */
     DS_VALUE_TENSOR,  /* ds_pickle_tensor */
 } ds_value_kind;
 
 /* Parses exactly one pickle of `length` bytes, which must stay alive and unchanged as long as the result: strings are views.
  * A plain pickle may hold no names at all (None, bool, int, float, str, bytes, tuple, list, set, dict); a torch one those of
- * the table, storages and tensors. `where` ("FILE: data.pkl", fit for printing) starts every sentence. Checked: the stack
- * holds one value at STOP and nothing follows; no dict holds a string or integer key twice; no more than DS_PICKLE_LIMIT
+ * the table, opaques, storages and tensors. `where` ("FILE: data.pkl", fit for printing) starts every sentence. Checked: the
+ * stack holds one value at STOP and nothing follows; no dict holds a string or integer key twice; no more than DS_PICKLE_LIMIT
  * bytes, and of each kind of entry no more than 2^24, so that memory stays below 1 GiB. */
 #define DS_PICKLE_LIMIT ((size_t)64 << 20)
 typedef enum ds_pickle_names { DS_PICKLE_PLAIN, DS_PICKLE_TORCH } ds_pickle_names;
@@ -45,12 +46,17 @@ ds_status ds_pickle_parse(ds_pickle **out, const void *bytes, size_t length, ds_
 void ds_pickle_free(ds_pickle **pickle); /* sets NULL; NULL is fine */
 
 ds_value ds_pickle_root(const ds_pickle *pickle);
+size_t ds_pickle_values(const ds_pickle *pickle); /* all are below it */
 ds_value_kind ds_value_kind_of(const ds_pickle *pickle, ds_value value);
 /* For messages: "an int", "a dict", "an argparse.Namespace", ... */
 const char *ds_value_describe(const ds_pickle *pickle, ds_value value);
 
 /* Each is false, leaving the outputs alone, when the value is of another kind. A bool is not an int. */
 bool ds_value_int(int64_t *out, const ds_pickle *pickle, ds_value value) DS_MUST_CHECK;
+bool ds_value_real(double *out, const ds_pickle *pickle, ds_value value) DS_MUST_CHECK;
+bool ds_value_bool(bool *out, const ds_pickle *pickle, ds_value value) DS_MUST_CHECK;
+/* The dict of attributes of an object that was given one. */
+bool ds_value_attributes(ds_value *out, const ds_pickle *pickle, ds_value value) DS_MUST_CHECK;
 bool ds_value_string(const char **bytes, size_t *length, const ds_pickle *pickle, ds_value value) DS_MUST_CHECK;
 
 /* Items of a tuple, list or set, pairs of a dict; 0 for every other kind. */

@@ -1,5 +1,5 @@
-/* The only names a checkpoint may mention. None of them is ever imported or called: the rule says what inert value stands for
- * the result. What is not here is refused, wherever in the pickle it stands. */
+/* The names whose meaning is known. None of them is ever imported or called: the rule says what inert value stands for the
+ * result. What is not here is an opaque or refused (pickle_names.c), wherever in the pickle it stands. */
 #include <string.h>
 
 #include "pickle_machine.h"
@@ -20,6 +20,7 @@ static const ds_pickle_dtype f64 = {"F64", DS_DTYPE_F64, 8}, f32 = {"F32", DS_DT
 const pickle_global pickle_globals[] = {
     {"_codecs", "encode", RULE_FUNCTION, NULL},
     {"argparse", "Namespace", RULE_CLASS, NULL},
+    {"builtins", "Ellipsis", RULE_VALUE, NULL},
     {"builtins", "bool", RULE_CLASS, NULL},
     {"builtins", "bytearray", RULE_CLASS, NULL},
     {"builtins", "bytes", RULE_CLASS, NULL},
@@ -38,10 +39,14 @@ const pickle_global pickle_globals[] = {
     {"builtins", "tuple", RULE_CLASS, NULL},
     {"builtins", "unicode", RULE_CLASS, NULL},
     {"builtins", "xrange", RULE_CLASS, NULL},
+    {"collections", "ChainMap", RULE_CLASS, NULL},
     {"collections", "Counter", RULE_CLASS, NULL},
     {"collections", "OrderedDict", RULE_DICT, NULL},
+    {"collections", "UserDict", RULE_CLASS, NULL},
+    {"collections", "UserList", RULE_CLASS, NULL},
     {"collections", "defaultdict", RULE_DICT, NULL},
     {"collections", "deque", RULE_LIST, NULL},
+    {"copyreg", "_reconstructor", RULE_MAKER, NULL},
     {"datetime", "date", RULE_CLASS, NULL},
     {"datetime", "datetime", RULE_CLASS, NULL},
     {"datetime", "time", RULE_CLASS, NULL},
@@ -49,11 +54,51 @@ const pickle_global pickle_globals[] = {
     {"datetime", "timezone", RULE_CLASS, NULL},
     {"decimal", "Decimal", RULE_CLASS, NULL},
     {"fractions", "Fraction", RULE_CLASS, NULL},
+    {"numpy", "bool", RULE_CLASS, NULL},
+    {"numpy", "bool_", RULE_CLASS, NULL},
+    {"numpy", "bytes_", RULE_CLASS, NULL},
+    {"numpy", "clongdouble", RULE_CLASS, NULL},
+    {"numpy", "complex128", RULE_CLASS, NULL},
+    {"numpy", "complex64", RULE_CLASS, NULL},
+    {"numpy", "datetime64", RULE_CLASS, NULL},
     {"numpy", "dtype", RULE_CLASS, NULL},
+    {"numpy", "float16", RULE_CLASS, NULL},
+    {"numpy", "float32", RULE_CLASS, NULL},
+    {"numpy", "float64", RULE_CLASS, NULL},
+    {"numpy", "int16", RULE_CLASS, NULL},
+    {"numpy", "int32", RULE_CLASS, NULL},
+    {"numpy", "int64", RULE_CLASS, NULL},
+    {"numpy", "int8", RULE_CLASS, NULL},
+    {"numpy", "longdouble", RULE_CLASS, NULL},
+    {"numpy", "longlong", RULE_CLASS, NULL},
+    {"numpy", "matrix", RULE_CLASS, NULL},
     {"numpy", "ndarray", RULE_CLASS, NULL},
-    {"numpy.core.multiarray", "_reconstruct", RULE_FUNCTION, NULL},
+    {"numpy", "object_", RULE_CLASS, NULL},
+    {"numpy", "str_", RULE_CLASS, NULL},
+    {"numpy", "timedelta64", RULE_CLASS, NULL},
+    {"numpy", "uint16", RULE_CLASS, NULL},
+    {"numpy", "uint32", RULE_CLASS, NULL},
+    {"numpy", "uint64", RULE_CLASS, NULL},
+    {"numpy", "uint8", RULE_CLASS, NULL},
+    {"numpy", "ulonglong", RULE_CLASS, NULL},
+    {"numpy", "void", RULE_CLASS, NULL},
+    {"numpy.core.multiarray", "_reconstruct", RULE_MAKER, NULL},
     {"numpy.core.multiarray", "scalar", RULE_FUNCTION, NULL},
     {"numpy.core.numeric", "_frombuffer", RULE_FUNCTION, NULL},
+    {"numpy.ma.core", "MaskedArray", RULE_CLASS, NULL},
+    {"numpy.ma.core", "_mareconstruct", RULE_MAKER, NULL},
+    {"numpy.random._generator", "Generator", RULE_CLASS, NULL},
+    {"numpy.random._mt19937", "MT19937", RULE_CLASS, NULL},
+    {"numpy.random._pcg64", "PCG64", RULE_CLASS, NULL},
+    {"numpy.random._pcg64", "PCG64DXSM", RULE_CLASS, NULL},
+    {"numpy.random._philox", "Philox", RULE_CLASS, NULL},
+    {"numpy.random._pickle", "__bit_generator_ctor", RULE_MAKER, NULL},
+    {"numpy.random._pickle", "__generator_ctor", RULE_MAKER, NULL},
+    {"numpy.random._pickle", "__randomstate_ctor", RULE_MAKER, NULL},
+    {"numpy.random._sfc64", "SFC64", RULE_CLASS, NULL},
+    {"numpy.random.bit_generator", "SeedSequence", RULE_CLASS, NULL},
+    {"numpy.random.bit_generator", "__pyx_unpickle_SeedSequence", RULE_MAKER, NULL},
+    {"numpy.random.mtrand", "RandomState", RULE_CLASS, NULL},
     {"pathlib", "Path", RULE_CLASS, NULL},
     {"pathlib", "PosixPath", RULE_CLASS, NULL},
     {"pathlib", "PurePath", RULE_CLASS, NULL},
@@ -66,6 +111,7 @@ const pickle_global pickle_globals[] = {
     {"pathlib._local", "PurePosixPath", RULE_CLASS, NULL},
     {"pathlib._local", "PureWindowsPath", RULE_CLASS, NULL},
     {"pathlib._local", "WindowsPath", RULE_CLASS, NULL},
+    {"random", "Random", RULE_CLASS, NULL},
     {"torch", "BFloat16Storage", RULE_STORAGE, &bf16},
     {"torch", "BoolStorage", RULE_STORAGE, &boolean},
     {"torch", "ByteStorage", RULE_STORAGE, &u8},
@@ -128,7 +174,20 @@ const pickle_global pickle_globals[] = {
     {"torch.nn.parameter", "Parameter", RULE_VALUE, NULL},
     {"torch.serialization", "_get_layout", RULE_FUNCTION, NULL},
     {"torch.storage", "UntypedStorage", RULE_STORAGE, &untyped},
+    {"torch.torch_version", "TorchVersion", RULE_CLASS, NULL},
     {"types", "SimpleNamespace", RULE_CLASS, NULL},
+    {"typing", "Any", RULE_VALUE, NULL},
+    {"typing", "Callable", RULE_VALUE, NULL},
+    {"typing", "Dict", RULE_VALUE, NULL},
+    {"typing", "Iterable", RULE_VALUE, NULL},
+    {"typing", "List", RULE_VALUE, NULL},
+    {"typing", "Mapping", RULE_VALUE, NULL},
+    {"typing", "Optional", RULE_VALUE, NULL},
+    {"typing", "Sequence", RULE_VALUE, NULL},
+    {"typing", "Set", RULE_VALUE, NULL},
+    {"typing", "Tuple", RULE_VALUE, NULL},
+    {"typing", "Type", RULE_VALUE, NULL},
+    {"typing", "Union", RULE_VALUE, NULL},
     {"uuid", "UUID", RULE_CLASS, NULL},
 };
 const size_t pickle_global_count = sizeof pickle_globals / sizeof pickle_globals[0];
@@ -136,6 +195,7 @@ const size_t pickle_global_count = sizeof pickle_globals / sizeof pickle_globals
 /* Older and newer spellings of the modules above. */
 static const char *const aliases[][2] = {
     {"__builtin__", "builtins"},
+    {"copy_reg", "copyreg"},
     {"numpy._core.multiarray", "numpy.core.multiarray"},
     {"numpy._core.numeric", "numpy.core.numeric"},
 };
@@ -144,6 +204,11 @@ static int compare(const uint8_t *bytes, size_t length, const char *text) {
     size_t other = strlen(text);
     int order = memcmp(bytes, text, ds_min_size(length, other));
     return order != 0 ? order : (length > other) - (length < other);
+}
+
+const pickle_global *pickle_global_of(const pickle_value *value) {
+    static const pickle_global opaque = {"", "", RULE_OPAQUE, NULL};
+    return value->global == PICKLE_OPAQUE ? &opaque : &pickle_globals[value->global];
 }
 
 size_t pickle_global_find(const uint8_t *module, size_t module_length, const uint8_t *name, size_t name_length) {

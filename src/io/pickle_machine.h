@@ -8,8 +8,10 @@
 typedef enum pickle_rule {
     RULE_VALUE,       /* neither called nor built: a dtype, a storage class, torch.Tensor */
     RULE_STORAGE,     /* the same, and may stand in a persistent id */
-    RULE_FUNCTION,    /* a call gives an inert object, which may get attributes */
+    RULE_FUNCTION,    /* a call gives an inert object */
+    RULE_MAKER,       /* the same, which may get attributes */
     RULE_CLASS,       /* the same, and so does a construction */
+    RULE_OPAQUE,      /* of no table: as a class, and items may be added; only a class may be called */
     RULE_DICT,        /* a call gives an empty dict, which may get attributes */
     RULE_LIST,        /* a call gives an empty list */
     RULE_TENSOR_V1,   /* torch._utils._rebuild_tensor(storage, offset, size, stride) */
@@ -31,10 +33,15 @@ extern const size_t pickle_global_count;
 /* SIZE_MAX when the table has no such name. Python 2's and numpy 2's spellings of a module are found as well. */
 size_t pickle_global_find(const uint8_t *module, size_t module_length, const uint8_t *name, size_t name_length);
 
+/* A name of no table, in pickle_names.c: whether it may stand for an inert opaque, and whether it is written as classes are. */
+enum { PICKLE_NAME_LIMIT = 255, PICKLE_OPAQUE = UINT16_MAX };
+bool pickle_name_is_opaque(const uint8_t *module, size_t module_length, const uint8_t *name, size_t name_length);
+bool pickle_name_is_class(const uint8_t *name, size_t length);
+
 typedef struct pickle_value {
     uint8_t kind;    /* ds_value_kind */
-    bool attributed; /* BUILD may give it attributes (which are dropped) */
-    uint16_t global; /* of a GLOBAL or OBJECT */
+    bool attributed; /* BUILD may give it attributes; of an opaque GLOBAL: it is written as a class */
+    uint16_t global; /* of a GLOBAL or OBJECT; PICKLE_OPAQUE for a name of no table */
     uint32_t count;  /* bytes of a string, items of a container (2 per pair) */
     union {
         int64_t integer; /* BOOL, INT */
@@ -42,6 +49,10 @@ typedef struct pickle_value {
         const uint8_t *text;
         struct {
             uint32_t first, last; /* while running: chunks of a list, set or dict; else `first` is an index into `items` */
+        };
+        struct {
+            uint32_t name;       /* of an opaque GLOBAL or OBJECT: where it begins in `names` */
+            uint32_t attributes; /* of an OBJECT: a dict, or VALUE_NONE */
         };
         uint32_t index; /* of a storage or tensor */
     };
@@ -69,6 +80,7 @@ struct ds_pickle {
     size_t item_count, item_capacity;
     size_t storage_count, storage_capacity;
     size_t tensor_count, tensor_capacity;
+    ds_text names; /* "module.name" of opaque globals, each with a NUL: no more bytes than their pickle */
     ds_value root;
 };
 
@@ -103,7 +115,10 @@ static inline pickle_value *pickle_at(const pickle_machine *machine, ds_value va
 /* One opcode, in pickle_opcodes.c. */
 ds_status pickle_step(pickle_machine *machine) DS_MUST_CHECK;
 
-/* What classes and functions of the table do, in pickle_objects.c. */
+/* The row of the table a GLOBAL or OBJECT stands for, or the one of all opaques. In pickle_globals.c. */
+const pickle_global *pickle_global_of(const pickle_value *value);
+
+/* What classes and functions do, in pickle_objects.c. */
 ds_status pickle_global_push(pickle_machine *machine, const uint8_t *module, size_t module_length, const uint8_t *name,
                              size_t name_length) DS_MUST_CHECK;
 ds_status pickle_reduce(pickle_machine *machine) DS_MUST_CHECK;

@@ -4,13 +4,33 @@
 
 #include "pickle_machine.h"
 
+/* A GLOBAL of no table; its name is kept for sentences. */
+static ds_status push_opaque(pickle_machine *machine, const uint8_t *module, size_t module_length, const uint8_t *name,
+                             size_t name_length) {
+    ds_status status = DS_OK;
+    ds_text *names = &machine->pickle->names;
+    size_t start = names->length;
+    bool class = pickle_name_is_class(name, name_length);
+    DS_TRY(ds_text_append(names, (const char *)module, module_length));
+    DS_TRY(ds_text_append(names, ".", 1));
+    DS_TRY(ds_text_append(names, (const char *)name, name_length));
+    DS_TRY(ds_text_append(names, "", 1));
+    status = pickle_push_new(
+        machine,
+        (pickle_value){.kind = DS_VALUE_GLOBAL, .global = PICKLE_OPAQUE, .attributed = class, .name = (uint32_t)start});
+done:
+    return status;
+}
+
 ds_status pickle_global_push(pickle_machine *machine, const uint8_t *module, size_t module_length, const uint8_t *name,
                              size_t name_length) {
-    size_t index = machine->names == DS_PICKLE_PLAIN ? SIZE_MAX : pickle_global_find(module, module_length, name, name_length);
-    if (index == SIZE_MAX)
-        return ds_fail(DS_ERR_INPUT, "global %s.%s is not allowed", ds_escape((const char *)module, module_length).text,
-                       ds_escape((const char *)name, name_length).text);
-    return pickle_push_new(machine, (pickle_value){.kind = DS_VALUE_GLOBAL, .global = (uint16_t)index});
+    bool plain = machine->names == DS_PICKLE_PLAIN;
+    size_t index = plain ? SIZE_MAX : pickle_global_find(module, module_length, name, name_length);
+    if (index != SIZE_MAX) return pickle_push_new(machine, (pickle_value){.kind = DS_VALUE_GLOBAL, .global = (uint16_t)index});
+    if (!plain && pickle_name_is_opaque(module, module_length, name, name_length))
+        return push_opaque(machine, module, module_length, name, name_length);
+    return ds_fail(DS_ERR_INPUT, "global %s.%s is not allowed", ds_escape((const char *)module, module_length).text,
+                   ds_escape((const char *)name, name_length).text);
 }
 
 static const char *describe(const pickle_machine *machine, ds_value value) { return ds_value_describe(machine->pickle, value); }
@@ -48,7 +68,7 @@ static ds_status parse_storage(const pickle_machine *machine, ds_pickle_storage 
     const pickle_value *count = pickle_at(machine, tuple_item(machine, id, 4));
     if (tag->kind != DS_VALUE_STRING || tag->count != 7 || memcmp(tag->text, "storage", 7) != 0)
         return ds_fail(DS_ERR_INPUT, "bad persistent id: it does not begin with 'storage'");
-    if (class->kind != DS_VALUE_GLOBAL || pickle_globals[class->global].rule != RULE_STORAGE)
+    if (class->kind != DS_VALUE_GLOBAL || pickle_global_of(class)->rule != RULE_STORAGE)
         return ds_fail(DS_ERR_INPUT, "bad storage type: %s, expected a storage class of torch",
                        describe(machine, tuple_item(machine, id, 1)));
     if (key->kind != DS_VALUE_STRING || !is_plain_key(key->text, key->count))
@@ -57,7 +77,7 @@ static ds_status parse_storage(const pickle_machine *machine, ds_pickle_storage 
                                                     : describe(machine, tuple_item(machine, id, 2)));
     if (!is_kind(machine, tuple_item(machine, id, 3), DS_VALUE_STRING))
         return ds_fail(DS_ERR_INPUT, "bad storage location: %s, expected a str", describe(machine, tuple_item(machine, id, 3)));
-    const ds_pickle_dtype *dtype = pickle_globals[class->global].dtype;
+    const ds_pickle_dtype *dtype = pickle_global_of(class)->dtype;
     if (count->kind != DS_VALUE_INT || count->integer < 0 || (uint64_t)count->integer > (uint64_t)INT64_MAX / dtype->size)
         return ds_fail(DS_ERR_INPUT, "bad storage size of storage %.*s: expected elements that fit in 2^63 bytes",
                        (int)key->count, (const char *)key->text);
@@ -117,11 +137,11 @@ static ds_status tensor_dtype(const pickle_machine *machine, ds_pickle_tensor *t
     tensor->dtype = stored;
     if (function->rule == RULE_TENSOR_V3) {
         const pickle_value *named = pickle_at(machine, tuple_item(machine, arguments, 6));
-        if (named->kind != DS_VALUE_GLOBAL || pickle_globals[named->global].rule != RULE_VALUE ||
-            pickle_globals[named->global].dtype == NULL)
+        if (named->kind != DS_VALUE_GLOBAL || pickle_global_of(named)->rule != RULE_VALUE ||
+            pickle_global_of(named)->dtype == NULL)
             return ds_fail(DS_ERR_INPUT, "bad %s arguments: %s, expected a dtype", function->name,
                            describe(machine, tuple_item(machine, arguments, 6)));
-        tensor->dtype = pickle_globals[named->global].dtype;
+        tensor->dtype = pickle_global_of(named)->dtype;
     }
     if (untyped != (function->rule == RULE_TENSOR_V3))
         return ds_fail(DS_ERR_INPUT, "bad storage type for %s: %s", function->name, stored->name);
@@ -182,7 +202,7 @@ static ds_status rebuild_parameter(pickle_machine *machine, const pickle_global 
     return status == DS_OK ? pickle_push(machine, tensor) : status;
 }
 
-static ds_status call(pickle_machine *machine, const pickle_global *function, size_t index, ds_value arguments);
+static ds_status call(pickle_machine *machine, const pickle_value *callable, ds_value arguments);
 
 /* (function, class, arguments, state): the call it wraps, which may not be another of its kind. */
 static ds_status rebuild_subclass(pickle_machine *machine, const pickle_global *function, ds_value arguments) {
@@ -190,27 +210,34 @@ static ds_status rebuild_subclass(pickle_machine *machine, const pickle_global *
     const pickle_value *inner = pickle_at(machine, tuple_item(machine, arguments, 0));
     const pickle_value *class = pickle_at(machine, tuple_item(machine, arguments, 1));
     ds_value inner_arguments = tuple_item(machine, arguments, 2);
-    if (inner->kind != DS_VALUE_GLOBAL || class->kind != DS_VALUE_GLOBAL || pickle_globals[class->global].rule != RULE_VALUE ||
+    if (inner->kind != DS_VALUE_GLOBAL || class->kind != DS_VALUE_GLOBAL || pickle_global_of(class)->rule != RULE_VALUE ||
         !is_kind(machine, inner_arguments, DS_VALUE_TUPLE))
         return bad_arguments(function->name);
-    const pickle_global *wrapped = &pickle_globals[inner->global];
-    if (wrapped->rule < RULE_TENSOR_V1 || wrapped->rule > RULE_PARAMETER) return bad_arguments(function->name);
-    return call(machine, wrapped, inner->global, inner_arguments);
+    pickle_rule wrapped = pickle_global_of(inner)->rule;
+    if (wrapped < RULE_TENSOR_V1 || wrapped > RULE_PARAMETER) return bad_arguments(function->name);
+    const pickle_value function_copy = *inner; /* values move when they grow */
+    return call(machine, &function_copy, inner_arguments);
 }
 
 /* ---- calls ------------------------------------------------------------------------------------------------------------------
  */
 
-static ds_status call(pickle_machine *machine, const pickle_global *function, size_t index, ds_value arguments) {
+static ds_status call(pickle_machine *machine, const pickle_value *callable, ds_value arguments) {
+    const pickle_global *function = pickle_global_of(callable);
+    pickle_value object = {.kind = DS_VALUE_OBJECT, .global = callable->global, .attributes = VALUE_NONE};
     switch (function->rule) {
     case RULE_VALUE:
     case RULE_STORAGE:
         return ds_fail(DS_ERR_INPUT, "%s.%s is not a function", function->module, function->name);
     case RULE_FUNCTION:
+    case RULE_MAKER:
     case RULE_CLASS:
-        return pickle_push_new(
-            machine,
-            (pickle_value){.kind = DS_VALUE_OBJECT, .global = (uint16_t)index, .attributed = function->rule == RULE_CLASS});
+        object.attributed = function->rule != RULE_FUNCTION;
+        return pickle_push_new(machine, object);
+    case RULE_OPAQUE:
+        object.attributed = true;
+        object.name = callable->name;
+        return pickle_push_new(machine, object);
     case RULE_DICT:
         /* the only argument a dict class may have is defaultdict's factory: items come by SETITEMS */
         if (tuple_count(machine, arguments) > 0 &&
@@ -242,8 +269,10 @@ ds_status pickle_reduce(pickle_machine *machine) {
         return ds_fail(DS_ERR_INPUT, "REDUCE calls %s, expected a function", describe(machine, callable));
     if (!is_kind(machine, arguments, DS_VALUE_TUPLE))
         return ds_fail(DS_ERR_INPUT, "REDUCE with %s for arguments, expected a tuple", describe(machine, arguments));
-    size_t index = pickle_at(machine, callable)->global;
-    return call(machine, &pickle_globals[index], index, arguments);
+    const pickle_value value = *pickle_at(machine, callable); /* a copy: values move when they grow */
+    if (value.global == PICKLE_OPAQUE && !value.attributed)
+        return ds_fail(DS_ERR_INPUT, "a call of the function %s is not allowed", describe(machine, callable));
+    return call(machine, &value, arguments);
 }
 
 ds_status pickle_new_object(pickle_machine *machine) {
@@ -251,24 +280,27 @@ ds_status pickle_new_object(pickle_machine *machine) {
     ds_status status = pickle_pop(machine, &arguments);
     if (status == DS_OK) status = pickle_pop(machine, &class);
     if (status != DS_OK) return status;
-    const pickle_value *value = pickle_at(machine, class);
-    pickle_rule rule = value->kind == DS_VALUE_GLOBAL ? pickle_globals[value->global].rule : RULE_VALUE;
-    if (rule != RULE_CLASS && rule != RULE_DICT)
+    const pickle_value value = *pickle_at(machine, class);
+    pickle_rule rule = value.kind == DS_VALUE_GLOBAL ? pickle_global_of(&value)->rule : RULE_VALUE;
+    if (rule != RULE_CLASS && rule != RULE_DICT && rule != RULE_OPAQUE)
         return ds_fail(DS_ERR_INPUT, "NEWOBJ constructs %s, expected a class", describe(machine, class));
     if (!is_kind(machine, arguments, DS_VALUE_TUPLE))
         return ds_fail(DS_ERR_INPUT, "NEWOBJ with %s for arguments, expected a tuple", describe(machine, arguments));
-    return call(machine, &pickle_globals[value->global], value->global, arguments);
+    return call(machine, &value, arguments);
 }
 
-/* Attributes are dropped: nothing reads them. They have been built, so every name in them has been checked. */
+/* Of an object, a dict of attributes is remembered, for a configuration; all others are dropped. They have been built, so every
+ * name in them has been checked. */
 ds_status pickle_build(pickle_machine *machine) {
     ds_value attributes = VALUE_NONE, target = VALUE_NONE;
     ds_status status = pickle_pop(machine, &attributes);
     if (status == DS_OK) status = pickle_pop(machine, &target);
     if (status != DS_OK) return status;
-    const pickle_value *value = pickle_at(machine, target);
-    if (!value->attributed) return ds_fail(DS_ERR_INPUT, "BUILD is not allowed on %s", describe(machine, target));
+    pickle_value *value = pickle_at(machine, target);
+    if (!value->attributed || value->kind == DS_VALUE_GLOBAL)
+        return ds_fail(DS_ERR_INPUT, "BUILD is not allowed on %s", describe(machine, target));
     if (value->kind == DS_VALUE_DICT && !is_kind(machine, attributes, DS_VALUE_DICT))
         return ds_fail(DS_ERR_INPUT, "BUILD gives a dict %s for attributes, expected a dict", describe(machine, attributes));
+    if (value->kind == DS_VALUE_OBJECT && is_kind(machine, attributes, DS_VALUE_DICT)) value->attributes = attributes;
     return pickle_push(machine, target);
 }

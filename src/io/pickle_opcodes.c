@@ -194,7 +194,9 @@ static ds_status add_items(pickle_machine *machine, ds_value_kind kind, size_t c
     size_t floor = machine->mark_count == 0 ? 0 : machine->marks[machine->mark_count - 1];
     if (below <= floor) return ds_fail(DS_ERR_INPUT, "stack underflow");
     ds_value container = machine->stack[below - 1];
-    if (pickle_at(machine, container)->kind != kind)
+    const pickle_value *value = pickle_at(machine, container);
+    bool opaque = value->kind == DS_VALUE_OBJECT && value->global == PICKLE_OPAQUE; /* of a class derived from dict or list */
+    if (value->kind != kind && !opaque)
         return ds_fail(DS_ERR_INPUT, "items are added to %s, expected %s", ds_value_describe(machine->pickle, container),
                        kind == DS_VALUE_DICT   ? "a dict"
                        : kind == DS_VALUE_LIST ? "a list"
@@ -207,7 +209,9 @@ static ds_status add_items(pickle_machine *machine, ds_value_kind kind, size_t c
         }
         if (count % 2 != 0) return ds_fail(DS_ERR_INPUT, "an odd number of items, %zu, for a dict", count);
     }
-    return pickle_extend(machine, container, count);
+    if (!opaque) return pickle_extend(machine, container, count);
+    machine->depth = below; /* nothing reads them */
+    return DS_OK;
 }
 
 static ds_status add_items_at_mark(pickle_machine *machine, ds_value_kind kind) {

@@ -80,6 +80,26 @@ done:
     return status;
 }
 
+/* Every mapped tensor is among the stored ones. */
+static ds_status check_mapped(const ds_shards *shards, const ds_catalog *catalog, json_t *map) {
+    ds_status status = DS_OK;
+    const char **stored = NULL, *name;
+    json_t *value;
+    DS_NEW(stored, catalog->tensor_count);
+    for (size_t i = 0; i < catalog->tensor_count; i++) stored[i] = catalog->tensors[i].stored_name;
+    if (catalog->tensor_count > 1) qsort(stored, catalog->tensor_count, sizeof *stored, by_text);
+    json_object_foreach(map, name, value) {
+        if (catalog->tensor_count > 0 && bsearch(&name, stored, catalog->tensor_count, sizeof *stored, by_text) != NULL)
+            continue;
+        status = ds_fail(DS_ERR_INPUT, "%s: missing tensor %s: weight_map says it is in %s, which does not hold it",
+                         DS_SHOW(shards->path), DS_SHOW(name), DS_SHOW(json_string_value(value)));
+        goto done;
+    }
+done:
+    free(stored);
+    return status;
+}
+
 ds_status ds_shards_check(const ds_shards *shards, const ds_catalog *catalog) {
     json_t *map = json_object_get(shards->index, "weight_map");
     for (size_t i = 0; i < catalog->tensor_count; i++) {
@@ -92,15 +112,7 @@ ds_status ds_shards_check(const ds_shards *shards, const ds_catalog *catalog) {
             return ds_fail(DS_ERR_INPUT, "%s: weight_map says %s is in %s, found in %s", DS_SHOW(shards->path),
                            DS_SHOW(tensor->stored_name), DS_SHOW(mapped), DS_SHOW(shards->names[tensor->file_index]));
     }
-    const char *name;
-    json_t *value;
-    json_object_foreach(map, name, value) {
-        const ds_tensor *tensor = ds_catalog_find(catalog, ds_strip_wrappers(name));
-        if (tensor == NULL || strcmp(tensor->stored_name, name) != 0)
-            return ds_fail(DS_ERR_INPUT, "%s: missing tensor %s: weight_map says it is in %s, which does not hold it",
-                           DS_SHOW(shards->path), DS_SHOW(name), DS_SHOW(json_string_value(value)));
-    }
-    return DS_OK;
+    return check_mapped(shards, catalog, map);
 }
 
 void ds_shards_release(ds_shards *shards) {

@@ -5,6 +5,7 @@
 
 #include "catalog.h"
 #include "pickle.h"
+#include "torch_state.h"
 #include "zip_reader.h"
 
 /* One archive being listed. */
@@ -104,6 +105,16 @@ done:
     return status;
 }
 
+/* What Python loads may still be more than a reader that runs nothing takes. */
+static ds_status tell_the_way_out(void) {
+    char sentence[2048];
+    (void)snprintf(sentence, sizeof sentence, "%s", ds_error_text());
+    return ds_fail(DS_ERR_INPUT,
+                   "%s; where you trust the file, load it in Python and save the weights alone: "
+                   "torch.save(checkpoint[\"model\"], \"weights.pt\")",
+                   sentence);
+}
+
 static ds_status read_pickle(torch_archive *archive) {
     const ds_zip_entry *entry = ds_zip_find(archive->zip, "data.pkl");
     ds_status status = ds_zip_read(&archive->bytes, archive->zip, entry, DS_PICKLE_LIMIT);
@@ -113,7 +124,7 @@ static ds_status read_pickle(torch_archive *archive) {
     if (status == DS_OK)
         status = ds_pickle_parse(&archive->pickle, archive->bytes, (size_t)entry->size, DS_PICKLE_TORCH, where.bytes);
     ds_text_release(&where);
-    return status;
+    return status == DS_ERR_INPUT ? tell_the_way_out() : status;
 }
 
 /* ---- storages ---------------------------------------------------------------------------------------------------- */
@@ -245,49 +256,6 @@ static ds_status check_tensors(const torch_archive *archive) {
 
 /* ---- the state dict ---------------------------------------------------------------------------------------------- */
 
-static bool holds_tensors(const ds_pickle *pickle, ds_value value) {
-    if (ds_value_kind_of(pickle, value) != DS_VALUE_DICT) return false;
-    for (size_t i = 0; i < ds_value_count(pickle, value); i++) {
-        if (ds_value_kind_of(pickle, ds_value_at(pickle, value, i)) == DS_VALUE_TENSOR) return true;
-    }
-    return false;
-}
-
-/* The dict under `model`, `state_dict` or `model_state_dict` (one of them), or the top one when it holds tensors itself:
- * no module has a parameter of these names. */
-static ds_status find_state(const torch_archive *archive, ds_value *state) {
-    static const char *const keys[] = {"model", "state_dict", "model_state_dict"};
-    const ds_pickle *pickle = archive->pickle;
-    ds_value root = ds_pickle_root(pickle), value;
-    const char *found = NULL, *hollow = NULL;
-    if (ds_value_kind_of(pickle, root) != DS_VALUE_DICT)
-        return ds_fail(DS_ERR_INPUT, "%s: not a state dict but %s, expected a dict", DS_SHOW(archive->source->path),
-                       ds_value_describe(pickle, root));
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        if (!ds_value_find(&value, pickle, root, keys[i])) continue;
-        if (value == root)
-            return ds_fail(DS_ERR_INPUT, "%s: not a state dict: cyclic value, '%s' is the dict it stands in",
-                           DS_SHOW(archive->source->path), keys[i]);
-        if (!holds_tensors(pickle, value)) {
-            hollow = keys[i];
-            continue;
-        }
-        if (found != NULL)
-            return ds_fail(DS_ERR_INPUT, "%s: ambiguous: both '%s' and '%s' hold tensors", DS_SHOW(archive->source->path),
-                           found, keys[i]);
-        found = keys[i];
-        *state = value;
-    }
-    if (found != NULL) return DS_OK;
-    *state = root;
-    if (holds_tensors(pickle, root)) return DS_OK;
-    if (hollow != NULL)
-        return ds_fail(DS_ERR_INPUT, "%s: the entry '%s' is not a state dict: it holds no tensors",
-                       DS_SHOW(archive->source->path), hollow);
-    return refuse(archive, "no 'model' entry: the pickle is a dict without tensors and without a state dict under 'model', "
-                           "'state_dict' or 'model_state_dict'");
-}
-
 static ds_status add_state(const torch_archive *archive, ds_catalog *catalog, ds_value state) {
     ds_status status = DS_OK;
     const ds_pickle *pickle = archive->pickle;
@@ -334,7 +302,8 @@ ds_status ds_torch_list(ds_catalog *catalog, const ds_source *source, size_t fil
     DS_TRY(ds_zip_open(&archive.zip, source));
     DS_TRY(check_records(&archive));
     DS_TRY(read_pickle(&archive));
-    DS_TRY(find_state(&archive, &state));
+    DS_TRY(ds_torch_state(&state, archive.pickle, catalog->wanted_state, source->path));
+    if (catalog->configurations == NULL) DS_TRY(ds_torch_configurations(&catalog->configurations, archive.pickle));
     DS_TRY(match_storages(&archive));
     DS_TRY(add_state(&archive, catalog, state));
     DS_TRY(check_tensors(&archive));

@@ -28,7 +28,7 @@ ds_status ds_reference_run(ds_reference **reference, ds_check_result **results, 
     ds_model *moved = NULL;
     uint32_t *inputs = NULL, *targets = NULL;
     size_t sequences, length;
-    DS_TRY(ds_reference_open(reference, path, ds_checkpoint_config_path(run->checkpoint), exact));
+    DS_TRY(ds_reference_open(reference, path, exact));
     ds_reference_windows(*reference, &sequences, &length);
     if (length != 0 && (length != run->length || sequences > run->sequences)) {
         status = ds_fail(DS_ERR_INPUT,

@@ -115,13 +115,13 @@ done:
     return status;
 }
 
-ds_status ds_reference_open(ds_reference **out, const char *path, const char *config_path, const ds_model *model) {
+ds_status ds_reference_open(ds_reference **out, const char *path, const ds_model *model) {
     ds_status status = DS_OK;
     ds_reference *r = NULL;
     *out = NULL;
     DS_NEW(r, 1);
     r->spec = ds_model_spec(model);
-    DS_TRY(ds_checkpoint_open(&r->file, path, config_path));
+    DS_TRY(ds_tensors_open(&r->file, path));
     DS_NEW(r->tensors, ds_checkpoint_count(r->file));
     for (size_t i = 0; i < ds_checkpoint_count(r->file); i++) DS_TRY(find_tensor(r, ds_checkpoint_tensor(r->file, i), model));
     if (r->count == 0) { /* it would agree with everything */

@@ -1,6 +1,7 @@
 #include "archive.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -54,8 +55,8 @@ static void put_ends(ds_text *out, size_t count, uint64_t central) {
 }
 
 void archive_build(ds_text *out, const archive_entry *entries, size_t count) {
-    uint64_t locals[16];
-    assert_true(count <= 16);
+    uint64_t *locals = calloc(count + 1, sizeof *locals);
+    assert_non_null(locals);
     out->length = 0;
     for (size_t i = 0; i < count; i++) {
         const archive_entry *entry = &entries[i];
@@ -77,6 +78,7 @@ void archive_build(ds_text *out, const archive_entry *entries, size_t count) {
     uint64_t central = out->length;
     for (size_t i = 0; i < count; i++) put_central(out, &entries[i], locals[i]);
     put_ends(out, count, central);
+    free(locals);
 }
 
 void archive_build_torch(ds_text *out, const void *pickle, size_t length, const void *storage, size_t storage_length) {

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "verify/plain_model.h"
 #include "deltascope/gradient.h"
 #include "deltascope/verify.h"
+#include "verify/plain_model.h"
 
 #include "forward_case.h"
 #include "scratch.h"
@@ -14,7 +14,6 @@
 
 enum { B = 2, T = 12, MOST = 64 };
 static const char model_name[] = "cc-ec-vlinear";
-static const char config[] = "fixtures/models/cc-ec-vlinear/config.json";
 
 /* A file under construction. */
 typedef struct dump {
@@ -109,7 +108,7 @@ static void test_agreement(void **state) {
     add_forward(&d, &c);
     add_gradients(&d, &c);
     expect_ok(ds_safetensors_write(path, d.tensors, d.count));
-    expect_ok(ds_reference_open(&reference, path, config, c.model));
+    expect_ok(ds_reference_open(&reference, path, c.model));
     assert_int_equal(ds_reference_count(reference), d.count);
     ds_reference_windows(reference, &sequences, &length);
     assert_true(sequences == B && length == T);
@@ -151,7 +150,7 @@ static void test_worst_element(void **state) {
         }
         const char *path = scratch_path("changed.safetensors");
         expect_ok(ds_safetensors_write(path, d.tensors, d.count));
-        expect_ok(ds_reference_open(&reference, path, config, c.model));
+        expect_ok(ds_reference_open(&reference, path, c.model));
         compare(results, reference, &c);
         for (size_t j = 0; j < d.count; j++) {
             bool changed = strcmp(ds_reference_name(reference, j), cases[i].name) == 0;
@@ -185,7 +184,7 @@ static void test_refusals(void **state) {
     ds_reference *none = NULL;
     const char *empty = scratch_path("empty.safetensors");
     expect_ok(ds_safetensors_write(empty, NULL, 0));
-    expect_failure(ds_reference_open(&none, empty, config, c.model), DS_ERR_INPUT, "empty.safetensors: no tensors, expected");
+    expect_failure(ds_reference_open(&none, empty, c.model), DS_ERR_INPUT, "empty.safetensors: no tensors, expected");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         static dump d;
         ds_reference *reference = NULL;
@@ -196,7 +195,7 @@ static void test_refusals(void **state) {
         memset(values, 0, count * sizeof *values);
         const char *path = scratch_path("refused.safetensors");
         expect_ok(ds_safetensors_write(path, d.tensors, d.count));
-        expect_failure(ds_reference_open(&reference, path, config, c.model), DS_ERR_INPUT, cases[i].words);
+        expect_failure(ds_reference_open(&reference, path, c.model), DS_ERR_INPUT, cases[i].words);
         assert_null(reference);
         dump_release(&d);
     }
