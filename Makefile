@@ -11,6 +11,8 @@ PACKAGES = gcc make pkg-config libopenblas-dev liblapacke-dev libgsl-dev libflin
            libssl-dev zlib1g-dev libzip-dev libpcre2-dev libcmocka-dev gnuplot-nox \
            libblas3 liblapack3 libblis4-pthread
 CHECK_PACKAGES = clang libclang-rt-14-dev
+# The browser that opens a report.
+LONG_PACKAGES = chromium
 TIDY_PACKAGES = clang clang-tidy clang-tools cppcheck
 
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wvla -Wundef -Wformat=2 -Wcast-qual -Wwrite-strings -Wstrict-prototypes \
@@ -128,7 +130,7 @@ $(BUILD)/tests/run/test_example.o build-tidy/tests/run/test_example.c.passed: CP
 ## make bench         speed of every stage beside the machine's own matrix product
 ## make install       into PREFIX (/usr/local); prefix, bindir, libdir ... and DESTDIR as in every GNU makefile
 ## make format        clang-format everything
-.PHONY: all help deps deps-check deps-tidy demo check tests check-cores check-san check-clang check-long check-mutation check-msan tidy tidied fuzz layers headers bench install uninstall format clean
+.PHONY: all help deps deps-check deps-long deps-tidy demo check tests check-cores check-san check-clang check-long check-mutation check-msan tidy tidied fuzz layers headers bench install uninstall format clean
 
 define install_packages
 	@missing=; for p in $(1); do \
@@ -143,6 +145,8 @@ deps:
 	$(call install_packages,$(PACKAGES))
 deps-check: deps
 	$(call install_packages,$(CHECK_PACKAGES))
+deps-long: deps
+	$(call install_packages,$(LONG_PACKAGES))
 deps-tidy: deps
 	$(call install_packages,$(TIDY_PACKAGES))
 
@@ -171,7 +175,7 @@ check-san: deps
 check-clang: deps-check
 	@$(MAKE) --no-print-directory CC=clang BUILD=build-clang all $(patsubst $(BUILD)/%,build-clang/%,$(TESTS))
 
-check-long: deps
+check-long: deps-long
 	@$(MAKE) --no-print-directory all $(LONG_TESTS)
 	@for t in $(LONG_TESTS); do echo "== $$(basename $$t)"; DELTASCOPE=$(BUILD)/deltascope $$t || exit 1; done
 	@$(MAKE) --no-print-directory check-mutation
