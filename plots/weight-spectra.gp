@@ -5,13 +5,7 @@ set xtics 0,layer_step(layers)
 set lmargin at screen 0.155
 set rmargin at screen 0.975
 place(layer,slot,kind) = layer+(kind == 0 ? -0.38+0.1*slot : 0.12+0.1*slot)
-array highest[2] = [0, 0]
-do for [kind = 0:1] {
-    stats data index kind using ($3 == $3 ? $3 + ($4 == $4 ? $4 : 0) : 0) name 'A' nooutput
-    if (A_max > highest[1]) { highest[1] = A_max }
-    stats data index kind using 5 name 'A' nooutput
-    if (A_max > highest[2]) { highest[2] = A_max }
-}
+array highest[2] = [highest_alpha, highest_rank]
 do for [panel = 1:2] { if (!(highest[panel] > 0)) { highest[panel] = 1 } }
 set multiplot
 do for [panel = 0:1] {

@@ -137,6 +137,10 @@ typedef struct ds_serial {
 } ds_serial;
 ds_serial ds_serial_correlation(const double *values, size_t n);
 
+/* The law of Marchenko and Pastur (1967): the share of eigenvalues at most x of G^T G / m, for a large matrix G (m,n) of
+ * independent entries of variance 1, 0 < n / m = ratio <= 1. 0 below (1 - sqrt(ratio))^2, 1 above (1 + sqrt(ratio))^2. */
+double ds_marchenko_pastur(double x, double ratio);
+
 /* ---- power-law tails --------------------------------------------------------------------------------------------- */
 
 /* The density x^-alpha for x >= xmin, fitted to the upper tail of some positive values (Clauset, Shalizi and Newman 2009). All

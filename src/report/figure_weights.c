@@ -41,17 +41,21 @@ bool ds_weight_spectra_applies(const json_t *results) {
 typedef struct row_before {
     ds_place place;
     size_t slot;
+    double highest_alpha, highest_rank; /* of what is drawn; 0 where nothing is */
 } row_before;
 
 static ds_status draw_weight(ds_text *data, const json_t *weight, ds_place place, void *context) {
     ds_status status = DS_OK;
     row_before *before = context;
     bool beside = place.layer == before->place.layer && place.mlp == before->place.mlp;
-    *before = (row_before){place, beside ? before->slot + 1 : 0};
+    before->place = place;
+    before->slot = beside ? before->slot + 1 : 0;
     double row[5] = {(double)place.layer, (double)before->slot};
     DS_TRY(ds_result_number(&row[2], weight, "alpha", "spectrum.weights"));
     DS_TRY(ds_result_number(&row[3], weight, "alpha_stderr", "spectrum.weights"));
     DS_TRY(ds_result_number(&row[4], weight, "stable_rank", "spectrum.weights"));
+    before->highest_alpha = fmax(before->highest_alpha, row[2] + (isnan(row[3]) ? 0 : row[3]));
+    before->highest_rank = fmax(before->highest_rank, row[4]);
     DS_TRY(ds_data_row(data, row, 5));
 done:
     return status;
@@ -64,7 +68,8 @@ ds_status ds_weight_spectra_draw(ds_drawing *drawing, const json_t *results) {
     size_t layers;
     DS_TRY(ds_data_kinds(&drawing->data, &layers, &weights, "layer\tslot\talpha\talpha_stderr\tstable_rank", draw_weight,
                          &before));
-    status = ds_text_printf(&drawing->settings, "layers = %zu\n", layers);
+    status = ds_text_printf(&drawing->settings, "layers = %zu\nhighest_alpha = %.17g\nhighest_rank = %.17g\n", layers,
+                            before.highest_alpha, before.highest_rank);
 done:
     return status;
 }

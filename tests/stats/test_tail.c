@@ -1,4 +1,5 @@
-/* Power-law fits: exponents recovered within their stated error, against a direct search, and refusals. */
+/* Marchenko and Pastur's law against its density. Power-law fits: exponents recovered within their stated error, against a
+ * direct search, and refusals. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -120,6 +121,26 @@ static void test_corners(void **state) {
     expect_failure(ds_power_law_fit(&fit, (const double[]){INFINITY}, 1, 2), DS_ERR_INPUT, "value 0");
 }
 
+/* The closed form against the density's integral by the midpoint rule after x = middle + half sin t, which removes the roots
+ * at both ends (for ratio 1 the one at 0 stays integrable). */
+static void test_marchenko_pastur(void **state) {
+    (void)state;
+    enum { STEPS = 4000 };
+    static const double ratios[] = {0.003, 0.1, 0.37, 0.8, 0.999, 1};
+    for (size_t r = 0; r < sizeof ratios / sizeof *ratios; r++) {
+        double q = ratios[r], middle = 1 + q, half = 2 * sqrt(q), sum = 0, step = M_PI / STEPS;
+        for (int i = 0; i < STEPS; i++) {
+            double t = -M_PI / 2 + (i + 0.5) * step, x = middle + half * sin(t), root = half * cos(t);
+            double end = middle + half * sin(t + 0.5 * step);
+            sum += root * root / (2 * M_PI * q * x) * step;
+            expect_close(ds_marchenko_pastur(end, q), sum, q < 1 ? 1e-6 / (1 - sqrt(q)) : 1e-3);
+        }
+        expect_close(ds_marchenko_pastur(middle - half, q), 0, 1e-7 / q);
+        expect_close(ds_marchenko_pastur(middle + half * (1 + 1e-12), q), 1, 0);
+    }
+    assert_true(isnan(ds_marchenko_pastur(NAN, 0.5)));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quantiles_of_a_power_law),
@@ -127,6 +148,7 @@ int main(void) {
         cmocka_unit_test(test_against_a_direct_search),
         cmocka_unit_test(test_rejection),
         cmocka_unit_test(test_corners),
+        cmocka_unit_test(test_marchenko_pastur),
     };
     return cmocka_run_group_tests_name("tail", tests, NULL, NULL);
 }
