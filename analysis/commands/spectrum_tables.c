@@ -101,8 +101,8 @@ static const ds_result_column weight_columns[] = {
     DS_CELL("effective_rank", "eff.", NULL, DS_COLUMN_FIXED, 1, "effective_rank"),
     DS_CELL("alpha", "α", NULL, DS_COLUMN_FIXED, 2, "alpha"),
     DS_CELL("alpha_stderr", "±", NULL, DS_COLUMN_FIXED, 2, "alpha_stderr"),
+    DS_CELL("alpha_weightwatcher", "α ww", NULL, DS_COLUMN_FIXED, 2, "alpha_weightwatcher"),
     DS_CELL("outliers", "out", NULL, DS_COLUMN_INTEGER, 0, "outliers"),
-    DS_CELL("outliers_randomised", "shuf.", NULL, DS_COLUMN_INTEGER, 0, "randomised/outliers"),
     DS_CELL_TEXT("verdict", "verdict", weight_verdict),
 };
 static const ds_result_column jacobian_columns[] = {
@@ -155,7 +155,7 @@ void ds_spectrum_tables_describe(ds_spectrum_tables *kinds, const json_t *result
         accumulated_table(kinds, kinds->learned, results, "accumulated", "distribution"),
         {.title = kinds->directions, .rows = "directions/sublayers", COLUMNS(direction_columns)},
         accumulated_table(kinds, kinds->null, results, "null/accumulated", "null/distribution"),
-        {.title = "Weights: ranks, power-law tail, outliers of the bulk, here and with entries shuffled",
+        {.title = "Weights: ranks, power-law tail, outliers of the bulk; ww: by WeightWatcher's rule",
          .rows = "weights",
          COLUMNS(weight_columns)},
         {.title = kinds->jacobian, .rows = "end_to_end/singular_values", COLUMNS(jacobian_columns)},

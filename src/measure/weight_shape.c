@@ -59,22 +59,25 @@ static bool all_equal(const ds_matrix_spectrum *s) {
     return s->singular_values.max - s->singular_values.min <= 2 * s->rounding;
 }
 
-static ds_status fit_power_laws(ds_matrix_spectrum *out, const double *singular, size_t count) {
+static ds_status fit_power_laws(ds_matrix_spectrum *out, const double *singular, size_t count, uint64_t seed) {
     ds_status status = DS_OK;
-    double *squares = NULL;
+    double *all = NULL;
     size_t rank = all_equal(out) ? 0 : out->rank; /* equal values differ by rounding: there is no law in that */
-    DS_NEW_ARRAY(squares, rank);
-    for (size_t i = 0; i < rank; i++) squares[i] = singular[count - rank + i] * singular[count - rank + i];
+    DS_NEW_ARRAY(all, count);
+    for (size_t i = 0; i < count; i++) all[i] = singular[i] * singular[i];
+    const double *squares = all + (count - rank);
+    DS_TRY(ds_power_law_fit_weightwatcher(&out->weightwatcher, all, rank < DS_LEAST_TAIL ? 0 : count));
     DS_TRY(ds_power_law_fit(&out->tail, squares, rank, DS_LEAST_TAIL));
+    DS_TRY(ds_power_law_spread(&out->alpha_stderr, squares, rank, DS_LEAST_TAIL, seed));
     DS_TRY(
         ds_power_law_fit(&out->whole, squares, rank, ds_max_size(DS_LEAST_TAIL, (size_t)ceil(DS_TAIL_SHARE * (double)rank))));
 done:
-    free(squares);
+    free(all);
     return status;
 }
 
 ds_status ds_matrix_spectrum_compute(ds_matrix_spectrum *out, double *singular, const double *values,
-                                     const ds_weight_matrix *matrix, ds_svd *svd) {
+                                     const ds_weight_matrix *matrix, uint64_t seed, ds_svd *svd) {
     ds_status status = DS_OK;
     size_t rows = matrix->rows, columns = matrix->columns, count = ds_min_size(rows, columns);
     double r = sqrt((double)rows), c = sqrt((double)columns);
@@ -95,7 +98,7 @@ ds_status ds_matrix_spectrum_compute(ds_matrix_spectrum *out, double *singular, 
         out->rank += singular[i] > out->rounding;
     }
     DS_TRY(ds_statistics_compute(&out->singular_values, singular, count));
-    DS_TRY(fit_power_laws(out, singular, count));
+    DS_TRY(fit_power_laws(out, singular, count, seed));
     ds_bulk_fit(&out->bulk, singular, rows, columns, DS_EDGE_WIDTHS);
     out->bulk.outliers = ds_min_size(out->bulk.outliers, out->rank); /* not what rounding left */
 done:
@@ -146,11 +149,13 @@ static double departure(const double *values, size_t count, double scale, size_t
 
 typedef struct thresholds {
     ds_bulk bulk; /* with the outliers that its widths leave */
-    double distance, spread, low_rank, outliers, critical;
+    double distance, spread, outliers, critical;
 } thresholds;
 
+static bool is_low(const ds_matrix_spectrum *s, size_t count) { return (double)s->rank <= DS_LOW_RANK_SHARE * (double)count; }
+
 static bool bulk_decides(const ds_matrix_spectrum *s, size_t count) {
-    return count >= DS_LEAST_VALUES && !all_equal(s) && (double)s->rank > DS_LOW_RANK_SHARE * (double)count;
+    return count >= DS_LEAST_VALUES && !all_equal(s) && !is_low(s, count);
 }
 
 /* A bulk that has lost k outliers may be k values off. */
@@ -165,7 +170,7 @@ static bool is_bulk(const double *singular, size_t count, const thresholds *at, 
 static ds_shape shape_at(const ds_matrix_spectrum *s, const double *singular, size_t count, const thresholds *at,
                          const ds_bulk_limits *limits) {
     if (s->frobenius == 0) return DS_SHAPE_ZERO;
-    if ((double)s->rank <= at->low_rank * (double)count) return DS_SHAPE_LOW_RANK;
+    if (is_low(s, count)) return DS_SHAPE_LOW_RANK;
     if (all_equal(s)) return DS_SHAPE_ISOMETRY;
     if (count < DS_LEAST_VALUES) return DS_SHAPE_TOO_SMALL;
     if (is_bulk(singular, count, at, limits)) return at->bulk.outliers == 0 ? DS_SHAPE_RANDOM : DS_SHAPE_SPIKED;
@@ -176,16 +181,15 @@ ds_shape_verdict ds_shape_judge(const ds_matrix_spectrum *spectrum, const double
     const ds_weight_matrix *matrix = &spectrum->matrix;
     size_t count = ds_min_size(matrix->rows, matrix->columns), words = 0;
     ds_shape_verdict out = {.shape = DS_SHAPE_UNDECIDED};
-    for (unsigned moved = 0; moved < 32; moved++) { /* each threshold up or down */
-        double factors[5];
+    for (unsigned moved = 0; moved < 16; moved++) { /* each threshold up or down */
+        double factors[4];
         thresholds at;
-        for (unsigned i = 0; i < 5; i++) factors[i] = 1 + (moved >> i & 1 ? DS_SHAPE_SHARE : -DS_SHAPE_SHARE);
+        for (unsigned i = 0; i < 4; i++) factors[i] = 1 + (moved >> i & 1 ? DS_SHAPE_SHARE : -DS_SHAPE_SHARE);
         ds_bulk_fit(&at.bulk, singular, matrix->rows, matrix->columns, limits->widths * factors[0]);
         at.distance = limits->distance * factors[1];
         at.spread = limits->spread * factors[1];
-        at.low_rank = DS_LOW_RANK_SHARE * factors[2];
-        at.outliers = DS_OUTLIER_SHARE * factors[3];
-        at.critical = DS_POWER_LAW_CRITICAL * factors[4];
+        at.outliers = DS_OUTLIER_SHARE * factors[2];
+        at.critical = DS_POWER_LAW_CRITICAL * factors[3];
         ds_shape shape = shape_at(spectrum, singular, count, &at, limits);
         words += !out.alternatives[shape];
         out.alternatives[shape] = true;
@@ -235,9 +239,9 @@ ds_status ds_weight_shape_find(ds_weight_shape *out, double *values, const ds_we
     double *singular = NULL, *shuffles = NULL;
     DS_NEW_ARRAY(singular, count);
     DS_NEW_ARRAY(shuffles, count * (DS_MORE_SHUFFLES + 1));
-    DS_TRY(ds_matrix_spectrum_compute(&out->learned, singular, values, matrix, svd));
+    DS_TRY(ds_matrix_spectrum_compute(&out->learned, singular, values, matrix, seed, svd));
     shuffle(values, matrix->rows * matrix->columns, &random);
-    DS_TRY(ds_matrix_spectrum_compute(&out->shuffled, shuffles, values, matrix, svd));
+    DS_TRY(ds_matrix_spectrum_compute(&out->shuffled, shuffles, values, matrix, seed, svd));
     widen(&limits, shuffles, matrix);
     bool unusual = limits.widths > usual.widths || limits.distance > usual.distance;
     if (unusual && bulk_decides(&out->learned, count)) DS_TRY(shuffle_more(&limits, shuffles, values, matrix, &random, svd));

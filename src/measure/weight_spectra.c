@@ -79,10 +79,14 @@ static void put_spectrum(ds_json_builder *b, const ds_matrix_spectrum *s) {
     ds_json_put_real(b, "stable_rank", s->stable_rank);
     ds_json_put_real(b, "effective_rank", s->effective_rank);
     ds_json_put_real(b, "alpha", s->tail.alpha);
-    ds_json_put_real(b, "alpha_stderr", s->tail.alpha_stderr);
+    ds_json_put_real(b, "alpha_stderr", s->alpha_stderr);
     ds_json_put_real(b, "ks", s->tail.ks);
     ds_json_put_real(b, "xmin", s->tail.xmin);
     ds_json_put_count(b, "tail", s->tail.tail);
+    ds_json_put_real(b, "alpha_weightwatcher", s->weightwatcher.alpha);
+    ds_json_put_real(b, "ks_weightwatcher", s->weightwatcher.ks);
+    ds_json_put_real(b, "xmin_weightwatcher", s->weightwatcher.xmin);
+    ds_json_put_count(b, "tail_weightwatcher", s->weightwatcher.tail);
     ds_json_put_real(b, "mp_edge", s->mp_edge);
     ds_json_put_count(b, "above_mp_edge", s->above_mp_edge);
     ds_json_put_real(b, "bulk_edge", s->bulk.edge);

@@ -66,6 +66,7 @@ static const ds_result_column weights[] = {
     DS_CELL("effective_rank", "effective rank", NULL, DS_COLUMN_FIXED, 1, "effective_rank"),
     DS_CELL("alpha", "α", NULL, DS_COLUMN_FIXED, 2, "alpha"),
     DS_CELL("alpha_stderr", "± s.e.", NULL, DS_COLUMN_FIXED, 2, "alpha_stderr"),
+    DS_CELL("alpha_weightwatcher", "α (WeightWatcher)", NULL, DS_COLUMN_FIXED, 2, "alpha_weightwatcher"),
     DS_CELL("outliers", NULL, NULL, DS_COLUMN_INTEGER, 0, "outliers"),
     DS_CELL("verdict", NULL, NULL, DS_COLUMN_TEXT, 0, "verdict"),
 };
@@ -103,7 +104,8 @@ static const ds_result_table tables[DS_REPORT_TABLES] = {
      "gradient", "gradflow/sublayers", COLUMNS(additive_gradient), is_additive},
     {"table-weights", "Weight matrices",
      "Rank: singular values above what rounding to the stored type can make. α: exponent of a power law fitted to the upper "
-     "tail of the squared singular values. Outliers: singular values beyond the bulk that independent entries would have. "
+     "tail of the squared singular values, and by WeightWatcher's rule for where the tail begins. Outliers: singular values "
+     "beyond the bulk that independent entries would have. "
      "Between which words an undecided matrix lies is in the results.",
      "weights", "spectrum/weights", COLUMNS(weights), NULL},
     {"table-checks", "Checks", "Passed when measured ≤ tolerance; tolerances are derived from the arithmetic's rounding.",

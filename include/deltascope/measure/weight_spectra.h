@@ -35,16 +35,18 @@ typedef struct ds_matrix_spectrum {
     double rounding; /* u ||W||_F + t sqrt(rows columns) + bound: with entries off by at most u |W_ij| + t (ds_dtype_rounding),
                         the matrix that was rounded is within it of W in the Frobenius norm, so is each singular value (Weyl) */
     size_t rank;     /* singular values above `rounding`: what rounds to W has no lower rank */
-    ds_power_law tail, whole; /* of the best tail, and of the best one of at least DS_TAIL_SHARE of the `rank` largest */
-    double mp_edge;           /* the edge were all of the matrix bulk */
-    size_t above_mp_edge;     /* singular values above it */
-    ds_bulk bulk;             /* at DS_EDGE_WIDTHS */
+    ds_power_law tail, whole;   /* of the best tail, and of the best one of at least DS_TAIL_SHARE of the `rank` largest */
+    double alpha_stderr;        /* of the tail's exponent, the search for xmin in it (ds_power_law_spread) */
+    ds_power_law weightwatcher; /* of all sigma_i^2, by the rule of that program; rank at least DS_LEAST_TAIL */
+    double mp_edge;             /* the edge were all of the matrix bulk */
+    size_t above_mp_edge;       /* singular values above it */
+    ds_bulk bulk;               /* at DS_EDGE_WIDTHS */
     ds_statistics singular_values;
 } ds_matrix_spectrum;
 
-/* singular (min(rows, columns)) ascending. svd of at least that size. */
+/* singular (min(rows, columns)) ascending. `seed`: of the resamples for alpha_stderr. svd of at least that size. */
 ds_status ds_matrix_spectrum_compute(ds_matrix_spectrum *out, double *singular, const double *values,
-                                     const ds_weight_matrix *matrix, ds_svd *svd) DS_MUST_CHECK;
+                                     const ds_weight_matrix *matrix, uint64_t seed, ds_svd *svd) DS_MUST_CHECK;
 
 /* Words for a spectrum. How often each is wrong on matrices of known kind: src/stats/README.md. */
 typedef enum ds_shape {
