@@ -50,11 +50,12 @@ static const char *short_tensor_name(const json_t *weight) {
     return text;
 }
 
-/* Ending in ? when a threshold moved by DS_SHAPE_SHARE changes it. */
+/* A low rank is named. */
 static const char *weight_verdict(const json_t *weight) {
-    static char text[32];
-    (void)snprintf(text, sizeof text, "%s%s", json_string_value(json_object_get(weight, "verdict")),
-                   json_is_true(json_object_get(weight, "verdict_stable")) ? "" : "?");
+    static char text[48];
+    const char *verdict = json_string_value(json_object_get(weight, "verdict"));
+    if (strcmp(verdict, "low rank") != 0) return verdict;
+    (void)snprintf(text, sizeof text, "low rank %lld", (long long)json_integer_value(json_object_get(weight, "rank")));
     return text;
 }
 
@@ -100,8 +101,8 @@ static const ds_result_column weight_columns[] = {
     DS_CELL("effective_rank", "eff.", NULL, DS_COLUMN_FIXED, 1, "effective_rank"),
     DS_CELL("alpha", "α", NULL, DS_COLUMN_FIXED, 2, "alpha"),
     DS_CELL("alpha_stderr", "±", NULL, DS_COLUMN_FIXED, 2, "alpha_stderr"),
-    DS_CELL("above_mp_edge", "> MP", NULL, DS_COLUMN_INTEGER, 0, "above_mp_edge"),
-    DS_CELL("above_randomised", "shuf.", NULL, DS_COLUMN_INTEGER, 0, "randomised/above_mp_edge"),
+    DS_CELL("alpha_weightwatcher", "α ww", NULL, DS_COLUMN_FIXED, 2, "alpha_weightwatcher"),
+    DS_CELL("outliers", "out", NULL, DS_COLUMN_INTEGER, 0, "outliers"),
     DS_CELL_TEXT("verdict", "verdict", weight_verdict),
 };
 static const ds_result_column jacobian_columns[] = {
@@ -154,7 +155,7 @@ void ds_spectrum_tables_describe(ds_spectrum_tables *kinds, const json_t *result
         accumulated_table(kinds, kinds->learned, results, "accumulated", "distribution"),
         {.title = kinds->directions, .rows = "directions/sublayers", COLUMNS(direction_columns)},
         accumulated_table(kinds, kinds->null, results, "null/accumulated", "null/distribution"),
-        {.title = "Weights: ranks, power-law tail, values above the Marchenko-Pastur edge",
+        {.title = "Weights: ranks, power-law tail, outliers of the bulk; ww: by WeightWatcher's rule",
          .rows = "weights",
          COLUMNS(weight_columns)},
         {.title = kinds->jacobian, .rows = "end_to_end/singular_values", COLUMNS(jacobian_columns)},

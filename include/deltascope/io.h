@@ -39,6 +39,13 @@ typedef enum ds_dtype {
     DS_DTYPE_OTHER, /* known to the format, not readable: see dtype_name */
 } ds_dtype;
 
+/* A number x is stored with an error of at most relative |x| + absolute: the unit roundoff, and half the distance of the
+ * smallest numbers. Those of F32 where the type cannot be read. */
+typedef struct ds_rounding {
+    double relative, absolute;
+} ds_rounding;
+ds_rounding ds_dtype_rounding(ds_dtype dtype);
+
 /* One tensor of a checkpoint. Views into the checkpoint: valid until ds_checkpoint_close. */
 typedef struct ds_tensor {
     const char *name;        /* without what wrappers ("module.", "_orig_mod.") and enclosing modules ("net.") add */

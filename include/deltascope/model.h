@@ -136,6 +136,7 @@ typedef struct ds_parameter {
     size_t rank;
     size_t shape[DS_MAX_RANK]; /* as stored */
     size_t count;              /* product */
+    ds_dtype stored;           /* element type in the checkpoint; of random weights that of the model's precision */
     void *values;              /* (count), row-major as stored, of the model's precision */
 } ds_parameter;
 

@@ -169,12 +169,17 @@ typedef struct ds_serial {
 } ds_serial;
 ds_serial ds_serial_correlation(const double *values, size_t n);
 
+/* The law of Marchenko and Pastur (1967): the share of eigenvalues at most x of G^T G / m, for a large matrix G (m,n) of
+ * independent entries of variance 1, 0 < n / m = ratio <= 1. 0 below (1 - sqrt(ratio))^2, 1 above (1 + sqrt(ratio))^2. */
+double ds_marchenko_pastur(double x, double ratio);
+
 /* ---- power-law tails --------------------------------------------------------------------------------------------- */
 
 /* The density x^-alpha for x >= xmin, fitted to the upper tail of some positive values (Clauset, Shalizi and Newman 2009). All
  * NaN and tail 0 when there are too few values. */
 typedef struct ds_power_law {
-    double alpha, alpha_stderr; /* maximum likelihood: 1 + n / sum ln(x_i / xmin); (alpha - 1) / sqrt(n) */
+    double alpha, alpha_stderr; /* maximum likelihood: 1 + n / sum ln(x_i / xmin); (alpha - 1) / sqrt(n), as if xmin were known
+                                   and hence too small: ds_power_law_spread */
     double xmin;                /* the value whose tail has the smallest distance */
     double ks;                  /* Kolmogorov-Smirnov distance between the tail and the fit */
     size_t tail;                /* n: values >= xmin */
@@ -183,6 +188,15 @@ typedef struct ds_power_law {
 /* Of values[count], unchanged; those not above 0 are left out. Only tails of at least `least` (> 1) values are considered. NaN
  * or infinity is DS_ERR_INPUT naming its index. O(count^2). */
 ds_status ds_power_law_fit(ds_power_law *out, const double *values, size_t count, size_t least) DS_MUST_CHECK;
+/* By the rule of WeightWatcher and of the program powerlaw behind it: values above DS_WEIGHTWATCHER_FLOOR, every tail of two or
+ * more, and the distance |fit(x_i) - i/n| for i = 0, 1, ... before each step alone. A tail of a few values may win. */
+#define DS_WEIGHTWATCHER_FLOOR 1e-5
+ds_status ds_power_law_fit_weightwatcher(ds_power_law *out, const double *values, size_t count) DS_MUST_CHECK;
+/* The standard error of ds_power_law_fit's alpha, the search for xmin in it: half the distance from the 15.9th to the 84.1st
+ * percentile of the exponents of DS_POWER_LAW_DRAWS resamples of the values. NaN where nothing is fitted. It takes the values
+ * for independent draws; coverage: src/stats/README.md. O(draws count^2) at most. */
+enum { DS_POWER_LAW_DRAWS = 100 };
+ds_status ds_power_law_spread(double *spread, const double *values, size_t count, size_t least, uint64_t seed) DS_MUST_CHECK;
 /* Whether the tail's distance is larger than chance makes it at the 5% level: ln(x/xmin) is exponential with an estimated mean,
  * (D - 0.2/n)(sqrt n + 0.26 + 0.5/sqrt n) > critical, 1.094 (Stephens 1974). As xmin was searched for, this rejects too rarely.
  * True when nothing was fitted. */

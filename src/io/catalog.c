@@ -34,6 +34,21 @@ size_t ds_dtype_size(ds_dtype dtype) {
     return 0;
 }
 
+ds_rounding ds_dtype_rounding(ds_dtype dtype) {
+    switch (dtype) {
+    case DS_DTYPE_F64:
+        return (ds_rounding){0x1p-53, 0x1p-1074}; /* half of it is no double */
+    case DS_DTYPE_F16:
+        return (ds_rounding){0x1p-11, 0x1p-25};
+    case DS_DTYPE_BF16:
+        return (ds_rounding){0x1p-8, 0x1p-134};
+    case DS_DTYPE_F32:
+    case DS_DTYPE_OTHER:
+        break;
+    }
+    return (ds_rounding){0x1p-24, 0x1p-150};
+}
+
 const char *ds_base_name(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash == NULL ? path : slash + 1;

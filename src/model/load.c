@@ -107,6 +107,7 @@ ds_status ds_model_read(ds_model *model, ds_checkpoint *checkpoint) {
         reads[i] = (ds_tensor_read){.tensor = ds_checkpoint_find(checkpoint, model->parameters[i].name),
                                     .precision = model->precision,
                                     .destination = model->parameters[i].values};
+        model->parameters[i].stored = reads[i].tensor->dtype;
     }
     load_job job = {model, reads};
     if (tie == DS_HEAD_EQUAL) {

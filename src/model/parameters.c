@@ -163,7 +163,8 @@ static ds_status place_one(void *context, const table_entry *expected) {
                                 .role = model->labels[index].role,
                                 .group = expected->group,
                                 .rank = expected->rank,
-                                .count = 1};
+                                .count = 1,
+                                .stored = model->precision == DS_F32 ? DS_DTYPE_F32 : DS_DTYPE_F64};
     for (size_t i = 0; i < expected->rank; i++) {
         parameter->shape[i] = expected->shape[i];
         if (!ds_mul_size(parameter->count, expected->shape[i], &parameter->count))

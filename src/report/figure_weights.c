@@ -1,5 +1,4 @@
 /* Figures from the weight matrices (`spectrum --weights`). */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -60,12 +60,14 @@ static const ds_result_column weights[] = {
     DS_CELL("tensor", NULL, NULL, DS_COLUMN_TEXT, 0, "tensor"),
     DS_CELL("rows", NULL, NULL, DS_COLUMN_INTEGER, 0, "rows"),
     DS_CELL("columns", NULL, NULL, DS_COLUMN_INTEGER, 0, "columns"),
+    DS_CELL("rank", NULL, NULL, DS_COLUMN_INTEGER, 0, "rank"),
     DS_CELL("spectral_norm", "largest σ", NULL, DS_COLUMN_REAL, 4, "spectral_norm"),
     DS_CELL("stable_rank", "stable rank", NULL, DS_COLUMN_FIXED, 1, "stable_rank"),
     DS_CELL("effective_rank", "effective rank", NULL, DS_COLUMN_FIXED, 1, "effective_rank"),
     DS_CELL("alpha", "α", NULL, DS_COLUMN_FIXED, 2, "alpha"),
     DS_CELL("alpha_stderr", "± s.e.", NULL, DS_COLUMN_FIXED, 2, "alpha_stderr"),
-    DS_CELL("above_mp_edge", "above MP edge", NULL, DS_COLUMN_INTEGER, 0, "above_mp_edge"),
+    DS_CELL("alpha_weightwatcher", "α (WeightWatcher)", NULL, DS_COLUMN_FIXED, 2, "alpha_weightwatcher"),
+    DS_CELL("outliers", NULL, NULL, DS_COLUMN_INTEGER, 0, "outliers"),
     DS_CELL("verdict", NULL, NULL, DS_COLUMN_TEXT, 0, "verdict"),
 };
 static const ds_result_column checks[] = {
@@ -102,8 +104,10 @@ static const ds_result_table tables[DS_REPORT_TABLES] = {
      "which is the identity, and through the branch; parts add as vectors, not as norms.",
      "gradient", "gradflow/sublayers", COLUMNS(additive_gradient), is_additive},
     {"table-weights", "Weight matrices",
-     "α: exponent of a power law fitted to the upper tail of the squared singular values; MP edge: what a random matrix of "
-     "this shape and variance would reach. How verdicts depend on their thresholds is in the results.",
+     "Rank: singular values above what rounding to the stored type can make. α: exponent of a power law fitted to the upper "
+     "tail of the squared singular values, and by WeightWatcher's rule for where the tail begins. Outliers: singular values "
+     "beyond the bulk that independent entries would have. "
+     "Between which words an undecided matrix lies is in the results.",
      "weights", "spectrum/weights", COLUMNS(weights), NULL},
     {"table-checks", "Checks", "Passed when measured ≤ tolerance; tolerances are derived from the arithmetic's rounding.",
      "checks", "verify/checks", COLUMNS(checks), NULL},

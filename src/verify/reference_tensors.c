@@ -283,21 +283,6 @@ done:
     return status;
 }
 
-static double stored_roundoff(ds_dtype dtype) {
-    switch (dtype) {
-    case DS_DTYPE_F64:
-        return 0x1p-53;
-    case DS_DTYPE_F16:
-        return 0x1p-11;
-    case DS_DTYPE_BF16:
-        return 0x1p-8;
-    case DS_DTYPE_F32:
-    case DS_DTYPE_OTHER:
-        break;
-    }
-    return 0x1p-24;
-}
-
 static void report(ds_check_result *result, const comparison *c, size_t length) {
     const ds_tensor *tensor = c->tensor->tensor;
     char place[DS_MAX_RANK * 22] = "";
@@ -309,8 +294,8 @@ static void report(ds_check_result *result, const comparison *c, size_t length) 
                        before);
     }
     ds_worst worst = {0};
-    ds_worst_add(&worst, c->error,
-                 2 * ds_chain_roundings(c->spec, length) * (stored_roundoff(tensor->dtype) + 0x1p-53) * (c->gain + c->largest));
+    double u = ds_dtype_rounding(tensor->dtype).relative + 0x1p-53;
+    ds_worst_add(&worst, c->error, 2 * ds_chain_roundings(c->spec, length) * u * (c->gain + c->largest));
     ds_worst_report(result, &worst);
     (void)snprintf(result->detail, sizeof result->detail, "worst at [%s]: theirs %.9g, ours %.9g", place, c->theirs, c->found);
 }

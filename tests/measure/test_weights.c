@@ -1,10 +1,10 @@
-/* Spectra of matrices whose singular values are known: orthogonal, rank one, random, spiked, power law. */
+/* Spectra of matrices whose singular values or kind are known, and the words for them. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "deltascope/delta.h"
 #include "deltascope/measure/weight_spectra.h"
+#include "matrix_kinds.h"
 #include "support.h"
 #include "toy.h"
 
@@ -33,9 +33,16 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static void solve(room *r, size_t rows, size_t columns) {
-    expect_ok(ds_matrix_spectrum_compute(&r->found, r->singular, r->matrix, rows, columns, r->svd));
-    r->verdict = ds_shape_judge(&r->found, r->singular, ds_min_size(rows, columns));
+static void solve(room *r, size_t rows, size_t columns, ds_dtype stored) {
+    const ds_weight_matrix matrix = {rows, columns, stored};
+    const ds_bulk_limits limits = ds_bulk_limits_of(ds_min_size(rows, columns));
+    expect_ok(ds_matrix_spectrum_compute(&r->found, r->singular, r->matrix, &matrix, 1, r->svd));
+    r->verdict = ds_shape_judge(&r->found, r->singular, &limits);
+}
+
+static void expect_word(const ds_shape_verdict *found, ds_shape expected) {
+    if (found->shape != expected) fail_msg("\"%s\", expected \"%s\"", ds_shape_name(found->shape), ds_shape_name(expected));
+    assert_true(found->stable == (expected != DS_SHAPE_UNDECIDED));
 }
 
 /* x (n) <- normal numbers; returns their sum of squares. */
@@ -48,36 +55,24 @@ static double draw(double *x, size_t n, ds_random *random) {
     return sum;
 }
 
-/* matrix (rows, COLUMNS) <- diag(sigma) turned by random reflections on both sides: singular values sigma. */
-static void turn(double *matrix, const double *sigma, size_t rows, ds_random *random) {
-    double k[ROWS];
-    memset(matrix, 0, rows * COLUMNS * sizeof *matrix);
-    for (size_t i = 0; i < COLUMNS; i++) matrix[i * COLUMNS + i] = sigma[i];
-    for (int round = 0; round < 4; round++) {
-        double length2 = draw(k, COLUMNS, random);
-        ds_delta_apply(matrix, k, 2 / length2, rows, COLUMNS); /* from the right */
-        length2 = draw(k, rows, random);
-        for (size_t j = 0; j < COLUMNS; j++) {
-            double along = 0;
-            for (size_t i = 0; i < rows; i++) along += k[i] * matrix[i * COLUMNS + j];
-            for (size_t i = 0; i < rows; i++) matrix[i * COLUMNS + j] -= 2 / length2 * along * k[i];
-        }
-    }
-}
-
 static void test_orthogonal(void **state) {
     room *r = *state;
     ds_random random = ds_random_init(41);
     double ones[COLUMNS];
     for (size_t i = 0; i < COLUMNS; i++) ones[i] = 1;
-    turn(r->matrix, ones, COLUMNS, &random);
-    solve(r, COLUMNS, COLUMNS);
+    matrix_of_singular_values(r->matrix, ones, COLUMNS, COLUMNS, &random);
+    solve(r, COLUMNS, COLUMNS, DS_DTYPE_F64);
     expect_close(r->found.spectral_norm, 1, r->found.bound + 64 * COLUMNS * U);
     expect_close(r->found.stable_rank, COLUMNS, 256 * COLUMNS * COLUMNS * U);
     expect_close(r->found.effective_rank, COLUMNS, 256 * COLUMNS * COLUMNS * U);
     expect_close(r->found.mp_edge, 2, 256 * COLUMNS * U); /* (1/sqrt n) 2 sqrt n */
     assert_int_equal(r->found.above_mp_edge, 0);
-    assert_int_equal(r->verdict.shape, DS_SHAPE_RANDOM);
+    assert_int_equal(r->found.rank, COLUMNS);
+    assert_true(isnan(r->found.tail.alpha));
+    expect_word(&r->verdict, DS_SHAPE_ISOMETRY);
+    r->matrix[7] += 0.01; /* far beyond rounding */
+    solve(r, COLUMNS, COLUMNS, DS_DTYPE_F64);
+    assert_true(r->verdict.shape != DS_SHAPE_ISOMETRY);
 }
 
 static void test_rank_one(void **state) {
@@ -85,7 +80,7 @@ static void test_rank_one(void **state) {
     ds_random random = ds_random_init(42);
     double x[ROWS], y[COLUMNS], x2 = draw(x, ROWS, &random), y2 = draw(y, COLUMNS, &random);
     for (size_t i = 0; i < ROWS * COLUMNS; i++) r->matrix[i] = x[i / COLUMNS] * y[i % COLUMNS];
-    solve(r, ROWS, COLUMNS);
+    solve(r, ROWS, COLUMNS, DS_DTYPE_F64);
     expect_close(r->found.spectral_norm, sqrt(x2 * y2), r->found.bound + 64 * ROWS * U * sqrt(x2 * y2));
     expect_close(r->found.frobenius, sqrt(x2 * y2), 64 * ROWS * U * sqrt(x2 * y2));
     expect_close(r->found.stable_rank, 1, 512 * ROWS * U);
@@ -93,22 +88,49 @@ static void test_rank_one(void **state) {
     double share = r->found.bound / r->found.spectral_norm;
     expect_close(r->found.effective_rank, 1, 2 * COLUMNS * share * (1 - log(share)));
     assert_int_equal(r->found.above_mp_edge, 1);
-    assert_int_equal(r->found.outliers, 1);
+    assert_int_equal(r->found.bulk.outliers, 1);
+    assert_int_equal(r->found.rank, 1);
+    assert_true(isnan(r->found.tail.alpha)); /* one value has no tail, and the others are rounding */
+    expect_word(&r->verdict, DS_SHAPE_LOW_RANK);
 }
 
-/* Independent entries: the spectrum ends at the Marchenko-Pastur edge to within a few widths, and so says the verdict. */
+/* A matrix of rank r, stored in any type, is told to have that rank: rounding moves no singular value by more than the bound,
+ * which is sharp enough to keep all but the smallest of those that are there. */
+static void test_rank_of_what_was_stored(void **state) {
+    static const ds_dtype types[] = {DS_DTYPE_F64, DS_DTYPE_F32, DS_DTYPE_F16, DS_DTYPE_BF16};
+    room *r = *state;
+    ds_random random = ds_random_init(46);
+    for (int trial = 0; trial < 24; trial++) {
+        const ds_dtype stored = types[trial % 4];
+        size_t rows = 40 + ds_random_below(&random, ROWS - 40), rank = ds_random_below(&random, 13);
+        double sigma[COLUMNS] = {0}, exact[COLUMNS];
+        size_t count = ds_min_size(rows, COLUMNS);
+        for (size_t i = 0; i < rank; i++) sigma[i] = 0.4 + 1.5 * ds_random_uniform(&random);
+        matrix_of_singular_values(r->matrix, sigma, rows, COLUMNS, &random);
+        const ds_weight_matrix whole = {rows, COLUMNS, DS_DTYPE_F64};
+        ds_matrix_spectrum unrounded;
+        expect_ok(ds_matrix_spectrum_compute(&unrounded, exact, r->matrix, &whole, 1, r->svd));
+        for (size_t i = 0; i < rows * COLUMNS; i++) r->matrix[i] = matrix_round(r->matrix[i], stored);
+        solve(r, rows, COLUMNS, stored);
+        assert_int_equal(r->found.rank, rank);
+        for (size_t i = 0; i < count; i++) expect_close(r->singular[i], exact[i], r->found.rounding);
+        expect_word(&r->verdict, rank == 0 ? DS_SHAPE_ZERO : DS_SHAPE_LOW_RANK);
+        if (rank < DS_LEAST_TAIL) assert_true(isnan(r->found.tail.alpha) && isnan(r->found.tail.xmin));
+    }
+}
+
+/* Independent entries: the spectrum ends at the Marchenko-Pastur edge to within a few widths, and is the law's within it. */
 static void test_random(void **state) {
     room *r = *state;
     ds_random random = ds_random_init(43);
-    int unlike = 0;
     for (int trial = 0; trial < 20; trial++) {
         for (size_t i = 0; i < ROWS * COLUMNS; i++) r->matrix[i] = 0.02 * ds_random_normal(&random);
-        solve(r, ROWS, COLUMNS);
+        solve(r, ROWS, COLUMNS, DS_DTYPE_F32);
         expect_close(r->found.mp_edge, 0.02 * (sqrt(ROWS) + sqrt(COLUMNS)), 0.02 * 5); /* of an rms over 28,800 entries */
-        expect_close(r->found.spectral_norm, r->found.mp_edge, 6 * r->found.edge_width);
-        unlike += r->verdict.shape != DS_SHAPE_RANDOM;
+        expect_close(r->found.spectral_norm, r->found.mp_edge, 6 * r->found.bulk.edge_width);
+        expect_close(r->found.bulk.edge, r->found.mp_edge, r->found.bulk.outliers > 0 ? r->found.mp_edge : 64 * COLUMNS * U);
+        assert_true(r->found.bulk.distance < 5);
     }
-    assert_true(unlike <= 1); /* three widths: the Tracy-Widom law exceeds them once in several hundred */
 }
 
 static void test_spiked(void **state) {
@@ -118,9 +140,10 @@ static void test_spiked(void **state) {
     for (size_t i = 0; i < ROWS; i++) { /* 60 on one pair of axes: twice the edge of 26 */
         r->matrix[i * COLUMNS + 5] += 60 / sqrt(ROWS);
     }
-    solve(r, ROWS, COLUMNS);
-    assert_int_equal(r->found.outliers, 1);
-    assert_true(r->verdict.shape == DS_SHAPE_SPIKED);
+    solve(r, ROWS, COLUMNS, DS_DTYPE_F32);
+    assert_int_equal(r->found.bulk.outliers, 1);
+    expect_close(r->found.bulk.edge, sqrt(ROWS - 1) + sqrt(COLUMNS - 1), 0.5); /* the spike is not in it */
+    expect_word(&r->verdict, DS_SHAPE_SPIKED);
 }
 
 /* sigma^2 at the quantiles of a density x^-alpha. */
@@ -131,37 +154,84 @@ static void test_power_law(void **state) {
     for (size_t a = 0; a < 3; a++) {
         double sigma[COLUMNS];
         for (size_t i = 0; i < COLUMNS; i++) sigma[i] = sqrt(pow(((double)i + 0.5) / COLUMNS, -1 / (alphas[a] - 1)));
-        turn(r->matrix, sigma, ROWS, &random);
-        solve(r, ROWS, COLUMNS);
+        matrix_of_singular_values(r->matrix, sigma, ROWS, COLUMNS, &random);
+        solve(r, ROWS, COLUMNS, DS_DTYPE_F32);
         expect_close(r->found.spectral_norm, sigma[0], r->found.bound + 256 * ROWS * U * sigma[0]);
-        expect_close(r->found.tail.alpha, alphas[a], r->found.tail.alpha_stderr);
-        assert_int_equal(r->verdict.shape, alphas[a] < 2 ? DS_SHAPE_VERY_HEAVY : DS_SHAPE_HEAVY);
+        expect_close(r->found.tail.alpha, alphas[a], r->found.alpha_stderr);
+        expect_word(&r->verdict, DS_SHAPE_POWER_LAW);
     }
 }
 
-static void test_sensitivity_of_the_verdict(void **state) {
+/* Values at the quantiles of the law but one, which crosses each threshold in turn. */
+static void test_thresholds(void **state) {
     (void)state;
-    double singular[20];
-    ds_matrix_spectrum s = {.mp_edge = 2, .edge_width = 0.1, .tail = {.alpha = 4, .ks = 0.05, .tail = 18}};
-    for (size_t i = 0; i < 20; i++) singular[i] = i < 19 ? 1 : 3;
-    ds_shape_verdict verdict = ds_shape_judge(&s, singular, 20);
-    assert_true(verdict.shape == DS_SHAPE_HEAVY && verdict.stable);
-    s.tail.alpha = 6.2; /* within a tenth of 6 */
-    verdict = ds_shape_judge(&s, singular, 20);
-    assert_true(verdict.shape == DS_SHAPE_SPIKED && !verdict.stable && verdict.alternatives[DS_SHAPE_HEAVY]);
-    s.tail.alpha = 4;
-    s.tail.tail = 11; /* of 20: a tenth above the half */
-    verdict = ds_shape_judge(&s, singular, 20);
-    assert_true(verdict.shape == DS_SHAPE_HEAVY && verdict.stable);
-    s.tail.tail = 10;
-    verdict = ds_shape_judge(&s, singular, 20);
-    assert_true(verdict.shape == DS_SHAPE_HEAVY && !verdict.stable && verdict.alternatives[DS_SHAPE_SPIKED]);
-    s.tail.tail = 18;
-    singular[19] = 2.31; /* 3.1 widths above the edge */
-    s.tail.alpha = 4;
-    verdict = ds_shape_judge(&s, singular, 20);
-    assert_true(verdict.shape == DS_SHAPE_HEAVY && !verdict.stable && verdict.alternatives[DS_SHAPE_RANDOM]);
-    assert_int_equal(ds_shape_judge(&s, singular, DS_LEAST_VALUES - 1).shape, DS_SHAPE_UNDETERMINED);
+    enum { N = 60 };
+    double singular[N];
+    const ds_bulk_limits limits = ds_bulk_limits_of(N);
+    ds_matrix_spectrum s = {.matrix = {N, N, DS_DTYPE_F64}, .frobenius = 1, .rank = N, .singular_values = {.max = 1}};
+    s.whole = (ds_power_law){.alpha = 4, .ks = 0.01, .tail = N};
+    for (size_t i = 0; i < N; i++) { /* bisection: the law's quantile (i + 1/2) / N */
+        double low = 0, high = 4;
+        for (int step = 0; step < 60; step++) {
+            double middle = 0.5 * (low + high), share = ds_marchenko_pastur(middle, 1);
+            *(share < ((double)i + 0.5) / N ? &low : &high) = middle;
+        }
+        singular[i] = sqrt(low * N);
+    }
+    ds_bulk bulk;
+    ds_bulk_fit(&bulk, singular, N, N, DS_EDGE_WIDTHS);
+    assert_true(bulk.distance < 0.2 && bulk.outliers == 0);
+    ds_shape_verdict verdict = ds_shape_judge(&s, singular, &limits);
+    expect_word(&verdict, DS_SHAPE_RANDOM);
+    singular[N - 1] = bulk.edge + 4 * bulk.edge_width; /* raises the edge a little, too */
+    verdict = ds_shape_judge(&s, singular, &limits);
+    expect_word(&verdict, DS_SHAPE_SPIKED);
+    singular[N - 1] = bulk.edge + 3.2 * bulk.edge_width;
+    verdict = ds_shape_judge(&s, singular, &limits);
+    expect_word(&verdict, DS_SHAPE_UNDECIDED);
+    assert_true(verdict.alternatives[DS_SHAPE_SPIKED] && verdict.alternatives[DS_SHAPE_RANDOM] &&
+                !verdict.alternatives[DS_SHAPE_POWER_LAW] && !verdict.alternatives[DS_SHAPE_UNDECIDED]);
+    for (size_t i = 0; i < N; i++) singular[i] = 1 + 0.01 * (double)i; /* no bulk */
+    verdict = ds_shape_judge(&s, singular, &limits);
+    expect_word(&verdict, DS_SHAPE_POWER_LAW);
+    s.whole.ks = 1.094 / (sqrt(N) + 0.26);
+    verdict = ds_shape_judge(&s, singular, &limits);
+    expect_word(&verdict, DS_SHAPE_UNDECIDED);
+    assert_true(verdict.alternatives[DS_SHAPE_POWER_LAW] && verdict.alternatives[DS_SHAPE_NO_FIT]);
+    s.whole.ks = 0.5;
+    verdict = ds_shape_judge(&s, singular, &limits);
+    expect_word(&verdict, DS_SHAPE_NO_FIT);
+    s.rank = N / 2; /* a count, nothing to be moved */
+    verdict = ds_shape_judge(&s, singular, &limits);
+    expect_word(&verdict, DS_SHAPE_LOW_RANK);
+    s.matrix.rows = DS_LEAST_VALUES - 1;
+    s.rank = DS_LEAST_VALUES - 1;
+    verdict = ds_shape_judge(&s, singular, &limits);
+    expect_word(&verdict, DS_SHAPE_TOO_SMALL);
+}
+
+/* Matrices of every kind get the right word, or none; the long test has the rates. */
+static void test_words(void **state) {
+    (void)state;
+    enum { EACH = 12 };
+    static matrix_words seen;
+    const uint64_t seed = 47;
+    size_t right = 0, wrong = 0, all = 0;
+    matrix_words_count(&seen, &(ds_weight_matrix){64, 48, DS_DTYPE_F32}, EACH, seed);
+    matrix_words_count(&seen, &(ds_weight_matrix){48, 72, DS_DTYPE_BF16}, EACH, seed + 1);
+    for (int kind = 0; kind < MATRIX_KINDS; kind++) {
+        size_t good = seen.words[kind][matrix_kind_word((matrix_kind)kind)], bad = seen.drawn[kind] - good;
+        bad -= seen.words[kind][DS_SHAPE_UNDECIDED];
+        if (bad > 4 || good < EACH) /* of 24: a rate of 5% leads to more than 4 once in 500 */
+            fail_msg("seed %llu: %s: %zu right, %zu wrong of %d", (unsigned long long)seed, matrix_kind_name((matrix_kind)kind),
+                     good, bad, 2 * EACH);
+        right += good;
+        wrong += bad;
+        all += seen.drawn[kind];
+    }
+    print_message("seed %llu: of %zu matrices %zu got the right word, %zu a wrong one\n", (unsigned long long)seed, all, right,
+                  wrong);
+    assert_true(100 * wrong <= 4 * all && 100 * right >= 85 * all);
 }
 
 /* Shuffling keeps the entries: Frobenius norm and edge stay to rounding, in any order of threads. */
@@ -179,13 +249,58 @@ static void test_survey_of_a_model(void **state) {
     assert_true(one.count > 10);
     for (size_t i = 0; i < one.count; i++) {
         const ds_weight_spectrum *a = &one.spectra[i], *b = &two.spectra[i];
-        double frobenius = a->learned.frobenius;
-        expect_close(a->shuffled.frobenius, frobenius, 4 * (double)a->parameter->count * U * frobenius);
-        expect_close(b->shuffled.spectral_norm, a->shuffled.spectral_norm, 0);
-        expect_close(b->learned.effective_rank, a->learned.effective_rank, 0);
+        double frobenius = a->shape.learned.frobenius;
+        expect_close(a->shape.shuffled.frobenius, frobenius, 4 * (double)a->parameter->count * U * frobenius);
+        expect_close(b->shape.shuffled.spectral_norm, a->shape.shuffled.spectral_norm, 0);
+        expect_close(b->shape.learned.effective_rank, a->shape.learned.effective_rank, 0);
+        assert_int_equal(b->shape.verdict.shape, a->shape.verdict.shape);
     }
     ds_weight_survey_release(&one);
     ds_weight_survey_release(&two);
+    ds_model_free(&model);
+}
+
+static const json_t *weight_of(const json_t *results, size_t index) {
+    return json_array_get(json_object_get(results, "weights"), index);
+}
+
+/* What results say of matrices that have no exponent: null, the rank, and the word. */
+static void test_matrices_without_an_exponent(void **state) {
+    (void)state;
+    static const char *const words[] = {"zero", "low rank", "isometry"};
+    ds_spec spec = toy_spec("ddl-cc-ec");
+    ds_model *model = NULL;
+    ds_weight_survey survey;
+    expect_ok(ds_model_random(&model, &spec, DS_F32, 10));
+    for (size_t i = 0, kind = 0; i < ds_model_parameters(model); i++) {
+        const ds_parameter *p = ds_model_parameter(model, i);
+        if (p->rank != 2 || p->shape[0] < 2 || p->shape[1] < 2) continue;
+        for (size_t at = 0; at < p->count; at++) {
+            size_t row = at / p->shape[1], column = at % p->shape[1];
+            float rank_one = (float)(1 + row) * (float)(3 + column);
+            ((float *)p->values)[at] = kind % 3 == 0 ? 0 : kind % 3 == 1 ? rank_one : row == column ? 0.7F : 0;
+        }
+        kind++;
+    }
+    expect_ok(ds_weight_survey_run(&survey, model, 4));
+    ds_json_builder b = {0};
+    json_t *results = NULL;
+    ds_json_begin_object(&b, NULL);
+    ds_weight_survey_put(&b, &survey);
+    ds_json_end(&b);
+    expect_ok(ds_json_finish(&results, &b));
+    assert_true(survey.count > 10);
+    for (size_t i = 0; i < survey.count; i++) {
+        static const char *const nulls[] = {"alpha", "alpha_stderr", "ks", "xmin", "alpha_weightwatcher", "xmin_weightwatcher"};
+        const json_t *weight = weight_of(results, i);
+        for (size_t n = 0; n < sizeof nulls / sizeof *nulls; n++) assert_true(json_is_null(json_object_get(weight, nulls[n])));
+        assert_string_equal(json_string_value(json_object_get(weight, "verdict")), words[i % 3]);
+        const size_t *shape = survey.spectra[i].parameter->shape;
+        json_int_t rank = i % 3 < 2 ? (json_int_t)(i % 3) : (json_int_t)ds_min_size(shape[0], shape[1]);
+        assert_int_equal(json_integer_value(json_object_get(weight, "rank")), rank);
+    }
+    json_decref(results);
+    ds_weight_survey_release(&survey);
     ds_model_free(&model);
 }
 
@@ -193,11 +308,14 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_orthogonal, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rank_one, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rank_of_what_was_stored, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_random, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_spiked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_power_law, set_up, tear_down),
-        cmocka_unit_test(test_sensitivity_of_the_verdict),
+        cmocka_unit_test(test_thresholds),
+        cmocka_unit_test(test_words),
         cmocka_unit_test(test_survey_of_a_model),
+        cmocka_unit_test(test_matrices_without_an_exponent),
     };
     return cmocka_run_group_tests_name("weights", tests, NULL, NULL);
 }

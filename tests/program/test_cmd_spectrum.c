@@ -273,6 +273,24 @@ static void test_weights_without_data(void **state) {
     assert_int_equal(system(line) >> 8, 2);
 }
 
+/* Matrices too small for an exponent, some or all of them: tables and figures of what there is; a figure of nothing says so. */
+static void test_weights_without_exponents(void **state) {
+    (void)state;
+    static const char *const small[] = {"option-tc-long-kernel", "option-scalar-completep", "option-scalar-constant"};
+    const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope";
+    char line[512];
+    for (size_t m = 0; m < 3; m++) {
+        (void)snprintf(line, sizeof line, "%s spectrum --weights --out %s fixtures/models/%s >%s 2>&1", program,
+                       scratch_path("small"), small[m], scratch_path("said"));
+        if (system(line) != 0) fail_msg("%s: exit status is not 0", line);
+    }
+    (void)snprintf(line, sizeof line, "%s plot --figure weight-spectra --out %s %s >/dev/null 2>%s", program,
+                   scratch_path("plot"), scratch_path("small/spectrum.json"), scratch_path("said"));
+    assert_int_equal(system(line) >> 8, 3);
+    (void)snprintf(line, sizeof line, "grep -q 'nothing to draw' %s", scratch_path("said"));
+    assert_int_equal(system(line), 0);
+}
+
 /* By depth the last value is that of the whole; frozen shortcuts with gates below 2 never exceed 1. */
 static void test_end_to_end(void **state) {
     (void)state;
@@ -306,6 +324,7 @@ int main(void) {
         cmocka_unit_test(test_an_additive_checkpoint_has_weights_and_a_jacobian_only),
         cmocka_unit_test(test_weights),
         cmocka_unit_test(test_weights_without_data),
+        cmocka_unit_test(test_weights_without_exponents),
         cmocka_unit_test(test_end_to_end),
     };
     return cmocka_run_group_tests_name("cmd_spectrum", tests, NULL, NULL);

@@ -133,6 +133,33 @@ static void test_many_layers(void **state) {
     assert_int_equal(draw_all(make_results(24, 0.05), true), ds_figure_count());
 }
 
+/* Exponents are null where no tail can be fitted, here for any of the matrices: the others are drawn, and when there is none,
+ * nothing is, which the figure says. */
+static void test_weights_without_exponents(void **state) {
+    (void)state;
+    const ds_figure *figure = ds_figure_find("weight-spectra");
+    const ds_figure_options svg = {DS_FIGURE_SVG, 0, false};
+    ds_random random = ds_random_init(61);
+    for (int trial = 0; trial < 8; trial++) {
+        json_t *results = make_results(2, 0.1), *weight;
+        size_t i, left = 0, keep = trial == 0 ? 0 : ds_random_below(&random, 256);
+        json_array_foreach(json_object_get(json_object_get(results, "spectrum"), "weights"), i, weight) {
+            if ((keep >> i & 1) == 0) {
+                json_object_set_new(weight, "alpha", json_null());
+                json_object_set_new(weight, "alpha_stderr", json_null());
+            }
+            left += json_is_number(json_object_get(weight, "alpha"));
+        }
+        ds_figure_outcome outcome;
+        assert_true(ds_figure_applies(figure, results) == (left > 0));
+        if (left > 0)
+            expect_ok(ds_figure_write(&outcome, place, figure, results, &svg));
+        else
+            expect_failure(ds_figure_write(&outcome, place, figure, results, &svg), DS_ERR_INPUT, "nothing to draw");
+        json_decref(results);
+    }
+}
+
 /* No gates, no shortcut operators: what remains of the results of an additive checkpoint. */
 static void test_additive(void **state) {
     (void)state;
@@ -356,6 +383,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one_layer, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_many_layers, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_weights_without_exponents, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_additive, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_what_is_there_decides, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_data, make_folder, remove_folder),
