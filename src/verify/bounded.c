@@ -6,7 +6,7 @@
 
 static const double u64 = 0x1p-53;
 
-/* ---- arithmetics --------------------------------------------------------------------------------------------------------- */
+/* ---- arithmetics -------------------------------------------------------------------------------------------------------- */
 
 ds_arithmetic ds_arithmetic_between(ds_precision precision) {
     double u = ds_unit_roundoff(precision);
@@ -37,7 +37,7 @@ void ds_settle(ds_bounded y, size_t count, const ds_arithmetic *a) {
     for (size_t i = 0; i < count && a->sample != 0; i++) y.x[i] = ds_settled(y.x[i], &y.e[i], a);
 }
 
-/* ---- sums ---------------------------------------------------------------------------------------------------------------- */
+/* ---- sums --------------------------------------------------------------------------------------------------------------- */
 
 typedef struct linear_job {
     ds_bounded y, x;
@@ -77,7 +77,7 @@ ds_status ds_bounded_linear(ds_bounded y, ds_bounded x, const double *weight, si
     return ds_parallel_for(out, linear_feature, &job);
 }
 
-/* ---- norms --------------------------------------------------------------------------------------------------------------- */
+/* ---- norms -------------------------------------------------------------------------------------------------------------- */
 
 /* The factor 1/r, r = sqrt(mean x^2 + eps), of numbers that err by e is that of r +- |e| / sqrt(n): the root of a sum of
  * squares is a norm. x/r then errs by e / r_low + |x| (r - r_low) / (r r_low), and by what the factor, kept, has rounded.
@@ -114,7 +114,7 @@ void ds_bounded_direction(ds_bounded h, size_t count, double eps, const ds_arith
     divide_by_norm(h, h, NULL, count, 1, eps * eps, 1, a);
 }
 
-/* ---- elementwise --------------------------------------------------------------------------------------------------------- */
+/* ---- elementwise -------------------------------------------------------------------------------------------------------- */
 
 double ds_plain_sigmoid(double x) { return 1 / (1 + exp(-x)); }
 
