@@ -83,6 +83,10 @@ ds_status ds_symmetric_eigen_approx(double *values, double *vectors, const doubl
                                     ds_symmetric *workspace) DS_MUST_CHECK;
 /* Product of the pivots of an LU factorisation (dgetrf) of any square matrix. */
 ds_status ds_determinant_approx(double *determinant, const double *matrix, size_t n, ds_symmetric *workspace) DS_MUST_CHECK;
+/* The same, and *perturbation: up to n roundings of the product, the determinant is that of matrix + E, ||E||_2 <= n u
+ * sqrt(||M||_1 ||M||_inf), M = |L| |U| of the factors found (Higham, Accuracy and Stability, Theorem 9.3). */
+ds_status ds_determinant_estimate(double *determinant, double *perturbation, const double *matrix, size_t n,
+                                  ds_symmetric *workspace) DS_MUST_CHECK;
 
 /* ---- singular values of an operator known by its products -------------------------------------------------------- */
 

@@ -1,9 +1,8 @@
 /* verify: the paper's statements, and our own arithmetic, as checks on a checkpoint and a piece of data.
  *
  * Every check states a claim and its source, measures an error and compares it with a tolerance derived from the arithmetic: a
- * constant that follows from counting roundings, times the unit roundoff of the precision at work, times the size of the
- * numbers involved. Where the error depends on how a trained model amplifies small changes, that amplification is measured on
- * the same data and takes the place of the size. A check passes when measured <= tolerance; a NaN fails.
+ * bound that is carried through the same operations, or one measured in the same run (LAPACK's residuals, samples of what
+ * rounding does). src/verify/README.md lists them. A check passes when measured <= tolerance; a NaN fails.
  *
  * Identities of the update and invariances are checked in the precision of the run and again in double; derivatives and the
  * second computation of the whole model in double. */

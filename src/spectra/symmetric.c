@@ -88,3 +88,32 @@ ds_status ds_determinant_approx(double *determinant, const double *matrix, size_
 done:
     return status;
 }
+
+/* The largest row sum of |L| |U|, factors in w->matrix, or with `columns` its largest column sum; scratch sums (n). */
+static double factor_norm(const ds_symmetric *w, size_t n, bool columns, double *sums) {
+    double largest = 0;
+    for (size_t i = 0; i < n; i++) { /* |U| 1, or |L|^T 1 */
+        sums[i] = columns ? 1 : 0;
+        for (size_t j = columns ? i + 1 : i; j < n; j++) sums[i] += fabs(columns ? w->matrix[i * n + j] : w->matrix[j * n + i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        double sum = columns ? 0 : sums[i];
+        for (size_t j = 0; j < (columns ? i + 1 : i); j++)
+            sum += fabs(columns ? w->matrix[i * n + j] : w->matrix[j * n + i]) * sums[j];
+        largest = fmax(largest, sum);
+    }
+    return largest;
+}
+
+ds_status ds_determinant_estimate(double *determinant, double *perturbation, const double *matrix, size_t n, ds_symmetric *w) {
+    ds_status status = DS_OK;
+    double *sums = NULL, u = ds_unit_roundoff(DS_F64);
+    *perturbation = 0;
+    DS_TRY(ds_determinant_approx(determinant, matrix, n, w));
+    if (n == 0) goto done;
+    DS_NEW_ARRAY(sums, n);
+    *perturbation = (double)n * u * sqrt(factor_norm(w, n, false, sums) * factor_norm(w, n, true, sums));
+done:
+    free(sums);
+    return status;
+}

@@ -28,7 +28,7 @@ struct ds_verify {
     ds_cut spot;                /* for differences along single entries: begins as brief does */
     size_t entries;             /* of a tensor, 1 to 4 */
     uint64_t seed;
-    double hidden_gain, nll_gain; /* ds_verify_amplification; < 0: not measured yet */
+    double loss_rounding[2]; /* of brief and of spot; < 0: not known yet */
 };
 
 static inline ds_side *ds_exact(ds_verify *v) { return &v->sides[v->side_count - 1]; }
@@ -47,15 +47,8 @@ void ds_check_skip(ds_check_result *result, const char *reason);
 ds_status ds_run_depth(void **state, void **hidden, const ds_side *side, const ds_batch *batch, const ds_force *forces,
                        const ds_observer *observer) DS_MUST_CHECK;
 
-/* By how much the double model multiplies relative changes of its states: every number of X_0 ... X_S is multiplied by 1 +-
- * e, e tiny, signs at random, and the change of the readout (Frobenius norm) and of nll (maximum) divided by e goes to
- * hidden_gain and nll_gain. A rounding anywhere in a sublayer acts like such a change, so that gain times roundoff times the
- * number of roundings bounds what rounding does to the result. */
-ds_status ds_verify_amplification(ds_verify *v) DS_MUST_CHECK;
-/* c(n) for those comparisons: about 8 roundings in the chain through a sublayer, sums over up to n numbers behaving as random
- * walks of sqrt(n) roundings, and a factor 4 because the gain was sampled once. */
-double ds_chain_roundings(const ds_spec *spec, size_t length);
-
+/* A bound on what rounding does to the mean loss of a batch in one double pass: of v->brief, or of v->spot. */
+ds_status ds_loss_rounding(double *rounding, ds_verify *v, const ds_batch *batch) DS_MUST_CHECK;
 /* One token's update as a pass made it, in doubles that equal the pass's own numbers. */
 typedef struct ds_edit {
     size_t d, dv, sublayer, token;

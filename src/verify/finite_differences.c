@@ -1,18 +1,21 @@
 /* Gradients against differences of the loss, in double.
  *
- * Along a direction u, D(h) = (L(h) - L(-h)) / 2h errs by h^2 and h^4 terms, which Richardson's extrapolation takes away: R1
- * = (4 D(h/2) - D(h)) / 3, R2 = (4 D(h/4) - D(h/2)) / 3, R = (16 R2 - R1) / 15 = (64 D(h/4) - 20 D(h/2) + D(h)) / 45. |R2 -
- * R1| is, to first order, the error of R1, far above that of R; kinks of relu within the step do not extrapolate, and then
- * it is of the order of the error, hence the factor 4. Rounding of L by eta becomes at most (64 * 4 + 20 * 2 + 1) / 45 eta /
- * h < 7 eta / h in R. */
+ * Along a direction u, D(h) = (L(h) - L(-h)) / 2h errs by h^2 and h^4 terms, which Richardson's extrapolation takes away:
+ * F(h) = (4 D(h/2) - D(h)) / 3 errs by h^4, and so R = (16 F(h/4) - F(h/2)) / 15 by h^6. The error of F(h/4) is |F(h/4) -
+ * F(h/2)| / 15 to first order, far above that of R; it is a sixteenth of that of F(h/2), so that |F(h/2) - F(h)| / 16 says
+ * the same once more, and the larger of |F(h/4) - F(h/2)| and this is what the extrapolation may leave: no chance
+ * agreement of two numbers passes for convergence. It takes a smooth loss: steps within which an activation crosses its
+ * kink are not used (kinks.h).
+ *
+ * Rounding of L by eta (loss_rounding.c) is eta / h in D(h), and in R = (64 D(h/8) - 20 D(h/4) + D(h/2)) / 45 at most (64
+ * 8 + 20 4 + 2) / 45 eta / h < 14 eta / h. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "checks.h"
 #include "deltascope/gradient.h"
-
-static const double u64 = 0x1p-53;
+#include "kinks.h"
 
 enum { MOST_ENTRIES = 4 };
 #define ALL_ENTRIES SIZE_MAX
@@ -24,9 +27,12 @@ typedef struct line {
     double *values;       /* (count) in place in the model or in a state */
     double *start, *unit; /* (count) where it begins; the direction */
     size_t count;
-    size_t entry;  /* the only one that moves; ALL_ENTRIES: all of them do */
-    size_t first;  /* the sublayer the state enters; of a parameter unused */
-    double *state; /* (B,T,dv,d) scratch of a pass */
+    size_t entry;    /* the only one that moves; ALL_ENTRIES: all of them do */
+    size_t first;    /* the sublayer the state enters; of a parameter unused */
+    double *state;   /* (B,T,dv,d) scratch of a pass */
+    double rounding; /* of the loss */
+    ds_kinks kinks;
+    size_t kinked; /* lines of which no step is free of kinks */
     double *nll, *hidden;
     bool parameter;
 } line;
@@ -36,12 +42,13 @@ static ds_status loss_at(double *loss, line *l, double h) {
     const ds_side *exact = ds_exact(l->v);
     const ds_batch *batch = l->batch;
     size_t tokens = batch->sequences * batch->length, first = l->parameter ? 0 : l->first;
+    const ds_observer *observer = ds_kinks_watch(&l->kinks);
     for (size_t i = 0; i < l->count; i++) l->values[i] = l->start[i] + h * l->unit[i];
     if (l->parameter) {
         ds_model_refresh(exact->model);
         DS_TRY(ds_embed(exact->workspace, exact->model, batch, l->state));
     }
-    DS_TRY(ds_sublayers(exact->workspace, exact->model, batch, l->state, first, ds_spec_sublayers(l->v->spec), NULL, NULL));
+    DS_TRY(ds_sublayers(exact->workspace, exact->model, batch, l->state, first, ds_spec_sublayers(l->v->spec), NULL, observer));
     DS_TRY(ds_readout(exact->workspace, exact->model, batch, l->state, l->hidden));
     DS_TRY(ds_head_loss(exact->workspace, exact->model, batch, l->hidden, l->nll));
     *loss = 0;
@@ -50,75 +57,90 @@ done:
     return status;
 }
 
-/* The derivative along the line, what the extrapolation may leave of it, and what rounding may add. */
-static ds_status difference(double *derivative, double *left, double *rounding, line *l, double h) {
+/* A central difference, and whether an activation had another side of its kink at either end than in the middle. */
+typedef struct central {
+    double slope;
+    bool crossed;
+} central;
+enum { HALVINGS = 4 };
+
+/* D(h), D(h/2), D(h/4), D(h/8); the first `known` are there. */
+static ds_status differences(central d[HALVINGS], line *l, double h, size_t known) {
     ds_status status = DS_OK;
-    double d[3];
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = known; i < HALVINGS; i++) {
         double up, down, step = h / (double)(1u << i);
+        ds_kinks_compare(&l->kinks);
         DS_TRY(loss_at(&up, l, step));
         DS_TRY(loss_at(&down, l, -step));
-        d[i] = (up - down) / (2 * step);
+        d[i] = (central){(up - down) / (2 * step), l->kinks.crossed};
     }
-    double coarse = (4 * d[1] - d[0]) / 3, fine = (4 * d[2] - d[1]) / 3;
-    *derivative = (16 * fine - coarse) / 15;
-    *left = 4 * fabs(fine - coarse);
-    *rounding = 7 * ds_chain_roundings(l->v->spec, l->batch->length) * l->v->nll_gain * u64 / h;
 done:
     return status;
 }
 
-/* Normal numbers of the size of the values; of size 1 where all are 0. An entry alone moves by that size, in later trials
- * less. */
-static void choose_direction(line *l, uint64_t seed, size_t trial) {
-    ds_random random = ds_random_init(seed + (trial << 32));
+/* Normal numbers of the size of the values; of size 1 where all are 0. An entry alone moves by that size. */
+static void choose_direction(line *l, uint64_t seed) {
+    ds_random random = ds_random_init(seed);
     double size = ds_norm_plain(l->start, l->count) / sqrt((double)l->count);
     if (!(size > 0)) size = 1;
     for (size_t i = 0; i < l->count; i++) l->unit[i] = l->entry == ALL_ENTRIES ? size * ds_random_normal(&random) : 0;
-    if (l->entry != ALL_ENTRIES) l->unit[l->entry] = ldexp(size, -6 * (int)trial);
+    if (l->entry != ALL_ENTRIES) l->unit[l->entry] = size;
 }
 
-/* Shorter and shorter steps, until rounding outweighs what the extrapolation leaves or that is a millionth of the terms of the
- * gradient's own sum, sharp enough for any error but rounding; the sharpest comparison counts. */
-static ds_status compare_direction(ds_worst *sharpest, line *l, const double *gradient) {
+/* Where the line begins, the sides of its kinks. */
+static ds_status record_kinks(line *l) {
     ds_status status = DS_OK;
-    double along = 0, sizes = 0, largest = 0, left, rounding = 0;
+    double loss;
+    if (!l->kinks.any) return DS_OK;
+    ds_kinks_record(&l->kinks);
+    DS_TRY(loss_at(&loss, l, 0));
+done:
+    return status;
+}
+
+/* R of four differences against `along`, unless a kink lies between them; *left is infinite then. */
+static void compare_step(ds_worst *sharpest, double *left, double *rounding, const central d[HALVINGS], double h,
+                         double loss_rounding, double along) {
+    *left = INFINITY;
+    *rounding = 14 * loss_rounding / h;
+    if (d[0].crossed || d[1].crossed || d[2].crossed || d[3].crossed) return;
+    double far = (4 * d[1].slope - d[0].slope) / 3, near = (4 * d[2].slope - d[1].slope) / 3;
+    double nearest = (4 * d[3].slope - d[2].slope) / 3;
+    *left = fmax(fabs(nearest - near), fabs(near - far) / 16);
+    double tolerance = *left + (1 + h) * *rounding;
+    if (sharpest->count > 0 && tolerance >= sharpest->tolerance) return;
+    *sharpest = (ds_worst){0};
+    ds_worst_add(sharpest, fabs((16 * nearest - near) / 15 - along), tolerance);
+}
+
+/* Shorter and shorter steps, until rounding outweighs what the extrapolation leaves or that is a millionth of the terms of
+ * the gradient's own sum, sharp enough for any error but rounding; the sharpest comparison counts. The gradient's own
+ * roundings act on its sum as those of the loss act on the loss: h of what the difference is allowed. Near kinks steps may
+ * become shorter. */
+static ds_status compare_line(ds_worst *worst, line *l, const double *gradient, uint64_t seed) {
+    ds_status status = DS_OK;
+    double along = 0, sizes = 0, largest = 0, left = INFINITY, rounding = 0;
+    const int longest = -9, shortest = l->kinks.any ? -36 : -24;
+    central d[HALVINGS];
+    ds_worst sharpest = {0};
+    choose_direction(l, seed);
+    DS_TRY(record_kinks(l));
     for (size_t i = 0; i < l->count; i++) {
         along += gradient[i] * l->unit[i];
         sizes += fabs(gradient[i] * l->unit[i]);
         largest = ds_max_real(largest, fabs(gradient[i]));
     }
     if (l->entry != ALL_ENTRIES) sizes = largest * fabs(l->unit[l->entry]); /* what cancels in one entry shows in another */
-    double own = ds_chain_roundings(l->v->spec, l->batch->length) * (double)ds_spec_sublayers(l->v->spec) * u64 * sizes;
-    *sharpest = (ds_worst){0};
-    left = INFINITY;
-    const double sharp = 0x1p-20 * sizes;
-    for (int power = -9; left > fmax(rounding, sharp) && power >= -24; power -= 3) {
-        double derivative, h = ldexp(1, power);
-        DS_TRY(difference(&derivative, &left, &rounding, l, h));
-        double tolerance = left + rounding + own;
-        if (sharpest->count > 0 && tolerance >= sharpest->tolerance) continue;
-        *sharpest = (ds_worst){0};
-        ds_worst_add(sharpest, fabs(derivative - along), tolerance);
+    for (int power = longest; left > fmax(rounding, 0x1p-20 * sizes) && power >= shortest; power -= HALVINGS - 1) {
+        double h = ldexp(1, power);
+        DS_TRY(differences(d, l, h, power == longest ? 0 : 1));
+        compare_step(&sharpest, &left, &rounding, d, h, l->rounding, along);
+        d[0] = d[HALVINGS - 1];
     }
-done:
-    return status;
-}
-
-/* Where the model has relu, a kink close by shifts every difference alike and no step shows it. Another direction has its kinks
- * elsewhere, and of one entry shorter steps do not reach it; a wrong gradient stays wrong. */
-static ds_status compare_line(ds_worst *worst, line *l, const double *gradient, uint64_t seed) {
-    ds_status status = DS_OK;
-    const ds_spec *spec = l->v->spec;
-    bool kinks = spec->q_activation == DS_ACT_RELU || spec->k_activation == DS_ACT_RELU || spec->v_activation == DS_ACT_RELU;
-    ds_worst best = {0};
-    for (size_t trial = 0; trial < (kinks ? 4 : 1) && (trial == 0 || best.ratio > 1); trial++) {
-        ds_worst found;
-        choose_direction(l, seed, trial);
-        DS_TRY(compare_direction(&found, l, gradient));
-        if (trial == 0 || found.ratio < best.ratio) best = found;
-    }
-    ds_worst_add(worst, best.measured, best.tolerance);
+    if (sharpest.count > 0)
+        ds_worst_add(worst, sharpest.measured, sharpest.tolerance);
+    else
+        l->kinked++;
 done:
     return status;
 }
@@ -149,7 +171,8 @@ static ds_status line_init(line *l, ds_verify *v, const ds_batch *batch, bool pa
     ds_status status = DS_OK;
     size_t tokens = batch->sequences * batch->length;
     *l = (line){.v = v, .batch = batch, .parameter = parameter};
-    DS_TRY(ds_verify_amplification(v));
+    DS_TRY(ds_loss_rounding(&l->rounding, v, batch));
+    DS_TRY(ds_kinks_init(&l->kinks, ds_exact(v)->model, batch));
     DS_NEW_ARRAY(l->start, most);
     DS_NEW_ARRAY(l->unit, most);
     DS_NEW_ARRAY(l->state, tokens * v->spec->value_channels * v->spec->hidden);
@@ -160,11 +183,26 @@ done:
 }
 
 static void line_release(line *l) {
+    ds_kinks_release(&l->kinks);
     free(l->start);
     free(l->unit);
     free(l->state);
     free(l->hidden);
     free(l->nll);
+}
+
+/* What was compared, how many lines were not, and where it was nearest. */
+static void report(ds_check_result *result, const ds_worst *worst, const char *what, size_t kinked, size_t tokens,
+                   const char *where) {
+    char without[64] = "";
+    ds_worst_report(result, worst);
+    if (result->status == DS_CHECK_SKIP) {
+        ds_check_skip(result, "no step is short enough to keep clear of the kinks of the activations");
+        return;
+    }
+    if (kinked > 0) (void)snprintf(without, sizeof without, " (%zu more lie too near a kink)", kinked);
+    (void)snprintf(result->detail, sizeof result->detail, "%zu %s%s, %zu tokens%s%s", worst->count, what, without, tokens,
+                   where[0] == '\0' ? "" : "; nearest to its tolerance: ", where);
 }
 
 /* ---- parameters ---------------------------------------------------------------------------------------------------------- */
@@ -188,7 +226,8 @@ static ds_status backward(ds_gradient *gradient, const line *l, const ds_gradien
 }
 
 /* *where <- the tensor nearest to its tolerance. */
-static ds_status compare_parameters(ds_worst *worst, size_t *where, ds_verify *v, const ds_batch *batch, size_t entries) {
+static ds_status compare_parameters(ds_worst *worst, size_t *where, size_t *kinked, ds_verify *v, const ds_batch *batch,
+                                    size_t entries) {
     ds_status status = DS_OK;
     ds_model *model = ds_exact(v)->model;
     const ds_gradient_options options = {.parameters = true};
@@ -204,6 +243,7 @@ static ds_status compare_parameters(ds_worst *worst, size_t *where, ds_verify *v
         DS_TRY(compare_parameter(worst, &l, gradient, i, entries));
         if (worst->ratio > before) *where = i;
     }
+    *kinked += l.kinked;
 done:
     ds_gradient_free(&gradient);
     line_release(&l);
@@ -214,11 +254,10 @@ ds_status ds_check_parameter_gradients(ds_check_result *result, ds_verify *v) {
     ds_status status = DS_OK;
     const ds_batch *batch = &v->brief.batch;
     ds_worst worst = {0};
-    size_t where = 0;
-    DS_TRY(compare_parameters(&worst, &where, v, batch, 0));
-    ds_worst_report(result, &worst);
-    (void)snprintf(result->detail, sizeof result->detail, "%zu tensors, %zu tokens; nearest to its tolerance: %s", worst.count,
-                   batch->sequences * batch->length, ds_model_parameter(ds_exact(v)->model, where)->name);
+    size_t where = 0, kinked = 0;
+    DS_TRY(compare_parameters(&worst, &where, &kinked, v, batch, 0));
+    report(result, &worst, "tensors", kinked, batch->sequences * batch->length,
+           ds_model_parameter(ds_exact(v)->model, where)->name);
 done:
     return status;
 }
@@ -237,7 +276,7 @@ static ds_status keep_state(void *context, const ds_gradient_event *event) {
     return DS_OK;
 }
 
-static ds_status compare_states(ds_worst *worst, ds_verify *v, const ds_batch *batch, size_t entries) {
+static ds_status compare_states(ds_worst *worst, size_t *kinked, ds_verify *v, const ds_batch *batch, size_t entries) {
     ds_status status = DS_OK;
     const ds_gradient_options options = {0};
     size_t sublayers = ds_spec_sublayers(v->spec);
@@ -257,6 +296,7 @@ static ds_status compare_states(ds_worst *worst, ds_verify *v, const ds_batch *b
         memcpy(l.start, all.states + s * all.count, all.count * sizeof *l.start);
         DS_TRY(compare_values(worst, &l, all.gradients + s * all.count, entries, v->seed + s));
     }
+    *kinked += l.kinked;
 done:
     ds_gradient_free(&gradient);
     free(all.states);
@@ -269,10 +309,9 @@ ds_status ds_check_state_gradients(ds_check_result *result, ds_verify *v) {
     ds_status status = DS_OK;
     const ds_batch *batch = &v->brief.batch;
     ds_worst worst = {0};
-    DS_TRY(compare_states(&worst, v, batch, 0));
-    ds_worst_report(result, &worst);
-    (void)snprintf(result->detail, sizeof result->detail, "%zu states, %zu tokens", worst.count,
-                   batch->sequences * batch->length);
+    size_t kinked = 0;
+    DS_TRY(compare_states(&worst, &kinked, v, batch, 0));
+    report(result, &worst, "states", kinked, batch->sequences * batch->length, "");
 done:
     return status;
 }
@@ -283,14 +322,12 @@ ds_status ds_check_gradient_entries(ds_check_result *result, ds_verify *v) {
     ds_status status = DS_OK;
     const ds_batch *batch = &v->spot.batch;
     ds_worst worst = {0};
-    size_t where = 0;
-    DS_TRY(compare_parameters(&worst, &where, v, batch, v->entries));
+    size_t where = 0, kinked = 0;
+    DS_TRY(compare_parameters(&worst, &where, &kinked, v, batch, v->entries));
     double ratio = worst.ratio;
-    DS_TRY(compare_states(&worst, v, batch, v->entries));
-    ds_worst_report(result, &worst);
-    (void)snprintf(result->detail, sizeof result->detail, "%zu entries, %zu tokens; nearest to its tolerance: %s", worst.count,
-                   batch->sequences * batch->length,
-                   worst.ratio > ratio ? "a state" : ds_model_parameter(ds_exact(v)->model, where)->name);
+    DS_TRY(compare_states(&worst, &kinked, v, batch, v->entries));
+    report(result, &worst, "entries", kinked, batch->sequences * batch->length,
+           worst.ratio > ratio ? "a state" : ds_model_parameter(ds_exact(v)->model, where)->name);
 done:
     return status;
 }

@@ -1,10 +1,13 @@
 /* The frozen operators of sampled tokens, and their products over depth, against LAPACK. u is the roundoff of double: what the
  * model computed, in whatever precision, defines the operators; the statements are then about those. */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "checks.h"
+
+static const double u64 = 0x1p-53;
 
 /* Directions k and strengths m beta of a few tokens through all sublayers. */
 typedef struct operator_sample {
@@ -60,49 +63,125 @@ static size_t solved(const operator_sample *sample, double order) {
     return ds_min_size((size_t)count, sample->tokens * sample->sublayers);
 }
 
-typedef void (*dense_comparison)(ds_worst *worst, const ds_dense_operator *found, double b, double d);
+/* Of eigenpairs that LAPACK computed for B = alpha I + gamma k k^T, how far its values can be from B's. No constant of
+ * LAPACK is assumed: with R = B V - V diag(values) and eta >= ||V^T V - I||_F there is an orthogonal Q, V's polar factor,
+ * with ||V - Q||_2 <= eta; so ||B - Q diag(values) Q^T||_2 <= ||R||_F + eta (||B||_2 + max |value|), and by Weyl's theorem that
+ * bounds every error. R and V^T V are summed in long double, d + 8 of whose roundoffs are added. */
+static double eigenvalue_errors(const double *values, const double *vectors, long double alpha, long double gamma,
+                                const double *k, size_t d) {
+    const double u = (double)LDBL_EPSILON / 2, n = (double)d;
+    long double residuals = 0, defects = 0, kk = 0;
+    for (size_t i = 0; i < d; i++) kk += (long double)k[i] * (long double)k[i];
+    for (size_t j = 0; j < d; j++) {
+        long double along = 0;
+        for (size_t i = 0; i < d; i++) along += (long double)k[i] * (long double)vectors[i * d + j];
+        for (size_t i = 0; i < d; i++) {
+            long double v = vectors[i * d + j], r = (alpha - (long double)values[j]) * v + gamma * along * (long double)k[i];
+            residuals += r * r;
+        }
+    }
+    for (size_t i = 0; i < d; i++) { /* V V^T - I has the same norm, and its rows are contiguous */
+        for (size_t j = i; j < d; j++) {
+            long double dot = i == j ? -1 : 0;
+            for (size_t l = 0; l < d; l++) dot += (long double)vectors[i * d + l] * (long double)vectors[j * d + l];
+            defects += (i == j ? 1 : 2) * dot * dot;
+        }
+    }
+    double norm = (double)fabsl(alpha) + (double)fabsl(gamma * kk);
+    double size = norm + fmax(fabs(values[0]), fabs(values[d - 1]));
+    return (double)sqrtl(residuals) + (n + 8) * u * sqrt(n) * size + ((double)sqrtl(defects) + (n + 8) * u * n) * size;
+}
+
+/* One operator A = I - c k k^T, with what LAPACK needs. */
+typedef struct dense_case {
+    const double *k;
+    double c, b; /* b = c |k|^2 */
+    size_t d;
+    double *matrix, *vectors, *values; /* (d,d), (d,d), (d) */
+    ds_symmetric *solver;
+} dense_case;
+
+typedef ds_status (*dense_comparison)(ds_worst *worst, const dense_case *a);
 
 static ds_status compare_dense(ds_check_result *result, ds_verify *v, dense_comparison compare) {
     ds_status status = DS_OK;
     operator_sample sample = {0};
-    ds_dense *dense = NULL;
     ds_worst worst = {0};
+    dense_case a = {.d = v->spec->hidden};
     DS_TRY(draw(&sample, v));
-    DS_TRY(ds_dense_new(&dense, sample.hidden));
-    size_t all = sample.tokens * sample.sublayers, count = solved(&sample, (double)sample.hidden);
+    DS_TRY(ds_symmetric_new(&a.solver, a.d));
+    DS_NEW_ARRAY(a.matrix, a.d * a.d);
+    DS_NEW_ARRAY(a.vectors, a.d * a.d);
+    DS_NEW_ARRAY(a.values, a.d);
+    size_t all = sample.tokens * sample.sublayers, count = solved(&sample, (double)a.d);
     for (size_t i = 0; i < count; i++) {
         size_t at = i * all / count;
-        const double *k = sample.k + at * sample.hidden;
-        ds_dense_operator found;
-        DS_TRY(ds_dense_solve(&found, k, sample.c[at], sample.hidden, dense));
-        compare(&worst, &found, sample.c[at] * ds_dot_plain(k, k, sample.hidden), (double)sample.hidden);
+        a.k = sample.k + at * a.d;
+        a.c = sample.c[at];
+        a.b = a.c * ds_dot_plain(a.k, a.k, a.d);
+        ds_delta_matrix(a.matrix, a.k, a.c, a.d);
+        DS_TRY(compare(&worst, &a));
     }
     ds_worst_report(result, &worst);
     (void)snprintf(result->detail, sizeof result->detail, "%zu operators", count);
 done:
-    ds_dense_free(&dense);
+    ds_symmetric_free(&a.solver);
+    free(a.matrix);
+    free(a.vectors);
+    free(a.values);
     release(&sample);
     return status;
 }
 
-/* dsyevd is backward stable: |error| <= p(d) u ||A||_2 with p(d) of the order of d; three roundings in each entry of A add
- * 3 u b, the d of the inner product in b another d u b. */
-static void compare_spectrum(ds_worst *worst, const ds_dense_operator *found, double b, double d) {
-    ds_worst_add(worst, found->max_eigenvalue_error, (2 * d + 3) * ds_unit_roundoff(DS_F64) * (1 + fabs(b)));
+/* 1 - b once, the first or the last in order, and 1 otherwise. b as computed carries the d + 1 roundings of c |k|^2. */
+static ds_status compare_spectrum(ds_worst *worst, const dense_case *a) {
+    ds_status status = DS_OK;
+    double moved = ds_delta_eigenvalue(a->b), error = 0;
+    size_t at = moved <= 1 ? 0 : a->d - 1;
+    DS_TRY(ds_symmetric_eigen_approx(a->values, a->vectors, a->matrix, a->d, a->solver));
+    for (size_t i = 0; i < a->d; i++) error = ds_max_real(error, fabs(a->values[i] - (i == at ? moved : 1)));
+    ds_worst_add(worst, error,
+                 eigenvalue_errors(a->values, a->vectors, 1, -(long double)a->c, a->k, a->d) +
+                     u64 * (((double)a->d + 1) * fabs(a->b) + fabs(moved)));
+done:
+    return status;
 }
 
-/* Elimination with pivots gives det(A + E), ||E||_2 <= d u ||A||_2, and det(A + E) - det A = tr(adj(A) E) <= ||E||_2 times
- * the sum of the singular values of adj(A): 1 once and |1 - b| d - 1 times. The product of d pivots adds d u |1 - b|. */
-static void compare_determinant(ds_worst *worst, const ds_dense_operator *found, double b, double d) {
-    double determinant = ds_delta_determinant(b), u = ds_unit_roundoff(DS_F64);
-    ds_worst_add(worst, fabs(found->determinant - determinant),
-                 d * u * (1 + fabs(b)) * (1 + (d - 1) * fabs(determinant)) + d * u * (fabs(determinant) + fabs(b)));
+/* Elimination with pivots gives det(A + E); ||E||_2 comes from the factors it found, and 3 roundings of each entry of A add at
+ * most 3 u (1 + |b|) sqrt(d). det(A + E) - det A = tr(adj(A) E) <= ||E||_2 times the sum of the singular values of adj(A): 1
+ * once and |1 - b| d - 1 times. The product of d pivots adds d u |1 - b|, and b's own roundings (d + 1) u |b|. */
+static ds_status compare_determinant(ds_worst *worst, const dense_case *a) {
+    ds_status status = DS_OK;
+    double d = (double)a->d, determinant = ds_delta_determinant(a->b), found, perturbation;
+    DS_TRY(ds_determinant_estimate(&found, &perturbation, a->matrix, a->d, a->solver));
+    perturbation += 3 * u64 * (1 + fabs(a->b)) * sqrt(d);
+    ds_worst_add(worst, fabs(found - determinant),
+                 perturbation * (1 + (d - 1) * fabs(determinant)) + (d + 1) * u64 * (fabs(determinant) + fabs(a->b)));
+done:
+    return status;
 }
 
-/* A^T A - I: d products in each entry, then dsyevd, each d u ||A||_2^2; b itself d u b, doubled by the square. */
-static void compare_orthogonality(ds_worst *worst, const ds_dense_operator *found, double b, double d) {
-    ds_worst_add(worst, fabs(found->orthogonality_defect - ds_delta_orthogonality_defect(b)),
-                 4 * (d + 3) * ds_unit_roundoff(DS_F64) * (1 + fabs(b)) * (1 + fabs(b)));
+/* A^T A - I = -c (2 - b) k k^T. The matrix handed to LAPACK is the product of A as stored; the bound is on values of the exact
+ * one, so that it holds what forming both did as well. The claim b (b - 2) adds what b's own d + 1 roundings do to it. */
+static ds_status compare_orthogonality(ds_worst *worst, const dense_case *a) {
+    ds_status status = DS_OK;
+    size_t d = a->d;
+    double *square = NULL;
+    long double b = 0;
+    DS_NEW_ARRAY(square, d * d);
+    for (size_t i = 0; i < d; i++) {
+        for (size_t j = 0; j < d; j++)
+            square[i * d + j] = ds_dot_plain(a->matrix + i * d, a->matrix + j * d, d) - (i == j ? 1 : 0);
+        b += (long double)a->k[i] * (long double)a->k[i] * (long double)a->c;
+    }
+    DS_TRY(ds_symmetric_eigen_approx(a->values, a->vectors, square, d, a->solver));
+    double found = fmax(fabs(a->values[0]), fabs(a->values[d - 1]));
+    ds_worst_add(worst, fabs(found - ds_delta_orthogonality_defect(a->b)),
+                 eigenvalue_errors(a->values, a->vectors, 0, -(long double)a->c * (2 - b), a->k, d) +
+                     u64 * ((double)d + 5) * fabs(a->b) * (2 + 2 * fabs(a->b)));
+done:
+    free(square);
+    return status;
 }
 
 ds_status ds_check_spectrum(ds_check_result *result, ds_verify *v) { return compare_dense(result, v, compare_spectrum); }
@@ -130,18 +209,21 @@ ds_status ds_check_lift(ds_check_result *result, ds_verify *v) {
     for (size_t i = 0; i < count; i++) {
         size_t at = (2 * i + 1) * all / (2 * count);
         const double *k = sample.k + at * d;
-        double b = sample.c[at] * ds_dot_plain(k, k, d), u = ds_unit_roundoff(DS_F64), n = (double)order, determinant;
+        double b = sample.c[at] * ds_dot_plain(k, k, d), n = (double)order, determinant, perturbation;
         memset(matrix, 0, order * order * sizeof *matrix);
         for (size_t e = 0; e < order; e++) {
             matrix[e * order + e] = 1;
             ds_delta_apply(matrix + e * order, k, sample.c[at], dv, d);
         }
-        DS_TRY(ds_determinant_approx(&determinant, matrix, order, solver));
-        /* As compare_determinant, in order n: the adjugate's singular values are |1 - b|^dv and |1 - b|^(dv-1). */
+        DS_TRY(ds_determinant_estimate(&determinant, &perturbation, matrix, order, solver));
+        /* As compare_determinant, in order n: the adjugate's singular values are |1 - b|^dv and |1 - b|^(dv-1). Entries of A
+         * come of 3 roundings, and of the one-term sum k_i c. */
+        perturbation += 4 * u64 * (1 + fabs(b)) * sqrt(n);
         double lifted = pow(1 - b, (double)dv), part = pow(fabs(1 - b), (double)dv - 1);
         double adjugate = (double)dv * part + (n - (double)dv) * fabs(lifted);
         ds_worst_add(&worst, fabs(determinant - lifted),
-                     n * u * (1 + fabs(b)) * adjugate + n * u * (fabs(lifted) + (double)dv * part * fabs(b)));
+                     perturbation * adjugate + n * u64 * fabs(lifted) +
+                         ((double)d + 1 + (double)dv) * u64 * (double)dv * part * (1 + fabs(b)));
     }
     ds_worst_report(result, &worst);
     (void)snprintf(result->detail, sizeof result->detail, "%zu operators of order %zu", count, order);

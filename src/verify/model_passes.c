@@ -1,4 +1,4 @@
-/* How checks run the model: whole passes, token by token, and how much it amplifies small changes. */
+/* How checks run the model: whole passes, and token by token. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -92,62 +92,4 @@ done:
     free(walk.before);
     free(walk.after);
     return status;
-}
-
-/* ---- amplification ------------------------------------------------------------------------------------------------------- */
-
-static void perturb(double *x, size_t count, double size, ds_random *random) {
-    for (size_t i = 0; i < count; i++) x[i] *= (ds_random_u64(random) >> 63) != 0 ? 1 + size : 1 - size;
-}
-
-/* Readout and nll of the double model, each state multiplied by 1 +- size on the way. */
-static ds_status perturbed_pass(double *hidden, double *nll, ds_verify *v, double size) {
-    ds_status status = DS_OK;
-    const ds_side *side = ds_exact(v);
-    const ds_batch *batch = &v->wide.batch;
-    size_t count = batch->sequences * batch->length * v->spec->value_channels * v->spec->hidden;
-    ds_random random = ds_random_init(v->seed);
-    double *state = NULL;
-    DS_NEW_ARRAY(state, count);
-    DS_TRY(ds_embed(side->workspace, side->model, batch, state));
-    for (size_t s = 0; s < ds_spec_sublayers(v->spec); s++) {
-        perturb(state, count, size, &random);
-        DS_TRY(ds_sublayers(side->workspace, side->model, batch, state, s, s + 1, NULL, NULL));
-    }
-    perturb(state, count, size, &random);
-    DS_TRY(ds_readout(side->workspace, side->model, batch, state, hidden));
-    DS_TRY(ds_head_loss(side->workspace, side->model, batch, hidden, nll));
-done:
-    free(state);
-    return status;
-}
-
-ds_status ds_verify_amplification(ds_verify *v) {
-    ds_status status = DS_OK;
-    /* Small enough for first order, large enough that rounding does not show. */
-    const double size = 0x1p-30;
-    size_t tokens = v->wide.batch.sequences * v->wide.batch.length, count = tokens * v->spec->hidden;
-    double *hidden[2] = {NULL, NULL}, *nll[2] = {NULL, NULL}, squares = 0, largest = 0;
-    if (v->hidden_gain >= 0) return DS_OK;
-    for (size_t i = 0; i < 2; i++) {
-        DS_NEW_ARRAY(hidden[i], count);
-        DS_NEW_ARRAY(nll[i], tokens);
-        DS_TRY(perturbed_pass(hidden[i], nll[i], v, i == 0 ? 0 : size));
-    }
-    for (size_t i = 0; i < count; i++) squares += (hidden[1][i] - hidden[0][i]) * (hidden[1][i] - hidden[0][i]);
-    for (size_t i = 0; i < tokens; i++) largest = fmax(largest, fabs(nll[1][i] - nll[0][i]));
-    v->hidden_gain = sqrt(squares) / size;
-    v->nll_gain = largest / size;
-done:
-    for (size_t i = 0; i < 2; i++) {
-        free(hidden[i]);
-        free(nll[i]);
-    }
-    return status;
-}
-
-double ds_chain_roundings(const ds_spec *spec, size_t length) {
-    size_t longest = ds_max_size(ds_max_size(spec->hidden * spec->value_channels, spec->mlp_hidden),
-                                 ds_max_size(spec->heads * spec->head_dim, length));
-    return 4 * (8 + sqrt((double)longest));
 }

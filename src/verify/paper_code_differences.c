@@ -15,9 +15,10 @@ typedef struct value_check {
     ds_verify *v;
     ds_plain plain;
     ds_batch window;
-    double *state, *published; /* (T,dv,d), (T,d,dv) */
-    double *target, *linear;   /* (T,dv): as the model had it; W_v c */
-    double difference, size;   /* sums of squares of v - W_v c and of v */
+    double *state;           /* (T,dv,d) */
+    ds_bounded after;        /* (T,dv,d) */
+    double *target, *linear; /* (T,dv): as the model had it; W_v c */
+    double difference, size; /* sums of squares of v - W_v c and of v */
     ds_worst worst;
 } value_check;
 
@@ -27,8 +28,7 @@ static ds_status keep_target(void *context, const ds_observation *seen) {
     return DS_OK;
 }
 
-/* v = s sigmoid(w x_in + b) moves by at most s/4 times what its argument moves by: d products and K dv of the compressor in
- * x_in, each with its rounding, in both computations. */
+/* The model's v and the plain one, whose bound covers both. */
 static ds_status compare_value(value_check *check, size_t sublayer) {
     ds_status status = DS_OK;
     const ds_spec *spec = check->v->spec;
@@ -38,20 +38,12 @@ static ds_status compare_value(value_check *check, size_t sublayer) {
     char name[96];
     (void)snprintf(name, sizeof name, "ddl_%s.v_proj.weight", sublayer % 2 == 0 ? "attn" : "mlp");
     const double *weight = ds_plain_of(&check->plain, sublayer / 2, name, NULL);
-    for (size_t t = 0; t < length; t++) {
-        for (size_t j = 0; j < dv; j++)
-            for (size_t i = 0; i < d; i++) check->published[(t * d + i) * dv + j] = check->state[(t * dv + j) * d + i];
-    }
+    DS_TRY(ds_plain_step(check->after, &check->plain, 1, (ds_bounded){check->state, NULL}, sublayer));
     DS_TRY(ds_sublayers(exact->workspace, exact->model, &check->window, check->state, sublayer, sublayer + 1, NULL, &observer));
-    DS_TRY(ds_plain_sublayer(&check->plain, check->published, sublayer));
-    DS_TRY(ds_plain_linear(check->linear, check->plain.context, weight, length, dv, d));
-    double slope = spec->value_sigmoid ? fabs(spec->value_scale) / 4 : 1;
-    double products = 2 * (double)(d + spec->state_kernel * dv + 8);
+    DS_TRY(ds_plain_linear(check->linear, check->plain.context.x, weight, length, dv, d));
     for (size_t i = 0; i < length * dv; i++) {
-        double size = 1, v = check->target[i];
-        const double *w = weight + i % dv * d, *x = check->plain.x_in + i / dv * d;
-        for (size_t j = 0; j < d; j++) size += fabs(w[j]) * (fabs(x[j]) + ds_norm_plain(x, d) / sqrt((double)d));
-        ds_worst_add(&check->worst, fabs(v - check->plain.target[i]), u64 * (products * slope * size + 8 * fabs(v)));
+        double v = check->target[i];
+        ds_worst_add(&check->worst, fabs(v - check->plain.target.x[i]), check->plain.target.e[i]);
         check->difference += (v - check->linear[i]) * (v - check->linear[i]);
         check->size += v * v;
     }
@@ -69,8 +61,10 @@ ds_status ds_check_value_form(ds_check_result *result, ds_verify *v) {
         return DS_OK;
     }
     DS_TRY(ds_plain_init(&check.plain, ds_exact(v)->model, batch->length));
+    check.plain.arithmetic = ds_arithmetic_between(DS_F64);
     DS_NEW_ARRAY(check.state, numbers * v->spec->hidden);
-    DS_NEW_ARRAY(check.published, numbers * v->spec->hidden);
+    DS_NEW_ARRAY(check.after.x, numbers * v->spec->hidden);
+    DS_NEW_ARRAY(check.after.e, numbers * v->spec->hidden);
     DS_NEW_ARRAY(check.target, numbers);
     DS_NEW_ARRAY(check.linear, numbers);
     for (size_t b = 0; b < batch->sequences; b++) {
@@ -85,7 +79,8 @@ ds_status ds_check_value_form(ds_check_result *result, ds_verify *v) {
 done:
     ds_plain_release(&check.plain);
     free(check.state);
-    free(check.published);
+    free(check.after.x);
+    free(check.after.e);
     free(check.target);
     free(check.linear);
     return status;

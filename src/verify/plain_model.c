@@ -23,138 +23,154 @@ const double *ds_plain_of(const ds_plain *plain, size_t layer, const char *name,
     return ds_plain_find(plain->model, full, full_other);
 }
 
+/* Every buffer and its numbers. */
+enum { BUFFERS = 17 };
+typedef struct buffer {
+    ds_bounded *array;
+    size_t count;
+} buffer;
+
+static void list_buffers(buffer list[BUFFERS], ds_plain *p) {
+    const ds_spec *spec = p->spec;
+    size_t length = p->length, width = length * spec->heads * spec->head_dim, d = length * spec->hidden;
+    const buffer all[BUFFERS] = {{&p->x_in, d},
+                                 {&p->context, d},
+                                 {&p->branch, d},
+                                 {&p->query, width},
+                                 {&p->key, width},
+                                 {&p->value, width},
+                                 {&p->heads, width},
+                                 {&p->head_gate, width},
+                                 {&p->mix, length * spec->heads},
+                                 {&p->scores, length},
+                                 {&p->gate, length * spec->mlp_hidden},
+                                 {&p->up, length * spec->mlp_hidden},
+                                 {&p->gate_hidden, length * (spec->gate_two_layer ? spec->gate_hidden : 1)},
+                                 {&p->beta, length},
+                                 {&p->target, length * spec->value_channels},
+                                 {&p->logits, spec->vocab},
+                                 {&p->published, d * spec->value_channels}};
+    memcpy(list, all, sizeof all);
+}
+
 ds_status ds_plain_init(ds_plain *plain, const ds_model *model, size_t length) {
     ds_status status = DS_OK;
-    const ds_spec *spec = ds_model_spec(model);
-    size_t width = length * spec->heads * spec->head_dim;
-    *plain = (ds_plain){.model = model, .spec = spec, .length = length};
-    DS_NEW_ARRAY(plain->x_in, length * spec->hidden);
-    DS_NEW_ARRAY(plain->context, length * spec->hidden);
-    DS_NEW_ARRAY(plain->branch, length * spec->hidden);
-    DS_NEW_ARRAY(plain->query, width);
-    DS_NEW_ARRAY(plain->key, width);
-    DS_NEW_ARRAY(plain->value, width);
-    DS_NEW_ARRAY(plain->heads, width);
-    DS_NEW_ARRAY(plain->head_gate, width);
-    DS_NEW_ARRAY(plain->mix, length * spec->heads);
-    DS_NEW_ARRAY(plain->scores, length);
-    DS_NEW_ARRAY(plain->gate, length * spec->mlp_hidden);
-    DS_NEW_ARRAY(plain->up, length * spec->mlp_hidden);
-    DS_NEW_ARRAY(plain->gate_hidden, length * (spec->gate_two_layer ? spec->gate_hidden : 1));
-    DS_NEW_ARRAY(plain->beta, length);
-    DS_NEW_ARRAY(plain->target, length * spec->value_channels);
+    buffer list[BUFFERS];
+    *plain = (ds_plain){.model = model, .spec = ds_model_spec(model), .length = length, .arithmetic = ds_arithmetic_double()};
+    list_buffers(list, plain);
+    for (size_t i = 0; i < BUFFERS; i++) {
+        DS_NEW_ARRAY(list[i].array->x, list[i].count);
+        DS_NEW_ARRAY(list[i].array->e, list[i].count);
+    }
 done:
     if (status != DS_OK) ds_plain_release(plain);
     return status;
 }
 
 void ds_plain_release(ds_plain *plain) {
-    double *const buffers[] = {plain->x_in,  plain->context, plain->branch,      plain->query, plain->key,
-                               plain->value, plain->heads,   plain->head_gate,   plain->mix,   plain->scores,
-                               plain->gate,  plain->up,      plain->gate_hidden, plain->beta,  plain->target};
-    for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) free(buffers[i]);
+    buffer list[BUFFERS];
+    if (plain->spec == NULL) return;
+    list_buffers(list, plain);
+    for (size_t i = 0; i < BUFFERS; i++) {
+        free(list[i].array->x);
+        free(list[i].array->e);
+    }
     *plain = (ds_plain){0};
 }
 
 /* ---- pieces -------------------------------------------------------------------------------------------------------------- */
 
-typedef struct linear_job {
-    double *y;
-    const double *x, *weight;
-    size_t rows, out, in;
-} linear_job;
-
-/* One output feature for all rows. */
-static ds_status linear_feature(void *context, size_t index, size_t worker) {
-    const linear_job *job = context;
-    const double *w = job->weight + index * job->in;
-    (void)worker;
-    for (size_t t = 0; t < job->rows; t++) {
-        const double *x = job->x + t * job->in;
-        double sum = 0;
-        for (size_t i = 0; i < job->in; i++) sum += w[i] * x[i];
-        job->y[t * job->out + index] = sum;
-    }
-    return DS_OK;
-}
-
-/* NOLINTNEXTLINE(readability-non-const-parameter): the job writes y */
+/* NOLINTNEXTLINE(readability-non-const-parameter): y is written */
 ds_status ds_plain_linear(double *y, const double *x, const double *weight, size_t rows, size_t out, size_t in) {
-    linear_job job = {y, x, weight, rows, out, in};
-    return ds_parallel_for(out, linear_feature, &job);
+    ds_arithmetic none = ds_arithmetic_exact();
+    return ds_bounded_linear((ds_bounded){y, NULL}, (ds_bounded){(double *)(uintptr_t)x, NULL}, weight, rows, out, in, false,
+                             &none);
 }
 
-void ds_plain_rmsnorm(double *y, const double *x, const double *weight, size_t rows, size_t width, double eps) {
-    for (size_t t = 0; t < rows; t++) {
-        double squares = 0;
-        for (size_t i = 0; i < width; i++) squares += x[t * width + i] * x[t * width + i];
-        double root = sqrt(squares / (double)width + eps);
-        for (size_t i = 0; i < width; i++) y[t * width + i] = weight[i] * x[t * width + i] / root;
-    }
+/* One term of a compressor: state number `at` times weight and read vector, into the sum and into its bound. */
+static void add_term(double *sum, double *error, double factor, ds_bounded state, size_t at, double relative) {
+    *sum += factor * state.x[at];
+    *error += fabs(factor) * (state.e[at] + relative * (fabs(state.x[at]) + state.e[at]));
 }
-
-double ds_plain_sigmoid(double x) { return 1 / (1 + exp(-x)); }
 
 /* TC: y[t,i,j] = sum_s w[i,j,s] X[t-(K-1-s),i,j], then sum_j read[j] y.  CC: y[i,a] = sum_v w[i, left+v-a] X[i,v], then
- * sum_a read[a] y. */
-static void compress(double *x_in, const double *state, const double *weight, const double *read, const ds_plain *plain) {
+ * sum_a read[a] y[i,a]. Whoever folds read and w first rounds dv times more in that, then in the sum as without. */
+static void compress(const double *weight, const double *read, ds_plain *plain, ds_bounded state) {
     const ds_spec *spec = plain->spec;
+    const ds_arithmetic *arithmetic = &plain->arithmetic;
     size_t d = spec->hidden, dv = spec->value_channels, kernel = spec->state_kernel;
     size_t left = spec->state_kernel_causal ? kernel - 1 : (kernel - 1) / 2;
+    double roundings = (double)((kernel + 1) * dv) + 4, relative = ds_rounded(arithmetic, roundings, 0, 2);
     for (size_t t = 0; t < plain->length; t++) {
         for (size_t i = 0; i < d; i++) {
-            double total = 0;
+            double *total = &plain->x_in.x[t * d + i], *error = &plain->x_in.e[t * d + i];
+            *total = 0;
+            *error = roundings * arithmetic->tiny;
             for (size_t a = 0; a < dv; a++) {
-                double y = 0;
-                if (spec->compressor == DS_COMPRESS_TC) {
-                    for (size_t s = 0; s < kernel; s++) {
-                        if (t + s < kernel - 1) continue;
-                        y += weight[(i * dv + a) * kernel + s] * state[((t + s - (kernel - 1)) * d + i) * dv + a];
-                    }
-                } else {
-                    for (size_t v = 0; v < dv; v++) {
-                        if (left + v < a || left + v - a >= kernel) continue;
-                        y += weight[i * kernel + left + v - a] * state[(t * d + i) * dv + v];
-                    }
+                for (size_t s = 0; spec->compressor == DS_COMPRESS_TC && s < kernel; s++) {
+                    if (t + s < kernel - 1) continue;
+                    add_term(total, error, read[a] * weight[(i * dv + a) * kernel + s], state,
+                             ((t + s - (kernel - 1)) * d + i) * dv + a, relative);
                 }
-                total += read[a] * y;
+                for (size_t v = 0; spec->compressor == DS_COMPRESS_CC && v < dv; v++) {
+                    if (left + v < a || left + v - a >= kernel) continue;
+                    add_term(total, error, read[a] * weight[i * kernel + left + v - a], state, (t * d + i) * dv + v, relative);
+                }
             }
-            x_in[t * d + i] = total;
+            *total = ds_settled(*total, error, arithmetic);
         }
     }
 }
 
-void ds_plain_embed(double *state, double *magnitude, const ds_plain *plain, const uint32_t *tokens) {
+/* x_in: the state itself when it is scalar. */
+static void read_state(const double *weight, const double *read, ds_plain *plain, ds_bounded state) {
+    size_t bytes = plain->length * plain->spec->hidden * sizeof *state.x;
+    if (plain->spec->compressor != DS_COMPRESS_NONE) {
+        compress(weight, read, plain, state);
+        return;
+    }
+    memcpy(plain->x_in.x, state.x, bytes);
+    memcpy(plain->x_in.e, state.e, bytes);
+}
+
+/* Sums of K products; without a convolution a row of the table as it is stored. */
+void ds_plain_embed(ds_bounded state, const ds_plain *plain, const uint32_t *tokens) {
     const ds_spec *spec = plain->spec;
     const double *table = ds_plain_find(plain->model, "transformer.wte.weight", NULL);
     const double *taps = ds_plain_find(plain->model, "input_embed.conv.weight", "input_embed.weight");
+    const ds_arithmetic *a = &plain->arithmetic;
     size_t d = spec->hidden, dv = spec->value_channels, kernel = spec->input_kernel;
+    double relative = taps == NULL ? ds_rounded(a, 0, 0, 1) : ds_rounded(a, (double)kernel + 1, 0, 2);
     for (size_t t = 0; t < plain->length; t++) {
         for (size_t at = 0; at < d * dv; at++) {
-            double *x = &state[t * d * dv + at], *size = &magnitude[t * d * dv + at];
             size_t i = at / dv;
-            *x = taps == NULL ? table[tokens[t] * d + i] : 0;
-            *size = fabs(*x);
+            double x = taps == NULL ? table[tokens[t] * d + i] : 0, size = fabs(x);
             for (size_t s = 0; taps != NULL && s < kernel; s++) {
                 if (t + s < kernel - 1) continue;
                 double term = taps[at * kernel + s] * table[tokens[t + s - (kernel - 1)] * d + i];
-                *x += term;
-                *size += fabs(term);
+                x += term;
+                size += fabs(term);
             }
+            state.x[t * d * dv + at] = x;
+            state.e[t * d * dv + at] = relative * size + (taps == NULL && a->stored == 0 ? 0 : (double)(kernel + 1) * a->tiny);
         }
     }
+    ds_settle(state, plain->length * d * dv, a);
 }
 
 /* ---- a sublayer ---------------------------------------------------------------------------------------------------------- */
 
 static ds_status mlp(ds_plain *plain, size_t layer) {
     ds_status status;
+    const ds_arithmetic *a = &plain->arithmetic;
     size_t rows = plain->length, d = plain->spec->hidden, f = plain->spec->mlp_hidden;
-    DS_TRY(ds_plain_linear(plain->gate, plain->context, ds_plain_of(plain, layer, "mlp.c_fc1.weight", NULL), rows, f, d));
-    DS_TRY(ds_plain_linear(plain->up, plain->context, ds_plain_of(plain, layer, "mlp.c_fc2.weight", NULL), rows, f, d));
-    for (size_t i = 0; i < rows * f; i++) plain->gate[i] *= ds_plain_sigmoid(plain->gate[i]) * plain->up[i];
-    DS_TRY(ds_plain_linear(plain->branch, plain->gate, ds_plain_of(plain, layer, "mlp.c_proj.weight", "mlp.o_proj.weight"),
-                           rows, d, f));
+    DS_TRY(ds_bounded_linear(plain->gate, plain->context, ds_plain_of(plain, layer, "mlp.c_fc1.weight", NULL), rows, f, d,
+                             false, a));
+    DS_TRY(ds_bounded_linear(plain->up, plain->context, ds_plain_of(plain, layer, "mlp.c_fc2.weight", NULL), rows, f, d, false,
+                             a));
+    ds_bounded_gate(plain->up, plain->gate, rows * f, a);
+    DS_TRY(ds_bounded_linear(plain->branch, plain->up, ds_plain_of(plain, layer, "mlp.c_proj.weight", "mlp.o_proj.weight"),
+                             rows, d, f, false, a));
 done:
     return status;
 }
@@ -165,81 +181,164 @@ static const double *of_delta(const ds_plain *plain, size_t sublayer, const char
     return ds_plain_of(plain, sublayer / 2, full, NULL);
 }
 
-/* beta (T) and v (T,dv). */
+/* y (rows,width) += bias (width). */
+static void add_bias(ds_bounded y, const double *bias, size_t rows, size_t width, const ds_arithmetic *a) {
+    for (size_t i = 0; i < rows * width; i++) {
+        y.x[i] += bias[i % width];
+        y.e[i] += a->stored * fabs(bias[i % width]) + a->sum * (fabs(y.x[i]) + y.e[i]);
+    }
+    ds_settle(y, rows * width, a);
+}
+
+static void scale(ds_bounded y, size_t count, double factor, double u, const ds_arithmetic *a) {
+    for (size_t i = 0; i < count; i++) {
+        y.x[i] *= factor;
+        y.e[i] = fabs(factor) * y.e[i] * (1 + u) + u * fabs(y.x[i]);
+    }
+    ds_settle(y, count, a);
+}
+
+/* beta (T) and v (T,dv): their last layers are summed in double. */
 static ds_status gate_and_value(ds_plain *plain, size_t sublayer) {
     ds_status status = DS_OK;
     const ds_spec *spec = plain->spec;
+    const ds_arithmetic *a = &plain->arithmetic;
     size_t rows = plain->length, d = spec->hidden, dv = spec->value_channels, g = spec->gate_hidden;
     const double *bias = of_delta(plain, sublayer, spec->gate_two_layer ? "beta_out.bias" : "beta.bias");
     if (spec->gate_two_layer) {
-        DS_TRY(ds_plain_linear(plain->gate_hidden, plain->context, of_delta(plain, sublayer, "beta_in.weight"), rows, g, d));
-        for (size_t i = 0; i < rows * g; i++) plain->gate_hidden[i] = tanh(plain->gate_hidden[i]);
-        DS_TRY(ds_plain_linear(plain->beta, plain->gate_hidden, of_delta(plain, sublayer, "beta_out.weight"), rows, 1, g));
+        DS_TRY(ds_bounded_linear(plain->gate_hidden, plain->context, of_delta(plain, sublayer, "beta_in.weight"), rows, g, d,
+                                 false, a));
+        ds_bounded_tanh(plain->gate_hidden, rows * g, a);
+        DS_TRY(ds_bounded_linear(plain->beta, plain->gate_hidden, of_delta(plain, sublayer, "beta_out.weight"), rows, 1, g,
+                                 true, a));
     } else {
-        DS_TRY(ds_plain_linear(plain->beta, plain->context, of_delta(plain, sublayer, "beta.weight"), rows, 1, d));
+        DS_TRY(ds_bounded_linear(plain->beta, plain->context, of_delta(plain, sublayer, "beta.weight"), rows, 1, d, true, a));
     }
-    for (size_t t = 0; t < rows; t++) plain->beta[t] = 2 * ds_plain_sigmoid(plain->beta[t] + bias[0]);
+    add_bias(plain->beta, bias, rows, 1, a);
+    ds_bounded_sigmoid(plain->beta, rows, true, a);
+    scale(plain->beta, rows, 2, 0, a);
     if (spec->value_constant) {
-        for (size_t i = 0; i < rows * dv; i++) plain->target[i] = spec->value_constant_value;
+        for (size_t i = 0; i < rows * dv; i++) {
+            plain->target.x[i] = spec->value_constant_value;
+            plain->target.e[i] = 0;
+        }
         return DS_OK;
     }
-    bias = of_delta(plain, sublayer, "v_proj.bias");
-    DS_TRY(ds_plain_linear(plain->target, plain->x_in, of_delta(plain, sublayer, "v_proj.weight"), rows, dv, d));
-    for (size_t i = 0; i < rows * dv; i++) {
-        plain->target[i] += bias[i % dv];
-        if (spec->value_sigmoid) plain->target[i] = spec->value_scale * ds_plain_sigmoid(plain->target[i]);
+    DS_TRY(ds_bounded_linear(plain->target, plain->x_in, of_delta(plain, sublayer, "v_proj.weight"), rows, dv, d, true, a));
+    add_bias(plain->target, of_delta(plain, sublayer, "v_proj.bias"), rows, dv, a);
+    if (spec->value_sigmoid) {
+        ds_bounded_sigmoid(plain->target, rows * dv, true, a);
+        scale(plain->target, rows * dv, spec->value_scale, a->sum, a);
     }
 done:
     return status;
 }
 
-/* X <- X + m beta k (v^T - k^T X), k = h / sqrt(|h|^2 + eps^2). */
-static void update(ds_plain *plain, double *state) {
-    const ds_spec *spec = plain->spec;
-    size_t d = spec->hidden, dv = spec->value_channels;
-    for (size_t t = 0; t < plain->length; t++) {
-        const double *h = plain->branch + t * d;
-        double *x = state + t * d * dv, squares = spec->k_eps * spec->k_eps;
-        if (spec->rule == &ds_rule_additive) {
-            for (size_t i = 0; i < d; i++) x[i] += spec->residual_mult * h[i];
-            continue;
-        }
-        for (size_t i = 0; i < d; i++) squares += h[i] * h[i];
-        double length = sqrt(squares);
-        for (size_t j = 0; j < dv; j++) {
-            double read = 0;
-            for (size_t i = 0; i < d; i++) read += h[i] / length * x[i * dv + j];
-            double change = spec->residual_mult * plain->beta[t] * (plain->target[t * dv + j] - read);
-            for (size_t i = 0; i < d; i++) x[i * dv + j] += change * (h[i] / length);
-        }
+/* One channel of one token: X <- X + c k, c = m beta (v - k^T X). k^T X is summed in double, c rounded when it is kept. */
+static void update_channel(ds_plain *plain, ds_bounded x, ds_bounded k, size_t t, size_t j) {
+    const ds_arithmetic *a = &plain->arithmetic;
+    size_t d = plain->spec->hidden, dv = plain->spec->value_channels;
+    double beta = plain->beta.x[t], beta_error = plain->beta.e[t], m = plain->spec->residual_mult;
+    double read = 0, error = 0, relative = ds_rounded(a, 0, (double)d, 0);
+    for (size_t i = 0; i < d; i++) {
+        double value = x.x[i * dv + j], off = x.e[i * dv + j];
+        read += k.x[i] * value;
+        error += (fabs(k.x[i]) + k.e[i]) * off + k.e[i] * fabs(value);
+        error += relative * (fabs(k.x[i]) + k.e[i]) * (fabs(value) + off);
+    }
+    double wanted = plain->target.x[t * dv + j] - read, change = m * beta * wanted;
+    error += plain->target.e[t * dv + j] + a->sum * (fabs(wanted) + error);
+    error = fabs(m) * (beta_error * fabs(wanted) + (beta + beta_error) * error);
+    error += ds_rounded(a, 1, 2, 0) * (fabs(change) + error);
+    change = ds_settled(change, &error, a);
+    for (size_t i = 0; i < d; i++) {
+        double *value = &x.x[i * dv + j], *off = &x.e[i * dv + j], step = change * k.x[i];
+        double step_error = k.e[i] * (fabs(change) + error) + fabs(k.x[i]) * error;
+        step_error += a->u * (fabs(step) + step_error);
+        *value += step;
+        *off += step_error;
+        *off += a->u * (fabs(*value) + *off) + a->tiny;
+        *value = ds_settled(*value, off, a);
     }
 }
 
-ds_status ds_plain_sublayer(ds_plain *plain, double *state, size_t sublayer) {
-    ds_status status = DS_OK;
+/* X <- X + m beta k (v^T - k^T X), k = h / sqrt(|h|^2 + eps^2); additive X + m h. */
+static void update(ds_plain *plain, ds_bounded state) {
     const ds_spec *spec = plain->spec;
-    size_t layer = sublayer / 2, rows = plain->length, d = spec->hidden;
+    const ds_arithmetic *a = &plain->arithmetic;
+    size_t d = spec->hidden, dv = spec->value_channels;
+    for (size_t t = 0; t < plain->length; t++) {
+        ds_bounded h = {plain->branch.x + t * d, plain->branch.e + t * d};
+        ds_bounded x = {state.x + t * d * dv, state.e + t * d * dv};
+        if (spec->rule == &ds_rule_additive) {
+            for (size_t i = 0; i < d; i++) {
+                double step = spec->residual_mult * h.x[i], error = fabs(spec->residual_mult) * h.e[i];
+                x.x[i] += step;
+                x.e[i] += error + 2 * a->u * (fabs(step) + error);
+                x.e[i] += a->u * (fabs(x.x[i]) + x.e[i]) + a->tiny;
+            }
+            ds_settle(x, d, a);
+            continue;
+        }
+        ds_bounded_direction(h, d, spec->k_eps, a);
+        for (size_t j = 0; j < dv; j++) update_channel(plain, x, h, t, j);
+    }
+}
+
+void ds_plain_read(ds_plain *plain, ds_bounded state, size_t sublayer) {
+    const ds_spec *spec = plain->spec;
+    size_t layer = sublayer / 2;
     const double *norm = ds_plain_of(plain, layer, sublayer % 2 == 0 ? "ln_1.weight" : "ln_2.weight", NULL);
-    if (spec->compressor == DS_COMPRESS_NONE)
-        memcpy(plain->x_in, state, rows * d * sizeof *state);
-    else
-        compress(plain->x_in, state, ds_plain_of(plain, layer, "compress.weight", "compress.shortconv.weight"),
-                 ds_plain_of(plain, layer, "compress.read", NULL), plain);
-    ds_plain_rmsnorm(plain->context, plain->x_in, norm, rows, d, spec->norm_eps);
-    if (spec->rule == &ds_rule_delta) DS_TRY(gate_and_value(plain, sublayer));
-    DS_TRY(sublayer % 2 == 0 ? ds_plain_attention(plain, layer) : mlp(plain, layer));
+    read_state(ds_plain_of(plain, layer, "compress.weight", "compress.shortconv.weight"),
+               ds_plain_of(plain, layer, "compress.read", NULL), plain, state);
+    ds_bounded_rmsnorm(plain->context, plain->x_in, norm, plain->length, spec->hidden, spec->norm_eps, &plain->arithmetic);
+}
+
+ds_status ds_plain_sublayer(ds_plain *plain, ds_bounded state, size_t sublayer) {
+    ds_status status = DS_OK;
+    ds_plain_read(plain, state, sublayer);
+    if (plain->spec->rule == &ds_rule_delta) DS_TRY(gate_and_value(plain, sublayer));
+    DS_TRY(sublayer % 2 == 0 ? ds_plain_attention(plain, sublayer / 2) : mlp(plain, sublayer / 2));
     update(plain, state);
 done:
     return status;
 }
 
-void ds_plain_readout(ds_plain *plain, double *hidden, const double *state) {
+/* ---- output -------------------------------------------------------------------------------------------------------------- */
+
+void ds_plain_readout(ds_plain *plain, ds_bounded hidden, ds_bounded state) {
     const ds_spec *spec = plain->spec;
     const double *norm = ds_plain_find(plain->model, "transformer.ln_f.weight", "ln_f.weight");
-    if (spec->compressor == DS_COMPRESS_NONE)
-        memcpy(plain->x_in, state, plain->length * spec->hidden * sizeof *state);
-    else
-        compress(plain->x_in, state, ds_plain_find(plain->model, "readout.weight", "readout.shortconv.weight"),
-                 ds_plain_find(plain->model, "readout.read", NULL), plain);
-    ds_plain_rmsnorm(hidden, plain->x_in, norm, plain->length, spec->hidden, spec->norm_eps);
+    read_state(ds_plain_find(plain->model, "readout.weight", "readout.shortconv.weight"),
+               ds_plain_find(plain->model, "readout.read", NULL), plain, state);
+    ds_bounded_rmsnorm(hidden, plain->x_in, norm, plain->length, spec->hidden, spec->norm_eps, &plain->arithmetic);
+}
+
+/* log sum exp z is moved by no more than the largest error of a z. Its own roundings: a term's exponent rounds once, exp 3
+ * times, so that the logarithm of their sum moves by the mean of these over the distribution; the sum is in double, block
+ * by block. */
+ds_status ds_plain_loss(double *nll, double *error, ds_plain *plain, ds_bounded hidden, uint32_t target) {
+    ds_status status = DS_OK;
+    const ds_spec *spec = plain->spec;
+    const ds_arithmetic *a = &plain->arithmetic;
+    const double *table = ds_plain_find(plain->model, "transformer.wte.weight", NULL);
+    double highest = -INFINITY, total = 0, moved = 0, largest = 0;
+    ds_bounded z = plain->logits;
+    DS_TRY(ds_bounded_linear(z, hidden, table, 1, spec->vocab, spec->hidden, false, a));
+    if (spec->logit_scale != 1) scale(z, spec->vocab, spec->logit_scale, 2 * a->u, a);
+    for (size_t k = 0; k < spec->vocab; k++) {
+        highest = fmax(highest, z.x[k]);
+        largest = fmax(largest, z.e[k]);
+    }
+    for (size_t k = 0; k < spec->vocab; k++) {
+        double weight = exp(z.x[k] - highest);
+        total += weight;
+        moved += weight * a->u * (4 + highest - z.x[k]);
+    }
+    *nll = highest + log(total) - z.x[target];
+    double sums = ds_rounded(a, 0, (double)spec->vocab + 16, 0) + 4 * a->sum * (fabs(highest) + fabs(z.x[target]) + log(total));
+    *error = largest + z.e[target] + moved / total + sums;
+    *nll = ds_settled(*nll, error, a);
+done:
+    return status;
 }

@@ -1,22 +1,26 @@
 /* Private to the verify room: the model a second time, in double, by plain loops over the published layouts and names, one
  * window at a time. It shares no kernel, no folded weight and no parameter slot with the model room: tensors are found by
- * name, the state is (T,d,dv) as published, attention keeps its whole row of scores. */
+ * name, the state is (T,d,dv) as published, attention keeps its whole row of scores. Every number carries a bound on its
+ * error. */
 #ifndef DELTASCOPE_VERIFY_PLAIN_MODEL_H
 #define DELTASCOPE_VERIFY_PLAIN_MODEL_H
 
-#include "deltascope/model.h"
+#include "bounded.h"
 
 /* Buffers for one window; borrows a double model. */
 typedef struct ds_plain {
     const ds_model *model;
     const ds_spec *spec;
     size_t length;
-    double *x_in, *context, *branch;                 /* (T,d) */
-    double *query, *key, *value, *heads, *head_gate; /* (T,H*h) */
-    double *mix, *scores;                            /* (T,H), (T) */
-    double *gate, *up;                               /* (T,f) */
-    double *gate_hidden;                             /* (T,g) */
-    double *beta, *target;                           /* (T), (T,dv): of the last sublayer */
+    ds_arithmetic arithmetic;                       /* whose errors are bounded; at first of one computation in double */
+    ds_bounded x_in, context, branch;               /* (T,d) */
+    ds_bounded query, key, value, heads, head_gate; /* (T,H*h) */
+    ds_bounded mix, scores;                         /* (T,H), (T) */
+    ds_bounded gate, up;                            /* (T,f) */
+    ds_bounded gate_hidden;                         /* (T,g) */
+    ds_bounded beta, target;                        /* (T), (T,dv): of the last sublayer */
+    ds_bounded logits;                              /* (V) */
+    ds_bounded published;                           /* (T,d,dv): of ds_plain_step */
 } ds_plain;
 
 ds_status ds_plain_init(ds_plain *plain, const ds_model *model, size_t length) DS_MUST_CHECK;
@@ -24,21 +28,44 @@ void ds_plain_release(ds_plain *plain);
 
 /* A parameter's values by either of its names; NULL when the model has none of them. `other` may be NULL. */
 const double *ds_plain_find(const ds_model *model, const char *name, const char *other);
+/* A parameter of a layer, "transformer.h.LAYER." put in front of both names. */
+const double *ds_plain_of(const ds_plain *plain, size_t layer, const char *name, const char *other);
 
 /* y (rows,out) = x (rows,in) W^T, W (out,in). */
 ds_status ds_plain_linear(double *y, const double *x, const double *weight, size_t rows, size_t out, size_t in) DS_MUST_CHECK;
-/* state (T,d,dv) = X_0; magnitude (T,d,dv), the same sums of absolute values. */
-void ds_plain_embed(double *state, double *magnitude, const ds_plain *plain, const uint32_t *tokens);
-/* state (T,d,dv): X_s -> X_{s+1}. */
-ds_status ds_plain_sublayer(ds_plain *plain, double *state, size_t sublayer) DS_MUST_CHECK;
-/* hidden (T,d) <- RMSNorm(readout(state)). */
-void ds_plain_readout(ds_plain *plain, double *hidden, const double *state);
 
-/* h (T,d) of attention and MLP from the normalised context (T,d). */
+/* state (T,d,dv) = X_0. */
+void ds_plain_embed(ds_bounded state, const ds_plain *plain, const uint32_t *tokens);
+/* state (T,d,dv): X_s -> X_{s+1}, bounds of errors in X_s to those of X_{s+1}. */
+ds_status ds_plain_sublayer(ds_plain *plain, ds_bounded state, size_t sublayer) DS_MUST_CHECK;
+/* hidden (T,d) <- RMSNorm(readout(state)). */
+void ds_plain_readout(ds_plain *plain, ds_bounded hidden, ds_bounded state);
+/* Of one row hidden (d): plain->logits, and the loss of a target. */
+ds_status ds_plain_loss(double *nll, double *error, ds_plain *plain, ds_bounded hidden, uint32_t target) DS_MUST_CHECK;
+
+/* x_in and the normalised context (T,d) of a sublayer. */
+void ds_plain_read(ds_plain *plain, ds_bounded state, size_t sublayer);
+/* From the context: queries, keys and values (T,H*h) as their activations see them; h (T,d). */
+ds_status ds_plain_projections(ds_plain *plain, size_t layer) DS_MUST_CHECK;
 ds_status ds_plain_attention(ds_plain *plain, size_t layer) DS_MUST_CHECK;
-void ds_plain_rmsnorm(double *y, const double *x, const double *weight, size_t rows, size_t width, double eps);
-double ds_plain_sigmoid(double x);
-/* A parameter of a layer, "transformer.h.LAYER." put in front of both names. */
-const double *ds_plain_of(const ds_plain *plain, size_t layer, const char *name, const char *other);
+
+/* ---- in the model's layout, (T,dv,d) of each of `windows` windows
+ * ------------------------------------------------------------ */
+
+void ds_plain_start(ds_bounded state, ds_plain *plain, const ds_batch *batch);
+/* after <- X_{s+1} from `before` X_s, whose errors are bounded by before.e (NULL: none). */
+ds_status ds_plain_step(ds_bounded after, ds_plain *plain, size_t windows, ds_bounded before, size_t sublayer) DS_MUST_CHECK;
+/* x_in and context of one window of the batch. */
+void ds_plain_read_window(ds_plain *plain, size_t window, const double *state, size_t sublayer);
+/* hidden (windows,T,d); errors of the state as above. */
+void ds_plain_finish(ds_bounded hidden, ds_plain *plain, size_t windows, ds_bounded state);
+
+/* sum over all numbers of |cotangent_i| after.e_i, where after.e is what errors before.e become in a sublayer without further
+ * roundings: |cotangent|^T |J| before.e with absolute values of every factor of J, an upper bound of what a derivative's own
+ * roundings multiply. (windows,T,dv,d). */
+ds_status ds_plain_reach(double *reach, ds_plain *plain, size_t windows, ds_bounded before, const double *cotangent,
+                         size_t sublayer) DS_MUST_CHECK;
+/* How many roundings follow one another at most in a sublayer's derivative, in either direction: the lengths of its sums. */
+double ds_derivative_roundings(const ds_spec *spec, size_t length);
 
 #endif

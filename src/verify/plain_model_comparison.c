@@ -1,219 +1,143 @@
-/* The model against its second computation, stage by stage: each stage starts from the model's own input to it, so that an
- * error shows where it is made and does not grow on its way. */
+/* The double model against its second computation, stage by stage: each stage starts from the model's own input to it, so
+ * that an error shows where it is made and does not grow on its way. Numbers are compared one by one, each with the bound
+ * that the second computation carries with it (bounded.h). */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "checks.h"
 #include "plain_model.h"
 
-/* The change a stage's output undergoes when its input is multiplied by 1 +- SIZE says what one rounding would do to it. */
-static const double SIZE = 0x1p-30;
-static const double u64 = 0x1p-53;
-
-/* What one stage of one window needs. The model's layout is (T,dv,d), the plain one (T,d,dv). */
-typedef struct stage {
-    ds_verify *v;
+typedef struct stages {
+    const ds_side *exact;
+    const ds_batch *batch;
     ds_plain plain;
-    size_t length, d, dv, count; /* count: numbers of one window's state */
-    double *input, *output, *moved, *other;
-    ds_batch window;
-} stage;
+    size_t tokens, rows, count; /* count: numbers of a state */
+    double *before, *own, *nll; /* (B,T,dv,d) X_s; (B,T,d) readout; (B,T) */
+    ds_bounded other, hidden;   /* the plain computation, and how far the model may be from it */
+    ds_worst worst;
+} stages;
 
-static void transpose(double *out, const double *in, const stage *s) {
-    for (size_t t = 0; t < s->length; t++, in += s->d * s->dv, out += s->d * s->dv) {
-        for (size_t i = 0; i < s->d; i++)
-            for (size_t j = 0; j < s->dv; j++) out[i * s->dv + j] = in[j * s->d + i];
-    }
-}
-
-static ds_status stage_init(stage *s, ds_verify *v) {
+static ds_status stages_init(stages *s, ds_verify *v) {
     ds_status status = DS_OK;
-    const ds_spec *spec = v->spec;
-    *s = (stage){.v = v,
-                 .length = v->narrow.batch.length,
-                 .d = spec->hidden,
-                 .dv = spec->value_channels,
-                 .count = v->narrow.batch.length * spec->hidden * spec->value_channels};
-    DS_TRY(ds_plain_init(&s->plain, ds_exact(v)->model, s->length));
-    DS_NEW_ARRAY(s->input, s->count);
-    DS_NEW_ARRAY(s->output, s->count);
-    DS_NEW_ARRAY(s->moved, s->count);
-    DS_NEW_ARRAY(s->other, s->count);
+    const ds_batch *batch = &v->narrow.batch;
+    size_t tokens = batch->sequences * batch->length, rows = tokens * v->spec->hidden;
+    *s =
+        (stages){.exact = ds_exact(v), .batch = batch, .tokens = tokens, .rows = rows, .count = rows * v->spec->value_channels};
+    DS_TRY(ds_plain_init(&s->plain, s->exact->model, batch->length));
+    s->plain.arithmetic = ds_arithmetic_between(DS_F64);
+    double **const states[] = {&s->before, &s->other.x, &s->other.e};
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) DS_NEW_ARRAY(*states[i], s->count);
+    DS_NEW_ARRAY(s->hidden.x, rows);
+    DS_NEW_ARRAY(s->hidden.e, rows);
+    DS_NEW_ARRAY(s->own, rows);
+    DS_NEW_ARRAY(s->nll, tokens);
 done:
     return status;
 }
 
-static void stage_release(stage *s) {
+static void stages_release(stages *s) {
     ds_plain_release(&s->plain);
-    free(s->input);
-    free(s->output);
-    free(s->moved);
-    free(s->other);
+    void *const arrays[] = {s->before, s->own, s->nll, s->other.x, s->other.e, s->hidden.x, s->hidden.e};
+    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) free(arrays[i]);
 }
 
-static void take_window(stage *s, size_t b) {
-    const ds_batch *batch = &s->v->narrow.batch;
-    s->window = (ds_batch){batch->tokens + b * s->length, batch->targets + b * s->length, 1, s->length};
+static void compare(stages *s, const double *found, ds_bounded other, size_t count) {
+    for (size_t i = 0; i < count; i++) ds_worst_add(&s->worst, fabs(found[i] - other.x[i]), other.e[i]);
 }
 
-static void perturb(double *moved, const double *input, size_t count, uint64_t seed) {
-    ds_random random = ds_random_init(seed);
-    for (size_t i = 0; i < count; i++) moved[i] = input[i] * ((ds_random_u64(&random) >> 63) != 0 ? 1 + SIZE : 1 - SIZE);
+/* X_s in `before` becomes X_{s+1}. */
+static ds_status step(stages *s, size_t sublayer) {
+    ds_status status = DS_OK;
+    DS_TRY(ds_plain_step(s->other, &s->plain, s->batch->sequences, (ds_bounded){s->before, NULL}, sublayer));
+    DS_TRY(ds_sublayers(s->exact->workspace, s->exact->model, s->batch, s->before, sublayer, sublayer + 1, NULL, NULL));
+    compare(s, s->before, s->other, s->count);
+done:
+    return status;
 }
 
-static double distance(const double *x, const double *y, size_t count) {
-    double squares = 0;
-    for (size_t i = 0; i < count; i++) squares += (x[i] - y[i]) * (x[i] - y[i]);
-    return sqrt(squares);
+/* From the model's X_S to what the head multiplies, in `own`. */
+static ds_status finish(stages *s) {
+    ds_status status = DS_OK;
+    DS_TRY(ds_embed(s->exact->workspace, s->exact->model, s->batch, s->before));
+    DS_TRY(ds_sublayers(s->exact->workspace, s->exact->model, s->batch, s->before, 0, ds_spec_sublayers(s->plain.spec), NULL,
+                        NULL));
+    DS_TRY(ds_readout(s->exact->workspace, s->exact->model, s->batch, s->before, s->own));
+    ds_plain_finish(s->hidden, &s->plain, s->batch->sequences, (ds_bounded){s->before, NULL});
+    compare(s, s->own, s->hidden, s->rows);
+done:
+    return status;
 }
 
-/* other: the plain result in the model's layout's transpose; output, moved: the model's, transposed in place of `input`. */
-static void compare(ds_worst *worst, const stage *s, const double *plain, const double *output, const double *moved,
-                    size_t count) {
-    double gain = distance(moved, output, count) / SIZE, roundings = ds_chain_roundings(s->v->spec, s->length);
-    ds_worst_add(worst, distance(plain, output, count), roundings * u64 * (gain + ds_norm_plain(output, count)));
-}
+/* ---- the second computation
+ * ------------------------------------------------------------------------------------------------ */
 
-/* ---- the stages ---------------------------------------------------------------------------------------------------------- */
-
-/* Sums of K products: each product and each addition rounds once, in both computations. */
 ds_status ds_check_embedding(ds_check_result *result, ds_verify *v) {
     ds_status status = DS_OK;
-    const ds_side *exact = ds_exact(v);
-    ds_worst worst = {0};
-    stage s;
-    DS_TRY(stage_init(&s, v));
-    for (size_t b = 0; b < v->narrow.batch.sequences; b++) {
-        take_window(&s, b);
-        DS_TRY(ds_embed(exact->workspace, exact->model, &s.window, s.input));
-        transpose(s.output, s.input, &s);
-        ds_plain_embed(s.other, s.moved, &s.plain, s.window.tokens);
-        double kernel = v->spec->input_conv ? (double)v->spec->input_kernel : 0;
-        for (size_t i = 0; i < s.count; i++)
-            ds_worst_add(&worst, fabs(s.output[i] - s.other[i]), 2 * kernel * u64 * s.moved[i]);
-    }
-    ds_worst_report(result, &worst);
+    stages s;
+    DS_TRY(stages_init(&s, v));
+    DS_TRY(ds_embed(s.exact->workspace, s.exact->model, s.batch, s.before));
+    ds_plain_start(s.other, &s.plain, s.batch);
+    compare(&s, s.before, s.other, s.count);
+    ds_worst_report(result, &s.worst);
 done:
-    stage_release(&s);
-    return status;
-}
-
-/* s->input: X_s in the model's layout, which becomes X_{s+1}. */
-static ds_status compare_sublayer(ds_worst *worst, stage *s, size_t sublayer) {
-    ds_status status = DS_OK;
-    const ds_side *exact = ds_exact(s->v);
-    transpose(s->other, s->input, s);
-    perturb(s->moved, s->input, s->count, s->v->seed + sublayer);
-    DS_TRY(ds_sublayers(exact->workspace, exact->model, &s->window, s->input, sublayer, sublayer + 1, NULL, NULL));
-    DS_TRY(ds_sublayers(exact->workspace, exact->model, &s->window, s->moved, sublayer, sublayer + 1, NULL, NULL));
-    DS_TRY(ds_plain_sublayer(&s->plain, s->other, sublayer));
-    transpose(s->output, s->moved, s);
-    for (size_t i = 0; i < s->count; i++) s->moved[i] = s->output[i];
-    transpose(s->output, s->input, s);
-    compare(worst, s, s->other, s->output, s->moved, s->count);
-done:
+    stages_release(&s);
     return status;
 }
 
 ds_status ds_check_sublayers(ds_check_result *result, ds_verify *v) {
     ds_status status = DS_OK;
-    const ds_side *exact = ds_exact(v);
-    ds_worst worst = {0};
     size_t where = 0;
-    stage s;
-    DS_TRY(stage_init(&s, v));
-    for (size_t b = 0; b < v->narrow.batch.sequences; b++) {
-        take_window(&s, b);
-        DS_TRY(ds_embed(exact->workspace, exact->model, &s.window, s.input));
-        for (size_t sublayer = 0; sublayer < ds_spec_sublayers(v->spec); sublayer++) {
-            double before = worst.ratio;
-            DS_TRY(compare_sublayer(&worst, &s, sublayer));
-            if (worst.ratio > before) where = sublayer;
-        }
-    }
-    ds_worst_report(result, &worst);
     char name[32];
-    (void)snprintf(result->detail, sizeof result->detail, "%zu tokens of %zu windows; largest for its size at %s", s.length,
-                   v->narrow.batch.sequences, ds_sublayer_name(name, where));
+    stages s;
+    DS_TRY(stages_init(&s, v));
+    DS_TRY(ds_embed(s.exact->workspace, s.exact->model, s.batch, s.before));
+    for (size_t sublayer = 0; sublayer < ds_spec_sublayers(v->spec); sublayer++) {
+        double before = s.worst.ratio;
+        DS_TRY(step(&s, sublayer));
+        if (s.worst.ratio > before) where = sublayer;
+    }
+    ds_worst_report(result, &s.worst);
+    (void)snprintf(result->detail, sizeof result->detail, "%zu tokens of %zu windows; largest for its size at %s",
+                   s.batch->length, s.batch->sequences, ds_sublayer_name(name, where));
 done:
-    stage_release(&s);
+    stages_release(&s);
     return status;
 }
 
 ds_status ds_check_readout(ds_check_result *result, ds_verify *v) {
     ds_status status = DS_OK;
-    const ds_side *exact = ds_exact(v);
-    ds_worst worst = {0};
-    stage s;
-    DS_TRY(stage_init(&s, v));
-    for (size_t b = 0; b < v->narrow.batch.sequences; b++) {
-        take_window(&s, b);
-        DS_TRY(ds_embed(exact->workspace, exact->model, &s.window, s.input));
-        DS_TRY(ds_sublayers(exact->workspace, exact->model, &s.window, s.input, 0, ds_spec_sublayers(v->spec), NULL, NULL));
-        perturb(s.other, s.input, s.count, v->seed);
-        DS_TRY(ds_readout(exact->workspace, exact->model, &s.window, s.other, s.moved));
-        DS_TRY(ds_readout(exact->workspace, exact->model, &s.window, s.input, s.output));
-        transpose(s.other, s.input, &s);
-        ds_plain_readout(&s.plain, s.input, s.other);
-        compare(&worst, &s, s.input, s.output, s.moved, s.length * s.d);
-    }
-    ds_worst_report(result, &worst);
+    stages s;
+    DS_TRY(stages_init(&s, v));
+    DS_TRY(finish(&s));
+    ds_worst_report(result, &s.worst);
 done:
-    stage_release(&s);
+    stages_release(&s);
     return status;
 }
 
-/* One row: logits by plain sums of d products, each d + 1 roundings of the sum of absolute products, in both computations; the
- * loss, log-sum-exp of them less the target's, moves by no more than twice the largest logit error, and by the V terms of its
- * own sum. */
-static ds_status compare_row(ds_worst *worst, const stage *s, const double *hidden, double *logits, const double *model_logits,
-                             double nll, uint32_t target) {
-    ds_status status = DS_OK;
-    const ds_spec *spec = s->v->spec;
-    const double *table = ds_plain_find(s->plain.model, "transformer.wte.weight", NULL);
-    double highest = -INFINITY, sum = 0, error = 0;
-    DS_TRY(ds_plain_linear(logits, hidden, table, 1, spec->vocab, spec->hidden));
-    for (size_t k = 0; k < spec->vocab; k++) {
-        double size = 0;
-        for (size_t i = 0; i < spec->hidden; i++) size += fabs(hidden[i] * table[k * spec->hidden + i]);
-        double tolerance = 2 * ((double)spec->hidden + 2) * u64 * fabs(spec->logit_scale) * size;
-        logits[k] *= spec->logit_scale;
-        ds_worst_add(worst, fabs(logits[k] - model_logits[k]), tolerance);
-        error = fmax(error, tolerance);
-        highest = fmax(highest, logits[k]);
-    }
-    for (size_t k = 0; k < spec->vocab; k++) sum += exp(logits[k] - highest);
-    ds_worst_add(worst, fabs(highest + log(sum) - logits[target] - nll),
-                 2 * error + ((double)spec->vocab + 8) * u64 + 4 * u64 * (fabs(highest) + fabs(logits[target])));
-done:
-    return status;
-}
-
+/* The loss is the log-sum-exp of a row's logits less the target's. */
 ds_status ds_check_logits(ds_check_result *result, ds_verify *v) {
     ds_status status = DS_OK;
-    const ds_side *exact = ds_exact(v);
-    const ds_batch *batch = &v->narrow.batch;
-    size_t tokens = batch->sequences * batch->length;
-    void *hidden = NULL;
-    double *nll = NULL, *logits = NULL, *model_logits = NULL;
-    ds_worst worst = {0};
-    stage s;
-    DS_TRY(stage_init(&s, v));
-    DS_NEW_ARRAY(nll, tokens);
-    DS_NEW_ARRAY(logits, v->spec->vocab);
-    DS_NEW_ARRAY(model_logits, v->spec->vocab);
-    DS_TRY(ds_run_depth(NULL, &hidden, exact, batch, NULL, NULL));
-    DS_TRY(ds_head_loss(exact->workspace, exact->model, batch, hidden, nll));
-    for (size_t t = 0; t < tokens; t++) {
-        DS_TRY(ds_head_logits(exact->model, hidden, t, 1, model_logits));
-        DS_TRY(compare_row(&worst, &s, (const double *)hidden + t * s.d, logits, model_logits, nll[t], batch->targets[t]));
+    size_t d = v->spec->hidden, vocab = v->spec->vocab;
+    double *logits = NULL;
+    stages s;
+    DS_TRY(stages_init(&s, v));
+    DS_NEW_ARRAY(logits, vocab);
+    DS_TRY(finish(&s));
+    s.worst = (ds_worst){0};
+    memset(s.hidden.e, 0, s.rows * sizeof *s.hidden.e);
+    DS_TRY(ds_head_loss(s.exact->workspace, s.exact->model, s.batch, s.own, s.nll));
+    for (size_t t = 0; t < s.tokens; t++) {
+        double nll, error;
+        DS_TRY(ds_plain_loss(&nll, &error, &s.plain, (ds_bounded){s.own + t * d, s.hidden.e}, s.batch->targets[t]));
+        ds_worst_add(&s.worst, fabs(s.nll[t] - nll), error);
+        DS_TRY(ds_head_logits(s.exact->model, s.own, t, 1, logits));
+        compare(&s, logits, s.plain.logits, vocab);
     }
-    ds_worst_report(result, &worst);
+    ds_worst_report(result, &s.worst);
 done:
-    stage_release(&s);
-    free(hidden);
-    free(nll);
+    stages_release(&s);
     free(logits);
-    free(model_logits);
     return status;
 }

@@ -35,7 +35,8 @@ static const struct {
      ds_check_causality},
     {"pass.batch", "a window gives the same bits alone as beside another", "our arithmetic", false, ds_check_batch},
     {"pass.threads", "1 thread and 3 give the same bits", "our arithmetic", false, ds_check_threads},
-    {"pass.precision", "the float pass agrees with the double pass", "our arithmetic", false, ds_check_precision},
+    {"pass.precision", "the float pass agrees with the double pass, stage by stage", "our arithmetic", false,
+     ds_check_precision},
     {"head.probabilities", "exp(-loss) makes every token's probabilities sum to 1", "model, Forward pass", false,
      ds_check_probabilities},
     {"second.embedding", "X_0 agrees with a second computation by plain loops", "model, Forward pass, Compressors EC", false,
@@ -153,7 +154,7 @@ ds_status ds_verify_new(ds_verify **out, ds_model *model, ds_model *exact, const
     DS_NEW(v, 1);
     v->spec = spec;
     v->seed = seed;
-    v->hidden_gain = v->nll_gain = -1;
+    v->loss_rounding[0] = v->loss_rounding[1] = -1;
     v->side_count = model == exact ? 1 : 2;
     DS_TRY(cut(&v->wide, batch, affordable(spec, batch->length, 5e10)));
     DS_TRY(cut(&v->narrow, batch, affordable(spec, batch->length, 1e10)));

@@ -209,6 +209,44 @@ static void test_symmetric(void **state) {
     ds_symmetric_free(&workspace);
 }
 
+/* Matrices L U in small integers, rows shuffled, have the determinant prod U_ii exactly; its error is to first order within
+ * ||E|| times the sum of the adjugate's singular values |det| / sigma_i, and the product rounds n times. */
+static void test_determinant_estimate(void **state) {
+    (void)state;
+    enum { MOST = 12 };
+    ds_symmetric *workspace = NULL;
+    ds_svd *svd = NULL;
+    expect_ok(ds_symmetric_new(&workspace, MOST));
+    expect_ok(ds_svd_new(&svd, MOST, MOST));
+    ds_random random = ds_random_init(20261128);
+    for (size_t trial = 0; trial < 300; trial++) {
+        size_t n = 1 + ds_random_below(&random, MOST);
+        double lower[MOST * MOST] = {0}, upper[MOST * MOST] = {0}, matrix[MOST * MOST] = {0}, singular[MOST];
+        double exact = 1, found, perturbation, adjugate = 0;
+        for (size_t i = 0; i < n; i++) {
+            for (size_t j = 0; j < n; j++) {
+                if (j < i) lower[i * n + j] = (double)ds_random_below(&random, 7) - 3;
+                if (j > i) upper[i * n + j] = (double)ds_random_below(&random, 7) - 3;
+            }
+            lower[i * n + i] = 1;
+            exact *= upper[i * n + i] = 1 + (double)ds_random_below(&random, 3);
+        }
+        size_t turn = ds_random_below(&random, n); /* n - 1 exchanges each */
+        if (n % 2 == 0 && turn % 2 == 1) exact = -exact;
+        for (size_t i = 0; i < n; i++)
+            for (size_t l = 0; l < n; l++)
+                for (size_t j = 0; j < n; j++) matrix[(i + turn) % n * n + j] += lower[i * n + l] * upper[l * n + j];
+        expect_ok(ds_determinant_estimate(&found, &perturbation, matrix, n, workspace));
+        expect_ok(ds_singular_values_approx(singular, matrix, n, n, svd));
+        for (size_t i = 0; i < n; i++) adjugate += fabs(exact) / singular[i];
+        expect_close(found, exact, perturbation * adjugate * (1 + 0x1p-10) + (double)n * U * fabs(exact));
+        assert_true(perturbation >= (double)n * U); /* |L| |U| holds a column of L, whose largest number is 1 */
+        assert_true(perturbation <= (double)(n * n) * U * singular[n - 1] * 64); /* far from what pivots might grow to */
+    }
+    ds_symmetric_free(&workspace);
+    ds_svd_free(&svd);
+}
+
 /* LAPACKE itself would return info 0 and NaN. */
 static void test_refusals(void **state) {
     (void)state;
@@ -272,6 +310,7 @@ int main(void) {
         cmocka_unit_test(test_departure),
         cmocka_unit_test(test_singular_values),
         cmocka_unit_test(test_symmetric),
+        cmocka_unit_test(test_determinant_estimate),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_frobenius),
         cmocka_unit_test(test_ranks),

@@ -49,21 +49,21 @@ static void add_forward(dump *d, const forward_case *c) {
         (void)snprintf(name, sizeof name, "states.%zu", s);
         states[s] = add(d, name, 4, state_shape);
     }
-    double *x = malloc(state * sizeof *x), *magnitude = malloc(state * sizeof *x);
-    double *hidden = malloc(T * spec->hidden * sizeof *hidden);
-    assert_true(x != NULL && magnitude != NULL && hidden != NULL);
+    ds_bounded x = {malloc(state * sizeof(double)), malloc(state * sizeof(double))};
+    ds_bounded hidden = {malloc(T * spec->hidden * sizeof(double)), malloc(T * spec->hidden * sizeof(double))};
+    assert_true(x.x != NULL && x.e != NULL && hidden.x != NULL && hidden.e != NULL);
     ds_plain plain;
     expect_ok(ds_plain_init(&plain, c->model, T));
     const double *table = ds_plain_find(c->model, "transformer.wte.weight", NULL);
     *loss = 0;
     for (size_t b = 0; b < B; b++) {
-        ds_plain_embed(x, magnitude, &plain, c->tokens + b * T);
+        ds_plain_embed(x, &plain, c->tokens + b * T);
         for (size_t s = 0; s <= sublayers; s++) {
-            memcpy(states[s] + b * state, x, state * sizeof *x);
+            memcpy(states[s] + b * state, x.x, state * sizeof *x.x);
             if (s < sublayers) expect_ok(ds_plain_sublayer(&plain, x, s));
         }
         ds_plain_readout(&plain, hidden, x);
-        expect_ok(ds_plain_linear(logits + b * T * spec->vocab, hidden, table, T, spec->vocab, spec->hidden));
+        expect_ok(ds_plain_linear(logits + b * T * spec->vocab, hidden.x, table, T, spec->vocab, spec->hidden));
     }
     for (size_t t = 0; t < B * T; t++) {
         double sum = 0;
@@ -72,7 +72,7 @@ static void add_forward(dump *d, const forward_case *c) {
         *loss += (log(sum) - logits[t * spec->vocab + c->targets[t]]) / (B * T);
     }
     ds_plain_release(&plain);
-    free(x), free(magnitude), free(hidden);
+    free(x.x), free(x.e), free(hidden.x), free(hidden.e);
 }
 
 static void add_gradients(dump *d, const forward_case *c) {

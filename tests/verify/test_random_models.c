@@ -1,0 +1,15 @@
+/* verify passes on models drawn over every option; long_random_models.c draws more. */
+#include "random_model.h"
+#include "support.h"
+
+static void test_few(void **state) {
+    (void)state;
+    assert_int_equal(random_models_verify(20261128, 20), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_few)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    ds_threads_stop();
+    return failed;
+}
