@@ -4,6 +4,7 @@
 #include "cli/json_output.h"
 #include "cli/text_wrapping.h"
 #include "commands/model_command.h"
+#include "deltascope/claims.h"
 #include "report/report.h"
 
 typedef struct report_options {
@@ -22,16 +23,15 @@ static const report_options defaults = {0};
 /* `envelope` <- the complete report. How the run went is not part of what is hashed. */
 static ds_status complete(json_t *envelope, ds_findings *findings, json_t *results, double started) {
     ds_status status = DS_OK;
-    char digest[65];
-    json_t *rows = NULL;
+    json_t *rows = NULL, *digests = NULL;
     int code = json_object_set(envelope, "results", results);
     code |= json_object_set_new(envelope, "seconds", json_real(ds_seconds() - started));
-    DS_TRY(ds_report_digest(digest, envelope));
-    code |= json_object_set_new(envelope, "content_sha256", json_string(digest));
     DS_TRY(ds_findings_find(findings, envelope));
     DS_TRY(ds_findings_json(&rows, findings));
     code |= json_object_set_new(envelope, "findings", rows);
     code |= json_object_set_new(envelope, "verdict", json_string(findings->verdict.bytes));
+    DS_TRY(ds_digests_make(&digests, envelope));
+    code |= json_object_set_new(envelope, "digests", digests);
     if (code != 0) status = ds_fail(DS_ERR_SYSTEM, "report: out of memory while results are put together");
 done:
     return status;
@@ -55,7 +55,8 @@ static ds_status run_command(const ds_invocation *invocation) {
     DS_TRY(ds_manifest_replace(&files, folder));
     if (!common->table) goto done;
     ds_print_wrapped(findings.verdict.bytes, 0, 0);
-    (void)printf("\n%s/report.html\ncontent %s\n", common->out, json_string_value(json_object_get(envelope, "content_sha256")));
+    (void)printf("\n%s/report.html\ndigest of all %s\n", common->out, json_string_value(ds_json_at(envelope, "digests/all")));
+    (void)printf("digest of own %s\n", json_string_value(ds_json_at(envelope, "digests/own")));
 done:
     ds_findings_release(&findings);
     ds_manifest_release(&files);
@@ -75,8 +76,9 @@ const ds_command ds_command_report = {
         "(one file that needs nothing else), report.md, report.json (all results), tables/ (CSV and LaTeX) and figures/ (SVG, "
         "PDF, PNG, each with its data and gnuplot script). It opens with a verdict in plain words and a table of findings with "
         "their thresholds.\n"
-        "report.json is canonical JSON; its content_sha256 is the SHA-256 of the canonical form of its checkpoint, data, "
-        "precision and results without paths, seconds and threads: two people with the same digest have the same numbers.\n"
+        "report.json is canonical JSON, and anybody can compute its digests: \"all\" of the whole file but for times and "
+        "numbers of threads, \"own\" of what our own kernels make, equal on every x86-64 with FMA and the same C library. "
+        "\"deltascope check\" holds every number of it against the checkpoint; \"deltascope diff\" compares two.\n"
         "DIR/report.journal tells what is finished: an interrupted report goes on with --resume, inside its spectrum and its "
         "ablations too, and ends with the bytes it would have had. The folder of another run is refused, and so is the "
         "finished report of another checkpoint unless --force is given. A failed check of "

@@ -20,10 +20,6 @@ ds_status ds_report_step_words(ds_text *text, const char *between, const char *b
 ds_status ds_report_measure(json_t **results, json_t **envelope, ds_manifest *files, const ds_invocation *invocation,
                             const char *skip, bool force) DS_MUST_CHECK;
 
-/* SHA-256 of the canonical form of {"checkpoint", "data", "precision", "results"} without paths, seconds and threads at any
- * depth. */
-ds_status ds_report_digest(char digits[65], const json_t *envelope) DS_MUST_CHECK;
-
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 /* DIR/{report.json,report.html,report.md}, DIR/tables and DIR/figures from a report's complete envelope; each written file is

@@ -192,7 +192,7 @@ typedef struct reporting {
     ds_journal *journal;
     const ds_folder *folder; /* of the steps' files */
     bool resume;
-    json_t *results;
+    json_t *results, *options; /* by command; by step */
 } reporting;
 
 /* Measures the step unless it is finished, and adds what it says to the results. */
@@ -210,6 +210,8 @@ static ds_status make_step(reporting *all, size_t number) {
     }
     DS_TRY(ds_envelope_load(&saved, all->folder, path.bytes));
     DS_TRY(join(all->results, what->command, json_object_get(saved, "results")));
+    if (json_object_set(all->options, what->name, json_object_get(saved, "options")) != 0)
+        status = ds_fail(DS_ERR_SYSTEM, "report: out of memory while results are put together");
     path.length = 0;
     DS_TRY(ds_text_printf(&path, "%s.journal", what->name));
     DS_TRY(ds_folder_remove(all->folder, path.bytes)); /* its pieces are in the result */
@@ -313,7 +315,7 @@ ds_status ds_report_measure(json_t **results, json_t **envelope, ds_manifest *fi
                             const char *skip, bool force) {
     ds_status status = DS_OK;
     const ds_common *common = &invocation->common;
-    reporting all = {.resume = common->resume};
+    reporting all = {.resume = common->resume, .options = json_object()};
     ds_folder *folder = NULL, *inner = NULL;
     json_t *options = NULL;
     *envelope = NULL;
@@ -331,11 +333,14 @@ ds_status ds_report_measure(json_t **results, json_t **envelope, ds_manifest *fi
     DS_TRY(ds_folder_open_in(&inner, folder, "results"));
     all.folder = inner;
     DS_TRY(run_steps(&all, files, skip, common->quiet));
+    if (json_object_set(json_object_get(*envelope, "options"), "steps", all.options) != 0)
+        status = ds_fail(DS_ERR_SYSTEM, "report: out of memory while results are put together");
 done:
     ds_journal_close(&all.journal);
     ds_run_close(&all.run);
     ds_folder_close(&inner);
     json_decref(options);
+    json_decref(all.options);
     if (status != DS_OK) {
         json_decref(*results);
         json_decref(*envelope);

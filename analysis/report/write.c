@@ -6,40 +6,6 @@
 #include "deltascope/run.h"
 #include "report.h"
 
-/* ---- content digest ---------------------------------------------------------------------------------------------- */
-
-static void strip(json_t *value) {
-    static const char *const incidental[] = {"path", "seconds", "threads"};
-    const char *key;
-    json_t *item;
-    size_t index;
-    if (json_is_object(value)) {
-        for (size_t i = 0; i < sizeof incidental / sizeof *incidental; i++) (void)json_object_del(value, incidental[i]);
-        json_object_foreach(value, key, item) strip(item);
-    }
-    json_array_foreach(value, index, item) strip(item);
-}
-
-ds_status ds_report_digest(char digits[65], const json_t *envelope) {
-    static const char *const hashed[] = {"checkpoint", "data", "precision", "results"};
-    ds_status status = DS_OK;
-    ds_text canonical = {0};
-    ds_json_builder b = {0};
-    json_t *content = NULL;
-    ds_json_begin_object(&b, NULL);
-    for (size_t i = 0; i < sizeof hashed / sizeof *hashed; i++)
-        ds_json_put(&b, hashed[i], ds_json_copy(json_object_get(envelope, hashed[i])));
-    ds_json_end(&b);
-    DS_TRY(ds_json_finish(&content, &b));
-    strip(content);
-    DS_TRY(ds_json_print(&canonical, content, DS_JSON_CANONICAL));
-    DS_TRY(ds_sha256(digits, canonical.bytes, canonical.length));
-done:
-    ds_text_release(&canonical);
-    json_decref(content);
-    return status;
-}
-
 /* ---- sections ---------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -267,11 +233,12 @@ static ds_status make_words(document *all) {
     DS_TRY(append_short_path(&all->title, DS_SHOW(text_at(envelope, "checkpoint/path"))));
     DS_TRY(ds_text_printf(&all->footer,
                           "deltascope %s report, arithmetic in %s precision. Checkpoint SHA-256 %s. Data: %s, SHA-256 %s. "
-                          "Content SHA-256 %s: of the canonical form of checkpoint, data, precision and results without paths, "
-                          "times and thread counts; equal digests mean equal numbers.",
+                          "Digests of report.json: all %s; own %s, of the numbers that do not depend on the kernels of LAPACK. "
+                          "Whoever has checkpoint and data can hold every number against them: "
+                          "deltascope check report.json CHECKPOINT --tokens FILE.",
                           DS_VERSION, text_at(envelope, "precision"), text_at(envelope, "checkpoint/sha256"),
                           DS_SHOW(text_at(envelope, "data/path")), text_at(envelope, "data/sha256"),
-                          text_at(envelope, "content_sha256")));
+                          text_at(envelope, "digests/all"), text_at(envelope, "digests/own")));
 done:
     return status;
 }

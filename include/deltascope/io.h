@@ -235,14 +235,17 @@ double ds_json_real_at(const json_t *value, const char *path); /* NaN where no n
 /* ---- writing JSON ------------------------------------------------------------------------------------------------ */
 
 /* READABLE: two-space indentation, short lists on one line, keys in the order of insertion. CANONICAL: no white space, keys
- * sorted bytewise: equal contents give equal bytes. Both: every real number is the shortest decimal that reads back as the same
- * double, always with a point or an exponent. READABLE escapes hidden characters (ds_is_hidden) as \uNNNN. */
+ * sorted bytewise: equal contents give equal bytes, those of Python's json.dumps(value, sort_keys=True, separators=(",", ":"),
+ * ensure_ascii=False) in UTF-8. Both: every real number is the shortest decimal that reads back as the same double, always with
+ * a point or an exponent. READABLE escapes hidden characters (ds_is_hidden) as \uNNNN. */
 typedef enum ds_json_style { DS_JSON_READABLE, DS_JSON_CANONICAL } ds_json_style;
 ds_status ds_json_print(ds_text *text, const json_t *value, ds_json_style style) DS_MUST_CHECK; /* appends */
 /* With a final newline. */
 ds_status ds_json_write(const char *path, const json_t *value, ds_json_style style) DS_MUST_CHECK;
-ds_status ds_json_write_in(const ds_folder *folder, const char *path, const json_t *value, ds_json_style style) DS_MUST_CHECK;
-/* The shortest decimal that reads back as `value`, in at least 32 bytes; "nan", "inf", "-inf" otherwise. Returns `text`. */
+ds_status ds_json_write_in(const ds_folder *folder, const char *path, const json_t *value,
+                           ds_json_style style) DS_MUST_CHECK;
+/* The shortest decimal that reads back as `value`, as Python's repr spells it but for the ".0" of a whole number; "nan", "inf",
+ * "-inf" otherwise. In at least 32 bytes. Returns `text`. */
 char *ds_format_real(char text[32], double value);
 
 /* ---- npz archives ------------------------------------------------------------------------------------------------ */

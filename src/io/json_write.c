@@ -1,5 +1,4 @@
 /* Writing JSON so that every number reads back as the same double. */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,20 +6,6 @@
 #include "deltascope/io.h"
 
 enum { LINE = 100 }; /* columns of readable JSON */
-
-/* Any decimal of up to 15 digits is the only one of its length near its double, so %.15g, which cuts zeros, is the shortest
- * when it reads back; 17 digits always do. Subnormals carry fewer digits and are tried from one up. */
-char *ds_format_real(char text[32], double value) {
-    int digits = fabs(value) < 0x1p-1022 ? 1 : 15;
-    if (!isfinite(value)) {
-        (void)snprintf(text, 32, "%s", isnan(value) ? "nan" : value > 0 ? "inf" : "-inf");
-        return text;
-    }
-    do {
-        (void)snprintf(text, 32, "%.*g", digits, value);
-    } while (strtod(text, NULL) != value && ++digits <= 17);
-    return text;
-}
 
 static ds_status append(ds_text *text, const char *string) { return ds_text_append(text, string, strlen(string)); }
 
@@ -38,6 +23,7 @@ static ds_status append_point(ds_text *text, uint32_t point) {
 
 /* READABLE goes to terminals too, and escapes what is hidden; CANONICAL is a form that others compute as well. */
 static ds_status append_string(ds_text *text, const char *bytes, size_t length, ds_json_style style) {
+    static const char controls[] = "\b\f\n\r\t";
     ds_status status = DS_OK;
     DS_TRY(append(text, "\""));
     for (size_t i = 0; i < length; i++) {
@@ -49,10 +35,11 @@ static ds_status append_string(ds_text *text, const char *bytes, size_t length, 
             continue;
         }
         unsigned char c = (unsigned char)bytes[i];
+        const char *named = c == '\0' ? NULL : strchr(controls, c);
         if (c == '"' || c == '\\')
             DS_TRY(ds_text_printf(text, "\\%c", c));
-        else if (c == '\n' || c == '\t')
-            DS_TRY(append(text, c == '\n' ? "\\n" : "\\t"));
+        else if (named != NULL)
+            DS_TRY(ds_text_printf(text, "\\%c", "bfnrt"[named - controls]));
         else if (c < 0x20)
             DS_TRY(ds_text_printf(text, "\\u%04x", c));
         else

@@ -20,6 +20,7 @@ static ds_status tell_options(json_t **out, const ds_run *run, const ds_ablate_o
     ds_json_begin_object(&b, NULL);
     ds_json_put_text(&b, "modes", options->modes);
     ds_json_put_text(&b, "scopes", options->scopes != NULL ? options->scopes : every.bytes);
+    ds_json_put_count(&b, "shadow", options->shadow);
     ds_json_put_count(&b, "seed", run->options.seed);
     ds_json_end(&b);
     DS_TRY(ds_json_finish(out, &b));

@@ -89,6 +89,7 @@ static ds_status tell_options(json_t **out, const ds_gates_options *options) {
     ds_json_builder b = {0};
     ds_json_begin_object(&b, NULL);
     ds_json_put_real(&b, "regime_tol", options->regime_tolerance);
+    ds_json_put_count(&b, "shadow", options->shadow);
     ds_json_end(&b);
     return ds_json_finish(out, &b);
 }

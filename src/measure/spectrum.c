@@ -26,11 +26,13 @@ static ds_status tell_options(json_t **out, const ds_run *run, const ds_spectrum
     ds_json_put_bool(&b, "certify", options->certify);
     ds_json_put_text(&b, "null", options->null);
     ds_json_put_bool(&b, "weights", options->weights);
-    if (options->end_to_end != NULL) ds_json_put_text(&b, "end_to_end", options->end_to_end);
+    ds_json_put_text(&b, "end_to_end", options->end_to_end);
+    ds_json_put_bool(&b, "by_depth", options->by_depth);
     ds_json_put_count(&b, "count", options->count);
     ds_json_put_count(&b, "steps", options->steps);
     ds_json_put_count(&b, "samples", options->samples);
     ds_json_put_real(&b, "regime_tol", options->regime_tolerance);
+    ds_json_put_count(&b, "shadow", options->shadow);
     ds_json_put_count(&b, "seed", run->options.seed);
     ds_json_end(&b);
     return ds_json_finish(out, &b);

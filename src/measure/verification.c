@@ -170,9 +170,9 @@ ds_status ds_verification_json(json_t **results, const ds_verification *verifica
 static ds_status tell_options(json_t **out, const ds_verification_options *options) {
     ds_json_builder b = {0};
     ds_json_begin_object(&b, NULL);
-    if (options->only != NULL) ds_json_put_text(&b, "only", options->only);
-    if (options->skip != NULL) ds_json_put_text(&b, "skip", options->skip);
-    if (options->reference != NULL) ds_json_put_text(&b, "reference", options->reference);
+    ds_json_put_text(&b, "only", options->only);
+    ds_json_put_text(&b, "skip", options->skip);
+    ds_json_put_text(&b, "reference", options->reference);
     ds_json_end(&b);
     return ds_json_finish(out, &b);
 }

@@ -261,6 +261,18 @@ static ds_status say_checks(ds_text *text, const json_t *results) {
     return ds_text_printf(text, "All %zu checks passed.", passed);
 }
 
+/* What a reader of the verdict has to know was not looked at. */
+static ds_status say_skipped(ds_text *text, const json_t *envelope) {
+    ds_status status = DS_OK;
+    const char *list = json_string_value(ds_json_at(envelope, "options/skip")), *word;
+    size_t length;
+    for (bool first = true; list != NULL && ds_next_word(&list, &word, &length); first = false)
+        DS_TRY(ds_text_printf(text, "%s%s", first ? " Left out on request: " : ", ", ds_escape(word, length).text));
+    if (json_is_string(ds_json_at(envelope, "options/skip"))) DS_TRY(ds_text_printf(text, "."));
+done:
+    return status;
+}
+
 /* ---- all of it --------------------------------------------------------------------------------------------------- */
 
 ds_status ds_findings_find(ds_findings *findings, const json_t *envelope) {
@@ -291,6 +303,7 @@ ds_status ds_findings_find(ds_findings *findings, const json_t *envelope) {
     DS_TRY(say_inference(&findings->verdict, envelope));
     DS_TRY(say_warnings(&findings->verdict, envelope));
     DS_TRY(say_checks(&findings->verdict, results));
+    DS_TRY(say_skipped(&findings->verdict, envelope));
 done:
     return status;
 }

@@ -1,9 +1,11 @@
 /* The envelope of a result (CONTRACT "JSON: the envelope"), and the key of a run's journal, which tells the same things. */
 #include <string.h>
+#include <unistd.h>
 
 #include "deltascope/num.h"
 #include "deltascope/run.h"
 
+#include "environment.h"
 #include "journal.h"
 #include "windows.h"
 
@@ -19,15 +21,30 @@ static const char *stored_dtype(const ds_checkpoint *checkpoint) {
     return found == NULL ? "none" : found;
 }
 
-static void put_checkpoint(ds_json_builder *b, const ds_run *run) {
+/* SHA-256 of the configuration in canonical form: it may stand in a file of its own or inside the checkpoint. */
+static ds_status config_digest(char digits[65], const ds_checkpoint *checkpoint) {
+    ds_status status = DS_OK;
+    ds_text canonical = {0};
+    DS_TRY(ds_json_print(&canonical, ds_checkpoint_config(checkpoint), DS_JSON_CANONICAL));
+    DS_TRY(ds_sha256(digits, canonical.bytes, canonical.length));
+done:
+    ds_text_release(&canonical);
+    return status;
+}
+
+static ds_status put_checkpoint(ds_json_builder *b, const ds_run *run) {
+    ds_status status = DS_OK;
     const ds_spec *spec = &run->spec;
+    char digits[65];
     if (run->checkpoint == NULL) {
         ds_json_put_text(b, "checkpoint", NULL);
-        return;
+        return DS_OK;
     }
+    DS_TRY(config_digest(digits, run->checkpoint));
     ds_json_begin_object(b, "checkpoint");
     ds_json_put_text(b, "path", ds_checkpoint_path(run->checkpoint));
     ds_json_put_text(b, "sha256", ds_checkpoint_sha256(run->checkpoint));
+    ds_json_put_text(b, "config_sha256", digits);
     ds_json_put_text(b, "variant", ds_spec_variant(spec));
     ds_json_put_count(b, "parameters", run->parameters);
     ds_json_put_text(b, "dtype", stored_dtype(run->checkpoint));
@@ -37,6 +54,8 @@ static void put_checkpoint(ds_json_builder *b, const ds_run *run) {
     ds_json_put_count(b, "value_channels", spec->value_channels);
     ds_json_put_count(b, "vocab", spec->vocab);
     ds_json_end(b);
+done:
+    return status;
 }
 
 /* How the windows lie. */
@@ -49,15 +68,53 @@ static void put_spread(ds_json_builder *b, const ds_run *run) {
         ds_json_put_text(b, "offset", NULL);
 }
 
-static void put_data(ds_json_builder *b, const ds_run *run, const ds_inference *inference) {
+/* A meta.pkl's SHA-256; of a folder, that of the lines "<digest>  <name>\n" of its tokenizer's files, as sha256sum prints. */
+static ds_status tokenizer_digest(char digits[65], const char *path) {
+    static const char *const names[] = {"merges.txt", "tokenizer.json", "vocab.json"};
+    const uint64_t most = (uint64_t)1 << 30;
+    ds_status status = DS_OK;
+    ds_text inside = {0}, lines = {0};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        inside.length = 0;
+        DS_TRY(ds_text_printf(&inside, "%s/%s", path, names[i]));
+        if (access(inside.bytes, F_OK) != 0) continue;
+        DS_TRY(ds_sha256_file(digits, NULL, inside.bytes, most));
+        DS_TRY(ds_text_printf(&lines, "%s  %s\n", digits, names[i]));
+    }
+    if (lines.length == 0)
+        DS_TRY(ds_sha256_file(digits, NULL, path, most));
+    else
+        DS_TRY(ds_sha256(digits, lines.bytes, lines.length));
+done:
+    ds_text_release(&inside);
+    ds_text_release(&lines);
+    return status;
+}
+
+static ds_status put_tokenizer(ds_json_builder *b, const char *path) {
+    ds_status status = DS_OK;
+    char digits[65];
+    if (path == NULL) return DS_OK;
+    DS_TRY(tokenizer_digest(digits, path));
+    ds_json_begin_object(b, "tokenizer");
+    ds_json_put_text(b, "path", path);
+    ds_json_put_text(b, "sha256", digits);
+    ds_json_end(b);
+done:
+    return status;
+}
+
+static ds_status put_data(ds_json_builder *b, const ds_run *run, const ds_inference *inference) {
+    ds_status status = DS_OK;
     if (run->tokens == NULL) {
         ds_json_put_text(b, "data", NULL);
-        return;
+        return DS_OK;
     }
     ds_json_begin_object(b, "data");
     ds_json_put_text(b, "path", ds_tokens_path(run->tokens));
     ds_json_put_text(b, "sha256", ds_tokens_sha256(run->tokens));
     ds_json_put_text(b, "token_type", ds_token_type_name(run->options.type));
+    DS_TRY(put_tokenizer(b, run->options.tokenizer));
     ds_json_put_count(b, "seq_len", run->length);
     ds_json_put_count(b, "sequences", run->sequences);
     put_spread(b, run);
@@ -67,6 +124,8 @@ static void put_data(ds_json_builder *b, const ds_run *run, const ds_inference *
     ds_json_put_real(b, "n_eff", inference->losses.effective);
     ds_json_put_count(b, "tokens", (uint64_t)run->sequences * run->length);
     ds_json_end(b);
+done:
+    return status;
 }
 
 static void put_object(ds_json_builder *b, const char *key, json_t *object) {
@@ -85,10 +144,11 @@ ds_status ds_run_envelope(json_t **out, const ds_run *run, const char *command, 
     ds_json_put_text(&b, "schema", "deltascope/1");
     ds_json_put_text(&b, "command", command);
     ds_json_put_text(&b, "version", DS_VERSION);
-    put_checkpoint(&b, run);
-    put_data(&b, run, &inference);
+    DS_TRY(put_checkpoint(&b, run));
+    DS_TRY(put_data(&b, run, &inference));
     put_object(&b, "options", options);
     ds_json_put_text(&b, "precision", precision_name(run));
+    DS_TRY(ds_environment_put(&b));
     ds_json_put_count(&b, "threads", ds_threads());
     ds_json_put_real(&b, "seconds", ds_seconds() - run->started);
     if (run->warnings != NULL) ds_json_put(&b, "warnings", json_incref(run->warnings));
@@ -96,6 +156,7 @@ ds_status ds_run_envelope(json_t **out, const ds_run *run, const char *command, 
     ds_json_end(&b);
     DS_TRY(ds_json_finish(out, &b));
 done:
+    ds_json_discard(&b);
     return status;
 }
 

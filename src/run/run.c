@@ -166,6 +166,7 @@ ds_status ds_run_open_window(ds_run *run, const ds_window_source *source) {
     ds_status status = DS_OK;
     uint64_t offset = source->offset;
     DS_TRY(open_source(run, source));
+    run->options.tokenizer = source->tokenizer;
     uint64_t count = ds_tokens_count(run->tokens);
     run->options.offset = offset;
     run->options.type = source->type;

@@ -6,6 +6,7 @@
 
 #include "deltascope/io.h"
 #include "measure/result_json.h"
+#include "scratch.h"
 #include "support.h"
 
 enum { SEED = 4242 };
@@ -25,8 +26,22 @@ static void test_numbers(void **state) {
     const struct {
         double value;
         const char *expected;
-    } cases[] = {{0.1, "0.1"}, {1e300, "1e+300"},   {5e-324, "5e-324"}, {-0.0, "-0"}, {1.0 / 3, "0.3333333333333333"},
-                 {NAN, "nan"}, {-INFINITY, "-inf"}, {123456, "123456"}};
+    } cases[] = {{0.1, "0.1"},
+                 {1e300, "1e+300"},
+                 {5e-324, "5e-324"},
+                 {-0.0, "-0"},
+                 {1.0 / 3, "0.3333333333333333"},
+                 {NAN, "nan"},
+                 {-INFINITY, "-inf"},
+                 {123456, "123456"},
+                 {1e15, "1000000000000000"},
+                 {1e16, "1e+16"},
+                 {-12345678901234568.0, "-1.2345678901234568e+16"},
+                 {1e-4, "0.0001"},
+                 {1e-5, "1e-05"},
+                 {-1234.5, "-1234.5"},
+                 {0.00012345, "0.00012345"},
+                 {0x1p-44, "5.684341886080802e-14"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_string_equal(ds_format_real(text, cases[i].value), cases[i].expected);
     ds_random random = ds_random_init(SEED);
@@ -104,14 +119,7 @@ static void test_round_trip(void **state) {
  * others compute too, without escapes that it does not need. */
 static void test_hidden_characters(void **state) {
     (void)state;
-    static const char *const hidden[] = {"\x7f",
-                                         "\xC2\x85",
-                                         "\xC2\x9Bm",
-                                         "\u00ad",
-                                         "\u202e",
-                                         "\u2066",
-                                         "\ufeff",
-                                         "\U000e0041"};
+    static const char *const hidden[] = {"\x7f", "\xC2\x85", "\xC2\x9Bm", "\u00ad", "\u202e", "\u2066", "\ufeff", "\U000e0041"};
     for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++) {
         ds_text text = {0};
         json_t *value = json_pack("{s:s, s:[s]}", hidden[i], "key", "value", hidden[i]), *back;
@@ -142,6 +150,66 @@ static void test_canonical(void **state) {
     ds_text_release(&second);
     json_decref(a);
     json_decref(b);
+}
+
+/* ---- the canonical form is the one that Python writes ------------------------------------------------------------- */
+
+static void put_numbers(ds_json_builder *b) {
+    ds_random random = ds_random_init(SEED);
+    ds_json_begin_array(b, "numbers");
+    for (int exponent = -1074; exponent < 1024; exponent++) ds_json_put_real(b, NULL, ldexp(1, exponent));
+    for (int exponent = -30; exponent < 30; exponent++) ds_json_put_real(b, NULL, pow(10, exponent));
+    for (size_t i = 0; i < 20000; i++) ds_json_put_real(b, NULL, random_bits(&random));
+    for (size_t i = 0; i < 20000; i++) ds_json_put_real(b, NULL, ds_random_normal(&random) * pow(10, (double)(i % 24) - 4));
+    for (size_t i = 0; i < 200; i++) ds_json_put_real(b, NULL, (double)(ds_random_u64(&random) >> (i % 40)));
+    ds_json_put_real(b, NULL, -0.0);
+    ds_json_put(b, NULL, json_integer(INT64_MIN));
+    ds_json_put(b, NULL, json_integer(INT64_MAX));
+    ds_json_end(b);
+}
+
+/* Keys in the order of code points, every control character, what only a browser takes for a line end, the last plane. */
+static void put_texts(ds_json_builder *b) {
+    static const char *const texts[] = {"",       "\"\\/",  "\x7f",       "\u00e9",     "e\u0301",
+                                        "\u2028", "\uffff", "\U0001F600", "\U0010FFFF", "a b"};
+    ds_json_begin_object(b, "texts");
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) ds_json_put_text(b, texts[i], texts[i]);
+    for (char c = 1; c < 0x20; c++) ds_json_put_text(b, (const char[]){c, '\0'}, (const char[]){'<', c, '>', '\0'});
+    ds_json_put_bool(b, "yes", true);
+    ds_json_put_text(b, "none", NULL);
+    ds_json_end(b);
+}
+
+static void test_canonical_form_is_pythons(void **state) {
+    (void)state;
+    static const char script[] =
+        "import json, sys\n"
+        "given = open(sys.argv[1], 'rb').read().decode()\n"
+        "made = json.dumps(json.loads(given), sort_keys=True, separators=(',', ':'), ensure_ascii=False)\n"
+        "for i, (a, b) in enumerate(zip(given, made)):\n"
+        "    if a != b: sys.exit('byte %d: %r, Python writes %r' % (i, given[i - 30:i + 30], made[i - 30:i + 30]))\n"
+        "sys.exit(given != made and 'of different lengths')\n";
+    ds_json_builder b = {0};
+    json_t *value = NULL;
+    ds_text text = {0}, line = {0};
+    if (system("python3 -c pass >/dev/null 2>&1") != 0) {
+        print_message("no python3 to compare the canonical form with\n");
+        skip();
+    }
+    ds_json_begin_object(&b, NULL);
+    put_numbers(&b);
+    put_texts(&b);
+    ds_json_end(&b);
+    expect_ok(ds_json_finish(&value, &b));
+    expect_ok(ds_json_print(&text, value, DS_JSON_CANONICAL));
+    (void)scratch_write("canonical.py", script, sizeof script - 1);
+    (void)scratch_write("canonical.json", text.bytes, text.length);
+    expect_ok(ds_text_printf(&line, "python3 %s", scratch_path("canonical.py")));
+    expect_ok(ds_text_printf(&line, " %s", scratch_path("canonical.json")));
+    assert_int_equal(system(line.bytes), 0);
+    ds_text_release(&line);
+    ds_text_release(&text);
+    json_decref(value);
 }
 
 static void test_misuse(void **state) {
@@ -176,8 +244,12 @@ static void test_misuse(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),   cmocka_unit_test(test_round_trip), cmocka_unit_test(test_hidden_characters),
-        cmocka_unit_test(test_canonical), cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_hidden_characters),
+        cmocka_unit_test(test_canonical),
+        cmocka_unit_test(test_canonical_form_is_pythons),
+        cmocka_unit_test(test_misuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

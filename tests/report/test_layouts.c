@@ -6,6 +6,7 @@
 #include <zip.h>
 
 #include "child.h"
+#include "deltascope/claims.h"
 #include "deltascope/io.h"
 #include "scratch.h"
 #include "support.h"
@@ -128,6 +129,30 @@ static void walk(const char *block, const char *path, json_t *value, bool within
     }
 }
 
+/* Every leaf has a row of the table that says how far two honest runs may differ. */
+static void expect_in_table(const char *path, json_t *value) {
+    char below[PATH];
+    const ds_leaf *leaf = json_is_object(value) ? NULL : ds_leaf_find(path);
+    if (json_is_array(value) && leaf != NULL && leaf->kind == DS_LEAF_SET) return;
+    if (json_is_object(value)) {
+        const char *key;
+        json_t *member;
+        json_object_foreach(value, key, member) {
+            (void)snprintf(below, sizeof below, "%s/%s", path, key);
+            expect_in_table(below, member);
+        }
+    } else if (json_is_array(value)) {
+        size_t at;
+        json_t *element;
+        json_array_foreach(value, at, element) {
+            (void)snprintf(below, sizeof below, "%s/%zu", path, at);
+            expect_in_table(below, element);
+        }
+    } else if (leaf == NULL) {
+        fail_msg("src/claims/leaves.c does not say how \"%s\" is compared", path);
+    }
+}
+
 /* ---- the program's results --------------------------------------------------------------------------------------- */
 
 #define DATA "--tokens", "fixtures/data/val.bin", "--seq-len", "16", "--quiet"
@@ -172,9 +197,11 @@ static void test_json(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++) {
         json_t *tree = result_of(runs[i], scratch_path("result.json"));
+        expect_in_table(runs[i][0], json_object_get(tree, "results"));
         walk(runs[i][0], "", json_object_get(tree, "results"), true);
         assert_int_equal(json_object_del(tree, "results"), 0);
         assert_int_equal(json_object_del(tree, "options"), 0); /* the command line's own names */
+        expect_in_table("envelope", tree);
         walk("envelope", "", tree, true);
         json_decref(tree);
     }
@@ -193,9 +220,11 @@ static void test_report(void **state) {
                                      NULL};
     json_t *tree = result_of(arguments, scratch_path("result.json"));
     json_t *own = json_pack("{s:O, s:O, s:O}", "findings", json_object_get(tree, "findings"), "verdict",
-                            json_object_get(tree, "verdict"), "content_sha256", json_object_get(tree, "content_sha256"));
+                            json_object_get(tree, "verdict"), "digests", json_object_get(tree, "digests"));
     assert_non_null(own);
     walk("report", "", own, true);
+    expect_in_table("envelope/findings", json_object_get(own, "findings"));
+    expect_in_table("envelope/verdict", json_object_get(own, "verdict"));
     json_decref(own);
     json_decref(tree);
 }
