@@ -36,7 +36,7 @@ LDFLAGS  = -pie -Wl,-z,relro,-z,now $(SANITIZE) -pthread
 LIBS     = -llapacke -llapack -lopenblas -lflint-arb -lflint -lgmp -lgsl -ljansson -lcrypto -lz -lzip -lpcre2-8 -lm
 
 # Rooms of the library; a source named *.real.c is compiled twice, in float and in double.
-ROOMS   = base num io spectra stats delta model verify run measure report
+ROOMS   = base num io spectra stats delta model verify run train measure report
 SOURCES = $(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c))
 REAL    = $(filter %.real.c,$(SOURCES))
 PLAIN   = $(filter-out %.real.c,$(SOURCES))
