@@ -112,8 +112,10 @@ char *ds_spec_rule_name(char name[48], const ds_spec *spec);
 const char *ds_spec_backbone_name(const ds_spec *spec);
 /* Whether a sublayer leaves every state as it is under `force`, so that it need not be run. */
 bool ds_sublayer_is_identity(const ds_spec *spec, size_t sublayer, ds_force force);
-/* With k and beta held, every sublayer acts on the state by A = I - m beta k k^T: not without its erase. */
+/* With k and beta held, every sublayer acts on the state by A = I - m beta k k^T: a control without the erase does not, and its
+ * shortcut is the identity. */
 bool ds_spec_has_operators(const ds_spec *spec);
+double ds_spec_shortcut_mult(const ds_spec *spec); /* m as it stands in A; 0 where the shortcut is the identity */
 
 /* From configuration and tensor names, ranks and shapes. Every tensor the model needs is looked up and its shape and dtype are
  * compared: DS_ERR_INPUT naming key or tensor, found, expected. Tensors it does not need are no error. */

@@ -122,6 +122,8 @@ bool ds_spec_has_operators(const ds_spec *spec) {
            spec->trained[1].mode != DS_FORCE_WRITE_ONLY;
 }
 
+double ds_spec_shortcut_mult(const ds_spec *spec) { return ds_spec_has_operators(spec) ? spec->residual_mult : 0; }
+
 static void close_half(bool *reached, const ds_model *model, const ds_layer_weights *layer, size_t half) {
     const ds_parameter *attention[] = {layer->ln_1,      layer->query,     layer->key,         layer->value,
                                        layer->attention, layer->key_shift, layer->value_shift, layer->query_norm,

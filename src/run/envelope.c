@@ -21,6 +21,7 @@ static const char *stored_dtype(const ds_checkpoint *checkpoint) {
 
 static void put_checkpoint(ds_json_builder *b, const ds_run *run) {
     const ds_spec *spec = &run->spec;
+    char rule[48];
     if (run->checkpoint == NULL) {
         ds_json_put_text(b, "checkpoint", NULL);
         return;
@@ -29,6 +30,8 @@ static void put_checkpoint(ds_json_builder *b, const ds_run *run) {
     ds_json_put_text(b, "path", ds_checkpoint_path(run->checkpoint));
     ds_json_put_text(b, "sha256", ds_checkpoint_sha256(run->checkpoint));
     ds_json_put_text(b, "variant", ds_spec_variant(spec));
+    ds_json_put_text(b, "rule", ds_spec_rule_name(rule, spec));
+    ds_json_put_text(b, "backbone", ds_spec_backbone_name(spec));
     ds_json_put_count(b, "parameters", run->parameters);
     ds_json_put_text(b, "dtype", stored_dtype(run->checkpoint));
     ds_json_put_count(b, "layers", spec->layers);

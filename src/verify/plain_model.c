@@ -179,6 +179,8 @@ static ds_status gate_and_value(ds_plain *plain, size_t sublayer) {
         DS_TRY(ds_plain_linear(plain->beta, plain->context, of_delta(plain, sublayer, "beta.weight"), rows, 1, d));
     }
     for (size_t t = 0; t < rows; t++) plain->beta[t] = 2 * ds_plain_sigmoid(plain->beta[t] + bias[0]);
+    if (spec->trained[sublayer % 2].mode == DS_FORCE_GATE)
+        for (size_t t = 0; t < rows; t++) plain->beta[t] = spec->trained[sublayer % 2].value;
     if (spec->value_constant) {
         for (size_t i = 0; i < rows * dv; i++) plain->target[i] = spec->value_constant_value;
         return DS_OK;
@@ -193,9 +195,12 @@ done:
     return status;
 }
 
-/* X <- X + m beta k (v^T - k^T X), k = h / sqrt(|h|^2 + eps^2). */
-static void update(ds_plain *plain, double *state) {
+/* X <- X + m beta k (w v^T - e k^T X), k = h / sqrt(|h|^2 + eps^2); w = 0 for a model that never writes, e = 0 for one that
+ * never erases. */
+static void update(ds_plain *plain, double *state, ds_force trained) {
     const ds_spec *spec = plain->spec;
+    double writes = trained.mode == DS_FORCE_ERASE_ONLY ? 0 : 1, erases = trained.mode == DS_FORCE_WRITE_ONLY ? 0 : 1;
+    if (trained.mode == DS_FORCE_CLOSED) return;
     size_t d = spec->hidden, dv = spec->value_channels;
     for (size_t t = 0; t < plain->length; t++) {
         const double *h = plain->branch + t * d;
@@ -209,7 +214,7 @@ static void update(ds_plain *plain, double *state) {
         for (size_t j = 0; j < dv; j++) {
             double read = 0;
             for (size_t i = 0; i < d; i++) read += h[i] / length * x[i * dv + j];
-            double change = spec->residual_mult * plain->beta[t] * (plain->target[t * dv + j] - read);
+            double change = spec->residual_mult * plain->beta[t] * (writes * plain->target[t * dv + j] - erases * read);
             for (size_t i = 0; i < d; i++) x[i * dv + j] += change * (h[i] / length);
         }
     }
@@ -228,7 +233,7 @@ ds_status ds_plain_sublayer(ds_plain *plain, double *state, size_t sublayer) {
     ds_plain_rmsnorm(plain->context, plain->x_in, norm, rows, d, spec->norm_eps);
     if (spec->rule == &ds_rule_delta) DS_TRY(gate_and_value(plain, sublayer));
     DS_TRY(sublayer % 2 == 0 ? ds_plain_attention(plain, layer) : mlp(plain, layer));
-    update(plain, state);
+    update(plain, state, spec->trained[sublayer % 2]);
 done:
     return status;
 }
