@@ -38,7 +38,7 @@ LDFLAGS  = -pie -Wl,-z,relro,-z,now $(SANITIZE) -pthread
 LIBS     = -llapacke -llapack -lopenblas -lflint-arb -lflint -lgmp -lgsl -ljansson -lcrypto -lz -lzip -lpcre2-8 -lm
 
 # Rooms of the library; a source named *.real.c is compiled twice, in float and in double.
-ROOMS   = base num io spectra stats delta model verify run measure claims report
+ROOMS   = base num io spectra stats delta model verify run train measure claims report
 SOURCES = $(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c))
 REAL    = $(filter %.real.c,$(SOURCES))
 PLAIN   = $(filter-out %.real.c,$(SOURCES))
@@ -162,7 +162,8 @@ tests: all $(TESTS)
 NUMERIC = delta/test_operator delta/test_product measure/test_determinism measure/test_distribution measure/test_end_to_end \
           measure/test_public_gradflow measure/test_public_spectrum measure/test_public_verification measure/test_shadow \
           measure/test_spectrum measure/test_weights model/test_tangent program/test_audit program/test_claims program/test_cmd_bench \
-          program/test_cmd_spectrum spectra/test_certify spectra/test_lanczos spectra/test_spectra verify/test_random_models verify/test_verify
+          program/test_cmd_spectrum spectra/test_certify spectra/test_lanczos spectra/test_spectra verify/test_controls \
+          verify/test_random_models verify/test_verify
 NUMERIC_TESTS = $(NUMERIC:%=$(BUILD)/tests/%)
 check-cores: deps
 	@$(MAKE) --no-print-directory all $(NUMERIC_TESTS)

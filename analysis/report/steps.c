@@ -74,6 +74,7 @@ static ds_status measure_verify(measuring *at) {
 /* ---- the steps --------------------------------------------------------------------------------------------------- */
 
 static bool has_gates(const ds_run *run) { return ds_rule_has_gates(run->spec.rule); }
+static bool has_operators(const ds_run *run) { return ds_spec_has_operators(&run->spec); }
 
 /* A Jacobian takes a backward pass of one token for each number of the state. */
 static bool has_dense_jacobians(const ds_run *run) {
@@ -91,7 +92,7 @@ typedef struct step {
 static const step steps[] = {
     {"inspect", "inspect", measure_inspect, NULL},
     {"gates", "gates", measure_gates, NULL},
-    {"spectrum", "spectrum", measure_spectrum, has_gates},
+    {"spectrum", "spectrum", measure_spectrum, has_operators},
     {"weights", "spectrum", measure_weights, NULL},
     {"ablate", "ablate", measure_ablate, NULL},
     {"controls", "ablate", measure_controls, has_gates},

@@ -56,8 +56,6 @@ typedef struct ds_intervention {
 const ds_intervention *ds_rule_interventions(const ds_rule *rule, size_t *count);
 /* A clause that says why the rule lacks interventions which others have. */
 const char *ds_rule_limits(const ds_rule *rule);
-/* Whether a sublayer leaves every state as it is under `force`, so that it need not be run. */
-bool ds_rule_is_identity(const ds_rule *rule, ds_force force);
 
 /* What the transformer around the rule is made of: norm, positions, MLP, names of parameters. */
 typedef struct ds_backbone ds_backbone;
@@ -94,6 +92,7 @@ typedef struct ds_spec {
     double logit_scale;
     bool newer_names;                                             /* which generation of parameter names was found */
     double gate_init, embedding_init_std, hidden_init_std_factor; /* for weights at initialisation */
+    ds_force trained[2]; /* of a control: what the sublayers of attention, and of the MLP, do always */
 } ds_spec;
 
 const char *ds_spec_variant(const ds_spec *spec); /* "additive", "ddl-scalar", "ddl-tc", "ddl-tc-ec", "ddl-cc", "ddl-cc-ec" */
@@ -101,6 +100,22 @@ static inline size_t ds_spec_sublayers(const ds_spec *spec) { return 2 * spec->l
 size_t ds_spec_planes(const ds_spec *spec); /* planes of d numbers in the residual state of a token */
 /* "3.attn", "3.mlp": CONTRACT name of sublayer s, into at least 32 bytes; returns `name`. */
 char *ds_sublayer_name(char name[32], size_t sublayer);
+
+/* A control is a model trained with part of its rule left out or fixed (TRAINING.md section 6), and computes so ever after; a
+ * force given to a pass comes on top of that. By name: "delta" is the rule as it is; "closed:attn", "closed:mlp" and
+ * "closed:all" every rule knows, "write-only", "erase-only" and "fixed-gate:B" those with gates. trained <- what the sublayers
+ * of either half do then. DS_ERR_INPUT for another name, `where` telling what holds it. */
+ds_status ds_control_parse(ds_force trained[2], const ds_rule *rule, const char *name, const char *where) DS_MUST_CHECK;
+bool ds_spec_is_control(const ds_spec *spec);
+/* What the model computes by: the control's name, or the rule's where it is none; into at least 48 bytes, returns `name`. */
+char *ds_spec_rule_name(char name[48], const ds_spec *spec);
+const char *ds_spec_backbone_name(const ds_spec *spec);
+/* Whether a sublayer leaves every state as it is under `force`, so that it need not be run. */
+bool ds_sublayer_is_identity(const ds_spec *spec, size_t sublayer, ds_force force);
+/* With k and beta held, every sublayer acts on the state by A = I - m beta k k^T: a control without the erase does not, and its
+ * shortcut is the identity. */
+bool ds_spec_has_operators(const ds_spec *spec);
+double ds_spec_shortcut_mult(const ds_spec *spec); /* m as it stands in A; 0 where the shortcut is the identity */
 
 /* From configuration and tensor names, ranks and shapes. Every tensor the model needs is looked up and its shape and dtype are
  * compared: DS_ERR_INPUT naming key or tensor, found, expected. Tensors it does not need are no error. */
@@ -169,10 +184,15 @@ ds_precision ds_model_precision(const ds_model *model);
 size_t ds_model_parameters(const ds_model *model);
 const ds_parameter *ds_model_parameter(const ds_model *model, size_t index);
 uint64_t ds_model_parameter_count(const ds_model *model); /* learned numbers in all, a tied head counted once */
+/* reached (parameters of the model) <- whether the loss of windows of `length` tokens depends on each: closed sublayers, fixed
+ * gates and values that are never written take no part in it. */
+void ds_model_reached(bool *reached, const ds_model *model, size_t length);
 /* Call after changing parameter values in place, so that folded weights follow (finite differences, null models). */
 void ds_model_refresh(ds_model *model);
 /* From now on k = h / sqrt(|h|^2 + eps^2) with this eps >= 0 (MODEL.md: fused kernels have ddl_k_eps * sqrt(d)). */
 void ds_model_set_direction_eps(ds_model *model, double eps);
+/* From now on the model is this control, or with DS_FORCE_NONE for both halves the plain rule. */
+void ds_model_set_control(ds_model *model, const ds_force trained[2]);
 
 /* ---- survey: what `inspect` reports ----------------------------------------------------------------------------------- */
 

@@ -177,6 +177,9 @@ typedef struct ds_window_pass {
 ds_status ds_run_windows(ds_run *run, const ds_window_pass *pass) DS_MUST_CHECK;
 /* One window as a batch, in the run's buffers: valid until the next call or pass. */
 ds_status ds_run_window(ds_run *run, size_t window, ds_batch *batch) DS_MUST_CHECK;
+/* The window of `length` tokens of any file that starts at token `start`, as training draws them: inputs (length), targets
+ * (length) one further. */
+ds_status ds_window_read(uint32_t *inputs, uint32_t *targets, ds_tokens *tokens, uint64_t start, size_t length) DS_MUST_CHECK;
 /* One text, or a piece of a file of tokens: exactly one of the first three is given. */
 typedef struct ds_window_source {
     const char *text;      /* the words themselves; told in results and messages as "--text" */

@@ -26,21 +26,22 @@ static size_t first_forced(const ds_case *item, size_t sublayers) {
 }
 
 /* Sublayers a case runs after the shared prefix. */
-static size_t sublayers_to_run(const ds_case *item, size_t sublayers, const ds_rule *rule) {
+static size_t sublayers_to_run(const ds_case *item, size_t sublayers, const ds_spec *spec) {
     size_t count = 0;
-    for (size_t s = first_forced(item, sublayers); s < sublayers; s++) count += !ds_rule_is_identity(rule, item->gates[s]);
+    for (size_t s = first_forced(item, sublayers); s < sublayers; s++)
+        count += !ds_sublayer_is_identity(spec, s, item->gates[s]);
     return count;
 }
 
 /* Counting sort by first forced sublayer; cases equal to an earlier one are left out. */
 static void order_cases(ds_ablation *ablation) {
     const ds_case_list *list = ablation->list;
-    const ds_rule *rule = ds_model_spec(ablation->model)->rule;
+    const ds_spec *spec = ds_model_spec(ablation->model);
     for (size_t s = 0; s <= list->sublayers; s++) {
         for (size_t c = 0; c < list->count; c++) {
             if (list->cases[c].same_as != c || first_forced(&list->cases[c], list->sublayers) != s) continue;
             ablation->order[ablation->ordered++] = c;
-            ablation->cost_total += (double)sublayers_to_run(&list->cases[c], list->sublayers, rule);
+            ablation->cost_total += (double)sublayers_to_run(&list->cases[c], list->sublayers, spec);
         }
     }
     ablation->cost_total += (double)list->sublayers + (double)(ablation->ordered + 1) * ablation->head_cost;
@@ -134,11 +135,11 @@ static ds_status run_case(pass *run, size_t place, size_t first) {
     ds_ablation *ablation = run->ablation;
     const ds_case *item = &ablation->list->cases[ablation->order[place]];
     size_t sublayers = ablation->list->sublayers;
-    const ds_rule *rule = ds_model_spec(ablation->model)->rule;
+    const ds_spec *spec = ds_model_spec(ablation->model);
     memcpy(ablation->trial, ablation->state, run->batch->sequences * ablation->state_bytes);
     for (size_t s = first; s < sublayers;) {
         size_t end = s;
-        while (end < sublayers && !ds_rule_is_identity(rule, item->gates[end])) end++;
+        while (end < sublayers && !ds_sublayer_is_identity(spec, end, item->gates[end])) end++;
         if (end > s)
             DS_TRY(ds_sublayers(run->workspace, ablation->model, run->batch, ablation->trial, s, end, item->gates, NULL));
         report(run, (double)(end - s));

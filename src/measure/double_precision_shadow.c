@@ -274,7 +274,7 @@ void ds_shadow_put(ds_json_builder *b, const ds_shadow *shadow) {
     ds_json_put_real(b, "loss_double", exact);
     ds_json_put_real(b, "loss_error", fabs(mean - exact));
     ds_json_put_real(b, "largest_window_loss_error", largest_loss_error(shadow));
-    if (ds_rule_has_operators(ds_model_spec(shadow->model)->rule)) {
+    if (ds_spec_has_operators(ds_model_spec(shadow->model))) {
         put_sublayers(b, shadow);
         ds_json_put_real(b, "log_abs_det_error", shadow->log_abs_det);
         ds_json_put_real(b, "accumulated_operator_bound", shadow->product);

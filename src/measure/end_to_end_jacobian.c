@@ -113,7 +113,7 @@ static ds_status find_depths(ds_end_to_end *out, ds_run *run, ds_gradient *gradi
         ds_lanczos_release(&found);
         ds_progress_update(&progress, (double)(s + 1));
     }
-    if (ds_rule_has_operators(run->spec.rule)) DS_TRY(find_frozen(out->by_depth, run, out->at.sequence, first, count));
+    if (ds_spec_has_operators(&run->spec)) DS_TRY(find_frozen(out->by_depth, run, out->at.sequence, first, count));
 done:
     ds_progress_finish(&progress);
     ds_lanczos_release(&found);

@@ -12,7 +12,7 @@ ds_status ds_gate_census_init(ds_gate_census *census, const ds_spec *spec, doubl
     ds_status status = DS_OK;
     *census = (ds_gate_census){.sublayers = ds_rule_has_gates(spec->rule) ? ds_spec_sublayers(spec) : 0,
                                .channels = spec->value_channels,
-                               .residual_mult = spec->residual_mult,
+                               .residual_mult = ds_spec_shortcut_mult(spec),
                                .tolerance = tolerance};
     DS_NEW(census->usage, census->sublayers);
     for (size_t s = 0; s < census->sublayers; s++) {

@@ -19,7 +19,7 @@ typedef struct flow_sums {
     double *frozen;                     /* (B,T,dv,d): A_s ... A_{S-1} dloss/dX_S of the batch in hand */
     double *nll;                        /* (B,T) */
     double *sequence_loss;              /* of each window of the run */
-    double residual_mult, weight;       /* m; of a target in the loss */
+    double residual_mult, weight;       /* m of the shortcut; of a target in the loss */
     ds_gradient *gradient;
     const ds_force *forces;
 } flow_sums;
@@ -87,7 +87,7 @@ static ds_status sums_init(flow_sums *sums, const ds_run *run, size_t batch, siz
     size_t sublayers = ds_spec_sublayers(spec);
     sums->sublayers = sublayers;
     sums->length = run->length;
-    sums->residual_mult = spec->residual_mult;
+    sums->residual_mult = ds_spec_shortcut_mult(spec);
     sums->weight = 1 / ((double)run->sequences * (double)run->length);
     DS_NEW(sums->state_norm2, sublayers + 1);
     DS_NEW(sums->frozen_norm2, sublayers + 1);

@@ -24,7 +24,7 @@ ds_status ds_per_token_open(ds_per_token **out, const char *path, const ds_spec 
     *out = NULL;
     DS_NEW(file, 1);
     file->sublayers = ds_spec_sublayers(spec);
-    file->residual_mult = spec->residual_mult;
+    file->residual_mult = ds_spec_shortcut_mult(spec);
     DS_TRY(ds_npz_open(&file->npz, path));
     for (size_t c = 0; c < COLUMNS; c++) {
         bool wide = c == READOUT || c == TARGET;

@@ -50,14 +50,16 @@ done:
 
 /* What can be measured of this checkpoint, with or without data. */
 static ds_status plan(ds_spectrum *out, const ds_run *run, const ds_spectrum_options *options) {
-    bool data = run->tokens != NULL, operators = ds_rule_has_operators(run->spec.rule);
+    bool data = run->tokens != NULL, operators = ds_spec_has_operators(&run->spec);
     *out = (ds_spectrum){.options = *options, .operators = data && operators};
     if (!data && (options->end_to_end != NULL || !options->weights))
         return ds_fail(DS_ERR_USAGE, "spectrum needs either --tokens FILE or --text FILE with --tokenizer PATH; without data "
                                      "there is --weights alone");
     if (!operators && !options->weights && options->end_to_end == NULL)
-        return ds_fail(DS_ERR_USAGE, "an additive checkpoint has no shortcut operator but the identity: --weights and "
-                                     "--end-to-end S are what there is to show");
+        return ds_fail(DS_ERR_USAGE,
+                       "%s checkpoint has no shortcut operator but the identity: --weights and --end-to-end S are "
+                       "what there is to show",
+                       ds_spec_is_control(&run->spec) ? "a write-only" : "an additive");
     if (options->by_depth && options->end_to_end == NULL) return ds_fail(DS_ERR_USAGE, "--by-depth goes with --end-to-end S");
     return DS_OK;
 }

@@ -85,7 +85,7 @@ static ds_status describe(ds_sublayer_jacobian *out, jacobian_solver *solver, si
     ds_status status = DS_OK;
     const ds_spec *spec = &solver->run->spec;
     const frozen_operator *frozen = &solver->frozen;
-    bool delta = ds_rule_has_operators(spec->rule);
+    bool delta = ds_spec_has_operators(spec);
     double norm2 = 0, bound;
     DS_NEW(out->singular_values, n);
     DS_NEW(out->eigenvalues, n);
@@ -120,7 +120,7 @@ static ds_status solve_sublayer(ds_sublayer_jacobian *out, jacobian_solver *solv
     const ds_observer observer = {DS_OBSERVE_GATES | DS_OBSERVE_DIRECTIONS, keep_operator, &solver->frozen};
     memcpy(solver->linearised, solver->state, run->length * n * ds_precision_size(ds_model_precision(run->model)));
     DS_TRY(ds_linearise(solver->gradient, batch, solver->linearised, s, s + 1, solver->forces));
-    DS_TRY(pass_sublayer(solver, batch, s, ds_rule_has_operators(run->spec.rule) ? &observer : NULL));
+    DS_TRY(pass_sublayer(solver, batch, s, ds_spec_has_operators(&run->spec) ? &observer : NULL));
     DS_TRY(ds_token_jacobian(solver->gradient, solver->jacobian, s, 0, out->at.position));
     DS_TRY(describe(out, solver, n));
 done:

@@ -158,7 +158,7 @@ static void shift(double *loss, const double *nll, size_t tokens) {
 static ds_status run_passes(ds_trace *trace, const ds_model *model) {
     ds_status status = DS_OK;
     const ds_spec *spec = ds_model_spec(model);
-    watch context = {trace, spec->residual_mult};
+    watch context = {trace, ds_spec_shortcut_mult(spec)};
     const ds_observer observer = {DS_OBSERVE_GATES, observe, &context},
                       *watching = ds_rule_has_gates(spec->rule) ? &observer : NULL;
     ds_workspace *workspace = NULL;

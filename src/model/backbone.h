@@ -32,6 +32,7 @@ typedef struct ds_backbone_steps {
 } ds_backbone_steps;
 
 struct ds_backbone {
+    const char *name;                          /* one word */
     const char *layer_prefix;                  /* of a layer's parameters, before its number */
     ds_table_rows front, attention, mlp, back; /* slots of front and back in ds_model, of the others in ds_layer_weights */
     const ds_backbone_steps *steps[2];         /* by ds_precision */

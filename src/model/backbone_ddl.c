@@ -81,6 +81,7 @@ static const ds_table_row back[] = {
 #define ROWS(rows)                                                                                                             \
     { (rows), sizeof(rows) / sizeof *(rows) }
 const ds_backbone ds_backbone_ddl = {
+    .name = "ddl",
     .layer_prefix = "transformer.h.",
     .front = ROWS(front),
     .attention = ROWS(attention),

@@ -9,7 +9,7 @@
 
 /* ---- the tape --------------------------------------------------------------------------------------------------------- */
 
-static bool is_identity(const ds_gradient *g, size_t s) { return g->model->spec.rule->is_identity(g->forces[s]); }
+static bool is_identity(const ds_gradient *g, size_t s) { return ds_sublayer_is_identity(&g->model->spec, s, g->forces[s]); }
 
 static const ds_backbone_steps *backbone_of(const ds_derivative *b) {
     return ds_pass_backbone(&b->pass)->steps[b->pass.model->precision];

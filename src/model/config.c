@@ -201,7 +201,7 @@ static ds_status read_key(ds_config *config, const config_key *key, const json_t
 /* model_type says which program wrote the file. The published code writes "nanogpt-pro", "nanogptpro" or "nanogpt"; names
  * beginning like these or like the paper's are taken as derived from it, anything else as another architecture. */
 static ds_status check_model_type(const json_t *object, const char *where) {
-    static const char *const families[] = {"nanogpt", "ddl", "deep-delta", "deep_delta", "deepdelta"};
+    static const char *const families[] = {"nanogpt", "ddl", "deep-delta", "deep_delta", "deepdelta", "deltascope"};
     const json_t *value = json_object_get(object, "model_type");
     if (value == NULL) return DS_OK;
     if (!json_is_string(value))

@@ -120,7 +120,7 @@ ds_status ds_sublayers(ds_workspace *workspace, const ds_model *model, const ds_
         pass.sublayer = s;
         DS_TRY(rule->check_force(ds_pass_force(&pass), s));
         /* The state stays as it is: unless someone watches there is nothing to compute. */
-        if (observer == NULL && rule->is_identity(ds_pass_force(&pass))) continue;
+        if (observer == NULL && ds_sublayer_is_identity(&model->spec, s, ds_pass_force(&pass))) continue;
         DS_TRY(ds_pass_sublayer(&pass, s));
         if (observer != NULL) DS_TRY(deliver(&pass, observer));
     }

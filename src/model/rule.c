@@ -10,7 +10,6 @@ const char *ds_rule_title(const ds_rule *rule) { return rule->title; }
 const char *ds_rule_limits(const ds_rule *rule) { return rule->limits; }
 bool ds_rule_has_gates(const ds_rule *rule) { return rule->has_gates; }
 bool ds_rule_has_operators(const ds_rule *rule) { return rule->has_operators; }
-bool ds_rule_is_identity(const ds_rule *rule, ds_force force) { return rule->is_identity(force); }
 
 const ds_intervention *ds_rule_interventions(const ds_rule *rule, size_t *count) {
     *count = rule->intervention_count;

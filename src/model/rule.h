@@ -64,7 +64,9 @@ struct ds_rule {
     double (*flops)(const ds_spec *spec); /* of one update per token, its coefficients included */
     /* Whether a pass can run with this force; DS_ERR_USAGE naming the sublayer. */
     ds_status (*check_force)(ds_force force, size_t sublayer);
-    bool (*is_identity)(ds_force force);
+    bool (*is_identity)(ds_force trained, ds_force force); /* `force` on top of what the model always does */
+    /* reached (parameters) loses what the loss does not depend on in a sublayer that always does `trained`; may be NULL. */
+    void (*unreached)(bool *reached, const ds_model *model, const ds_layer_weights *layer, size_t half, ds_force trained);
 
     /* parameters: of the model before and after its layers, and of every layer, with slots in ds_model and ds_layer_weights; of
      * every sublayer, with slots in ds_layer_weights.rule[half] and names that begin with this half's prefix */
@@ -94,6 +96,10 @@ static inline bool ds_rule_reads_other_tokens(const ds_spec *spec) {
 }
 static inline size_t ds_rule_coefficient_hidden(const ds_spec *spec) {
     return spec->rule->coefficient_hidden != NULL ? spec->rule->coefficient_hidden(spec) : 0;
+}
+/* parameter NULL: nothing to do. */
+static inline void ds_unreach(bool *reached, const ds_model *model, const ds_parameter *parameter) {
+    if (parameter != NULL) reached[parameter - model->parameters] = false;
 }
 static inline const ds_rule *ds_pass_rule(const ds_pass *pass) { return pass->model->spec.rule; }
 

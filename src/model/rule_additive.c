@@ -22,7 +22,9 @@ static ds_status check_force(ds_force force, size_t sublayer) {
                    ds_sublayer_name(name, sublayer));
 }
 
-static bool is_identity(ds_force force) { return force.mode == DS_FORCE_CLOSED; }
+static bool is_identity(ds_force trained, ds_force force) {
+    return trained.mode == DS_FORCE_CLOSED || force.mode == DS_FORCE_CLOSED;
+}
 
 static bool reads_in_place(const ds_spec *spec) {
     (void)spec;

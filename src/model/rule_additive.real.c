@@ -27,7 +27,8 @@ static size_t write_forward(const ds_pass *pass, ds_tile tile, void *h) {
     const ds_spec *spec = &pass->model->spec;
     ds_workspace *w = pass->workspace;
     size_t d = spec->hidden, not_finite = tile.rows;
-    bool closed = ds_pass_force(pass).mode == DS_FORCE_CLOSED, observed = (pass->wants & DS_OBSERVE_GATES) != 0;
+    bool closed = ds_sublayer_is_identity(spec, pass->sublayer, ds_pass_force(pass));
+    bool observed = (pass->wants & DS_OBSERVE_GATES) != 0;
     REAL *state = ROWS(pass->state, tile, d);
     const REAL *row = h;
     for (size_t t = 0; t < tile.rows; t++, row += d, state += d) {

@@ -16,12 +16,14 @@ static const ds_intervention interventions[] = {
     {"erase-only", "the edit without the write", {DS_FORCE_ERASE_ONLY, 0}, false},
 };
 
-ds_delta_form ds_delta_form_of(ds_force force) {
-    bool fixed = force.mode == DS_FORCE_GATE || force.mode == DS_FORCE_CLOSED;
-    return (ds_delta_form){.learned = !fixed,
-                           .beta = force.mode == DS_FORCE_GATE ? force.value : 0,
-                           .write = force.mode != DS_FORCE_ERASE_ONLY,
-                           .erase = force.mode != DS_FORCE_WRITE_ONLY};
+static bool fixes_gate(ds_force force) { return force.mode == DS_FORCE_GATE || force.mode == DS_FORCE_CLOSED; }
+
+ds_delta_form ds_delta_form_of(ds_force trained, ds_force force) {
+    ds_force gate = fixes_gate(force) ? force : trained;
+    return (ds_delta_form){.learned = !fixes_gate(gate),
+                           .beta = gate.mode == DS_FORCE_GATE ? gate.value : 0,
+                           .write = force.mode != DS_FORCE_ERASE_ONLY && trained.mode != DS_FORCE_ERASE_ONLY,
+                           .erase = force.mode != DS_FORCE_WRITE_ONLY && trained.mode != DS_FORCE_WRITE_ONLY};
 }
 
 static ds_status check_force(ds_force force, size_t sublayer) {
@@ -35,9 +37,18 @@ static ds_status check_force(ds_force force, size_t sublayer) {
     return DS_OK;
 }
 
-static bool is_identity(ds_force force) {
-    ds_delta_form form = ds_delta_form_of(force);
-    return !form.learned && form.beta == 0;
+static bool is_identity(ds_force trained, ds_force force) {
+    ds_delta_form form = ds_delta_form_of(trained, force);
+    return (!form.learned && form.beta == 0) || (!form.write && !form.erase);
+}
+
+static void unreached(bool *reached, const ds_model *model, const ds_layer_weights *layer, size_t half, ds_force trained) {
+    const ds_delta_weights *weights = ds_delta_weights_of(layer, half);
+    ds_delta_form form = ds_delta_form_of(trained, (ds_force){.mode = DS_FORCE_NONE});
+    const ds_parameter *gate[] = {weights->beta, weights->beta_bias, weights->beta_in, weights->beta_out, weights->out_bias};
+    const ds_parameter *value[] = {weights->value, weights->value_bias};
+    for (size_t i = 0; !form.learned && i < sizeof gate / sizeof *gate; i++) ds_unreach(reached, model, gate[i]);
+    for (size_t i = 0; !form.write && i < sizeof value / sizeof *value; i++) ds_unreach(reached, model, value[i]);
 }
 
 /* ---- sizes ------------------------------------------------------------------------------------------------------------ */
@@ -242,6 +253,7 @@ const ds_rule ds_rule_delta = {
     .flops = flops,
     .check_force = check_force,
     .is_identity = is_identity,
+    .unreached = unreached,
     .front = {front, sizeof front / sizeof front[0]},
     .layer = {layer, sizeof layer / sizeof layer[0]},
     .sublayer = {sublayer, sizeof sublayer / sizeof sublayer[0]},

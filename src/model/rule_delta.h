@@ -4,13 +4,14 @@
 
 #include "rule.h"
 
-/* What a force makes of X' = X + m beta k (w v^T - e k^T X), w and e being 0 or 1. */
+/* What forces make of X' = X + m beta k (w v^T - e k^T X), w and e being 0 or 1. */
 typedef struct ds_delta_form {
     bool learned; /* beta is what the weights say, otherwise `beta` */
     double beta;
     bool write, erase; /* w = 1, e = 1 */
 } ds_delta_form;
-ds_delta_form ds_delta_form_of(ds_force force);
+/* Of what the model always does and a force on top of it: a forced gate wins, what either leaves out is left out. */
+ds_delta_form ds_delta_form_of(ds_force trained, ds_force force);
 
 /* Gate beta(c) and value v(x_in) of one sublayer. */
 typedef struct ds_delta_weights {

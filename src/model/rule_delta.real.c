@@ -7,7 +7,9 @@
 #include "tiles.h"
 
 /* The form of the update of the sublayer being gone through. */
-static ds_delta_form form_of(const ds_pass *pass) { return ds_delta_form_of(ds_pass_force(pass)); }
+static ds_delta_form form_of(const ds_pass *pass) {
+    return ds_delta_form_of(pass->model->spec.trained[ds_pass_half(pass)], ds_pass_force(pass));
+}
 static const ds_delta_weights *weights_of(const ds_pass *pass) {
     return ds_delta_weights_of(ds_pass_layer(pass), ds_pass_half(pass));
 }

@@ -1,7 +1,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "config.h"
 #include "config_keys.h"
+#include "control.h"
 #include "parameters.h"
 #include "rule.h"
 
@@ -184,6 +186,7 @@ ds_status ds_spec_detect(ds_spec *spec, const ds_checkpoint *checkpoint) {
     } else {
         spec->norm_eps = config.rms_norm_eps;
     }
+    DS_TRY(ds_control_read(spec, ds_checkpoint_config(checkpoint), where));
     find_mlp_hidden(spec, checkpoint);
     DS_TRY(ds_foreign_check(ds_checkpoint_config(checkpoint), &config, spec, where));
     DS_TRY(ds_parameters_check(spec, checkpoint));

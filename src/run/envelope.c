@@ -35,7 +35,7 @@ done:
 static ds_status put_checkpoint(ds_json_builder *b, const ds_run *run) {
     ds_status status = DS_OK;
     const ds_spec *spec = &run->spec;
-    char digits[65];
+    char digits[65], rule[48];
     if (run->checkpoint == NULL) {
         ds_json_put_text(b, "checkpoint", NULL);
         return DS_OK;
@@ -46,6 +46,8 @@ static ds_status put_checkpoint(ds_json_builder *b, const ds_run *run) {
     ds_json_put_text(b, "sha256", ds_checkpoint_sha256(run->checkpoint));
     ds_json_put_text(b, "config_sha256", digits);
     ds_json_put_text(b, "variant", ds_spec_variant(spec));
+    ds_json_put_text(b, "rule", ds_spec_rule_name(rule, spec));
+    ds_json_put_text(b, "backbone", ds_spec_backbone_name(spec));
     ds_json_put_count(b, "parameters", run->parameters);
     ds_json_put_text(b, "dtype", stored_dtype(run->checkpoint));
     ds_json_put_count(b, "layers", spec->layers);

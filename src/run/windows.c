@@ -59,6 +59,15 @@ done:
     return status;
 }
 
+ds_status ds_window_read(uint32_t *inputs, uint32_t *targets, ds_tokens *tokens, uint64_t start, size_t length) {
+    ds_status status = DS_OK;
+    DS_TRY(ds_tokens_read(tokens, inputs, start, length));
+    memcpy(targets, inputs + 1, (length - 1) * sizeof *targets);
+    DS_TRY(ds_tokens_read(tokens, targets + length - 1, start + length, 1));
+done:
+    return status;
+}
+
 ds_status ds_run_window(ds_run *run, size_t window, ds_batch *batch) {
     *batch = (ds_batch){run->inputs, run->targets, 1, run->length};
     return ds_run_read_windows(run, run->inputs, run->targets, window, 1);

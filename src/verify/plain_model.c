@@ -217,6 +217,12 @@ static ds_status gate_and_value(ds_plain *plain, size_t sublayer) {
     add_bias(plain->beta, bias, rows, 1, a);
     ds_bounded_sigmoid(plain->beta, rows, true, a);
     scale(plain->beta, rows, 2, 0, a);
+    if (spec->trained[sublayer % 2].mode == DS_FORCE_GATE) {
+        for (size_t t = 0; t < rows; t++) {
+            plain->beta.x[t] = spec->trained[sublayer % 2].value;
+            plain->beta.e[t] = 0;
+        }
+    }
     if (spec->value_constant) {
         for (size_t i = 0; i < rows * dv; i++) {
             plain->target.x[i] = spec->value_constant_value;
@@ -234,20 +240,22 @@ done:
     return status;
 }
 
-/* One channel of one token: X <- X + c k, c = m beta (v - k^T X). k^T X is summed in double, c rounded when it is kept. */
-static void update_channel(ds_plain *plain, ds_bounded x, ds_bounded k, size_t t, size_t j) {
+/* One channel of one token: X <- X + c k, c = m beta (v - k^T X), without v for a model that never writes, without k^T X for
+ * one that never erases. k^T X is summed in double, c rounded when it is kept. */
+static void update_channel(ds_plain *plain, ds_bounded x, ds_bounded k, size_t t, size_t j, ds_force trained) {
+    const bool writes = trained.mode != DS_FORCE_ERASE_ONLY, erases = trained.mode != DS_FORCE_WRITE_ONLY;
     const ds_arithmetic *a = &plain->arithmetic;
     size_t d = plain->spec->hidden, dv = plain->spec->value_channels;
     double beta = plain->beta.x[t], beta_error = plain->beta.e[t], m = plain->spec->residual_mult;
     double read = 0, error = 0, relative = ds_rounded(a, 0, (double)d, 0);
-    for (size_t i = 0; i < d; i++) {
+    for (size_t i = 0; i < d && erases; i++) {
         double value = x.x[i * dv + j], off = x.e[i * dv + j];
         read += k.x[i] * value;
         error += (fabs(k.x[i]) + k.e[i]) * off + k.e[i] * fabs(value);
         error += relative * (fabs(k.x[i]) + k.e[i]) * (fabs(value) + off);
     }
-    double wanted = plain->target.x[t * dv + j] - read, change = m * beta * wanted;
-    error += plain->target.e[t * dv + j] + a->sum * (fabs(wanted) + error);
+    double wanted = (writes ? plain->target.x[t * dv + j] : 0) - read, change = m * beta * wanted;
+    error += (writes ? plain->target.e[t * dv + j] : 0) + a->sum * (fabs(wanted) + error);
     error = fabs(m) * (beta_error * fabs(wanted) + (beta + beta_error) * error);
     error += ds_rounded(a, 1, 2, 0) * (fabs(change) + error);
     change = ds_settled(change, &error, a);
@@ -263,10 +271,11 @@ static void update_channel(ds_plain *plain, ds_bounded x, ds_bounded k, size_t t
 }
 
 /* X <- X + m beta k (v^T - k^T X), k = h / sqrt(|h|^2 + eps^2); additive X + m h. */
-static void update(ds_plain *plain, ds_bounded state) {
+static void update(ds_plain *plain, ds_bounded state, ds_force trained) {
     const ds_spec *spec = plain->spec;
     const ds_arithmetic *a = &plain->arithmetic;
     size_t d = spec->hidden, dv = spec->value_channels;
+    if (trained.mode == DS_FORCE_CLOSED) return;
     for (size_t t = 0; t < plain->length; t++) {
         ds_bounded h = {plain->branch.x + t * d, plain->branch.e + t * d};
         ds_bounded x = {state.x + t * d * dv, state.e + t * d * dv};
@@ -281,7 +290,7 @@ static void update(ds_plain *plain, ds_bounded state) {
             continue;
         }
         ds_bounded_direction(h, d, spec->k_eps, a);
-        for (size_t j = 0; j < dv; j++) update_channel(plain, x, h, t, j);
+        for (size_t j = 0; j < dv; j++) update_channel(plain, x, h, t, j, trained);
     }
 }
 
@@ -299,7 +308,7 @@ ds_status ds_plain_sublayer(ds_plain *plain, ds_bounded state, size_t sublayer) 
     ds_plain_read(plain, state, sublayer);
     if (plain->spec->rule == &ds_rule_delta) DS_TRY(gate_and_value(plain, sublayer));
     DS_TRY(sublayer % 2 == 0 ? ds_plain_attention(plain, sublayer / 2) : mlp(plain, sublayer / 2));
-    update(plain, state);
+    update(plain, state, plain->spec->trained[sublayer % 2]);
 done:
     return status;
 }

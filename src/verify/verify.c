@@ -76,6 +76,29 @@ const char *ds_check_status_name(ds_check_status status) {
     return names[status];
 }
 
+/* What statements about the delta update take for granted, by the beginning of their names: a control may lack it. */
+static const struct {
+    const char *start;
+    bool erase, write, gate;
+} premises[] = {
+    {"operator.", true, false, false},         {"product.", true, false, false},    {"update.overwrite", true, true, false},
+    {"update.contraction", true, true, false}, {"update.gate", false, false, true},
+};
+
+/* Why a statement is none about this control; NULL: it is one. */
+static const char *why_not(const ds_spec *spec, const char *id) {
+    for (size_t i = 0; i < sizeof premises / sizeof *premises; i++) {
+        if (strncmp(id, premises[i].start, strlen(premises[i].start)) != 0) continue;
+        for (size_t half = 0; half < 2; half++) {
+            unsigned mode = spec->trained[half].mode;
+            if (premises[i].erase && mode == DS_FORCE_WRITE_ONLY) return "a write-only model erases nothing";
+            if (premises[i].write && mode == DS_FORCE_ERASE_ONLY) return "an erase-only model writes nothing";
+            if (premises[i].gate && (mode == DS_FORCE_GATE || mode == DS_FORCE_CLOSED)) return "the model's gates are fixed";
+        }
+    }
+    return NULL;
+}
+
 /* ---- results ----------------------------------------------------------------------------------------------------------- */
 
 /* A NaN compares false and gets an infinite ratio. */
@@ -108,7 +131,10 @@ ds_status ds_verify_check(ds_check_result *result, ds_verify *verify, size_t ind
         ds_check_skip(result, "the additive baseline has no delta update");
         return DS_OK;
     }
-    return checks[index].run(result, verify);
+    const char *reason = checks[index].delta ? why_not(verify->spec, checks[index].id) : NULL;
+    if (reason == NULL) return checks[index].run(result, verify);
+    ds_check_skip(result, reason);
+    return DS_OK;
 }
 
 /* ---- the data ---------------------------------------------------------------------------------------------------------- */

@@ -46,15 +46,16 @@ static void unknown_modes_are_refused(void **state) {
 
 /* What leaves the state as it is: both ways of saying that a gate is 0, nothing else. */
 static void identities_are_known(void **state) {
+    const ds_force none = {.mode = DS_FORCE_NONE};
     (void)state;
     for (size_t r = 0; r < ds_rule_count(); r++) {
-        assert_true(ds_rule_is_identity(ds_rule_at(r), (ds_force){DS_FORCE_CLOSED, 0}));
-        assert_false(ds_rule_is_identity(ds_rule_at(r), (ds_force){DS_FORCE_NONE, 0}));
+        assert_true(ds_rule_at(r)->is_identity(none, (ds_force){DS_FORCE_CLOSED, 0}));
+        assert_false(ds_rule_at(r)->is_identity(none, (ds_force){DS_FORCE_NONE, 0}));
     }
-    assert_true(ds_rule_is_identity(&ds_rule_delta, (ds_force){DS_FORCE_GATE, 0}));
-    assert_false(ds_rule_is_identity(&ds_rule_delta, (ds_force){DS_FORCE_GATE, 0x1p-1074}));
-    assert_false(ds_rule_is_identity(&ds_rule_delta, (ds_force){DS_FORCE_WRITE_ONLY, 0}));
-    assert_false(ds_rule_is_identity(&ds_rule_delta, (ds_force){DS_FORCE_ERASE_ONLY, 0}));
+    assert_true(ds_rule_delta.is_identity(none, (ds_force){DS_FORCE_GATE, 0}));
+    assert_false(ds_rule_delta.is_identity(none, (ds_force){DS_FORCE_GATE, 0x1p-1074}));
+    assert_false(ds_rule_delta.is_identity(none, (ds_force){DS_FORCE_WRITE_ONLY, 0}));
+    assert_false(ds_rule_delta.is_identity(none, (ds_force){DS_FORCE_ERASE_ONLY, 0}));
 }
 
 static void expect_complete_steps(const ds_rule_steps *s) {
@@ -213,7 +214,7 @@ static void delta_updates_as_plain_loops_do(void **state) {
         write_case c;
         write_open(&c, variants[i % 3], forces, i % 2 == 0 ? DS_OBSERVE_GATES : 0, &random);
         ds_delta_workspace *own = c.workspace->rule;
-        ds_delta_form form = ds_delta_form_of(cases[k].force);
+        ds_delta_form form = ds_delta_form_of((ds_force){.mode = DS_FORCE_NONE}, cases[k].force);
         for (size_t t = 0; t < TOKENS; t++) own->beta[t] = form.learned ? 2 * ds_random_uniform(&random) : form.beta;
         for (size_t j = 0; j < TOKENS * c.spec.value_channels; j++) own->target[j] = 4 * ds_random_uniform(&random);
         double h[TOKENS * 10];

@@ -1,0 +1,84 @@
+/* train: a model changed by one update after another (TRAINING.md section 2), from a recipe that names every number.
+ *
+ * Weights, moments and sums of gradients have the same bits for any number of threads. All sums that decide an update are taken
+ * in an order that the recipe and the shapes alone fix; batches are functions of (data seed, update, micro-batch, row). */
+#ifndef DELTASCOPE_TRAIN_H
+#define DELTASCOPE_TRAIN_H
+
+#include <jansson.h>
+
+#include "deltascope/gradient.h"
+#include "deltascope/model.h"
+#include "deltascope/run.h"
+
+DS_BEGIN_DECLARATIONS
+
+/* ---- recipe ------------------------------------------------------------------------------------------------------ */
+
+typedef enum ds_window_order { DS_ORDER_CONSECUTIVE, DS_ORDER_SPLITMIX64 } ds_window_order;
+typedef enum ds_warmup { DS_WARMUP_FROM_ZERO, DS_WARMUP_FROM_ONE } ds_warmup; /* t/w, (t+1)/(w+1) */
+typedef enum ds_decay { DS_DECAY_RANK2, DS_DECAY_NOT_NORM, DS_DECAY_ALL } ds_decay;
+
+/* Every number of a run. The members have the recipe's key names, but for `length` (seq_len) and those that are words there. */
+typedef struct ds_recipe {
+    char rule[48];                        /* as ds_control_parse takes it */
+    uint64_t length, batch, accumulation; /* T, B windows in a micro-batch, A micro-batches in an update */
+    uint64_t steps;                       /* updates */
+    ds_window_order order;
+    uint64_t data_seed;
+    double learning_rate, min_learning_rate;
+    uint64_t warmup_steps, decay_steps; /* w <= D */
+    ds_warmup warmup;
+    double beta1, beta2, eps, weight_decay;
+    ds_decay decay; /* which tensors decay */
+    double clip;    /* largest norm of an update's gradient; 0: any */
+    double hidden_lr_multiplier, embedding_lr_multiplier;
+    uint64_t val_windows;
+} ds_recipe;
+
+/* Reads the keys of `object`: each has to be there, within its range, and none beside them. `where` names it in sentences. */
+ds_status ds_recipe_parse(ds_recipe *recipe, const json_t *object, const char *where) DS_MUST_CHECK;
+/* The same of a file, after `count` settings "KEY=VALUE" have taken the place of what it says. */
+ds_status ds_recipe_read(ds_recipe *recipe, const char *path, const char *const *settings, size_t count) DS_MUST_CHECK;
+/* *out <- the object that reads back as this recipe: a new reference. */
+ds_status ds_recipe_json(json_t **out, const ds_recipe *recipe) DS_MUST_CHECK;
+
+/* lr(t) of update t = 0, 1, 2, ...: warm-up, then a cosine down to min_learning_rate at decay_steps. */
+double ds_recipe_learning_rate(const ds_recipe *recipe, uint64_t update);
+/* First token of window `row` of a micro-batch of an update, in a file of `tokens` > T tokens. */
+uint64_t ds_recipe_window(const ds_recipe *recipe, uint64_t tokens, uint64_t update, uint64_t micro, uint64_t row);
+
+/* ---- one update after another ------------------------------------------------------------------------------------ */
+
+typedef struct ds_trainer_options {
+    const char *checkpoint, *config; /* to start from, as ds_run_options has them */
+    const char *train, *val;         /* files of token ids */
+    ds_precision precision;          /* of weights, moments and arithmetic */
+    ds_recipe recipe;
+    ds_listener listener;
+} ds_trainer_options;
+
+/* One update: its loss before it and what led to its size. */
+typedef struct ds_update {
+    uint64_t step; /* t = 0, 1, 2, ... */
+    double learning_rate, loss, gradient_norm, clip_coefficient;
+    const double *micro_loss; /* (accumulation), valid until the next update */
+} ds_update;
+
+typedef struct ds_trainer ds_trainer;
+ds_status ds_trainer_new(ds_trainer **out, const ds_trainer_options *options) DS_MUST_CHECK;
+void ds_trainer_free(ds_trainer **trainer); /* sets NULL; NULL is fine */
+/* The next update. A loss or a norm that is not finite is DS_ERR_INPUT naming the update, and the weights stay as they were. */
+ds_status ds_trainer_update(ds_update *done, ds_trainer *trainer) DS_MUST_CHECK;
+/* *loss <- mean loss over the validation windows, by the weights as they are. */
+ds_status ds_trainer_evaluate(double *loss, ds_trainer *trainer) DS_MUST_CHECK;
+
+uint64_t ds_trainer_step(const ds_trainer *trainer); /* updates done */
+/* The run it was opened as, over the validation windows; its model is the one being trained. */
+ds_run *ds_trainer_run(ds_trainer *trainer);
+/* Tensors of the checkpoint that the loss does not depend on and no update touches: their names in bytewise order. */
+const char *const *ds_trainer_untouched(const ds_trainer *trainer, size_t *count);
+
+DS_END_DECLARATIONS
+
+#endif

@@ -1,0 +1,156 @@
+/* Controls: models trained with part of their rule left out or fixed. */
+#include "control.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backbone.h"
+#include "rule.h"
+
+static const char own_type[] = "deltascope", fixed_gate[] = "fixed-gate:";
+
+static const ds_force none = {.mode = DS_FORCE_NONE}, closed = {.mode = DS_FORCE_CLOSED};
+
+/* ---- names ------------------------------------------------------------------------------------------------------------ */
+
+static const struct {
+    const char *name;
+    ds_force trained[2];
+    bool gates; /* for rules with gates alone */
+} controls[] = {
+    {"delta", {{DS_FORCE_NONE, 0}, {DS_FORCE_NONE, 0}}, false},
+    {"closed:attn", {{DS_FORCE_CLOSED, 0}, {DS_FORCE_NONE, 0}}, false},
+    {"closed:mlp", {{DS_FORCE_NONE, 0}, {DS_FORCE_CLOSED, 0}}, false},
+    {"closed:all", {{DS_FORCE_CLOSED, 0}, {DS_FORCE_CLOSED, 0}}, false},
+    {"write-only", {{DS_FORCE_WRITE_ONLY, 0}, {DS_FORCE_WRITE_ONLY, 0}}, true},
+    {"erase-only", {{DS_FORCE_ERASE_ONLY, 0}, {DS_FORCE_ERASE_ONLY, 0}}, true},
+};
+enum { CONTROLS = sizeof controls / sizeof *controls };
+
+static bool is_fixed_gate(const char *name) { return strncmp(name, fixed_gate, strlen(fixed_gate)) == 0; }
+
+static bool same_force(ds_force a, ds_force b) { return a.mode == b.mode && !(a.value < b.value || a.value > b.value); }
+
+/* The number of "fixed-gate:B": a decimal, finite. */
+static bool parse_gate(double *gate, const char *digits) {
+    char *end;
+    *gate = strtod(digits, &end);
+    return digits[0] != '\0' && digits[strspn(digits, "0123456789+-.eE")] == '\0' && *end == '\0' && isfinite(*gate);
+}
+
+static ds_status unknown(const ds_rule *rule, const char *name, const char *where) {
+    if (!rule->has_gates)
+        return ds_fail(DS_ERR_INPUT,
+                       "%s: \"%s\" is no rule for a model without gates (%s), expected \"delta\", \"closed:attn\", "
+                       "\"closed:mlp\" or \"closed:all\"",
+                       DS_SHOW(where), DS_SHOW(name), rule->title);
+    return ds_fail(
+        DS_ERR_INPUT,
+        "%s: \"%s\" is no rule, expected \"delta\", \"write-only\", \"erase-only\", \"fixed-gate:B\" with a number B, "
+        "\"closed:attn\", \"closed:mlp\" or \"closed:all\"",
+        DS_SHOW(where), DS_SHOW(name));
+}
+
+ds_status ds_control_parse(ds_force trained[2], const ds_rule *rule, const char *name, const char *where) {
+    double gate;
+    for (size_t i = 0; i < CONTROLS; i++) {
+        if (strcmp(name, controls[i].name) != 0 || (controls[i].gates && !rule->has_gates)) continue;
+        memcpy(trained, controls[i].trained, sizeof controls[i].trained);
+        return DS_OK;
+    }
+    if (!rule->has_gates || !is_fixed_gate(name) || !parse_gate(&gate, name + strlen(fixed_gate)))
+        return unknown(rule, name, where);
+    trained[0] = trained[1] = (ds_force){DS_FORCE_GATE, gate};
+    return DS_OK;
+}
+
+void ds_model_set_control(ds_model *model, const ds_force trained[2]) {
+    memcpy(model->spec.trained, trained, sizeof model->spec.trained);
+}
+
+bool ds_spec_is_control(const ds_spec *spec) {
+    return spec->trained[0].mode != DS_FORCE_NONE || spec->trained[1].mode != DS_FORCE_NONE;
+}
+
+char *ds_spec_rule_name(char name[48], const ds_spec *spec) {
+    char digits[32];
+    const char *found = spec->rule->name;
+    if (spec->trained[0].mode == DS_FORCE_GATE) {
+        (void)snprintf(name, 48, "%s%s", fixed_gate, ds_format_real(digits, spec->trained[0].value));
+        return name;
+    }
+    for (size_t i = 0; i < CONTROLS && ds_spec_is_control(spec); i++) {
+        if (same_force(spec->trained[0], controls[i].trained[0]) && same_force(spec->trained[1], controls[i].trained[1]))
+            found = controls[i].name;
+    }
+    (void)snprintf(name, 48, "%s", found);
+    return name;
+}
+
+/* ---- configuration ---------------------------------------------------------------------------------------------------- */
+
+ds_status ds_control_read(ds_spec *spec, const json_t *config, const char *where) {
+    const json_t *rule = json_object_get(config, "deltascope_rule"), *backbone = json_object_get(config, "deltascope_backbone");
+    const char *type = json_string_value(json_object_get(config, "model_type"));
+    bool own = type != NULL && strcmp(type, own_type) == 0;
+    spec->trained[0] = spec->trained[1] = none;
+    if (rule == NULL && backbone == NULL && !own) return DS_OK;
+    if (!own)
+        return ds_fail(DS_ERR_INPUT,
+                       "%s: %s is given, but model_type is not \"%s\": another program would compute another rule",
+                       DS_SHOW(where), rule != NULL ? "deltascope_rule" : "deltascope_backbone", own_type);
+    if (!json_is_string(rule))
+        return ds_fail(DS_ERR_INPUT, "%s: model_type is \"%s\", which needs deltascope_rule, the name of a rule: found %s",
+                       DS_SHOW(where), own_type, rule == NULL ? "none" : "no string");
+    if (backbone != NULL && (!json_is_string(backbone) || strcmp(json_string_value(backbone), spec->backbone->name) != 0))
+        return ds_fail(DS_ERR_INPUT, "%s: unsupported deltascope_backbone, expected \"%s\"", DS_SHOW(where),
+                       spec->backbone->name);
+    return ds_control_parse(spec->trained, spec->rule, json_string_value(rule), where);
+}
+
+const char *ds_spec_backbone_name(const ds_spec *spec) { return spec->backbone->name; }
+
+/* ---- what a control does ---------------------------------------------------------------------------------------------- */
+
+bool ds_sublayer_is_identity(const ds_spec *spec, size_t sublayer, ds_force force) {
+    return spec->rule->is_identity(spec->trained[sublayer % 2], force);
+}
+
+bool ds_spec_has_operators(const ds_spec *spec) {
+    return spec->rule->has_operators && spec->trained[0].mode != DS_FORCE_WRITE_ONLY &&
+           spec->trained[1].mode != DS_FORCE_WRITE_ONLY;
+}
+
+double ds_spec_shortcut_mult(const ds_spec *spec) { return ds_spec_has_operators(spec) ? spec->residual_mult : 0; }
+
+static void close_half(bool *reached, const ds_model *model, const ds_layer_weights *layer, size_t half) {
+    const ds_parameter *attention[] = {layer->ln_1,      layer->query,     layer->key,         layer->value,
+                                       layer->attention, layer->key_shift, layer->value_shift, layer->query_norm,
+                                       layer->key_norm,  layer->head_norm, layer->output_norm, layer->output_gate};
+    const ds_parameter *mlp[] = {layer->ln_2, layer->gate, layer->up, layer->down};
+    for (size_t i = 0; half == 0 && i < sizeof attention / sizeof *attention; i++) ds_unreach(reached, model, attention[i]);
+    for (size_t i = 0; half == 1 && i < sizeof mlp / sizeof *mlp; i++) ds_unreach(reached, model, mlp[i]);
+    for (size_t i = 0; i < DS_RULE_SLOTS; i++) ds_unreach(reached, model, layer->rule[half][i]);
+}
+
+void ds_model_reached(bool *reached, const ds_model *model, size_t length) {
+    const ds_spec *spec = &model->spec;
+    for (size_t i = 0; i < model->parameter_count; i++) reached[i] = true;
+    for (size_t i = 0; i < spec->layers; i++) {
+        const ds_layer_weights *layer = &model->layers[i];
+        for (size_t half = 0; half < 2; half++) {
+            if (same_force(spec->trained[half], closed))
+                close_half(reached, model, layer, half);
+            else if (spec->rule->unreached != NULL)
+                spec->rule->unreached(reached, model, layer, half, spec->trained[half]);
+        }
+        if (same_force(spec->trained[0], closed) && same_force(spec->trained[1], closed)) {
+            ds_unreach(reached, model, layer->compress.weight);
+            ds_unreach(reached, model, layer->compress.read);
+        }
+        if (length > 1) continue; /* one token is not shifted */
+        ds_unreach(reached, model, layer->key_shift);
+        ds_unreach(reached, model, layer->value_shift);
+    }
+}

@@ -1,0 +1,11 @@
+/* Controls as config.json tells them. Private to model. */
+#ifndef DELTASCOPE_MODEL_CONTROL_H
+#define DELTASCOPE_MODEL_CONTROL_H
+
+#include "deltascope/model.h"
+
+/* spec->trained <- "deltascope_rule" of the configuration, which goes with the model_type "deltascope": the published code
+ * would load it as the plain rule, and compute something else in silence. */
+ds_status ds_control_read(ds_spec *spec, const json_t *config, const char *where) DS_MUST_CHECK;
+
+#endif

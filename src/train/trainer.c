@@ -1,0 +1,199 @@
+/* One update after another: batches, gradients summed over micro-batches, clipping, the optimiser. */
+#include "trainer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Windows that go through the model at once hold at most about this many tokens: how the sums of gradients are taken depends on
+ * the recipe alone, and memory does not grow with its batch. */
+enum { TOKENS_AT_ONCE = 4096 };
+
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
+
+static ds_status open_run(ds_trainer *t) {
+    ds_status status = DS_OK;
+    const ds_trainer_options *options = &t->options;
+    const ds_run_options run = {.checkpoint = options->checkpoint,
+                                .config = options->config,
+                                .tokens = options->val,
+                                .length = t->recipe.length,
+                                .sequences = t->recipe.val_windows,
+                                .spread = DS_SPREAD_CONSECUTIVE,
+                                .precision = options->precision,
+                                .listener = options->listener};
+    DS_TRY(ds_run_open(&t->run, &run));
+    DS_TRY(ds_control_parse(t->run.spec.trained, t->run.spec.rule, t->recipe.rule, "recipe: rule"));
+    ds_model_set_control(t->run.model, t->run.spec.trained);
+done:
+    return status;
+}
+
+static ds_status open_tokens(ds_trainer *t) {
+    ds_status status = DS_OK;
+    DS_TRY(ds_tokens_open(&t->tokens, t->options.train, t->run.spec.vocab));
+    uint64_t found = ds_tokens_count(t->tokens);
+    if (found <= t->recipe.length)
+        status = ds_fail(DS_ERR_INPUT, "%s: too few tokens: %llu, but a window of seq_len %llu and its last target need %llu",
+                         DS_SHOW(t->options.train), (unsigned long long)found, (unsigned long long)t->recipe.length,
+                         (unsigned long long)t->recipe.length + 1);
+done:
+    return status;
+}
+
+static int by_name(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+static ds_status list_untouched(ds_trainer *t) {
+    ds_status status = DS_OK;
+    const ds_model *model = t->run.model;
+    const ds_tensor **unused = NULL;
+    size_t unused_count, count = ds_model_parameters(model);
+    DS_TRY(ds_model_unused(&unused, &unused_count, model, t->run.checkpoint));
+    DS_NEW(t->untouched, count + unused_count);
+    for (size_t i = 0; i < count; i++)
+        if (!t->optimiser.reached[i]) t->untouched[t->untouched_count++] = ds_model_parameter(model, i)->name;
+    for (size_t i = 0; i < unused_count; i++) t->untouched[t->untouched_count++] = unused[i]->name;
+    qsort(t->untouched, t->untouched_count, sizeof *t->untouched, by_name);
+done:
+    free(unused);
+    return status;
+}
+
+ds_status ds_trainer_new(ds_trainer **out, const ds_trainer_options *options) {
+    ds_status status = DS_OK;
+    const ds_gradient_options gradient = {.parameters = true};
+    ds_trainer *t = NULL;
+    *out = NULL;
+    DS_NEW(t, 1);
+    t->options = *options;
+    t->recipe = options->recipe;
+    DS_TRY(open_run(t));
+    DS_TRY(open_tokens(t));
+    t->at_once = ds_min_size(t->recipe.batch, ds_max_size(1, TOKENS_AT_ONCE / t->recipe.length));
+    DS_TRY(ds_gradient_new(&t->gradient, t->run.model, t->at_once, t->recipe.length, &gradient));
+    DS_TRY(ds_optimiser_init(&t->optimiser, t->run.model, &t->recipe));
+    DS_TRY(list_untouched(t));
+    DS_NEW(t->inputs, t->at_once * t->recipe.length);
+    DS_NEW(t->targets, t->at_once * t->recipe.length);
+    DS_NEW(t->nll, t->at_once * t->recipe.length);
+    DS_NEW(t->micro_loss, t->recipe.accumulation);
+    *out = t;
+    t = NULL;
+done:
+    ds_trainer_free(&t);
+    return status;
+}
+
+void ds_trainer_free(ds_trainer **trainer) {
+    ds_trainer *t = *trainer;
+    if (t == NULL) return;
+    ds_optimiser_release(&t->optimiser);
+    ds_gradient_free(&t->gradient);
+    ds_tokens_close(&t->tokens);
+    ds_run_close(&t->run);
+    free(t->untouched);
+    free(t->inputs);
+    free(t->targets);
+    free(t->nll);
+    free(t->micro_loss);
+    free(t);
+    *trainer = NULL;
+}
+
+uint64_t ds_trainer_step(const ds_trainer *trainer) { return trainer->step; }
+ds_run *ds_trainer_run(ds_trainer *trainer) { return &trainer->run; }
+
+const char *const *ds_trainer_untouched(const ds_trainer *trainer, size_t *count) {
+    *count = trainer->untouched_count;
+    return trainer->untouched;
+}
+
+/* ---- an update --------------------------------------------------------------------------------------------------- */
+
+/* Adds the gradient of `count` windows from `row` on to what is summed, and their losses to *sum. */
+static ds_status pass_windows(double *sum, ds_trainer *t, uint64_t micro, uint64_t row, size_t count) {
+    ds_status status = DS_OK;
+    const ds_recipe *recipe = &t->recipe;
+    const ds_batch batch = {t->inputs, t->targets, count, recipe->length};
+    const double targets = (double)recipe->batch * (double)recipe->length;
+    for (size_t b = 0; b < count; b++) {
+        uint64_t start = ds_recipe_window(recipe, ds_tokens_count(t->tokens), t->step, micro, row + b);
+        DS_TRY(
+            ds_window_read(t->inputs + b * recipe->length, t->targets + b * recipe->length, t->tokens, start, recipe->length));
+    }
+    DS_TRY(ds_backward(t->gradient, &batch, NULL, 1 / (targets * (double)recipe->accumulation), NULL, t->nll));
+    for (size_t i = 0; i < count * recipe->length; i++) *sum += t->nll[i];
+done:
+    return status;
+}
+
+static ds_status sum_gradient(ds_update *done, ds_trainer *t) {
+    ds_status status = DS_OK;
+    const ds_recipe *recipe = &t->recipe;
+    ds_gradient_zero(t->gradient);
+    done->loss = 0;
+    for (uint64_t micro = 0; micro < recipe->accumulation; micro++) {
+        double sum = 0;
+        for (uint64_t row = 0; row < recipe->batch; row += t->at_once)
+            DS_TRY(pass_windows(&sum, t, micro, row, ds_min_size(recipe->batch - row, t->at_once)));
+        t->micro_loss[micro] = sum / ((double)recipe->batch * (double)recipe->length);
+        done->loss += t->micro_loss[micro];
+    }
+    done->loss /= (double)recipe->accumulation;
+    done->micro_loss = t->micro_loss;
+done:
+    return status;
+}
+
+ds_status ds_trainer_update(ds_update *done, ds_trainer *t) {
+    ds_status status = DS_OK;
+    const double against_zero = 1e-6; /* of torch's clip_grad_norm_ */
+    *done = (ds_update){.step = t->step, .learning_rate = ds_recipe_learning_rate(&t->recipe, t->step)};
+    DS_TRY(sum_gradient(done, t));
+    DS_TRY(ds_optimiser_norm(&done->gradient_norm, &t->optimiser, t->gradient));
+    if (!isfinite(done->loss) || !isfinite(done->gradient_norm)) {
+        status = ds_fail(DS_ERR_INPUT, "the loss is %g and the norm of its gradient %g, expected finite numbers", done->loss,
+                         done->gradient_norm);
+        goto done;
+    }
+    done->clip_coefficient = t->recipe.clip > 0 ? fmin(1, t->recipe.clip / (done->gradient_norm + against_zero)) : 1;
+    DS_TRY(ds_optimiser_update(&t->optimiser, t->step, done->clip_coefficient));
+    t->step++;
+done:
+    if (status == DS_ERR_INPUT)
+        status =
+            ds_fail_prefix(status, "update %llu of %llu", (unsigned long long)done->step, (unsigned long long)t->recipe.steps);
+    return status;
+}
+
+/* ---- evaluation -------------------------------------------------------------------------------------------------- */
+
+typedef struct evaluation {
+    double *nll; /* (batch, T) */
+    double sum;  /* of the windows' means */
+} evaluation;
+
+static ds_status evaluate_batch(void *context, const ds_window_batch *now) {
+    ds_status status = DS_OK;
+    evaluation *all = context;
+    DS_TRY(ds_forward(now->run->workspace, now->run->model, &now->batch, NULL, NULL, all->nll));
+    for (size_t b = 0; b < now->batch.sequences; b++) {
+        double window = 0;
+        for (size_t i = 0; i < now->batch.length; i++) window += all->nll[b * now->batch.length + i];
+        all->sum += window / (double)now->batch.length;
+    }
+done:
+    return status;
+}
+
+ds_status ds_trainer_evaluate(double *loss, ds_trainer *t) {
+    ds_status status = DS_OK;
+    evaluation all = {.nll = NULL};
+    const ds_window_pass pass = {.label = "validation", .batch = evaluate_batch, .context = &all};
+    DS_NEW(all.nll, t->run.batch * t->run.length);
+    DS_TRY(ds_run_windows(&t->run, &pass));
+    *loss = all.sum / (double)t->run.sequences;
+done:
+    free(all.nll);
+    return status;
+}

@@ -1,0 +1,25 @@
+/* What a trainer holds. Private to train. */
+#ifndef DELTASCOPE_TRAIN_TRAINER_H
+#define DELTASCOPE_TRAIN_TRAINER_H
+
+#include "deltascope/train.h"
+
+#include "optimiser.h"
+
+struct ds_trainer {
+    ds_trainer_options options; /* as given; its strings are borrowed */
+    ds_recipe recipe;
+    ds_run run;            /* over the validation windows; owns the model */
+    ds_tokens *tokens;     /* to train on */
+    ds_gradient *gradient; /* for `at_once` windows */
+    ds_optimiser optimiser;
+    size_t at_once;
+    uint32_t *inputs, *targets; /* (at_once, T) */
+    double *nll;                /* (at_once, T) */
+    double *micro_loss;         /* (accumulation) */
+    const char **untouched;     /* (untouched_count): borrowed names */
+    size_t untouched_count;
+    uint64_t step; /* updates done */
+};
+
+#endif
