@@ -1,8 +1,6 @@
-/* analysis: one binary, many commands. A command is a row of the table in commands.c: what it is called, what it accepts, what
- * it does. Help, shell completion and the manual page are made from these rows, so that they cannot disagree with the parser.
- *
- * To add a command: write analysis/cmd_NAME.c with its option table and a `ds_command ds_command_NAME`, declare it below,
- * list it in commands.c. */
+/* analysis: one binary, many commands. A command is a row of the table in command_table.c: what it is called, what it accepts,
+ * what it does. Help, shell completion and the manual page are made from these rows, so that they cannot disagree with the
+ * parser. */
 #ifndef DELTASCOPE_CLI_COMMAND_H
 #define DELTASCOPE_CLI_COMMAND_H
 
@@ -65,6 +63,7 @@ typedef struct ds_invocation {
     const void *own; /* the command's own options: the structure its table describes, defaults filled in */
     const char *const *operands;
     size_t operand_count;
+    bool help;          /* only that was asked for: nothing else is checked, operands are not set */
     ds_folder **folder; /* what --out names once ds_command_folder has opened it, until the program ends */
 } ds_invocation;
 
@@ -105,6 +104,8 @@ extern const ds_command ds_command_trace;
 extern const ds_command ds_command_verify;
 
 const ds_command *ds_command_find(const char *name); /* NULL when there is none */
+/* DS_ERR_USAGE: there is none of that name. */
+ds_status ds_command_unknown(const char *name) DS_MUST_CHECK;
 
 /* Calls visit for the command's common options, then its own; stops at and returns the first answer that is not DS_OK. */
 typedef ds_status (*ds_option_visit)(void *context, const ds_option *option, bool common);

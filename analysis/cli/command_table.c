@@ -16,3 +16,12 @@ const ds_command *ds_command_find(const char *name) {
     }
     return NULL;
 }
+
+ds_status ds_command_unknown(const char *name) {
+    ds_guess guess = {.word = name, .length = strlen(name)};
+    for (size_t i = 0; i < ds_command_count; i++) ds_guess_offer(&guess, ds_commands[i]->name, strlen(ds_commands[i]->name));
+    ds_guess_offer(&guess, "--help", strlen("--help"));
+    ds_guess_offer(&guess, "--version", strlen("--version"));
+    return ds_fail(DS_ERR_USAGE, "there is no command \"%s\"%s; \"deltascope --help\" lists them", DS_SHOW(name),
+                   ds_guess_hint(&guess, "").text);
+}

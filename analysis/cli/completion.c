@@ -26,11 +26,15 @@ done:
 
 bool ds_completion_takes_path(const ds_option *option) {
     if (option->kind != DS_OPTION_TEXT) return false;
-    return strcmp(option->argument, "FILE") == 0 || strcmp(option->argument, "PATH") == 0 ||
+    return strncmp(option->argument, "FILE", 4) == 0 || strcmp(option->argument, "PATH") == 0 ||
            strcmp(option->argument, "DIR") == 0;
 }
 
 bool ds_completion_has_values(const ds_option *option) { return option->kind == DS_OPTION_CHOICE || option->words != NULL; }
+
+bool ds_completion_is_list(const ds_option *option) {
+    return option->words != NULL && (strcmp(option->argument, "LIST") == 0 || strchr(option->argument, ',') != NULL);
+}
 
 ds_status ds_completion_values(ds_text *script, const ds_option *option) {
     return option->words != NULL ? option->words(script, " ", " ") : ds_completion_words(script, option->argument);

@@ -10,6 +10,8 @@ ds_status ds_completion_fish(ds_text *script) DS_MUST_CHECK;
 
 /* Whether the words the option takes are known: those of a choice or of a list. Appends them, separated by spaces. */
 bool ds_completion_has_values(const ds_option *option);
+/* Whether it takes several of them, with commas between. */
+bool ds_completion_is_list(const ds_option *option);
 ds_status ds_completion_values(ds_text *script, const ds_option *option) DS_MUST_CHECK;
 /* Appends "a|b|c" as "a b c". */
 ds_status ds_completion_words(ds_text *script, const char *alternatives) DS_MUST_CHECK;

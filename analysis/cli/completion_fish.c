@@ -31,9 +31,10 @@ static ds_status append_option(void *context, const ds_option *option, bool comm
     DS_TRY(begin(p->script, p->command));
     DS_TRY(ds_text_printf(p->script, " -l %s", option->name));
     if (ds_completion_has_values(option)) {
-        DS_TRY(ds_text_printf(p->script, " -x -a '"));
+        bool list = ds_completion_is_list(option);
+        DS_TRY(ds_text_printf(p->script, " -x -a '%s", list ? "(__deltascope_list " : ""));
         DS_TRY(ds_completion_values(p->script, option));
-        DS_TRY(ds_text_printf(p->script, "'"));
+        DS_TRY(ds_text_printf(p->script, "%s'", list ? ")" : ""));
     } else if (option->argument != NULL) {
         DS_TRY(ds_text_printf(p->script, ds_completion_takes_path(option) ? " -r -F" : " -x"));
     }
@@ -67,9 +68,19 @@ done:
 ds_status ds_completion_fish(ds_text *script) {
     ds_status status = DS_OK;
     DS_TRY(ds_text_printf(script, "# fish completion of deltascope, made by: deltascope completion fish\n"
+                                  "# the words, behind what stands before the last comma\n"
+                                  "function __deltascope_list\n"
+                                  "    set -l typed (string replace -r '^--[^=]*=' '' -- (commandline -ct))\n"
+                                  "    printf '%%s\\n' (string replace -r '[^,]*$' '' -- \"$typed\")$argv\n"
+                                  "end\n"
                                   "complete -c deltascope -n __fish_use_subcommand -f -l help -d 'print help'\n"
                                   "complete -c deltascope -n __fish_use_subcommand -f -l version -d 'print versions'\n"));
     for (size_t i = 0; i < ds_command_count; i++) DS_TRY(append_command(script, ds_commands[i]));
+    DS_TRY(ds_text_printf(script,
+                          "complete -c deltascope -n __fish_use_subcommand -f -a help -d 'print the help of a command'\n"
+                          "complete -c deltascope -n '__fish_seen_subcommand_from help' -f -a '"));
+    for (size_t i = 0; i < ds_command_count; i++) DS_TRY(ds_text_printf(script, "%s ", ds_commands[i]->name));
+    DS_TRY(ds_text_printf(script, "'\n"));
 done:
     return status;
 }

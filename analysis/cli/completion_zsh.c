@@ -14,9 +14,10 @@ static ds_status append_option(void *script, const ds_option *option, bool commo
     DS_TRY(ds_completion_quoted(script, help.bytes, special));
     DS_TRY(ds_text_printf(script, "]"));
     if (ds_completion_has_values(option)) {
-        DS_TRY(ds_text_printf(script, ":word:("));
+        bool list = ds_completion_is_list(option);
+        DS_TRY(ds_text_printf(script, list ? ":word:_values -s , word " : ":word:("));
         DS_TRY(ds_completion_values(script, option));
-        DS_TRY(ds_text_printf(script, ")"));
+        DS_TRY(ds_text_printf(script, list ? "" : ")"));
     } else if (option->argument != NULL) {
         DS_TRY(ds_text_printf(script, ":%s:%s", option->argument, ds_completion_takes_path(option) ? "_files" : ""));
     }
@@ -47,7 +48,7 @@ ds_status ds_completion_zsh(ds_text *script) {
     DS_TRY(ds_text_printf(script, "#compdef deltascope\n"
                                   "# zsh completion of deltascope, made by: deltascope completion zsh\n"
                                   "_deltascope() {\n"
-                                  "    if (( CURRENT == 2 )); then\n"
+                                  "    if (( CURRENT == 2 )) || [[ $CURRENT -eq 3 && $words[2] == help ]]; then\n"
                                   "        local -a commands=(\n"));
     for (size_t i = 0; i < ds_command_count; i++) {
         DS_TRY(ds_text_printf(script, "            '%s:", ds_commands[i]->name));
@@ -55,8 +56,9 @@ ds_status ds_completion_zsh(ds_text *script) {
         DS_TRY(ds_text_printf(script, "'\n"));
     }
     DS_TRY(ds_text_printf(script, "        )\n"
+                                  "        (( CURRENT == 2 )) && commands+=('help:Print the help of a command')\n"
                                   "        _describe command commands\n"
-                                  "        _arguments '--help[print help]' '--version[print versions]'\n"
+                                  "        (( CURRENT == 2 )) && _arguments '--help[print help]' '--version[print versions]'\n"
                                   "        return\n"
                                   "    fi\n"
                                   "    shift words\n"

@@ -1,8 +1,8 @@
 #include "cli/json_output.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "cli/standard_streams.h"
 
 ds_status ds_json_output(const char *path, const json_t *value, ds_json_style style) {
     ds_status status = DS_OK;
@@ -10,8 +10,7 @@ ds_status ds_json_output(const char *path, const json_t *value, ds_json_style st
     if (strcmp(path, "-") != 0) return ds_json_write(path, value, style);
     DS_TRY(ds_json_print(&text, value, style));
     DS_TRY(ds_text_append(&text, "\n", 1));
-    if (fwrite(text.bytes, 1, text.length, stdout) != text.length || fflush(stdout) != 0)
-        status = ds_fail(DS_ERR_SYSTEM, "standard output: could not be written in full: %s", strerror(errno));
+    DS_TRY(ds_standard_output_write(text.bytes, text.length));
 done:
     ds_text_release(&text);
     return status;

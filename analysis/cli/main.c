@@ -7,8 +7,9 @@
 
 #include "cli/command.h"
 #include "cli/outputs.h"
-#include "deltascope/run.h"
+#include "cli/standard_streams.h"
 #include "cli/version.h"
+#include "deltascope/run.h"
 
 /* Unfinished files are removed; then the signal does what it always does, so that the caller sees why the program ended. */
 static void clean_up_and_die(int signal_number) {
@@ -16,6 +17,11 @@ static void clean_up_and_die(int signal_number) {
     ds_helper_discard_all();
     (void)signal(signal_number, SIG_DFL);
     (void)raise(signal_number);
+}
+
+/* "| head" has seen enough: the end that every other program has there. Another pipe's failure is told by who writes to it. */
+static void end_if_nobody_reads(int signal_number) {
+    if (ds_standard_output_is_unread()) clean_up_and_die(signal_number);
 }
 
 /* The same for a library that cannot go on and cannot return. Two threads may come here: the first one speaks. */
@@ -29,16 +35,15 @@ static void say_and_end(void) {
 }
 
 static void install_handlers(void) {
-    const int fatal[] = {SIGINT, SIGTERM, SIGHUP};
+    const int fatal[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
     for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++) {
-        struct sigaction action = {.sa_handler = clean_up_and_die};
+        struct sigaction action = {.sa_handler = fatal[i] == SIGPIPE ? end_if_nobody_reads : clean_up_and_die};
         struct sigaction before;
         /* what the caller chose to ignore (nohup) stays ignored */
         if (sigaction(fatal[i], NULL, &before) == 0 && before.sa_handler == SIG_IGN) continue;
         (void)sigaction(fatal[i], &action, NULL);
     }
     ds_give_up_handler(say_and_end);
-    (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error like any other: exit status 4 */
 }
 
 static ds_status print_text(ds_status status, ds_text *text) {
@@ -62,23 +67,20 @@ static ds_status print_version(void) {
     return print_text(ds_version_text(&text), &text);
 }
 
-static bool asks_for_help(int argc, char **argv) {
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return true;
-    }
-    return false;
-}
-
 static ds_status run_command(const ds_command *command, int argc, char **argv) {
-    if (asks_for_help(argc, argv)) return print_command_help(command);
     void *own = ds_calloc(command->own_size, 1);
     if (own == NULL) return DS_ERR_SYSTEM;
     ds_invocation invocation;
     ds_folder *folder = NULL;
     ds_status outcome = ds_command_parse(&invocation, own, command, argc, argv);
     invocation.folder = &folder;
+    if (outcome == DS_OK && invocation.help) {
+        free(own);
+        return print_command_help(command);
+    }
     if (outcome == DS_OK && invocation.common.threads.given) outcome = ds_threads_set(invocation.common.threads.value);
     if (outcome == DS_OK) outcome = ds_outputs_check(&invocation); /* better found before the hours than after them */
+    if (outcome == DS_OK) outcome = ds_standard_input_keep(&invocation, own);
     if (outcome == DS_OK) outcome = command->run(&invocation);
     ds_folder_close(&folder);
     free(own);
@@ -94,15 +96,15 @@ static ds_status dispatch(int argc, char **argv) {
     if (help && argc == 2) return print_program_help();
     if (help) word = argv[2];
     const ds_command *command = ds_command_find(word);
-    if (command == NULL)
-        return ds_fail(DS_ERR_USAGE, "there is no command \"%s\"; \"deltascope --help\" lists them", DS_SHOW(word));
+    if (command == NULL) return ds_command_unknown(word);
     return help ? print_command_help(command) : run_command(command, argc - 1, argv + 1);
 }
 
 int main(int argc, char **argv) {
+    ds_status outcome = ds_standard_streams_begin();
     install_handlers();
     ds_process_hooks();
-    ds_status outcome = dispatch(argc, argv);
+    if (outcome == DS_OK) outcome = dispatch(argc, argv);
     if (outcome <= DS_CHECK_FAILED && (fflush(stdout) != 0 || ferror(stdout)))
         outcome = ds_fail(DS_ERR_SYSTEM, "standard output could not be written in full");
     if (outcome > DS_CHECK_FAILED) (void)fprintf(stderr, "deltascope: %s\n", ds_error_text());

@@ -8,7 +8,8 @@
 
 #include "cli/command.h"
 
-enum { MAX_OPTIONS = 64 };
+/* What getopt_long returns for option i is FIRST_OPTION + i, which no letter is. */
+enum { MAX_OPTIONS = 64, FIRST_OPTION = 256, HELP = FIRST_OPTION + MAX_OPTIONS };
 
 #define COMMON(field) offsetof(ds_common, field)
 #define LENGTH_OF(array) (sizeof(array) / sizeof(array)[0])
@@ -23,7 +24,8 @@ static const ds_option data_options[] = {
      NULL},
     {"token-type", "u16|u32|i32|i64", "how a raw file of token ids stores them, where its bytes do not tell (u16)",
      DS_OPTION_CHOICE, COMMON(token_type), 0, NULL},
-    {"text", "FILE", "text instead of token ids; needs --tokenizer", DS_OPTION_TEXT, COMMON(text), 0, NULL},
+    {"text", "FILE", "text instead of token ids, - is standard input; needs --tokenizer", DS_OPTION_TEXT, COMMON(text), 0,
+     NULL},
     {"tokenizer", "PATH", "a nanoGPT meta.pkl, or a folder with GPT-2's vocab.json and merges.txt", DS_OPTION_TEXT,
      COMMON(tokenizer), 0, NULL},
     {"sequences", "N", "how many windows (all that fit, at most 64)", DS_OPTION_COUNT, COMMON(sequences), 1, NULL},
@@ -91,7 +93,7 @@ typedef struct option_list {
         const ds_option *option;
         bool common;
     } entries[MAX_OPTIONS];
-    struct option getopt_table[MAX_OPTIONS + 1]; /* ends with a zeroed entry */
+    struct option getopt_table[MAX_OPTIONS + 2]; /* with --help; ends with a zeroed entry */
     size_t count;
 } option_list;
 
@@ -100,8 +102,8 @@ static ds_status collect(void *context, const ds_option *option, bool common) {
     if (list->count == MAX_OPTIONS) return ds_fail(DS_ERR_SYSTEM, "more than %d options", MAX_OPTIONS);
     list->entries[list->count].option = option;
     list->entries[list->count].common = common;
-    list->getopt_table[list->count] =
-        (struct option){option->name, option->argument == NULL ? no_argument : required_argument, NULL, (int)list->count};
+    list->getopt_table[list->count] = (struct option){option->name, option->argument == NULL ? no_argument : required_argument,
+                                                      NULL, FIRST_OPTION + (int)list->count};
     list->count++;
     return DS_OK;
 }
@@ -120,16 +122,17 @@ static ds_status parse_count(ds_count *count, const ds_option *option, const cha
 
 static ds_status parse_choice(const char **choice, const ds_option *option, const char *value) {
     size_t length = strlen(value);
-    const char *at = option->argument;
-    while (at != NULL) {
+    ds_guess guess = {.word = value, .length = length};
+    for (const char *at = option->argument; at != NULL; at = strchr(at, '|')) {
+        at += *at == '|';
         if (strcspn(at, "|") == length && memcmp(at, value, length) == 0) {
             *choice = value;
             return DS_OK;
         }
-        at = strchr(at, '|');
-        if (at != NULL) at++;
+        ds_guess_offer(&guess, at, strcspn(at, "|"));
     }
-    return ds_fail(DS_ERR_USAGE, "--%s takes %s, not \"%s\"", option->name, option->argument, DS_SHOW(value));
+    return ds_fail(DS_ERR_USAGE, "--%s takes %s, not \"%s\"%s", option->name, option->argument, DS_SHOW(value),
+                   ds_guess_hint(&guess, "").text);
 }
 
 static ds_status parse_real(double *real, const ds_option *option, const char *value) {
@@ -213,19 +216,62 @@ static ds_status check_invocation(const ds_command *command, const ds_invocation
     return DS_OK;
 }
 
+/* ---- words that are no option ------------------------------------------------------------------------------------ */
+
+/* What getopt_long stopped at: a long option, or letters behind one dash, which it leaves when it has taken the last. */
+static const char *word_refused(int argc, char **argv) {
+    const char *word = argv[optind - 1];
+    bool letter = optopt > 0 && optopt < FIRST_OPTION, whole = word[0] == '-' && word[1] == (char)optopt && word[2] == '\0';
+    return letter && !whole && optind < argc ? argv[optind] : word;
+}
+
+/* The start of several names. */
+static ds_status refuse_start(const option_list *list, const char *start, size_t length) {
+    ds_status status = DS_OK;
+    ds_text names = {0};
+    for (size_t i = 0; list->getopt_table[i].name != NULL; i++) {
+        if (strncmp(list->getopt_table[i].name, start, length) == 0)
+            DS_TRY(ds_text_printf(&names, "%s--%s", names.length == 0 ? "" : ", ", list->getopt_table[i].name));
+    }
+    status = ds_fail(DS_ERR_USAGE, "\"--%s\" is the start of several options: %s", ds_escape(start, length).text, names.bytes);
+done:
+    ds_text_release(&names);
+    return status;
+}
+
+static ds_status refuse_option(const option_list *list, const ds_command *command, const char *word) {
+    const char *name = word + strspn(word, "-");
+    ds_guess guess = {.word = name, .length = strcspn(name, "=")};
+    size_t starts = 0;
+    for (size_t i = 0; list->getopt_table[i].name != NULL; i++) {
+        ds_guess_offer(&guess, list->getopt_table[i].name, strlen(list->getopt_table[i].name));
+        starts += strncmp(list->getopt_table[i].name, name, guess.length) == 0;
+    }
+    if (optopt >= FIRST_OPTION) return ds_fail(DS_ERR_USAGE, "\"%s\": the option takes no value", DS_SHOW(word));
+    if (optopt == 0 && starts > 1) return refuse_start(list, name, guess.length);
+    return ds_fail(DS_ERR_USAGE, "%s does not know the option \"%s\"%s; \"deltascope %s --help\" lists them", command->name,
+                   ds_escape(word, (size_t)(name - word) + guess.length).text, ds_guess_hint(&guess, "--").text, command->name);
+}
+
 ds_status ds_command_parse(ds_invocation *invocation, void *own, const ds_command *command, int argc, char **argv) {
     ds_status status = DS_OK;
     option_list list = {.count = 0};
     *invocation = (ds_invocation){.command = command, .common = {.precision = "float"}, .own = own};
     if (command->own_size != 0) memcpy(own, command->defaults, command->own_size);
     DS_TRY(ds_command_each_option(command, collect, &list));
+    list.getopt_table[list.count] = (struct option){"help", no_argument, NULL, HELP};
     optind = 0; /* glibc: start afresh, also when tests parse several command lines */
     opterr = 0;
     int found;
-    while ((found = getopt_long(argc, argv, ":", list.getopt_table, NULL)) != -1) {
-        const char *word = argv[optind > 0 ? optind - 1 : 0];
-        if (found == '?') return ds_fail(DS_ERR_USAGE, "%s does not know the option \"%s\"", command->name, DS_SHOW(word));
+    while ((found = getopt_long(argc, argv, ":h", list.getopt_table, NULL)) != -1) {
+        if (found == HELP || found == 'h') {
+            invocation->help = true;
+            return DS_OK;
+        }
+        const char *word = word_refused(argc, argv);
+        if (found == '?') return refuse_option(&list, command, word);
         if (found == ':') return ds_fail(DS_ERR_USAGE, "\"%s\" needs a value", DS_SHOW(word));
+        found -= FIRST_OPTION;
         DS_TRY(store(list.entries[found].common ? (void *)&invocation->common : own, list.entries[found].option, optarg));
     }
     invocation->operands = (const char *const *)&argv[optind];

@@ -1,15 +1,17 @@
 #include "progress_line.h"
 
+#include <string.h>
 #include <unistd.h>
 
 typedef struct progress_line {
     const char *label;     /* of the work in hand; NULL: none */
     double started, shown; /* seconds */
-    bool drawn;
+    int drawn;             /* columns on the screen */
 } progress_line;
 
+/* Written over with spaces: not every terminal knows how to erase a line. */
 static void wipe(progress_line *line) {
-    if (line->drawn) (void)fprintf(stderr, "\r\033[K");
+    if (line->drawn > 0) (void)fprintf(stderr, "\r%*s\r", line->drawn, "");
     *line = (progress_line){.label = NULL};
 }
 
@@ -21,10 +23,13 @@ static void draw(progress_line *line, const char *label, double done, double tot
     double elapsed = now - line->started;
     if (elapsed < patience || now - line->shown < interval || !(done > 0)) return;
     line->shown = now;
-    line->drawn = true;
     double left = elapsed * (total - done) / done;
-    (void)fprintf(stderr, "\r%s %3.0f%%, %02d:%02d left \033[K", label, 100 * done / total, (int)(left / 60), (int)left % 60);
-    (void)fflush(stderr);
+    char text[128];
+    (void)snprintf(text, sizeof text, "%s %3.0f%%, %02d:%02d left ", label, 100 * done / total, (int)(left / 60),
+                   (int)left % 60);
+    int columns = (int)strlen(text);
+    (void)fprintf(stderr, "\r%-*s", line->drawn, text);
+    line->drawn = columns > line->drawn ? columns : line->drawn;
 }
 
 static void progress(void *context, const char *label, double done, double total) {

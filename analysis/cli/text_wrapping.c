@@ -1,8 +1,11 @@
 #include "cli/text_wrapping.h"
+#include "cli/standard_streams.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "deltascope/report.h"
 
 enum { WIDTH = 79 };
 
@@ -13,6 +16,8 @@ static size_t columns_of(const char *word, size_t length) {
 }
 
 void ds_print_wrapped(const char *words, size_t indent, size_t column) {
+    ds_text ascii = {0}; /* of other widths, so that it is made before lines are */
+    if (!ds_output_terminal().unicode && ds_text_append_ascii(&ascii, words, strlen(words)) == DS_OK) words = ascii.bytes;
     for (bool first = true; *words != '\0'; first = false) {
         size_t length = strcspn(words, " "), columns = columns_of(words, length);
         bool fits = first || column + 1 + columns <= WIDTH;
@@ -22,4 +27,5 @@ void ds_print_wrapped(const char *words, size_t indent, size_t column) {
         words += length + (words[length] == ' ');
     }
     (void)printf("\n");
+    ds_text_release(&ascii);
 }

@@ -1,4 +1,5 @@
 /* ablate: what each gate is worth when it is forced. */
+#include "cli/standard_streams.h"
 #include "deltascope/measure/forced_gates.h"
 #include "model_command.h"
 #include "run_notes.h"
@@ -32,7 +33,7 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, con
     (void)printf("intact loss %.6f nats over ", json_number_value(ds_json_at(told->results, "baseline/loss")));
     ds_print_windows(run);
     (void)printf("\n\n");
-    DS_TRY(ds_table_print(stdout, table));
+    DS_TRY(ds_print_table(table));
     DS_TRY(ds_print_inference(run, told->results));
     ds_print_shadow(told->results);
 done:

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bench/bench.h"
+#include "cli/standard_streams.h"
 #include "deltascope/num.h"
 #include "model_command.h"
 
@@ -194,7 +195,7 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, con
     DS_TRY(make_results(&told.results, result, run, ((const bench_options *)invocation->own)->product_alone));
     DS_TRY(make_table(&table, told.results));
     DS_TRY(ds_command_publish_tables(invocation, run, &told, &table, 1));
-    if (invocation->common.table) DS_TRY(ds_table_print(stdout, table));
+    if (invocation->common.table) DS_TRY(ds_print_table(table));
 done:
     ds_told_release(&told);
     ds_table_free(&table);

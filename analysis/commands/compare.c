@@ -1,6 +1,7 @@
 /* compare: several checkpoints on the same data. */
 #include <string.h>
 
+#include "cli/standard_streams.h"
 #include "comparison_view.h"
 #include "deltascope/measure/checkpoint_comparison.h"
 #include "model_command.h"
@@ -54,24 +55,24 @@ static const ds_result_table kinds[] = {
 static ds_status print(const ds_run *run, const ds_told *told, ds_table *const *tables) {
     ds_status status = DS_OK;
     ds_table *beside = NULL;
-    bool curves = json_is_true(json_object_get(told->results, "trajectory")) && ds_terminal_of(stdout).unicode;
+    bool curves = json_is_true(json_object_get(told->results, "trajectory")) && ds_output_terminal().unicode;
     (void)printf("%zu checkpoints on the same ", json_array_size(json_object_get(told->results, "checkpoints")));
     ds_print_windows(run);
     (void)printf("\n\n");
-    DS_TRY(ds_table_print(stdout, tables[LOSSES]));
+    DS_TRY(ds_print_table(tables[LOSSES]));
     DS_TRY(ds_print_inference(run, told->results));
     if (ds_comparison_has_gates(told->results)) {
         (void)printf("\n");
-        DS_TRY(ds_table_print(stdout, tables[GATES]));
+        DS_TRY(ds_print_table(tables[GATES]));
         (void)printf("\n");
         DS_TRY(ds_comparison_mean_gates(&beside, told->results, curves));
-        DS_TRY(ds_table_print(stdout, beside));
+        DS_TRY(ds_print_table(beside));
         ds_table_free(&beside);
     }
     if (strcmp(json_string_value(json_object_get(told->options, "shut")), "each") == 0) {
         (void)printf("\n");
         DS_TRY(ds_comparison_costs(&beside, told->results, curves));
-        DS_TRY(ds_table_print(stdout, beside));
+        DS_TRY(ds_print_table(beside));
     }
 done:
     ds_table_free(&beside);

@@ -10,7 +10,9 @@ static const struct {
 
 static ds_status run_command(const ds_invocation *invocation) {
     const char *shell = invocation->operands[0];
+    ds_guess guess = {.word = shell, .length = strlen(shell)};
     for (size_t i = 0; i < sizeof shells / sizeof shells[0]; i++) {
+        ds_guess_offer(&guess, shells[i].name, strlen(shells[i].name));
         if (strcmp(shell, shells[i].name) != 0) continue;
         ds_text script = {0};
         ds_status status = shells[i].write(&script);
@@ -18,7 +20,8 @@ static ds_status run_command(const ds_invocation *invocation) {
         ds_text_release(&script);
         return status;
     }
-    return ds_fail(DS_ERR_USAGE, "completion knows bash, zsh and fish, not \"%s\"", DS_SHOW(shell));
+    return ds_fail(DS_ERR_USAGE, "completion knows bash, zsh and fish, not \"%s\"%s", DS_SHOW(shell),
+                   ds_guess_hint(&guess, "").text);
 }
 
 const ds_command ds_command_completion = {

@@ -1,5 +1,6 @@
 /* gates: how a trained model uses its gates and targets. */
 #include "deltascope/measure/gates.h"
+#include "cli/standard_streams.h"
 #include "model_command.h"
 #include "run_notes.h"
 
@@ -36,7 +37,7 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, con
     (void)printf("loss %.6f nats over ", json_number_value(json_object_get(told->results, "loss")));
     ds_print_windows(run);
     (void)printf("\n\n");
-    if (ds_rule_has_gates(run->spec.rule)) DS_TRY(ds_table_print(stdout, table));
+    if (ds_rule_has_gates(run->spec.rule)) DS_TRY(ds_print_table(table));
     ds_print_limits(told->results, (uint64_t)run->sequences * run->length);
     ds_print_shadow(told->results);
 done:

@@ -1,6 +1,7 @@
 /* gradflow: gradients by depth, by path and by parameter; Jacobians of sublayers. */
 #include <math.h>
 
+#include "cli/standard_streams.h"
 #include "deltascope/measure/gradient_flow.h"
 #include "model_command.h"
 #include "run_notes.h"
@@ -93,7 +94,7 @@ static ds_status print(const ds_run *run, const json_t *results, ds_table *const
     (void)printf("loss %.6f nats over ", real_at(results, "loss"));
     ds_print_windows(run);
     (void)printf("\n");
-    DS_TRY(ds_table_print(stdout, tables[0]));
+    DS_TRY(ds_print_table(tables[0]));
     if (ds_json_at(results, "attribution/pearson") != NULL) {
         (void)printf("estimate against measurement: ");
         print_correlation("Pearson", ds_json_at(results, "attribution/pearson"), ", ");
@@ -102,7 +103,7 @@ static ds_status print(const ds_run *run, const json_t *results, ds_table *const
     }
     if (count == 1) goto done;
     (void)printf("\n");
-    DS_TRY(ds_table_print(stdout, tables[1]));
+    DS_TRY(ds_print_table(tables[1]));
 done:
     return status;
 }

@@ -1,6 +1,7 @@
 /* inspect: what a checkpoint holds. */
 #include <inttypes.h>
 
+#include "cli/standard_streams.h"
 #include "cli/text_wrapping.h"
 #include "deltascope/measure/checkpoint_inspection.h"
 #include "inspection_rows.h"
@@ -78,9 +79,9 @@ static void print_model(const ds_run *run, const json_t *results) {
 static ds_status print(const ds_run *run, const json_t *results, ds_table *const *tables) {
     ds_status status = DS_OK;
     const json_t *notes = json_object_get(results, "notes");
-    DS_TRY(ds_table_print(stdout, tables[NARROW_TENSORS]));
+    DS_TRY(ds_print_table(tables[NARROW_TENSORS]));
     (void)printf("\n");
-    DS_TRY(ds_table_print(stdout, tables[GROUPS]));
+    DS_TRY(ds_print_table(tables[GROUPS]));
     print_model(run, results);
     for (size_t i = 0; i < json_array_size(notes); i++) print_note(json_array_get(notes, i));
 done:

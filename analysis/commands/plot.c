@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/standard_streams.h"
 #include "deltascope/io.h"
 #include "deltascope/report.h"
 
@@ -14,10 +15,36 @@ typedef struct plot_options {
     bool list;
 } plot_options;
 
+/* The ids or the presets of all figures. */
+static ds_status append_names(ds_text *text, const char *(*name_of)(const ds_figure *), const char *between,
+                              const char *before_last) {
+    ds_status status = DS_OK;
+    const char *held = NULL;
+    size_t start = text->length;
+    for (size_t i = 0; i < ds_figure_count(); i++) {
+        const char *name = name_of(ds_figure_at(i));
+        if (name == NULL) continue;
+        if (held != NULL) DS_TRY(ds_text_printf(text, "%s%s", text->length == start ? "" : between, held));
+        held = name;
+    }
+    DS_TRY(ds_text_printf(text, "%s%s", text->length == start ? "" : before_last, held));
+done:
+    return status;
+}
+
+static ds_status figure_words(ds_text *text, const char *between, const char *before_last) {
+    return append_names(text, ds_figure_id, between, before_last);
+}
+
+static ds_status preset_words(ds_text *text, const char *between, const char *before_last) {
+    return append_names(text, ds_figure_preset, between, before_last);
+}
+
 static const ds_option options[] = {
-    {"figure", "ID", "which figure (every one the results allow)", DS_OPTION_TEXT, offsetof(plot_options, figure), 0, NULL},
-    {"preset", "NAME", "the figure that redraws a published one: ddl-spectrum, mhc-gain, ...", DS_OPTION_TEXT,
-     offsetof(plot_options, preset), 0, NULL},
+    {"figure", "ID", "which figure (every one the results allow)", DS_OPTION_TEXT, offsetof(plot_options, figure), 0,
+     figure_words},
+    {"preset", "NAME", "the figure that redraws a published one: *", DS_OPTION_TEXT, offsetof(plot_options, preset), 0,
+     preset_words},
     {"format", "svg|pdf|png|tex", "kind of picture; tex is TikZ for the LaTeX package gnuplot-lua-tikz (svg)", DS_OPTION_CHOICE,
      offsetof(plot_options, format), 0, NULL},
     {"width", "CM", "width in centimetres (8.5, a single column)", DS_OPTION_REAL, offsetof(plot_options, width), 0, NULL},
@@ -43,10 +70,21 @@ static ds_status list_figures(void) {
         ds_table_text(table, ds_figure_preset(figure) == NULL ? "" : ds_figure_preset(figure));
         ds_table_text(table, ds_figure_title(figure));
     }
-    DS_TRY(ds_table_print(stdout, table));
+    DS_TRY(ds_print_table(table));
 done:
     ds_table_free(&table);
     return status;
+}
+
+static ds_status unknown_figure(const char *name) {
+    ds_guess guess = {.word = name, .length = strlen(name)};
+    for (size_t i = 0; i < ds_figure_count(); i++) {
+        const char *id = ds_figure_id(ds_figure_at(i)), *preset = ds_figure_preset(ds_figure_at(i));
+        ds_guess_offer(&guess, id, strlen(id));
+        if (preset != NULL) ds_guess_offer(&guess, preset, strlen(preset));
+    }
+    return ds_fail(DS_ERR_USAGE, "there is no figure \"%s\"%s; \"deltascope plot --list\" lists them", DS_SHOW(name),
+                   ds_guess_hint(&guess, "").text);
 }
 
 static ds_status choose(const ds_figure **figure, const plot_options *own) {
@@ -56,9 +94,7 @@ static ds_status choose(const ds_figure **figure, const plot_options *own) {
         return ds_fail(DS_ERR_USAGE, "--figure and --preset both name a figure: give one of them");
     if (name == NULL) return DS_OK;
     *figure = ds_figure_find(name);
-    if (*figure == NULL)
-        return ds_fail(DS_ERR_USAGE, "there is no figure \"%s\"; \"deltascope plot --list\" lists them", DS_SHOW(name));
-    return DS_OK;
+    return *figure == NULL ? unknown_figure(name) : DS_OK;
 }
 
 /* How far the figures of a run came. */

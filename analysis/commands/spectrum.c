@@ -1,6 +1,7 @@
 /* spectrum: eigenvalues of the frozen shortcut operators, one at a time and accumulated over depth. */
 #include <math.h>
 
+#include "cli/standard_streams.h"
 #include "deltascope/measure/spectrum.h"
 #include "model_command.h"
 #include "run_notes.h"
@@ -95,7 +96,7 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, con
     if (operators) print_operators(told->results);
     for (size_t i = 0; i < made; i++) {
         if (i > 0 || operators) (void)printf("\n");
-        DS_TRY(ds_table_print(stdout, tables[i]));
+        DS_TRY(ds_print_table(tables[i]));
     }
     ds_print_shadow(told->results);
 done:

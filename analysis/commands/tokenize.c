@@ -15,7 +15,7 @@ typedef struct tokenize_options {
 static const tokenize_options defaults = {0};
 
 static const ds_option options[] = {
-    {"text", "FILE", "the text, in UTF-8", DS_OPTION_TEXT, offsetof(tokenize_options, text), 0, NULL},
+    {"text", "FILE", "the text, in UTF-8; - is standard input", DS_OPTION_TEXT, offsetof(tokenize_options, text), 0, NULL},
     {"tokenizer", "PATH", "a nanoGPT meta.pkl, or a folder with GPT-2's vocab.json and merges.txt", DS_OPTION_TEXT,
      offsetof(tokenize_options, tokenizer), 0, NULL},
     {"output", "FILE", "the token ids: raw little-endian uint16", DS_OPTION_TEXT, offsetof(tokenize_options, output), 0, NULL},

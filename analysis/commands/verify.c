@@ -11,12 +11,21 @@ typedef struct verify_options {
     ds_verification_options checks;
 } verify_options;
 
+static ds_status check_words(ds_text *text, const char *between, const char *before_last) {
+    ds_status status = DS_OK;
+    size_t count = ds_check_count();
+    for (size_t i = 0; i < count; i++)
+        DS_TRY(ds_text_printf(text, "%s%s", i == 0 ? "" : i + 1 == count ? before_last : between, ds_check_id(i)));
+done:
+    return status;
+}
+
 static const ds_option options[] = {
     {"list", NULL, "print the checks, their claims and sources, and stop", DS_OPTION_FLAG, offsetof(verify_options, list), 0,
      NULL},
     {"only", "ID,ID", "these checks alone; \"update\" stands for every update.*", DS_OPTION_TEXT,
-     offsetof(verify_options, checks.only), 0, NULL},
-    {"skip", "ID,ID", "all but these", DS_OPTION_TEXT, offsetof(verify_options, checks.skip), 0, NULL},
+     offsetof(verify_options, checks.only), 0, check_words},
+    {"skip", "ID,ID", "all but these", DS_OPTION_TEXT, offsetof(verify_options, checks.skip), 0, check_words},
     {"reference", "FILE.safetensors",
      "compare logits, loss, states.N and grad.PARAMETER that another framework computed on the first windows, tensor by tensor",
      DS_OPTION_TEXT, offsetof(verify_options, checks.reference), 0, NULL},

@@ -235,8 +235,11 @@ static bool is_listed(const char *list, const char *name) {
 static ds_status unknown_step(const char *word, size_t length) {
     ds_status status = DS_OK;
     ds_text names = {0};
+    ds_guess guess = {.word = word, .length = length};
+    for (size_t i = 0; i < STEPS; i++) ds_guess_offer(&guess, steps[i].name, strlen(steps[i].name));
     DS_TRY(ds_report_step_words(&names, ", ", ", "));
-    status = ds_fail(DS_ERR_USAGE, "--skip takes %s, not \"%s\"", names.bytes, ds_escape(word, length).text);
+    status = ds_fail(DS_ERR_USAGE, "--skip takes %s, not \"%s\"%s", names.bytes, ds_escape(word, length).text,
+                     ds_guess_hint(&guess, "").text);
 done:
     ds_text_release(&names);
     return status;

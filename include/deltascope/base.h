@@ -142,6 +142,11 @@ bool ds_is_hidden(uint32_t point);
 /* Appends text for people with such characters as \xNN for each of their bytes, and broken UTF-8 likewise; line ends and tabs
  * stay. */
 ds_status ds_text_append_visible(ds_text *text, const char *string) DS_MUST_CHECK;
+/* Appends text in ASCII: symbols of ours in words or signs ("β" as "beta", "≤" as "<="), other bytes above 0x7F as \xNN. */
+ds_status ds_text_append_ascii(ds_text *text, const char *bytes, size_t length) DS_MUST_CHECK;
+/* The same of the one character at the front of `length` > 0 bytes, NUL-terminated; returns how many bytes it is. */
+enum { DS_ASCII_SPELLING = 24 };
+size_t ds_ascii_spelling(char spelling[DS_ASCII_SPELLING], const char *bytes, size_t length);
 /* A name from a file, made fit for a message: hidden characters and broken UTF-8 as \xNN, cut after 200 bytes with "...". */
 #define DS_NAME_CAPACITY 832
 typedef struct ds_name {
@@ -160,6 +165,21 @@ size_t ds_utf8_decode(uint32_t *point, const char *bytes, size_t left);
  * NULL when there are none; false at the end. */
 bool ds_next_word(const char **list, const char **word, size_t *length);
 bool ds_is_word(const char *name, const char *word, size_t length);
+
+/* How many letters have to be left out, added, changed, or swapped with their neighbour to make one word of the other, capitals
+ * being as small letters; 64 when one is longer than 63 bytes. */
+size_t ds_word_distance(const char *a, size_t a_length, const char *b, size_t b_length);
+/* What a misspelt word was meant to be: begin with {.word, .length}, offer every known word (borrowed). The first of the
+ * nearest is taken if it is a third of its letters away at most, or goes on where the word stops. */
+typedef struct ds_guess {
+    const char *word;
+    size_t length;
+    const char *best; /* NULL: none */
+    size_t best_length, distance;
+} ds_guess;
+void ds_guess_offer(ds_guess *guess, const char *known, size_t length);
+/* For the sentence that refuses the word: ` (did you mean "gates"?)`, or nothing; `before` stands in front of the word. */
+ds_name ds_guess_hint(const ds_guess *guess, const char *before);
 
 /* ---- numbers ----------------------------------------------------------------------------------------------------- */
 

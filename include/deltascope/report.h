@@ -47,13 +47,13 @@ typedef struct ds_terminal {
     size_t width; /* columns; text is cut with an ellipsis before a line gets longer */
     bool colour, unicode;
 } ds_terminal;
-/* Of a stream: width from the terminal or 80, colour only on a terminal without NO_COLOR, unicode by the locale variables. */
-ds_terminal ds_terminal_of(FILE *stream);
+/* Of what a descriptor leads to: width from the terminal or 80, colour only on a terminal without NO_COLOR, unicode by the
+ * locale variables. */
+ds_terminal ds_terminal_of(int descriptor);
 
 /* Appends the whole table. `terminal` matters for DS_TABLE_TERMINAL only and may be NULL (80 columns, plain). */
 ds_status ds_table_format_text(ds_text *text, const ds_table *table, ds_table_format format,
                                const ds_terminal *terminal) DS_MUST_CHECK;
-ds_status ds_table_print(FILE *stream, const ds_table *table) DS_MUST_CHECK; /* DS_TABLE_TERMINAL as ds_terminal_of says */
 ds_status ds_table_write(const ds_folder *folder, const char *path, const ds_table *table,
                          ds_table_format format) DS_MUST_CHECK;
 

@@ -125,8 +125,11 @@ done:
 static ds_status unknown_scope(const char *word, size_t length) {
     ds_status status = DS_OK;
     ds_text known = {0};
+    ds_guess guess = {.word = word, .length = length};
+    for (size_t i = 0; i < SCOPES; i++) ds_guess_offer(&guess, scopes_table[i].name, strlen(scopes_table[i].name));
     DS_TRY(ds_scope_words(&known, ", ", " and "));
-    status = ds_fail(DS_ERR_USAGE, "--scopes knows %s, not \"%s\"", known.bytes, ds_escape(word, length).text);
+    status = ds_fail(DS_ERR_USAGE, "--scopes knows %s, not \"%s\"%s", known.bytes, ds_escape(word, length).text,
+                     ds_guess_hint(&guess, "").text);
 done:
     ds_text_release(&known);
     return status;
@@ -179,15 +182,28 @@ done:
     return status;
 }
 
+/* Of the modes of all rules. */
+static ds_guess guess_mode(const char *word, size_t length) {
+    ds_guess guess = {.word = word, .length = length};
+    for (size_t r = 0; r < ds_rule_count(); r++) {
+        size_t count;
+        const ds_intervention *modes = ds_rule_interventions(ds_rule_at(r), &count);
+        for (size_t m = 0; m < count; m++) ds_guess_offer(&guess, modes[m].name, strlen(modes[m].name));
+    }
+    return guess;
+}
+
 static ds_status unknown_mode(const ds_rule *rule, const char *word, size_t length) {
     ds_status status = DS_OK;
     ds_text known = {0};
+    const ds_guess guess = guess_mode(word, length);
     for (size_t r = 0; r < ds_rule_count(); r++) {
         const ds_intervention *other = find_mode(ds_rule_at(r), word, length);
         if (other != NULL) return ds_fail(DS_ERR_USAGE, "%s, not \"%s\"", ds_rule_limits(rule), other->name);
     }
     DS_TRY(ds_mode_words(&known, ", ", " and "));
-    status = ds_fail(DS_ERR_USAGE, "--modes knows %s, not \"%s\"", known.bytes, ds_escape(word, length).text);
+    status = ds_fail(DS_ERR_USAGE, "--modes knows %s, not \"%s\"%s", known.bytes, ds_escape(word, length).text,
+                     ds_guess_hint(&guess, "").text);
 done:
     ds_text_release(&known);
     return status;
@@ -222,6 +238,12 @@ done:
     return status;
 }
 
+ds_name ds_case_list_hint(const ds_case_list *list, const char *word, size_t length) {
+    ds_guess guess = {.word = word, .length = length};
+    for (size_t c = 0; c < list->count; c++) ds_guess_offer(&guess, list->cases[c].name, strlen(list->cases[c].name));
+    return ds_guess_hint(&guess, "");
+}
+
 void ds_case_list_set_means(ds_case_list *list, const double *means) {
     for (size_t c = 0; c < list->count; c++) {
         if (!list->cases[c].needs_mean) continue;
@@ -252,9 +274,9 @@ ds_status ds_gates_parse(ds_force *gates, const ds_spec *spec, const char *words
         while (c < list.count && !ds_is_word(list.cases[c].name, word, length)) c++;
         if (c == list.count) {
             status = ds_fail(DS_ERR_USAGE,
-                             "--%s: there is no forced gate \"%s\"; they are named like closed:3.mlp, open:attn, "
+                             "--%s: there is no forced gate \"%s\"%s; they are named like closed:3.mlp, open:attn, "
                              "closed-from:4",
-                             option, ds_escape(word, length).text);
+                             option, ds_escape(word, length).text, ds_case_list_hint(&list, word, length).text);
             goto done;
         }
         for (size_t s = 0; s < list.sublayers; s++) {

@@ -24,7 +24,7 @@ ds_trace_quantity ds_trace_find(const char *word) {
 ds_status ds_trace_check(const ds_trace_options *options) {
     const ds_window_source *window = &options->window;
     if ((window->text != NULL) + (window->text_file != NULL) + (window->tokens != NULL) != 1)
-        return ds_fail(DS_ERR_USAGE, "trace needs one of --text WORDS, --text-file FILE and --tokens FILE");
+        return ds_fail(DS_ERR_USAGE, "trace needs one of --text FILE, --text WORDS and --tokens FILE");
     if (window->tokens == NULL && window->type != DS_TOKENS_ANY)
         return ds_fail(DS_ERR_USAGE, "--token-type says what --tokens FILE holds: it goes with no other");
     if (window->tokens == NULL && window->tokenizer == NULL)
@@ -66,9 +66,9 @@ static ds_status choose_cases(ds_trace *trace, const char *names) {
         }
         if (trace->count == before)
             return ds_fail(DS_ERR_USAGE,
-                           "--force: no case \"%s\" in a model of %zu sublayers; cases are named as by ablate (closed:0.mlp, "
+                           "--force: no case \"%s\" in a model of %zu sublayers%s; cases are named as by ablate (closed:0.mlp, "
                            "open-from:2, ...), closed:each is each sublayer alone",
-                           ds_escape(word, length).text, trace->sublayers);
+                           ds_escape(word, length).text, trace->sublayers, ds_case_list_hint(&trace->list, word, length).text);
     }
 done:
     return status;

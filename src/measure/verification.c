@@ -27,6 +27,16 @@ static bool is_chosen(const ds_verification_options *options, const char *id) {
     return (options->only == NULL || is_listed(options->only, id)) && !is_listed(options->skip, id);
 }
 
+static ds_status unknown_check(const char *option, const char *word, size_t length) {
+    ds_guess guess = {.word = word, .length = length};
+    for (size_t i = 0; i < ds_check_count(); i++) {
+        ds_guess_offer(&guess, ds_check_id(i), strcspn(ds_check_id(i), ".")); /* its group */
+        ds_guess_offer(&guess, ds_check_id(i), strlen(ds_check_id(i)));
+    }
+    return ds_fail(DS_ERR_USAGE, "--%s: there is no check \"%s\"%s; verify --list prints them", option,
+                   ds_escape(word, length).text, ds_guess_hint(&guess, "").text);
+}
+
 /* Every word of a list names some check. */
 static ds_status check_list(const char *option, const char *list) {
     const char *word;
@@ -34,9 +44,7 @@ static ds_status check_list(const char *option, const char *list) {
     while (ds_next_word(&list, &word, &length)) {
         size_t i = 0;
         while (i < ds_check_count() && !names(word, length, ds_check_id(i))) i++;
-        if (length == 0 || i == ds_check_count())
-            return ds_fail(DS_ERR_USAGE, "--%s: there is no check \"%s\"; verify --list prints them", option,
-                           ds_escape(word, length).text);
+        if (length == 0 || i == ds_check_count()) return unknown_check(option, word, length);
     }
     return DS_OK;
 }

@@ -107,8 +107,9 @@ static ds_status append_legend(ds_text *text, const layout *l) {
     const ds_heat *heat = l->heat;
     char low[DS_HEAT_END], high[DS_HEAT_END];
     ds_heat_ends(low, high, heat, l->terminal->unicode);
-    DS_TRY(ds_text_printf(text, "%s%s%s%s", heat->title, heat->unit != NULL ? " (" : "", heat->unit != NULL ? heat->unit : "",
-                          heat->unit != NULL ? ")" : ""));
+    size_t length = strlen(heat->title);
+    DS_TRY(l->terminal->unicode ? ds_text_append(text, heat->title, length) : ds_text_append_ascii(text, heat->title, length));
+    if (heat->unit != NULL) DS_TRY(ds_text_printf(text, " (%s)", heat->unit));
     if (l->terminal->colour) {
         DS_TRY(ds_text_printf(text, "\n%s ", low));
         for (size_t i = 0; i < LEVELS; i++)

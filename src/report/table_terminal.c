@@ -17,15 +17,14 @@ static const char *first_set(const char *const *names, size_t count) {
     return "";
 }
 
-ds_terminal ds_terminal_of(FILE *stream) {
+ds_terminal ds_terminal_of(int descriptor) {
     static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
     const char *locale = first_set(names, 3), *term = getenv("TERM"), *plain = getenv("NO_COLOR");
     ds_terminal terminal = {80, false, strcasestr(locale, "UTF-8") != NULL || strcasestr(locale, "UTF8") != NULL};
     struct winsize size;
-    int descriptor = fileno(stream);
-    if (descriptor < 0 || isatty(descriptor) == 0) return terminal;
+    if (isatty(descriptor) == 0) return terminal;
     if (ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col >= 40) terminal.width = size.ws_col;
-    terminal.colour = (plain == NULL || *plain == '\0') && term != NULL && strcmp(term, "dumb") != 0;
+    terminal.colour = (plain == NULL || *plain == '\0') && term != NULL && *term != '\0' && strcmp(term, "dumb") != 0;
     return terminal;
 }
 
@@ -36,11 +35,13 @@ static size_t width_of(const char *text) {
     return width;
 }
 
-/* Everything the table shows, as strings. */
+enum { TITLES = -2, UNITS = -1, HEADS = 2 }; /* rows above the first */
+
+/* Everything the table shows, as strings that the terminal can show. */
 typedef struct sheet {
     const ds_table *table;
     const ds_terminal *terminal;
-    char **cells;  /* (rows, count) */
+    char **cells;  /* (HEADS + rows, count) */
     size_t *width; /* (count) */
 } sheet;
 
@@ -58,32 +59,45 @@ done:
     return status;
 }
 
+static const char *content_of(const sheet *s, long row, size_t c) {
+    return s->cells[(size_t)(row + HEADS) * s->table->count + c];
+}
+
+/* Bars are drawn when their width is known. */
+static ds_status append_content(ds_text *text, const ds_table *table, long row, size_t c, ds_number_style style) {
+    const ds_column *column = &table->columns[c];
+    const char *unit = ds_column_unit(column), *words = row == TITLES ? column->title : row == UNITS ? unit : "";
+    if (column->kind == DS_COLUMN_BAR) return DS_OK;
+    if (row >= 0 && column->kind != DS_COLUMN_TEXT) return ds_table_append_number(text, table, (size_t)row, c, style);
+    if (row >= 0) words = ds_table_cell(table, (size_t)row, c)->text;
+    return words == NULL ? DS_OK : ds_text_append(text, words, strlen(words));
+}
+
+static ds_status append_shown(ds_text *text, const char *words, const ds_terminal *terminal) {
+    size_t length = strlen(words);
+    return terminal->unicode ? ds_text_append(text, words, length) : ds_text_append_ascii(text, words, length);
+}
+
 static ds_status fill_sheet(sheet *s) {
     ds_status status = DS_OK;
     const ds_table *table = s->table;
+    long rows = (long)ds_table_rows(table);
     ds_text text = {0};
     DS_NEW(s->width, table->count);
-    DS_NEW(s->cells, table->filled);
+    DS_NEW(s->cells, HEADS * table->count + table->filled);
     for (size_t c = 0; c < table->count; c++) {
-        const ds_column *column = &table->columns[c];
-        const char *unit = ds_column_unit(column);
         ds_number_style style = ds_table_number_style(table, c);
-        s->width[c] = ds_max_size(width_of(column->title), unit != NULL ? width_of(unit) : 0);
-        for (size_t row = 0; row < ds_table_rows(table); row++) {
+        for (long row = TITLES; row < rows; row++) {
+            ds_text cell = {0};
             text.length = 0;
             DS_TRY(ds_text_append(&text, "", 0));
-            if (column->kind == DS_COLUMN_TEXT)
-                DS_TRY(ds_text_printf(&text, "%s", ds_table_cell(table, row, c)->text));
-            else if (column->kind != DS_COLUMN_BAR) /* drawn when its width is known */
-                DS_TRY(ds_table_append_number(&text, table, row, c, style));
-            char *cell = ds_strdup(text.bytes);
-            s->cells[row * table->count + c] = cell;
-            if (cell == NULL) {
-                status = DS_ERR_SYSTEM;
-                goto done;
-            }
-            s->width[c] = ds_max_size(s->width[c], column->kind == DS_COLUMN_BAR ? BAR : width_of(cell));
+            DS_TRY(append_content(&text, table, row, c, style));
+            status = append_shown(&cell, text.bytes, s->terminal);
+            s->cells[(size_t)(row + HEADS) * table->count + c] = cell.bytes;
+            if (status != DS_OK) goto done;
+            s->width[c] = ds_max_size(s->width[c], width_of(cell.bytes));
         }
+        if (table->columns[c].kind == DS_COLUMN_BAR) s->width[c] = BAR;
     }
 done:
     ds_text_release(&text);
@@ -91,7 +105,7 @@ done:
 }
 
 static void release_sheet(sheet *s) {
-    for (size_t i = 0; s->cells != NULL && i < s->table->filled; i++) free(s->cells[i]);
+    for (size_t i = 0; s->cells != NULL && i < HEADS * s->table->count + s->table->filled; i++) free(s->cells[i]);
     free(s->cells);
     free(s->width);
 }
@@ -137,16 +151,6 @@ static ds_status append_padded(ds_text *text, const char *content, size_t width,
     if (!right) DS_TRY(ds_text_printf(text, "%*s", (int)(width - length), ""));
 done:
     return status;
-}
-
-enum { TITLES = -2, UNITS = -1 }; /* rows above the first */
-
-static const char *content_of(const sheet *s, long row, size_t c) {
-    const ds_column *column = &s->table->columns[c];
-    const char *unit = ds_column_unit(column);
-    if (row == TITLES) return column->kind == DS_COLUMN_BAR ? "" : column->title;
-    if (row == UNITS) return unit == NULL || column->kind == DS_COLUMN_BAR ? "" : unit;
-    return s->cells[(size_t)row * s->table->count + c];
 }
 
 /* The first column, then columns [from, to). */
@@ -200,7 +204,10 @@ ds_status ds_table_append_terminal(ds_text *text, const ds_table *table, const d
     sheet s = {.table = table, .terminal = terminal};
     DS_TRY(fill_sheet(&s));
     fit(&s);
-    if (*table->title != '\0') DS_TRY(ds_text_printf(text, "%s\n\n", table->title));
+    if (*table->title != '\0') {
+        DS_TRY(append_shown(text, table->title, terminal));
+        DS_TRY(ds_text_append(text, "\n\n", 2));
+    }
     size_t from = 1;
     do {
         size_t to = from, width = s.width[0];

@@ -1,5 +1,4 @@
 /* Tables as CSV (RFC 4180), Markdown and LaTeX (booktabs), and the choice among all formats. */
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -246,18 +245,6 @@ ds_status ds_table_format_text(ds_text *text, const ds_table *table, ds_table_fo
     default:
         return ds_table_append_terminal(text, table, terminal != NULL ? terminal : &plain);
     }
-}
-
-ds_status ds_table_print(FILE *stream, const ds_table *table) {
-    ds_status status = DS_OK;
-    ds_text text = {0};
-    ds_terminal terminal = ds_terminal_of(stream);
-    DS_TRY(ds_table_format_text(&text, table, DS_TABLE_TERMINAL, &terminal));
-    if (fwrite(text.bytes, 1, text.length, stream) != text.length || fflush(stream) != 0)
-        status = ds_fail(DS_ERR_SYSTEM, "the table could not be written in full: %s", strerror(errno));
-done:
-    ds_text_release(&text);
-    return status;
 }
 
 ds_status ds_table_write(const ds_folder *folder, const char *path, const ds_table *table, ds_table_format format) {

@@ -7,6 +7,22 @@
 
 #include "windows.h"
 
+/* Of the tokens from the offset on. */
+static ds_status no_window_fits(const ds_run *run, uint64_t after) {
+    ds_status status = DS_OK;
+    ds_text advice = {0};
+    if (after >= 2)
+        DS_TRY(ds_text_printf(&advice, ": --seq-len %llu or less fits", (unsigned long long)after - 1));
+    else
+        DS_TRY(ds_text_printf(&advice, ": at least 2 are needed, one to read and the next to predict"));
+    status = ds_fail(DS_ERR_INPUT, "%s: too few tokens: %llu from offset %llu on, but one window of length %zu needs %zu%s",
+                     DS_SHOW(ds_tokens_path(run->tokens)), (unsigned long long)after, (unsigned long long)run->options.offset,
+                     run->length, run->length + 1, advice.bytes);
+done:
+    ds_text_release(&advice);
+    return status;
+}
+
 /* A window reads T ids and one more as its last target: W windows that fit need WT + 1 ids. */
 static ds_status cut_windows(ds_run *run) {
     ds_status status = DS_OK;
@@ -19,12 +35,11 @@ static ds_status cut_windows(ds_run *run) {
     uint64_t fitting = after == 0 ? 0 : (after - 1) / length;
     uint64_t wanted = run->options.sequences;
     if (wanted == 0) wanted = fitting < usual_windows ? fitting : usual_windows;
-    if (fitting == 0)
-        return ds_fail(DS_ERR_INPUT, "%s: too few tokens: %llu from offset %llu on, but one window of length %llu needs %llu",
-                       DS_SHOW(ds_tokens_path(run->tokens)), (unsigned long long)after, (unsigned long long)offset,
-                       (unsigned long long)length, (unsigned long long)length + 1);
+    if (fitting == 0) return no_window_fits(run, after);
     if (wanted > fitting)
-        return ds_fail(DS_ERR_INPUT, "%s: too few tokens: %llu windows of length %llu were asked for and %llu fit",
+        return ds_fail(DS_ERR_INPUT,
+                       "%s: too few tokens: %llu windows of length %llu were asked for and %llu fit: ask for fewer "
+                       "(--sequences) or shorter ones (--seq-len)",
                        DS_SHOW(ds_tokens_path(run->tokens)), (unsigned long long)wanted, (unsigned long long)length,
                        (unsigned long long)fitting);
     run->sequences = wanted;

@@ -44,23 +44,26 @@ closed=$(find "$prefix" -type f ! -perm -444)
 readelf -d "$prefix/lib/libdeltascope.so" | grep -q 'SONAME.*\[libdeltascope.so.0\]' ||
     fail "the soname is not libdeltascope.so.0"
 
-# Each shell that is there completes an option, and the words of one.
+# Each shell that is there completes an option, the words of one, and a word of a list behind a comma.
 if command -v bash >/dev/null; then
     said=$(bash -c '. "$0"
         COMP_WORDS=(deltascope gates --preci) COMP_CWORD=2; _deltascope; echo "${COMPREPLY[@]}"
-        COMP_WORDS=(deltascope gates --precision "") COMP_CWORD=3; _deltascope; echo "${COMPREPLY[@]}"' \
+        COMP_WORDS=(deltascope gates --precision "") COMP_CWORD=3; _deltascope; echo "${COMPREPLY[@]}"
+        COMP_WORDS=(deltascope ablate --modes = closed,op) COMP_CWORD=4; _deltascope; echo "${COMPREPLY[@]}"' \
         "$prefix/share/bash-completion/completions/deltascope" | tr '\n' ' ')
-    [ "$said" = "--precision float double " ] || fail "bash completes to: $said"
+    [ "$said" = "--precision float double closed,open " ] || fail "bash completes to: $said"
 fi
 if command -v zsh >/dev/null; then
     completes() { timeout 20 zsh -f tests/install/complete.zsh "$prefix/share/zsh/site-functions" "$1" "$2"; }
-    completes 'deltascope gates --preci' '--precision' && completes 'deltascope gates --precision ' 'double*float' ||
+    completes 'deltascope gates --preci' '--precision' && completes 'deltascope gates --precision ' 'double*float' &&
+        completes 'deltascope ablate --modes closed,op' 'open' && completes 'deltascope plot --figure con' 'controls' ||
         fail "zsh does not complete"
 fi
 if command -v fish >/dev/null; then
     said=$(HOME="$work" fish -c "source '$prefix/share/fish/vendor_completions.d/deltascope.fish'
-        complete -C 'deltascope gates --preci'; complete -C 'deltascope gates --precision '" | cut -f 1 | sort | tr '\n' ' ')
-    [ "$said" = "--precision double float " ] || fail "fish completes to: $said"
+        complete -C 'deltascope gates --preci'; complete -C 'deltascope gates --precision '
+        complete -C 'deltascope ablate --modes closed,op'" | cut -f 1 | sort | tr '\n' ' ')
+    [ "$said" = "--precision closed,open double float " ] || fail "fish completes to: $said"
 fi
 
 # A program with either library finds the loss that the installed program finds.

@@ -162,6 +162,49 @@ static void test_text_and_labels(void **state) {
     json_decref(other);
 }
 
+/* --text is a file, words where there is no such file, or standard input; what does not fit is said wherever it is shown. */
+static void test_sources_of_text(void **state) {
+    (void)state;
+#define META " --tokenizer fixtures/data/meta.pkl "
+    json_t *words, *file;
+    char arguments[512];
+    const char *path = scratch_write("said", "To be, or not to be", 19);
+    const json_t *expected = results(&words, "trace", "ddl-cc-ec", META "--text 'To be, or not to be'");
+    (void)snprintf(arguments, sizeof arguments, META "--text %s", path);
+    assert_true(json_equal(results(&file, "trace", "ddl-cc-ec", arguments), expected));
+    assert_string_equal(json_string_value(json_object_get(json_object_get(file, "data"), "path")), path);
+    json_decref(words);
+    json_decref(file);
+}
+
+static void expect_cut(const char *arguments, const char *said) {
+    char all[512];
+    (void)snprintf(all, sizeof all, "%s --out %s", arguments, scratch_path("cut"));
+    for (size_t quiet = 0; quiet < 2; quiet++) {
+        if (quiet == 1) (void)snprintf(all, sizeof all, "%s --quiet", arguments);
+        assert_int_equal(run("trace", "ddl-cc-ec", all), 0);
+        char *printed = content(quiet == 1 ? "err" : "out"), *page = content("cut/trace.html");
+        for (char *at = printed; *at != '\0'; at++) *at = *at == '\n' ? ' ' : *at;
+        bool shown = strstr(printed, said != NULL ? said : "there are") != NULL,
+             captioned = strstr(page, said != NULL ? said : "there are") != NULL;
+        if (shown != (said != NULL) || captioned != (said != NULL)) fail_msg("%s: %s", all, printed);
+        free(printed);
+        free(page);
+    }
+}
+
+static void test_what_is_left_out(void **state) {
+    (void)state;
+    expect_cut("--text 'To be, or not to be'" META, NULL);
+    expect_cut("--text 'To be, or not to be' --seq-len 19" META, NULL);
+    expect_cut("--text 'To be, or not to be' --seq-len 5" META,
+               "tokens 0 to 4 of the 19 there are: --seq-len 19 shows all, --offset O another part");
+    expect_cut("--text 'To be, or not to be' --offset 7" META,
+               "tokens 7 to 18 of the 19 there are: --offset 0 --seq-len 19 shows all, --offset O another part");
+    expect_cut("--tokens fixtures/data/val.bin --seq-len 9",
+               "tokens 0 to 8 of the 111540 there are: --seq-len 111540 shows all");
+}
+
 static void test_one_token(void **state) {
     (void)state;
     json_t *envelope;
@@ -210,7 +253,7 @@ static void test_refusals(void **state) {
     const char *tokens = "--tokens fixtures/data/val.bin ";
     char arguments[512];
     assert_int_equal(run("trace", "ddl-cc-ec", ""), 2);
-    expect_complaint("one of --text WORDS, --text-file FILE and --tokens FILE");
+    expect_complaint("one of --text FILE, --text WORDS and --tokens FILE");
     assert_int_equal(run("trace", "ddl-cc-ec", "--text a --text-file b --tokenizer c"), 2);
     assert_int_equal(run("trace", "ddl-cc-ec", "--text a"), 2);
     expect_complaint("needs --tokenizer PATH");
@@ -244,6 +287,8 @@ int main(void) {
         cmocka_unit_test(test_numbers_of_every_model),
         cmocka_unit_test(test_gates_under_force),
         cmocka_unit_test(test_text_and_labels),
+        cmocka_unit_test(test_sources_of_text),
+        cmocka_unit_test(test_what_is_left_out),
         cmocka_unit_test(test_one_token),
         cmocka_unit_test(test_pictures),
         cmocka_unit_test(test_refusals),

@@ -235,6 +235,42 @@ static void test_completion(void **state) {
     free(script);
 }
 
+/* What bash makes of a command line whose last word is unfinished. */
+static void expect_completion(const char *words, const char *expected) {
+    char line[1024], *said;
+    size_t length;
+    (void)snprintf(line, sizeof line,
+                   "bash -c '. %s; COMP_WORDS=(deltascope %s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _deltascope; "
+                   "echo \"${COMPREPLY[@]}\"' >%s",
+                   scratch_path("completion"), words, scratch_path("completed"));
+    assert_int_equal(system(line), 0);
+    expect_ok(ds_read_file(&said, &length, scratch_path("completed"), 1 << 16));
+    if (strstr(said, expected) == NULL) fail_msg("%s: \"%s\" expected in \"%s\"", words, expected, said);
+    free(said);
+}
+
+/* Every word that a table knows is offered: figures, presets, checks and steps too, and behind a comma in a list. */
+static void test_words_are_completed(void **state) {
+    (void)state;
+    if (system("command -v bash >/dev/null") != 0) skip();
+    char *script = printed("completion bash");
+    (void)scratch_write("completion", script, strlen(script));
+    free(script);
+    expect_completion("spec", "spectrum");
+    expect_completion("help grad", "gradflow");
+    expect_completion("gates --tok", "--tokens --tokenizer");
+    expect_completion("gates --precision = d", "double");
+    expect_completion("gates --precision =", "float double");
+    expect_completion("ablate --modes \"\"", "closed open reflect mean-gate write-only erase-only");
+    expect_completion("ablate --modes closed,mean-gate,re", "closed,mean-gate,reflect");
+    expect_completion("ablate --scopes = each,u", "each,upto");
+    expect_completion("plot --figure contr", "controls");
+    expect_completion("plot --preset mh", "mhc-gain");
+    expect_completion("verify --only operator.spectrum,product.n", "operator.spectrum,product.norm");
+    expect_completion("report --skip gates,gradf", "gates,gradflow");
+    expect_completion("gates --per-token READ", "README.md");
+}
+
 /* Splits one example in place at its spaces; quotation marks hold a word together. */
 static int split(char **words, int most, char *line) {
     int count = 0;
@@ -305,6 +341,7 @@ int main(void) {
         cmocka_unit_test(test_manual_is_good_roff),
         cmocka_unit_test(test_completion),
         cmocka_unit_test(test_completion_of_other_shells),
+        cmocka_unit_test(test_words_are_completed),
         cmocka_unit_test(test_examples_parse),
         cmocka_unit_test(test_readme_table),
     };

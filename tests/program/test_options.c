@@ -3,6 +3,9 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include <jansson.h>
+
+#include "cli/command.h"
 #include "deltascope/io.h"
 #include "scratch.h"
 #include "support.h"
@@ -10,10 +13,12 @@
 #define GATES "gates --tokens fixtures/data/val.bin --seq-len 4 --sequences 1 --quiet "
 #define MODEL " fixtures/models/option-cc-causal"
 
+static char input[512]; /* in front of the program: "<FILE", "cat FILE |" or nothing */
+
 static int run(const char *arguments) {
     const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope";
     char line[1024];
-    (void)snprintf(line, sizeof line, "%s %s >%s 2>%s", program, arguments, scratch_path("out"), scratch_path("err"));
+    (void)snprintf(line, sizeof line, "%s %s %s >%s 2>%s", input, program, arguments, scratch_path("out"), scratch_path("err"));
     int status = system(line);
     assert_true(WIFEXITED(status));
     return WEXITSTATUS(status);
@@ -127,8 +132,206 @@ static void test_places_that_cannot_take_the_result(void **state) {
     assert_int_equal(run(arguments), 0); /* a file is replaced, folders are made */
 }
 
+/* ---- names of options: parsed here, without the program ------------------------------------------------------------ */
+
+typedef struct name_list {
+    const char *names[64];
+    size_t count;
+} name_list;
+
+static ds_status add_name(void *list, const ds_option *option, bool common) {
+    name_list *l = list;
+    (void)common;
+    assert_true(l->count < 64);
+    l->names[l->count++] = option->name;
+    return DS_OK;
+}
+
+static name_list names_of(const ds_command *command) {
+    name_list list = {.count = 0};
+    expect_ok(ds_command_each_option(command, add_name, &list));
+    list.names[list.count++] = "help";
+    return list;
+}
+
+/* The sentence that "--WORD" is refused with, "" when it is not. */
+static const char *parse(const ds_command *command, const char *word) {
+    char name[64], spelled[96], value[] = "1";
+    ds_invocation invocation;
+    void *own = ds_calloc(1, ds_max_size(command->own_size, 1));
+    assert_non_null(own);
+    (void)snprintf(name, sizeof name, "%s", command->name);
+    (void)snprintf(spelled, sizeof spelled, "--%s", word);
+    char *argv[] = {name, spelled, value, NULL};
+    ds_error_clear();
+    ds_status status = ds_command_parse(&invocation, own, command, 3, argv);
+    free(own);
+    return status == DS_OK ? "" : ds_error_text();
+}
+
+static size_t starting_with(const name_list *list, const char *start) {
+    size_t count = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        if (strcmp(list->names[i], start) == 0) return 1;
+        count += strncmp(list->names[i], start, strlen(start)) == 0;
+    }
+    return count;
+}
+
+/* Every start of every name: taken when it is the start of one option, else refused with all it could be. */
+static void test_abbreviations(void **state) {
+    (void)state;
+    for (size_t c = 0; c < ds_command_count; c++) {
+        const name_list list = names_of(ds_commands[c]);
+        for (size_t i = 0; i < list.count; i++) {
+            for (size_t length = 1; length <= strlen(list.names[i]); length++) {
+                char start[64];
+                (void)snprintf(start, sizeof start, "%.*s", (int)length, list.names[i]);
+                const char *said = parse(ds_commands[c], start);
+                bool refused = strstr(said, "does not know the option") != NULL, several = strstr(said, "several") != NULL;
+                if (refused || several != (starting_with(&list, start) > 1))
+                    fail_msg("%s --%s: %s", ds_commands[c]->name, start, said);
+                for (size_t j = 0; several && j < list.count; j++) {
+                    char wanted[80];
+                    (void)snprintf(wanted, sizeof wanted, "--%s", list.names[j]);
+                    assert_int_equal(strncmp(list.names[j], start, length) == 0, strstr(said, wanted) != NULL);
+                }
+            }
+        }
+    }
+}
+
+/* A letter left out, doubled, changed or swapped: the sentence leads to an option at most that far away, and to the help. */
+static void test_misspelt_options(void **state) {
+    (void)state;
+    ds_random random = ds_random_init(31);
+    print_message("seed 31\n");
+    size_t refused = 0;
+    for (size_t trial = 0; trial < 2000; trial++) {
+        const ds_command *command = ds_commands[ds_random_below(&random, ds_command_count)];
+        const name_list list = names_of(command);
+        const char *name = list.names[ds_random_below(&random, list.count)];
+        char word[64], wanted[128];
+        size_t length = strlen(name), at = 1 + ds_random_below(&random, length - 1), kind = ds_random_below(&random, 4);
+        (void)snprintf(word, sizeof word, "%s", name);
+        if (kind == 0) memmove(word + at, word + at + 1, length - at);
+        if (kind == 1) memmove(word + at + 1, word + at, length - at + 1);
+        if (kind == 2) word[at] = 'z';
+        if (kind == 3) word[at] = name[at - 1], word[at - 1] = name[at];
+        if (starting_with(&list, word) != 0) continue;
+        const char *said = parse(command, word);
+        (void)snprintf(wanted, sizeof wanted, "; \"deltascope %s --help\" lists them", command->name);
+        if (strstr(said, wanted) == NULL) fail_msg("%s --%s: %s", command->name, word, said);
+        const char *hint = strstr(said, "(did you mean \"--");
+        if (hint == NULL && length < 3) continue;
+        if (hint == NULL) fail_msg("%s --%s: %s", command->name, word, said);
+        hint += strlen("(did you mean \"--");
+        assert_true(ds_word_distance(word, strlen(word), hint, strcspn(hint, "\"")) <= 1 ||
+                    strncmp(word, hint, strlen(word)) == 0);
+        refused++;
+    }
+    assert_true(refused > 1000);
+}
+
+static void test_forms_of_options(void **state) {
+    (void)state;
+    assert_int_equal(run(GATES "--regime-tol=0.2 --prec=double --thre 1" MODEL), 0);
+    expect_refusal(GATES "--prec=half" MODEL, 2, "--precision takes float|double, not \"half\"");
+    expect_refusal(GATES "--precision=doubel" MODEL, 2, "(did you mean \"double\"?)");
+    expect_refusal(GATES "--quiet=yes" MODEL, 2, "\"--quiet=yes\": the option takes no value");
+    expect_refusal(GATES "--se 1" MODEL, 2, "\"--se\" is the start of several options: --sequences, --seq-len, --seed");
+    expect_refusal(GATES "-tokens x" MODEL, 2, "the option \"-tokens\" (did you mean \"--tokens\"?)");
+    expect_refusal(GATES "-x" MODEL, 2, "the option \"-x\"; \"deltascope gates --help\" lists them");
+    expect_refusal("gtaes", 2, "there is no command \"gtaes\" (did you mean \"gates\"?)");
+    expect_refusal("--verson", 2, "(did you mean \"--version\"?)");
+    expect_refusal("completion fihs", 2, "(did you mean \"fish\"?)");
+    assert_int_equal(run("gates --hel"), 0);
+    assert_int_equal(run("trace -h --text"), 0);
+}
+
+/* Lists of words. */
+static void test_misspelt_words(void **state) {
+    (void)state;
+#define ABLATE "ablate --tokens fixtures/data/val.bin --seq-len 4 --sequences 1 "
+    expect_refusal(ABLATE "--modes closd" MODEL, 2, "not \"closd\" (did you mean \"closed\"?)");
+    expect_refusal(ABLATE "--scopes each,atn" MODEL, 2, "not \"atn\" (did you mean \"attn\"?)");
+    expect_refusal("plot --figure contrls absent.json", 2, "no figure \"contrls\" (did you mean \"controls\"?)");
+    expect_refusal("plot --preset mhc-gian absent.json", 2, "(did you mean \"mhc-gain\"?)");
+    expect_refusal("verify --only updtae --tokens fixtures/data/val.bin" MODEL, 2, "(did you mean \"update\"?)");
+    expect_refusal("verify --skip operator.spectrm --tokens fixtures/data/val.bin" MODEL, 2, "\"operator.spectrum\"?)");
+    expect_refusal("trace --tokens fixtures/data/val.bin --force clsed:0.mlp" MODEL, 2, "(did you mean \"closed:0.mlp\"?)");
+    expect_refusal("gradflow --tokens fixtures/data/val.bin --force open:0.atn" MODEL, 2, "(did you mean \"open:0.attn\"?)");
+    char arguments[256];
+    (void)snprintf(arguments, sizeof arguments, "report --skip gate --out %s --tokens fixtures/data/val.bin" MODEL,
+                   scratch_path("report"));
+    expect_refusal(arguments, 2, "not \"gate\" (did you mean \"gates\"?)");
+}
+
+/* ---- text on standard input ------------------------------------------------------------------------------------------ */
+
+static json_t *data_of(const char *command) {
+    json_error_t error;
+    char line[512];
+    (void)snprintf(line, sizeof line, "%s --quiet --json %s", command, scratch_path("r.json"));
+    if (run(line) != 0) fail_msg("fails: %s", line);
+    json_t *envelope = json_load_file(scratch_path("r.json"), 0, &error);
+    assert_non_null(envelope);
+    json_t *data = json_object_get(envelope, "data");
+    json_incref(data);
+    json_decref(envelope);
+    return data;
+}
+
+/* Given as "-", a text is what it is in a file, however often it is read. */
+static void test_standard_input(void **state) {
+    (void)state;
+    static const char *const commands[] = {"gates --seq-len 8", "compare --shut none --seq-len 8 fixtures/models/scalar-ckpt",
+                                           "trace"};
+    for (size_t c = 0; c < 3; c++) {
+        for (size_t way = 0; way < 2; way++) { /* a pipe, a file */
+            static const char text[] = "To be, or not to be, that is the question";
+            const char *file = scratch_write("text", text, sizeof text - 1);
+            char line[512];
+#define REST "%s --tokenizer fixtures/data/meta.pkl fixtures/models/scalar-ckpt --text"
+            (void)snprintf(input, sizeof input, way == 0 ? "<%s" : "cat %s |", file);
+            (void)snprintf(line, sizeof line, REST " -", commands[c]);
+            json_t *piped = data_of(line);
+            input[0] = '\0';
+            (void)snprintf(line, sizeof line, REST " %s", commands[c], file);
+            json_t *read = data_of(line);
+            assert_string_equal(json_string_value(json_object_get(piped, "path")), "/dev/stdin");
+            assert_int_equal(json_object_del(piped, "path") + json_object_del(read, "path"), 0);
+            assert_true(json_equal(piped, read));
+            json_decref(piped);
+            json_decref(read);
+        }
+    }
+}
+
+static void test_short_texts(void **state) {
+    (void)state;
+    const char *file = scratch_write("text", "To be", 5);
+    char line[512];
+    (void)snprintf(line, sizeof line, "gates --tokenizer fixtures/data/meta.pkl --text %s" MODEL, file);
+    expect_refusal(line, 3, "too few tokens: 5 from offset 0 on");
+    expect_refusal(line, 3, ": --seq-len 4 or less fits");
+    (void)snprintf(line, sizeof line, "gates --seq-len 4 --tokenizer fixtures/data/meta.pkl --text %s" MODEL, file);
+    assert_int_equal(run(line), 0);
+    (void)snprintf(line, sizeof line, "gates --offset 4 --tokenizer fixtures/data/meta.pkl --text %s" MODEL, file);
+    expect_refusal(line, 3, "at least 2 are needed");
+    (void)snprintf(line, sizeof line, "gates --seq-len 2 --sequences 3 --tokenizer fixtures/data/meta.pkl --text %s" MODEL,
+                   file);
+    expect_refusal(line, 3, "(--sequences) or shorter ones (--seq-len)");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_abbreviations),
+        cmocka_unit_test(test_misspelt_options),
+        cmocka_unit_test(test_forms_of_options),
+        cmocka_unit_test(test_misspelt_words),
+        cmocka_unit_test(test_standard_input),
+        cmocka_unit_test(test_short_texts),
         cmocka_unit_test(test_values_out_of_range),
         cmocka_unit_test(test_words_out_of_place),
         cmocka_unit_test(test_token_types),

@@ -1,10 +1,14 @@
-/* What commands print when piped: at most 80 columns, no escape sequences, no spaces at the end of a line; the same without
- * UTF-8. */
+/* What commands print when piped: at most 80 columns, no escape sequences, no spaces at the end of a line; in ASCII where the
+ * locale is not UTF-8; and what they show on a terminal. */
+#include <pty.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
+#include "cli/command.h"
 #include "deltascope/io.h"
 #include "deltascope/report.h"
 #include "scratch.h"
@@ -37,13 +41,29 @@ static const char *const additive[] = {
     "trace --tokens fixtures/data/val.bin",
 };
 
+static void expect_ascii(const char *path, const char *line) {
+    char *printed;
+    size_t length;
+    expect_ok(ds_read_file(&printed, &length, path, 1 << 22));
+    for (size_t i = 0; i < length; i++) {
+        bool plain = printed[i] == '\n' || printed[i] == '\t' || (printed[i] >= ' ' && printed[i] < 0x7F);
+        if (!plain) fail_msg("%s\nbyte 0x%02X at %zu", line, (unsigned char)printed[i], i);
+    }
+    free(printed);
+}
+
 static void expect_plain(const char *locale, const char *command, const char *model) {
     const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope",
                *path = scratch_path("printed");
     char line[1024], *printed;
     size_t length;
-    (void)snprintf(line, sizeof line, "LC_ALL=%s %s %s fixtures/models/%s >%s", locale, program, command, model, path);
+    (void)snprintf(line, sizeof line, "LC_ALL=%s %s %s fixtures/models/%s >%s 2>%s", locale, program, command, model, path,
+                   scratch_path("said"));
     if (system(line) != 0) fail_msg("fails: %s", line);
+    if (strcmp(locale, "C") == 0) {
+        expect_ascii(path, line);
+        expect_ascii(scratch_path("said"), line);
+    }
     expect_ok(ds_read_file(&printed, &length, path, 1 << 22));
     if (length == 0) fail_msg("prints nothing: %s", line);
     if (printed[0] == '\n') fail_msg("begins with an empty line: %s", line);
@@ -73,6 +93,144 @@ static void test_additive_model(void **state) {
 static void test_without_unicode(void **state) {
     (void)state;
     for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) expect_plain("C", commands[c], "cc-bf16");
+}
+
+/* Whatever the program prints, help and refusals with names from outside too, and whatever stands for the locale. */
+static void test_ascii_alone(void **state) {
+    (void)state;
+    static const char *const locales[] = {"LC_ALL=C", "LC_ALL=POSIX", "LC_ALL= LC_CTYPE= LANG=", "LC_ALL=de_DE.ISO-8859-1"};
+    static const char *const lines[] = {
+        /* @ stands for a folder */
+        "--help",
+        "--version",
+        "plot --list",
+        "gates --tokens fixtures/data/val.bin --sequences 1 --seq-len 8 --json @/gates.json fixtures/models/scalar-ckpt",
+        "plot --figure gate-distribution --out @/ä @/gates.json",
+        "verify --list",
+        "verify --recipe",
+        "completion bash",
+        "completion zsh",
+        "completion fish",
+        "man",
+        "gätes",
+        "gates --tökens x fixtures/models/cc-bf16",
+        "gates --tokens fixtures/data/vål.bin fixtures/models/cc-bf16",
+        "inspect 'fixtures/models/β \xFF\x1B'",
+        "ablate --modes clösed --tokens fixtures/data/val.bin fixtures/models/cc-bf16",
+        "trace --text 'To bé' --tokenizer fixtures/data/meta.pkl fixtures/models/scalar-ckpt",
+        "trace --text 'Überall' --tokenizer fixtures/tokenizer/gpt2 fixtures/models/scalar-ckpt",
+        "trace --tokens fixtures/data/val.bin --show edit --seq-len 9 fixtures/models/scalar-ckpt",
+        "tokenize --text fixtures/data/val.bin --tokenizer fixtures/tokenizer/gpt2 --output @/ids.bin",
+        "report --sequences 1 --skip verify,weights --out @/ö --tokens fixtures/data/val.bin fixtures/models/cc-bf16",
+    };
+    const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope";
+    char folder[256], line[1024], command[512];
+    (void)snprintf(folder, sizeof folder, "%s", scratch_write("ascii/x", "", 0));
+    *strrchr(folder, '/') = '\0';
+    size_t count = sizeof lines / sizeof *lines;
+    for (size_t i = 0; i < count + ds_command_count; i++) {
+        ds_text text = {0};
+        for (const char *at = i < count ? lines[i] : ""; *at != '\0'; at++)
+            expect_ok(*at == '@' ? ds_text_printf(&text, "%s", folder) : ds_text_append(&text, at, 1));
+        if (i < count) (void)snprintf(command, sizeof command, "%s", text.bytes);
+        ds_text_release(&text);
+        if (i >= count) (void)snprintf(command, sizeof command, "%s --help", ds_commands[i - count]->name);
+        const char *locale = locales[i % (sizeof locales / sizeof *locales)];
+        (void)snprintf(line, sizeof line, "env %s %s %s >%s 2>%s", locale, program, command, scratch_path("printed"),
+                       scratch_path("said"));
+        int status = system(line);
+        assert_true(WIFEXITED(status));
+        expect_ascii(scratch_path("printed"), line);
+        expect_ascii(scratch_path("said"), line);
+    }
+}
+
+/* Results are not translated: the bytes on standard output are those of the file. */
+static void test_results_stay_as_they_are(void **state) {
+    (void)state;
+    const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope";
+    char line[1024];
+    json_error_t error;
+    for (size_t i = 0; i < 2; i++) {
+        (void)snprintf(
+            line, sizeof line,
+            "LC_ALL=C %s trace --text 'To be' --tokenizer fixtures/data/meta.pkl --json %s fixtures/models/scalar-ckpt "
+            ">%s",
+            program, i == 0 ? "-" : scratch_path("r.json"), i == 0 ? scratch_path("printed") : "/dev/null");
+        assert_int_equal(system(line), 0);
+    }
+    json_t *printed = json_load_file(scratch_path("printed"), 0, &error),
+           *written = json_load_file(scratch_path("r.json"), 0, &error);
+    assert_true(printed != NULL && written != NULL);
+    const json_t *label =
+        json_object_get(json_array_get(json_object_get(json_object_get(printed, "results"), "tokens"), 2), "label");
+    assert_string_equal(json_string_value(label), "␣");
+    assert_true(json_equal(json_object_get(printed, "results"), json_object_get(written, "results")));
+    json_decref(printed);
+    json_decref(written);
+}
+
+/* ---- on a terminal ------------------------------------------------------------------------------------------------- */
+
+/* What the program writes to a terminal of that kind; cut after `capacity`. */
+static size_t on_terminal(char *shown, size_t capacity, const char *const *variables, const char *const *arguments) {
+    const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope";
+    const char *argv[16] = {program};
+    const struct winsize size = {.ws_row = 24, .ws_col = 80};
+    int terminal, status;
+    size_t used = 0;
+    for (size_t i = 0; arguments[i] != NULL; i++) argv[i + 1] = arguments[i];
+    (void)fflush(NULL);
+    pid_t pid = forkpty(&terminal, NULL, NULL, &size);
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)unsetenv("NO_COLOR");
+        for (size_t i = 0; variables[i] != NULL; i += 2) (void)setenv(variables[i], variables[i + 1], 1);
+        (void)execv(program, (char *const *)(uintptr_t)argv);
+        _exit(127);
+    }
+    for (ssize_t got; used < capacity && (got = read(terminal, shown + used, capacity - used)) > 0;) used += (size_t)got;
+    (void)close(terminal);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return used;
+}
+
+/* Colour where the terminal has it and nobody asked for none; without it no escapes at all, progress included. */
+static void test_terminals(void **state) {
+    (void)state;
+    static const struct {
+        const char *variables[7];
+        bool colour, ascii;
+    } cases[] = {
+        {{"TERM", "xterm-256color", "LC_ALL", "C.UTF-8", NULL}, true, false},
+        {{"TERM", "xterm-256color", "LC_ALL", "C", NULL}, true, true},
+        {{"TERM", "xterm-256color", "LC_ALL", "C.UTF-8", "NO_COLOR", "1", NULL}, false, false},
+        {{"TERM", "xterm-256color", "LC_ALL", "C.UTF-8", "NO_COLOR", "", NULL}, true, false},
+        {{"TERM", "dumb", "LC_ALL", "C.UTF-8", NULL}, false, false},
+        {{"TERM", "dumb", "LC_ALL", "C", NULL}, false, true},
+        {{"TERM", "", "LC_ALL", "C", NULL}, false, true},
+    };
+    /* long enough for a progress line: more than half a second */
+    static const char *const shows[][14] = {
+        {"gates", "--tokens", "fixtures/data/val.bin", "--sequences", "1", "fixtures/models/cc-bf16", NULL},
+        {"trace", "--tokens", "fixtures/data/val.bin", "--seq-len", "16", "fixtures/models/cc-bf16", NULL},
+        {"verify", "--tokens", "fixtures/data/val.bin", "--sequences", "1", "--seq-len", "16", "fixtures/models/cc-bf16", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t count = sizeof shows / sizeof *shows - (i != 5); /* the long one once, where neither is wanted */
+        for (size_t c = 0; c < count; c++) {
+            static char shown[1 << 18];
+            size_t length = on_terminal(shown, sizeof shown, cases[i].variables, shows[c]);
+            bool escapes = memchr(shown, '\033', length) != NULL;
+            if (length < 100) fail_msg("%s, case %zu: shows nothing", shows[c][0], i);
+            if (escapes && !cases[i].colour) fail_msg("%s, case %zu: escapes", shows[c][0], i);
+            if (!escapes && cases[i].colour && c < 2) fail_msg("%s, case %zu: no colour", shows[c][0], i);
+            for (size_t at = 0; cases[i].ascii && at < length; at++) {
+                if ((unsigned char)shown[at] >= 0x80) fail_msg("%s, case %zu: byte %zu", shows[c][0], i, at);
+            }
+        }
+    }
 }
 
 static void expect_words(const char *command, const char *words, const char *other) {
@@ -151,6 +309,9 @@ int main(void) {
         cmocka_unit_test(test_delta_models),
         cmocka_unit_test(test_additive_model),
         cmocka_unit_test(test_without_unicode),
+        cmocka_unit_test(test_ascii_alone),
+        cmocka_unit_test(test_results_stay_as_they_are),
+        cmocka_unit_test(test_terminals),
         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_one_of_each),
         cmocka_unit_test(test_figures_are_listed_whole),

@@ -85,7 +85,7 @@ static void test_words_hold_numbers(void **state) {
     static const char *const ascii[] = {"To", "_be", "_antidisestablishmentarianism"};
     heat.column_names = ascii;
     expect_picture(&heat, &narrow,
-                   "Gate β\n\n       To    _be   _antidisestablishme~\n0.attn 0.50  1.25  123\n0.mlp        -0.12 2.00\n");
+                   "Gate beta\n\n       To    _be   _antidisestablishme~\n0.attn 0.50  1.25  123\n0.mlp        -0.12 2.00\n");
 }
 
 /* A text of many words of all lengths, with markup in it. */

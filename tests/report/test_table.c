@@ -49,12 +49,12 @@ static void test_terminal(void **state) {
     (void)state;
     expect_text(DS_TABLE_TERMINAL, NULL,
                 "Forced gates\n\n"
-                "case           tokens  Δ loss  share                 loss\n"
-                "                         nats      %\n"
-                "---------------------------------------------------------\n"
-                "closed:0.attn   65536   2.392   67.2  ############   4.14\n"
-                "a, \"b\" | c_d       -3  -3e-06  100.0                12.00\n"
-                "missing             7       -    0.0                 -inf\n");
+                "case           tokens  delta loss  share                 loss\n"
+                "                             nats      %\n"
+                "-------------------------------------------------------------\n"
+                "closed:0.attn   65536       2.392   67.2  ############   4.14\n"
+                "a, \"b\" | c_d       -3      -3e-06  100.0                12.00\n"
+                "missing             7           -    0.0                 -inf\n");
     const ds_terminal fancy = {30, false, true};
     expect_text(DS_TABLE_TERMINAL, &fancy,
                 "Forced gates\n\n"

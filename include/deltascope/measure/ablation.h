@@ -33,6 +33,8 @@ ds_status ds_mode_words(ds_text *text, const char *between, const char *before_l
 ds_status ds_case_list_parse(ds_case_list *list, const ds_spec *spec, const char *modes, const char *scopes) DS_MUST_CHECK;
 /* Every mode of the rule in every scope; those that need a mean only if asked for. */
 ds_status ds_case_list_all(ds_case_list *list, const ds_spec *spec, bool means) DS_MUST_CHECK;
+/* For the sentence that refuses a case of that name: ` (did you mean "closed:3.mlp"?)`, or nothing. */
+ds_name ds_case_list_hint(const ds_case_list *list, const char *word, size_t length);
 /* means (S): each sublayer's mean gate over the data. */
 void ds_case_list_set_means(ds_case_list *list, const double *means);
 void ds_case_list_release(ds_case_list *list);
