@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "recognise.h"
 #include "tokenizer.h"
 
 enum {
@@ -207,6 +208,7 @@ static ds_status load_merges(ds_bpe *bpe, size_t vocab, const json_t *vocabulary
     char *bytes = NULL;
     size_t length;
     DS_TRY(ds_read_file(&bytes, &length, path, MAX_MERGES_BYTES));
+    DS_TRY(ds_kind_refuse(path, bytes, length, "GPT-2's merges.txt"));
     DS_TRY(parse_merges(bpe, bytes, length, vocabulary, path));
     DS_TRY(index_merges(bpe, vocab, path));
 done:

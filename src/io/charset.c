@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pickle.h"
+#include "recognise.h"
 #include "tokenizer.h"
 
 enum { CODE_POINTS = 0x110000 };
@@ -124,6 +125,8 @@ ds_status ds_charset_open(ds_charset **out, ds_pieces *pieces, uint64_t *vocab, 
         goto done;
     }
     DS_TRY(ds_read_file(&bytes, &length, path, DS_PICKLE_LIMIT));
+    if (length == 0 || (uint8_t)bytes[0] != 0x80) /* how a pickle of protocol 2 or later begins */
+        DS_TRY(ds_kind_refuse(path, bytes, length, "nanoGPT's meta.pkl, a pickle"));
     DS_TRY(ds_pickle_parse(&pickle, bytes, length, DS_PICKLE_PLAIN, DS_SHOW(path)));
     meta m = {.pickle = pickle, .path = path};
     DS_TRY(find_entries(&m));

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "catalog.h"
+#include "recognise.h"
 #include "shards.h"
 #include "weight_files.h"
 
@@ -100,33 +101,52 @@ static const char *older_format(const uint8_t *bytes, size_t count) {
 /* What a file's name in a model folder promises; a file given alone may be either. */
 typedef enum promise { PROMISE_SAFETENSORS, PROMISE_TORCH, PROMISE_NONE } promise;
 
-/* Detects the format by content, within what is promised, and lists the file. */
-static ds_status list_file(ds_catalog *catalog, size_t index, promise promised, const char **format) {
-    enum { HEAD = 512 };
-    const ds_source *source = &catalog->files[index].source;
-    uint8_t head[HEAD];
-    size_t count = source->size < HEAD ? (size_t)source->size : HEAD;
-    *format = "safetensors";
-    if (promised == PROMISE_SAFETENSORS) return ds_safetensors_list(catalog, source, index);
-    ds_status status = ds_source_read(source, head, 0, count);
-    if (status != DS_OK) return status;
-    if (count == 0) return ds_fail(DS_ERR_INPUT, "%s: not a checkpoint: the file is empty", DS_SHOW(source->path));
-    if (begins_with(head, count, "PK\3\4", 4)) {
-        *format = "torch zip";
-        return ds_torch_list(catalog, source, index);
-    }
-    /* A header length comes before history: that of 640 bytes begins as a pickle does. */
-    const char *dot = strrchr(ds_base_name(source->path), '.');
-    bool named = dot != NULL && strcmp(dot, ".safetensors") == 0;
-    bool plausible = count > 8 && ds_load_u64le(head) <= source->size - 8 && memchr(" \t\r\n{", head[8], 5) != NULL;
-    if (promised != PROMISE_TORCH && (named || plausible)) return ds_safetensors_list(catalog, source, index);
+/* Neither a zip archive nor plausibly safetensors. */
+static ds_status refuse_file(const ds_source *source, const uint8_t *head, size_t count, promise promised) {
     const char *older = older_format(head, count);
     if (older != NULL) return ds_fail(DS_ERR_INPUT, "%s: %s", DS_SHOW(source->path), older);
+    ds_status status = ds_kind_refuse(source->path, head, count, "a PyTorch checkpoint or safetensors");
+    if (status != DS_OK) return status;
     if (promised == PROMISE_TORCH)
         return ds_fail(DS_ERR_INPUT, "%s: not a PyTorch file: it does not start with a local header, as a zip archive does",
                        DS_SHOW(source->path));
     return ds_fail(DS_ERR_INPUT, "%s: not a PyTorch file and not safetensors: expected a zip archive or a header length",
                    DS_SHOW(source->path));
+}
+
+/* A file whose name says safetensors: what the reader of the format finds wrong, unless it is something else altogether. */
+static ds_status list_safetensors(ds_catalog *catalog, size_t index, const uint8_t *head, size_t count) {
+    const ds_source *source = &catalog->files[index].source;
+    if (count > 8 && head[8] == '{') return ds_safetensors_list(catalog, source, index); /* with a wrong length in front */
+    if (begins_with(head, count, "PK\3\4", 4))
+        return ds_fail(DS_ERR_INPUT,
+                       "%s: this is a zip archive, as torch.save writes, expected safetensors: call it pytorch_model.bin",
+                       DS_SHOW(source->path));
+    ds_status status = ds_kind_refuse(source->path, head, count, "safetensors");
+    return status == DS_OK ? ds_safetensors_list(catalog, source, index) : status;
+}
+
+/* Detects the format by content, within what is promised, and lists the file. */
+static ds_status list_file(ds_catalog *catalog, size_t index, promise promised, const char **format) {
+    const ds_source *source = &catalog->files[index].source;
+    uint8_t head[DS_KIND_HEAD];
+    size_t count = source->size < DS_KIND_HEAD ? (size_t)source->size : DS_KIND_HEAD;
+    *format = "safetensors";
+    ds_status status = ds_source_read(source, head, 0, count);
+    if (status != DS_OK) return status;
+    /* A header length comes before all signatures: that of 640 bytes begins as a pickle does. */
+    bool plausible = count > 8 && ds_load_u64le(head) <= source->size - 8 && memchr(" \t\r\n{", head[8], 5) != NULL;
+    if (promised != PROMISE_TORCH && plausible) return ds_safetensors_list(catalog, source, index);
+    if (promised == PROMISE_SAFETENSORS) return list_safetensors(catalog, index, head, count);
+    if (count == 0) return ds_fail(DS_ERR_INPUT, "%s: not a checkpoint: the file is empty", DS_SHOW(source->path));
+    if (begins_with(head, count, "PK\3\4", 4)) {
+        *format = "torch zip";
+        return ds_torch_list(catalog, source, index);
+    }
+    const char *dot = strrchr(ds_base_name(source->path), '.');
+    bool named = dot != NULL && strcmp(dot, ".safetensors") == 0;
+    if (promised != PROMISE_TORCH && named) return list_safetensors(catalog, index, head, count);
+    return refuse_file(source, head, count, promised);
 }
 
 static ds_status open_single(ds_checkpoint *checkpoint, const char *path, promise promised) {

@@ -3,6 +3,8 @@
 
 #include "deltascope/io.h"
 
+#include "recognise.h"
+
 enum { MAX_DEPTH = 100 };
 
 /* What jansson 2.14's tree costs on a 64-bit machine, rounded up: an empty object takes 240 bytes with its buckets, a member
@@ -104,6 +106,9 @@ static ds_status parse_failure(const json_error_t *error, const char *bytes, siz
 
 ds_status ds_json_parse(json_t **out, const char *bytes, size_t length, const char *where) {
     *out = NULL;
+    const ds_kind kind = ds_kind_of((const uint8_t *)bytes, ds_min_size(length, DS_KIND_HEAD));
+    if (kind.what != NULL)
+        return ds_fail(DS_ERR_INPUT, "%s: invalid JSON: this is %s: %s", DS_SHOW(where), kind.what, kind.advice);
     if (!ds_is_utf8(bytes, length)) return ds_fail(DS_ERR_INPUT, "%s: invalid JSON: invalid UTF-8", DS_SHOW(where));
     ds_status status = scan(bytes, length, where);
     if (status != DS_OK) return status;

@@ -10,6 +10,7 @@ typedef struct ds_kind {
     const char *what;   /* "a gzip archive" */
     const char *advice; /* what to do: "unpack it first (gunzip)" */
     size_t evidence;    /* bytes that had to agree */
+    bool is_text;       /* people may mean its characters as they stand */
 } ds_kind;
 
 /* The kind whose signature `head` (count, from the front of the file) bears; what is NULL when it bears none. Readers ask after

@@ -318,6 +318,8 @@ ds_status ds_tokens_from_text(ds_tokens **out, const char *text_path, const ds_t
     size_t length = 0;
     *out = NULL;
     DS_TRY(ds_read_file(&text, &length, text_path, MAX_TEXT));
+    const ds_kind kind = ds_kind_of((const uint8_t *)text, ds_min_size(length, DS_KIND_HEAD));
+    if (!kind.is_text) DS_TRY(ds_kind_refuse(text_path, text, length, "text"));
     DS_TRY(ds_tokens_from_string(out, text, length, text_path, tokenizer, vocab));
 done:
     free(text);
