@@ -57,7 +57,8 @@ typedef enum ds_spread {
 
 typedef struct ds_run_options {
     const char *checkpoint; /* a model directory, or a weight file */
-    const char *config;     /* configuration of a single weight file; NULL: config.json beside it */
+    const char *config;     /* configuration of a single weight file; NULL: config.json beside it, or what the file holds */
+    const char *map;        /* from the checkpoint's names to ours; NULL: they are ours */
     const char *tokens;     /* file of token ids; NULL: none */
     const char *text;       /* file of text, in place of `tokens`; NULL: none */
     const char *tokenizer;  /* for `text` */
