@@ -36,7 +36,7 @@ ds_status ds_option_help(ds_text *text, const ds_option *option) DS_MUST_CHECK;
 
 /* Options every model command takes (CONTRACT). */
 typedef struct ds_common {
-    const char *config, *tokens, *token_type, *text, *tokenizer, *spread, *precision, *json, *out;
+    const char *config, *map, *tokens, *token_type, *text, *tokenizer, *spread, *precision, *json, *out;
     ds_count seq_len, sequences, offset, threads, seed, shadow;
     bool quiet, resume;
     bool table; /* whether standard output takes a table: neither with --quiet nor when the result goes there */
@@ -44,7 +44,7 @@ typedef struct ds_common {
 
 /* Which groups of common options a command takes. */
 enum {
-    DS_TAKES_CHECKPOINT = 1, /* --config, --precision */
+    DS_TAKES_CHECKPOINT = 1, /* --config, --map, --precision */
     DS_TAKES_DATA = 2,       /* --tokens, --token-type, --text, --tokenizer, --sequences, --spread, --offset: required */
     DS_TAKES_LENGTH = 4,     /* --seq-len */
     DS_TAKES_RUN = 8,        /* --threads, --seed, --json, --out, --quiet */

@@ -15,8 +15,9 @@ enum { MAX_OPTIONS = 64, FIRST_OPTION = 256, HELP = FIRST_OPTION + MAX_OPTIONS }
 #define LENGTH_OF(array) (sizeof(array) / sizeof(array)[0])
 
 static const ds_option checkpoint_options[] = {
-    {"config", "FILE", "configuration of a single weight file (config.json beside it)", DS_OPTION_TEXT, COMMON(config), 0,
-     NULL},
+    {"config", "FILE", "configuration of a single weight file (config.json beside it, or what a training checkpoint holds)",
+     DS_OPTION_TEXT, COMMON(config), 0, NULL},
+    {"map", "FILE", "names in the checkpoint to ours, as inspect --draft-map drafts it", DS_OPTION_TEXT, COMMON(map), 0, NULL},
     {"precision", "float|double", "arithmetic of the model itself (float)", DS_OPTION_CHOICE, COMMON(precision), 0, NULL},
 };
 static const ds_option data_options[] = {

@@ -33,7 +33,8 @@ static ds_status sort_option(void *context, const ds_option *option, bool common
         return DS_OK;
     const char *base = common ? (const char *)&all->invocation->common : all->invocation->own, *path;
     memcpy(&path, base + option->offset, sizeof path);
-    bool output = is_named(option, "json") || is_named(option, "per-token") || is_named(option, "output");
+    bool output = is_named(option, "json") || is_named(option, "per-token") || is_named(option, "output") ||
+                  is_named(option, "draft-map");
     if (path == NULL || (output && strcmp(path, "-") == 0)) return DS_OK;
     if (is_named(option, "out")) {
         all->folder = path;
@@ -54,7 +55,7 @@ static bool ends_with(const char *name, const char *ending) {
 
 /* What is read of a folder: weights, their index, configuration, vocabulary. Results that lie beside them are not. */
 static bool is_read_of_folder(const char *name) {
-    static const char *const endings[] = {".safetensors", ".bin", ".pt", ".index.json"};
+    static const char *const endings[] = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".index.json"};
     static const char *const whole[] = {"config.json", "vocab.json", "merges.txt"};
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         if (ends_with(name, endings[i])) return true;

@@ -4,8 +4,19 @@
 #include "cli/standard_streams.h"
 #include "cli/text_wrapping.h"
 #include "deltascope/measure/checkpoint_inspection.h"
+#include "draft_view.h"
 #include "inspection_rows.h"
 #include "model_command.h"
+
+typedef struct inspect_options {
+    const char *draft_map;
+} inspect_options;
+
+static const ds_option options[] = {
+    {"draft-map", "FILE", "write a draft of a map from the checkpoint's names to ours, for --map, and stop", DS_OPTION_TEXT,
+     offsetof(inspect_options, draft_map), 0, NULL},
+};
+static const inspect_options defaults = {.draft_map = NULL};
 
 static const char *text_at(const json_t *value, const char *path) { return json_string_value(ds_json_at(value, path)); }
 
@@ -61,6 +72,8 @@ static void print_model(const ds_run *run, const json_t *results) {
         ds_spec_variant(spec), text_at(results, "format"), spec->layers, spec->hidden, spec->heads, spec->head_dim,
         spec->value_channels, spec->vocab, text_at(results, "tied_head"));
     (void)printf("sha256 %s\n", ds_checkpoint_sha256(run->checkpoint));
+    if (ds_checkpoint_config_entry(run->checkpoint) != NULL)
+        (void)printf("configuration: what the checkpoint holds as %s\n", ds_checkpoint_config_entry(run->checkpoint));
     (void)printf("per token at window length %zu: %.4g operations forward,\n%.4g in training; state of %" PRIu64 " bytes\n\n",
                  run->length, json_number_value(ds_json_at(results, "cost/forward_flops_per_token")),
                  json_number_value(ds_json_at(results, "cost/training_flops_per_token")),
@@ -105,11 +118,14 @@ done:
 /* The weights are surveyed, not held. */
 static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
-    ds_run_options options = ds_command_run_options(invocation);
+    const inspect_options *own = invocation->own;
+    ds_run_options run_options = ds_command_run_options(invocation);
     ds_run run = {0};
     ds_told told = {NULL, NULL};
-    options.without_weights = true;
-    DS_TRY(ds_run_open(&run, &options));
+    if (own->draft_map != NULL) return ds_draft_write(invocation, own->draft_map);
+    run_options.without_weights = true;
+    status = ds_run_open(&run, &run_options);
+    if (status != DS_OK) return ds_draft_explain(invocation, status);
     DS_TRY(ds_inspect_results(&told.options, &told.results, &run));
     run.parameters = count_at(told.results, "parameters/total");
     DS_TRY(publish(invocation, &run, &told));
@@ -130,9 +146,15 @@ const ds_command ds_command_inspect = {
         "rows of zeros, an output head that differs from the embedding, settings in which the published code and the "
         "paper differ. Parameters by group; floating-point operations and state per token at --seq-len. The weights "
         "are read once and not held; unhealthy ones are reported, not refused. Data are not needed; where given, it is told "
-        "how many windows they hold for this checkpoint.",
+        "how many windows they hold for this checkpoint. Where no model can be made of the tensors, they are listed with the "
+        "roles each could fill, and --draft-map writes down which name is likely to mean which of ours.",
     .examples = "  deltascope inspect checkpoint/\n"
-                "  deltascope inspect --config config.json --json inspect.json ckpt.pt\n",
+                "  deltascope inspect --config config.json --json inspect.json ckpt.pt\n"
+                "  deltascope inspect --draft-map map.json fork/ckpt.pt\n",
     .takes = DS_TAKES_MODEL | DS_DATA_OPTIONAL,
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .defaults = &defaults,
+    .own_size = sizeof defaults,
     .run = run_command,
 };

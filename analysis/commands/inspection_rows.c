@@ -100,3 +100,35 @@ ds_status ds_inspection_rows(json_t **rows, const json_t *results) {
     ds_json_end(&b);
     return ds_json_finish(rows, &b);
 }
+
+static ds_status put_roles(ds_json_builder *b, const json_t *roles) {
+    ds_status status = DS_OK;
+    enum { SHOWN = 4 };
+    ds_text text = {0};
+    for (size_t i = 0; i < json_array_size(roles) && i <= SHOWN; i++)
+        DS_TRY(ds_text_printf(&text, "%s%s", i == 0 ? "" : "; ",
+                              i == SHOWN ? "..." : json_string_value(json_array_get(roles, i))));
+    ds_json_put_text(b, "roles", text.bytes == NULL ? "nothing by its shape" : text.bytes);
+done:
+    ds_text_release(&text);
+    return status;
+}
+
+ds_status ds_draft_rows(json_t **rows, const json_t *tensors) {
+    ds_status status = DS_OK;
+    ds_json_builder b = {0};
+    ds_json_begin_array(&b, NULL);
+    for (size_t i = 0; i < json_array_size(tensors) && status == DS_OK; i++) {
+        const json_t *tensor = json_array_get(tensors, i);
+        ds_json_begin_object(&b, NULL);
+        ds_json_put_text(&b, "tensor", DS_SHOW(text_at(tensor, "name")));
+        ds_json_put_text(&b, "dtype", text_at(tensor, "dtype"));
+        put_shape(&b, ds_json_at(tensor, "shape"));
+        status = put_roles(&b, json_object_get(tensor, "roles"));
+        ds_json_end(&b);
+    }
+    ds_json_end(&b);
+    if (status == DS_OK) return ds_json_finish(rows, &b);
+    ds_json_discard(&b);
+    return status;
+}

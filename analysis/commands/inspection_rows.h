@@ -11,5 +11,7 @@
  *            name taken apart, layer and within, and role_and_oddities ("query projection, 1 NaN")
  *   groups   of each: group, parameters, share; "total" last */
 ds_status ds_inspection_rows(json_t **rows, const json_t *results) DS_MUST_CHECK;
+/* An array, of each of a draft's tensors: tensor, dtype, shape, roles ("query projection; key projection; ..."). */
+ds_status ds_draft_rows(json_t **rows, const json_t *tensors) DS_MUST_CHECK;
 
 #endif

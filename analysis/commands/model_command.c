@@ -16,6 +16,7 @@ ds_run_options ds_command_run_options(const ds_invocation *invocation) {
     bool data = (invocation->command->takes & DS_TAKES_DATA) != 0;
     return (ds_run_options){.checkpoint = invocation->operands[0],
                             .config = common->config,
+                            .map = common->map,
                             .tokens = data ? common->tokens : NULL,
                             .type = ds_token_type_find(common->token_type),
                             .text = data ? common->text : NULL,

@@ -76,6 +76,7 @@ typedef struct ds_checkpoint ds_checkpoint;
 ds_status ds_checkpoint_open(ds_checkpoint **out, const char *path, const char *config_path) DS_MUST_CHECK;
 typedef struct ds_checkpoint_options {
     const char *config;   /* path of the configuration, or NULL */
+    const char *map;      /* path of a map from the names in the file to ours (src/io/README.md "Maps"), or NULL */
     bool config_optional; /* that there is none is no error: ds_checkpoint_config is NULL then */
 } ds_checkpoint_options;
 ds_status ds_checkpoint_open_with(ds_checkpoint **out, const char *path, const ds_checkpoint_options *options) DS_MUST_CHECK;
@@ -86,6 +87,10 @@ void ds_checkpoint_close(ds_checkpoint **checkpoint); /* sets NULL; NULL is fine
 const char *ds_checkpoint_path(const ds_checkpoint *checkpoint);   /* as given by the caller */
 const char *ds_checkpoint_format(const ds_checkpoint *checkpoint); /* "safetensors", "sharded safetensors", "torch zip", ... */
 const char *ds_checkpoint_config_path(const ds_checkpoint *checkpoint); /* for messages */
+const char *ds_checkpoint_map_path(const ds_checkpoint *checkpoint);    /* NULL: none was given */
+const char *ds_checkpoint_map_sha256(const ds_checkpoint *checkpoint);  /* of the map's file; NULL likewise */
+/* What in a training checkpoint may be configurations, by the entry, the likeliest first; NULL in other files. */
+const json_t *ds_checkpoint_entries(const ds_checkpoint *checkpoint);
 /* The entry of a training checkpoint ("model_args") that the configuration is; NULL: it is a file. */
 const char *ds_checkpoint_config_entry(const ds_checkpoint *checkpoint);
 const json_t *ds_checkpoint_config(const ds_checkpoint *checkpoint);    /* the parsed configuration: an object */

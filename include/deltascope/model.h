@@ -128,6 +128,18 @@ ds_status ds_spec_doubts(const ds_checkpoint *checkpoint, ds_tell tell, void *co
 /* The reported sizes ("small" 124M, "medium" 353M) of a variant and one of the same shape for trying ("tiny"), for bench. */
 ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant) DS_MUST_CHECK;
 
+/* A map from the names of a checkpoint to ours (src/io/README.md "Maps"), drafted from names, shapes and order, and what else
+ * every tensor could be. Nothing is read of the tensors' values; the checkpoint may have no configuration. */
+typedef struct ds_draft {
+    json_t *map;     /* an object, as ds_checkpoint_options.map reads it from a file */
+    json_t *tensors; /* of every tensor, in order of name: "name", "dtype", "shape", "roles": the draft's first */
+    size_t matched;  /* names that became ours, layers counted once */
+    size_t guessed;  /* of these, by their order alone */
+    size_t missing;  /* names of ours that nothing fits */
+} ds_draft;
+ds_status ds_draft_make(ds_draft *out, const ds_checkpoint *checkpoint) DS_MUST_CHECK;
+void ds_draft_release(ds_draft *draft);
+
 /* ---- parameters ------------------------------------------------------------------------------------------------------- */
 
 typedef enum ds_group {

@@ -57,7 +57,8 @@ typedef enum ds_spread {
 
 typedef struct ds_run_options {
     const char *checkpoint; /* a model directory, or a weight file */
-    const char *config;     /* configuration of a single weight file; NULL: config.json beside it */
+    const char *config;     /* configuration of a single weight file; NULL: config.json beside it, or what the file holds */
+    const char *map;        /* from the checkpoint's names to ours; NULL: they are ours */
     const char *tokens;     /* file of token ids; NULL: none */
     ds_token_type type;     /* of the ids in a raw file; DS_TOKENS_ANY: uint16, unless its bytes betray another */
     const char *text;       /* file of text, in place of `tokens`; NULL: none */

@@ -69,29 +69,56 @@ static ds_status check_name(const char *name, size_t length, const char *path) {
     return ds_fail(DS_ERR_INPUT, "%s: tensor \"%s\" %s", DS_SHOW(path), ds_escape(name, length).text, fault);
 }
 
-ds_status ds_catalog_add_tensor(ds_catalog *catalog, const ds_tensor *tensor, size_t name_length) {
+/* name NULL: the stored name without wrappers. */
+static ds_status append(ds_catalog *catalog, const ds_tensor *tensor, size_t stored_length, const char *name) {
     const char *path = catalog->files[tensor->file_index].source.path;
-    ds_status status = check_name(tensor->stored_name, name_length, path);
-    if (status != DS_OK) return status;
     if (catalog->tensor_count >= MAX_TENSORS)
         return ds_fail(DS_ERR_INPUT, "%s: the checkpoint has more than %d tensors", DS_SHOW(path), MAX_TENSORS);
     void *storage = catalog->tensors;
-    status = ds_grow(&storage, &catalog->tensor_capacity, catalog->tensor_count + 1, sizeof *catalog->tensors);
+    ds_status status = ds_grow(&storage, &catalog->tensor_capacity, catalog->tensor_count + 1, sizeof *catalog->tensors);
     catalog->tensors = storage;
     if (status != DS_OK) return status;
     size_t record_bytes = strlen(tensor->record) + 1, dtype_bytes = strlen(tensor->dtype_name) + 1;
-    char *strings = ds_calloc(2 * (name_length + 1) + record_bytes + dtype_bytes, 1);
+    size_t name_bytes = (name == NULL ? stored_length : strlen(name)) + 1;
+    char *strings = ds_calloc(stored_length + 1 + record_bytes + dtype_bytes + name_bytes, 1);
     if (strings == NULL) return DS_ERR_SYSTEM;
+    char *own = strings + stored_length + 1 + record_bytes + dtype_bytes;
     ds_tensor *copy = &catalog->tensors[catalog->tensor_count++];
     *copy = *tensor;
     copy->file = path;
-    copy->stored_name = memcpy(strings, tensor->stored_name, name_length);
-    copy->record = memcpy(strings + name_length + 1, tensor->record, record_bytes);
-    copy->dtype_name = memcpy(strings + name_length + 1 + record_bytes, tensor->dtype_name, dtype_bytes);
-    char *name = strings + name_length + 1 + record_bytes + dtype_bytes;
-    ds_strip_wrappers(name, copy->stored_name);
-    copy->name = name;
+    copy->stored_name = memcpy(strings, tensor->stored_name, stored_length);
+    copy->record = memcpy(strings + stored_length + 1, tensor->record, record_bytes);
+    copy->dtype_name = memcpy(strings + stored_length + 1 + record_bytes, tensor->dtype_name, dtype_bytes);
+    if (name == NULL)
+        ds_strip_wrappers(own, copy->stored_name);
+    else
+        memcpy(own, name, name_bytes);
+    copy->name = own;
     return DS_OK;
+}
+
+ds_status ds_catalog_add_tensor(ds_catalog *catalog, const ds_tensor *tensor, size_t name_length) {
+    ds_status status = check_name(tensor->stored_name, name_length, catalog->files[tensor->file_index].source.path);
+    return status == DS_OK ? append(catalog, tensor, name_length, NULL) : status;
+}
+
+ds_status ds_catalog_add_view(ds_catalog *catalog, const ds_tensor *view, const char *name) {
+    ds_status status = check_name(name, strlen(name), catalog->files[view->file_index].source.path);
+    return status == DS_OK ? append(catalog, view, strlen(view->stored_name), name) : status;
+}
+
+/* Names are views of const text to everybody else; here they are what `append` and `add_record` allocated. */
+static void release_text(const char *text) { free((void *)(uintptr_t)text); }
+
+void ds_catalog_drop(ds_catalog *catalog, const bool *dropped, size_t count) {
+    size_t kept = 0;
+    for (size_t i = 0; i < catalog->tensor_count; i++) {
+        if (i < count && dropped[i])
+            release_text(catalog->tensors[i].stored_name);
+        else
+            catalog->tensors[kept++] = catalog->tensors[i];
+    }
+    catalog->tensor_count = kept;
 }
 
 ds_status ds_catalog_add_record(ds_catalog *catalog, const ds_record *record) {
@@ -138,9 +165,8 @@ const ds_tensor *ds_catalog_find(const ds_catalog *catalog, const char *name) {
 }
 
 void ds_catalog_release(ds_catalog *catalog) {
-    /* Names are views of const text to everybody else; here they are what add_tensor and add_record allocated. */
-    for (size_t i = 0; i < catalog->tensor_count; i++) free((void *)(uintptr_t)catalog->tensors[i].stored_name);
-    for (size_t i = 0; i < catalog->record_count; i++) free((void *)(uintptr_t)catalog->records[i].name);
+    for (size_t i = 0; i < catalog->tensor_count; i++) release_text(catalog->tensors[i].stored_name);
+    for (size_t i = 0; i < catalog->record_count; i++) release_text(catalog->records[i].name);
     for (size_t i = 0; i < catalog->file_count; i++) ds_source_close(&catalog->files[i].source);
     free(catalog->tensors);
     free(catalog->records);

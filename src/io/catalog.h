@@ -65,6 +65,9 @@ ds_status ds_catalog_open_file(ds_catalog *catalog, const char *path) DS_MUST_CH
  * (`name_length` is the length as parsed) or not in UTF-8. shape, stride, count and extent must already have been checked
  * against the file. */
 ds_status ds_catalog_add_tensor(ds_catalog *catalog, const ds_tensor *tensor, size_t name_length) DS_MUST_CHECK;
+/* A tensor that is listed already, seen in another way, under a name of its own; dropping the first `count` as marked. */
+ds_status ds_catalog_add_view(ds_catalog *catalog, const ds_tensor *view, const char *name) DS_MUST_CHECK;
+void ds_catalog_drop(ds_catalog *catalog, const bool *dropped, size_t count);
 ds_status ds_catalog_add_record(ds_catalog *catalog, const ds_record *record) DS_MUST_CHECK;
 ds_status ds_catalog_seal(ds_catalog *catalog) DS_MUST_CHECK;
 const ds_tensor *ds_catalog_find(const ds_catalog *catalog, const char *name); /* after sealing; NULL when absent */

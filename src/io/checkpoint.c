@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "catalog.h"
+#include "name_map.h"
 #include "recognise.h"
 #include "shards.h"
 #include "weight_files.h"
@@ -12,6 +13,7 @@ struct ds_checkpoint {
     char *path, *config_path;
     const char *config_entry; /* of the file itself, when the configuration came from there; a view into the catalog */
     json_t *config;
+    ds_name_map *map; /* NULL: names are ours */
     const char *format;
     ds_catalog catalog;
 };
@@ -33,8 +35,9 @@ done:
     return status;
 }
 
-/* An entry that is about the model by its name, or has a key of every model. */
-static bool is_configuration(const char *entry, const json_t *value) {
+/* An entry that is about the model by its name, or has a key of every model, or the keys the map speaks of. */
+static bool is_configuration(const ds_checkpoint *checkpoint, const char *entry, const json_t *value) {
+    if (checkpoint->map != NULL && ds_name_map_fits(checkpoint->map, value)) return true;
     bool named = strncmp(entry, "model_", strlen("model_")) == 0 && json_object_size(value) > 0;
     return named || json_object_get(value, "hidden_size") != NULL;
 }
@@ -44,7 +47,7 @@ static ds_status take_own_config(ds_checkpoint *checkpoint) {
     const char *entry;
     json_t *value;
     json_object_foreach(checkpoint->catalog.configurations, entry, value) {
-        if (!is_configuration(entry, value)) continue;
+        if (!is_configuration(checkpoint, entry, value)) continue;
         ds_text where = {0};
         checkpoint->config_entry = entry;
         checkpoint->config = json_incref(value);
@@ -70,6 +73,11 @@ static ds_status load_config(ds_checkpoint *checkpoint, const ds_checkpoint_opti
     if (present) return read_config(checkpoint);
     DS_TRY(take_own_config(checkpoint));
     if (checkpoint->config != NULL || options->config_optional) return DS_OK;
+    if (checkpoint->map != NULL && ds_name_map_has_settings(checkpoint->map)) {
+        free(checkpoint->config_path);
+        checkpoint->config_path = ds_strdup(options->map);
+        return checkpoint->config_path == NULL ? DS_ERR_SYSTEM : DS_OK;
+    }
     if (is_folder) return ds_fail(DS_ERR_INPUT, "%s: missing config.json", DS_SHOW(checkpoint->config_path));
     status = ds_fail(DS_ERR_INPUT, "%s: no configuration: no config.json beside the file and no --config FILE given",
                      DS_SHOW(checkpoint->path));
@@ -157,8 +165,13 @@ static ds_status open_single(ds_checkpoint *checkpoint, const char *path, promis
 
 /* Once all files are listed. */
 static ds_status finish_names(ds_checkpoint *checkpoint) {
+    ds_status status = DS_OK;
     ds_catalog_rename(&checkpoint->catalog);
-    return ds_catalog_seal(&checkpoint->catalog);
+    if (checkpoint->map != NULL) DS_TRY(ds_name_map_tensors(checkpoint->map, &checkpoint->catalog));
+    if (checkpoint->map != NULL) ds_catalog_rename(&checkpoint->catalog); /* the head of a mapped model may stand alone, too */
+    DS_TRY(ds_catalog_seal(&checkpoint->catalog));
+done:
+    return status;
 }
 
 static ds_status open_shard(ds_checkpoint *checkpoint, const char *folder, const char *name, promise promised) {
@@ -252,8 +265,14 @@ ds_status ds_checkpoint_open_with(ds_checkpoint **out, const char *path, const d
     struct stat info;
     *out = NULL;
     DS_TRY(checkpoint_new(&checkpoint, path));
+    if (options->map != NULL) {
+        DS_TRY(ds_name_map_open(&checkpoint->map, options->map));
+        checkpoint->catalog.wanted_state = ds_name_map_state(checkpoint->map);
+    }
     bool is_folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
     DS_TRY(is_folder ? open_folder(checkpoint, path, options) : open_file(checkpoint, path, options));
+    if (checkpoint->map != NULL && (checkpoint->config != NULL || !options->config_optional))
+        DS_TRY(ds_name_map_config(checkpoint->map, &checkpoint->config, checkpoint->config_path));
 done:
     if (status != DS_OK) ds_checkpoint_close(&checkpoint);
     *out = checkpoint;
@@ -278,6 +297,7 @@ void ds_checkpoint_close(ds_checkpoint **pointer) {
     if (checkpoint == NULL) return;
     ds_catalog_release(&checkpoint->catalog);
     json_decref(checkpoint->config);
+    ds_name_map_close(&checkpoint->map);
     free(checkpoint->config_path);
     free(checkpoint->path);
     free(checkpoint);
@@ -289,6 +309,16 @@ const char *ds_checkpoint_path(const ds_checkpoint *checkpoint) { return checkpo
 const char *ds_checkpoint_format(const ds_checkpoint *checkpoint) { return checkpoint->format; }
 
 const char *ds_checkpoint_config_path(const ds_checkpoint *checkpoint) { return checkpoint->config_path; }
+
+const char *ds_checkpoint_map_path(const ds_checkpoint *checkpoint) {
+    return checkpoint->map == NULL ? NULL : ds_name_map_path(checkpoint->map);
+}
+
+const char *ds_checkpoint_map_sha256(const ds_checkpoint *checkpoint) {
+    return checkpoint->map == NULL ? NULL : ds_name_map_sha256(checkpoint->map);
+}
+
+const json_t *ds_checkpoint_entries(const ds_checkpoint *checkpoint) { return checkpoint->catalog.configurations; }
 
 const char *ds_checkpoint_config_entry(const ds_checkpoint *checkpoint) { return checkpoint->config_entry; }
 

@@ -83,10 +83,11 @@ static void place(ds_comparison *comparison) {
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
 /* Structure and configuration only: cheap, so that what cannot be compared is refused before anything is computed. */
-static ds_status look(ds_compared *entry, const char *path, const char *config) {
+static ds_status look(ds_compared *entry, const char *path, const ds_run_options *base) {
     ds_status status = DS_OK;
     ds_checkpoint *checkpoint = NULL;
-    DS_TRY(ds_checkpoint_open(&checkpoint, path, config));
+    const ds_checkpoint_options named = {.config = base->config, .map = base->map};
+    DS_TRY(ds_checkpoint_open_with(&checkpoint, path, &named));
     DS_TRY(ds_spec_detect(&entry->spec, checkpoint));
     entry->path = ds_strdup(path);
     entry->sublayers = ds_spec_sublayers(&entry->spec);
@@ -96,13 +97,13 @@ done:
     return status;
 }
 
-static ds_status look_at_all(ds_comparison *comparison, const ds_compare_options *options, const char *config) {
+static ds_status look_at_all(ds_comparison *comparison, const ds_compare_options *options, const ds_run_options *base) {
     ds_status status = DS_OK;
     const char *const *paths = options->checkpoints;
     DS_NEW(comparison->entries, comparison->count);
     DS_NEW(comparison->x, comparison->count);
     for (size_t i = 0; i < comparison->count; i++) {
-        DS_TRY(look(&comparison->entries[i], paths[i], config));
+        DS_TRY(look(&comparison->entries[i], paths[i], base));
         if (comparison->entries[i].spec.vocab == comparison->entries[0].spec.vocab) continue;
         status =
             ds_fail(DS_ERR_INPUT, "%s: a vocabulary of %zu, but that of %s is %zu: their losses cannot be compared",
@@ -305,7 +306,7 @@ ds_status ds_compare_measure(ds_comparison *out, ds_run *first, const ds_run_opt
     *out =
         (ds_comparison){.count = options->count, .shut = strcmp(options->shut, "each") == 0, .trajectory = options->trajectory};
     if (options->count < 2) return ds_fail(DS_ERR_USAGE, "a comparison needs two checkpoints at least");
-    DS_TRY(look_at_all(out, options, base->config));
+    DS_TRY(look_at_all(out, options, base));
     if (opening.length == 0) opening.length = out->entries[0].spec.block_size; /* the windows are those of the first */
     for (size_t i = out->count; i-- > 0;) {
         ds_run_close(first);

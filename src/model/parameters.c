@@ -108,9 +108,11 @@ static ds_status wrong_shape(const ds_checkpoint *checkpoint, const table_entry 
         DS_TRY(ds_text_printf(&wanted, "%s%zu", i == 0 ? "" : ", ", expected->shape[i]));
         DS_TRY(ds_text_printf(&keys, "%s%s", i == 0 ? "" : ", ", expected->extents[i]->name));
     }
-    status = ds_fail(DS_ERR_INPUT, "%s: wrong shape of tensor %s: found (%s), expected (%s), which is (%s) of %s", tensor->file,
-                     expected->label.name, tensor->rank == 0 ? "" : found.bytes, wanted.bytes, keys.bytes,
-                     ds_checkpoint_config_path(checkpoint));
+    bool renamed = strcmp(tensor->stored_name, expected->label.name) != 0;
+    status = ds_fail(DS_ERR_INPUT, "%s: wrong shape of tensor %s%s%s%s: found (%s), expected (%s), which is (%s) of %s",
+                     tensor->file, expected->label.name, renamed ? ", stored as " : "",
+                     renamed ? DS_SHOW(tensor->stored_name) : "", renamed ? "," : "", tensor->rank == 0 ? "" : found.bytes,
+                     wanted.bytes, keys.bytes, ds_checkpoint_config_path(checkpoint));
 done:
     ds_text_release(&found);
     ds_text_release(&wanted);
@@ -123,9 +125,14 @@ static ds_status check(void *context, const table_entry *expected) {
     const ds_tensor *tensor = expected->tensor;
     if (tensor == NULL) {
         bool single = ds_checkpoint_files(checkpoint) == 1;
-        return ds_fail(DS_ERR_INPUT, "%s: missing tensor %s (%s)",
-                       single ? ds_checkpoint_file(checkpoint, 0) : ds_checkpoint_path(checkpoint), expected->label.name,
-                       expected->label.role);
+        size_t count = ds_checkpoint_count(checkpoint);
+        return ds_fail(
+            DS_ERR_INPUT,
+            "%s: missing tensor %s (%s); it holds %zu tensors%s%s: deltascope inspect lists them, inspect --draft-map "
+            "FILE drafts a map of their names for --map FILE",
+            single ? ds_checkpoint_file(checkpoint, 0) : ds_checkpoint_path(checkpoint), expected->label.name,
+            expected->label.role, count, count == 0 ? "" : ", the first ",
+            count == 0 ? "" : DS_SHOW(ds_checkpoint_tensor(checkpoint, 0)->stored_name));
     }
     bool equal = tensor->rank == expected->rank;
     for (size_t i = 0; equal && i < expected->rank; i++) equal = tensor->shape[i] == expected->shape[i];

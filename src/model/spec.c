@@ -6,6 +6,7 @@
 #include "control.h"
 #include "parameters.h"
 #include "rule.h"
+#include "spec.h"
 
 const char *ds_spec_variant(const ds_spec *spec) {
     if (spec->rule != &ds_rule_delta) return spec->rule->name;
@@ -164,34 +165,58 @@ static void find_mlp_hidden(ds_spec *spec, const ds_checkpoint *checkpoint) {
         spec->mlp_hidden = (size_t)gate->shape[0];
 }
 
+static ds_status combine(ds_spec *spec, const ds_config *config, const tensor_evidence *evidence, const char *where) {
+    ds_status status = DS_OK;
+    *spec = base_spec(config);
+    spec->newer_names = evidence->newer != NULL;
+    bool delta = evidence->delta != NULL || evidence->temporal != NULL || evidence->channel != NULL || evidence->input != NULL;
+    spec->rule = delta ? &ds_rule_delta : &ds_rule_additive;
+    if (!delta) {
+        spec->norm_eps = config->rms_norm_eps;
+        return DS_OK;
+    }
+    DS_TRY(state_spec(spec, config, evidence, where));
+    if (config->gate_single && evidence->gate_two_layer != NULL)
+        return ds_fail(DS_ERR_INPUT, "%s: ddl_beta_single_linear is true, but %s has tensor %s of a two-layer gate", where,
+                       evidence->gate_two_layer->file, evidence->gate_two_layer->name);
+    spec->gate_two_layer = !config->gate_single;
+    spec->gate_hidden = spec->gate_two_layer ? config->gate_hidden : 0;
+done:
+    return status;
+}
+
 ds_status ds_spec_detect(ds_spec *spec, const ds_checkpoint *checkpoint) {
     ds_status status = DS_OK;
     const char *where = ds_checkpoint_config_path(checkpoint);
     ds_config config;
     DS_TRY(ds_config_read(&config, ds_checkpoint_config(checkpoint), where));
     tensor_evidence evidence = examine(checkpoint);
-    *spec = base_spec(&config);
-    spec->newer_names = evidence.newer != NULL;
-    bool delta = evidence.delta != NULL || evidence.temporal != NULL || evidence.channel != NULL || evidence.input != NULL;
-    spec->rule = delta ? &ds_rule_delta : &ds_rule_additive;
-    if (delta) {
-        DS_TRY(state_spec(spec, &config, &evidence, where));
-        if (config.gate_single && evidence.gate_two_layer != NULL) {
-            status = ds_fail(DS_ERR_INPUT, "%s: ddl_beta_single_linear is true, but %s has tensor %s of a two-layer gate",
-                             where, evidence.gate_two_layer->file, evidence.gate_two_layer->name);
-            goto done;
-        }
-        spec->gate_two_layer = !config.gate_single;
-        spec->gate_hidden = spec->gate_two_layer ? config.gate_hidden : 0;
-    } else {
-        spec->norm_eps = config.rms_norm_eps;
-    }
+    DS_TRY(combine(spec, &config, &evidence, where));
     DS_TRY(ds_control_read(spec, ds_checkpoint_config(checkpoint), where));
     find_mlp_hidden(spec, checkpoint);
     DS_TRY(ds_foreign_check(ds_checkpoint_config(checkpoint), &config, spec, where));
     DS_TRY(ds_parameters_check(spec, checkpoint));
 done:
     return status;
+}
+
+bool ds_spec_suppose(ds_spec *spec, const ds_config *config, size_t number) {
+    static const ds_tensor said = {.name = "", .file = ""};
+    static const struct {
+        bool delta, temporal, channel, input;
+    } variants[] = {{.delta = false},
+                    {.delta = true},
+                    {.delta = true, .temporal = true},
+                    {.delta = true, .temporal = true, .input = true},
+                    {.delta = true, .channel = true},
+                    {.delta = true, .channel = true, .input = true}};
+    size_t variant = number / 2;
+    const tensor_evidence evidence = {.delta = variants[variant].delta ? &said : NULL,
+                                      .temporal = variants[variant].temporal ? &said : NULL,
+                                      .channel = variants[variant].channel ? &said : NULL,
+                                      .input = variants[variant].input ? &said : NULL,
+                                      .newer = number % 2 == 1 ? &said : NULL};
+    return combine(spec, config, &evidence, "") == DS_OK;
 }
 
 /* ---- reported sizes and cost ------------------------------------------------------------------------------------------ */

@@ -55,6 +55,9 @@ static ds_status put_checkpoint(ds_json_builder *b, const ds_run *run) {
     ds_json_put_count(b, "heads", spec->heads);
     ds_json_put_count(b, "value_channels", spec->value_channels);
     ds_json_put_count(b, "vocab", spec->vocab);
+    if (ds_checkpoint_config_entry(run->checkpoint) != NULL)
+        ds_json_put_text(b, "config", ds_checkpoint_config_path(run->checkpoint));
+    if (ds_checkpoint_map_path(run->checkpoint) != NULL) ds_json_put_text(b, "map", ds_checkpoint_map_path(run->checkpoint));
     ds_json_end(b);
 done:
     return status;
@@ -176,6 +179,7 @@ static ds_status make_key(json_t **key, ds_run *run, const char *command, const 
     ds_json_begin_object(&b, "checkpoint");
     ds_json_put_text(&b, "sha256", ds_checkpoint_sha256(run->checkpoint));
     ds_json_put(&b, "config", ds_json_copy(ds_checkpoint_config(run->checkpoint)));
+    if (ds_checkpoint_map_path(run->checkpoint) != NULL) ds_json_put_text(&b, "map", ds_checkpoint_map_sha256(run->checkpoint));
     ds_json_end(&b);
     if (run->tokens != NULL) {
         ds_json_begin_object(&b, "data");

@@ -145,7 +145,8 @@ ds_status ds_run_open(ds_run *run, const ds_run_options *options) {
     ds_status status = DS_OK;
     bool data = options->tokens != NULL || options->text != NULL;
     *run = (ds_run){.options = *options, .started = ds_seconds()};
-    DS_TRY(ds_checkpoint_open(&run->checkpoint, options->checkpoint, options->config));
+    const ds_checkpoint_options named = {.config = options->config, .map = options->map};
+    DS_TRY(ds_checkpoint_open_with(&run->checkpoint, options->checkpoint, &named));
     DS_TRY(ds_spec_detect(&run->spec, run->checkpoint));
     DS_TRY(ds_spec_doubts(run->checkpoint, take_doubt, run));
     run->length = options->length != 0 ? options->length : run->spec.block_size;
