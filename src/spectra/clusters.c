@@ -23,8 +23,8 @@ static void chain(size_t *cluster, acb_srcptr roots, size_t n, const arf_t reach
     arf_clear(length);
 }
 
-/* points (n) <- each root, or, for a cluster of m, the corners of a regular m-gon of radius `spacing` about its mean: so lie the
- * roots of a perturbed polynomial about a root of multiplicity m, and their mean is as good as a simple root. */
+/* points (n) <- each root, or, for a cluster of m, the corners of a regular m-gon of radius `spacing` about its mean. So do the
+ * roots of a perturbed polynomial lie about a root of multiplicity m, and their mean is as good as a simple root. */
 static void place(acb_ptr points, acb_srcptr roots, const size_t *cluster, size_t n, const arb_t spacing, slong bits) {
     acb_t mean, corner;
     acb_init(mean);
