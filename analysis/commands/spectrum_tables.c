@@ -155,7 +155,7 @@ void ds_spectrum_tables_describe(ds_spectrum_tables *kinds, const json_t *result
         accumulated_table(kinds, kinds->learned, results, "accumulated", "distribution"),
         {.title = kinds->directions, .rows = "directions/sublayers", COLUMNS(direction_columns)},
         accumulated_table(kinds, kinds->null, results, "null/accumulated", "null/distribution"),
-        {.title = "Weights: ranks, power-law tail, outliers of the bulk; ww: by WeightWatcher's rule",
+        {.title = "Weights: ranks, power-law tail, outliers; ww: by WeightWatcher's rule",
          .rows = "weights",
          COLUMNS(weight_columns)},
         {.title = kinds->jacobian, .rows = "end_to_end/singular_values", COLUMNS(jacobian_columns)},

@@ -5,6 +5,8 @@
 
 #include "enclose.h"
 
+#define DS_WIDE_DISC 0x1p-44 /* beside a matrix of norm 1: worth another attempt */
+
 double ds_mag_upper(const mag_t x) {
     arf_t exact;
     arf_init(exact);
@@ -242,6 +244,19 @@ static void enclose_trivially(ds_disc *discs, size_t *count, const arb_mat_t mat
     mag_clear(norm);
 }
 
+/* Gershgorin's theorem for B. */
+static void cover_all(ds_disc *discs, size_t *count, const acb_mat_t b) {
+    gershgorin g;
+    prepare(&g, b);
+    *count = 0;
+    for (size_t i = 0; i < g.n; i++) {
+        if (g.group[i] == i) discs[(*count)++] = cover_group(&g, i);
+    }
+    release(&g);
+    separate(discs, count);
+    sort_discs(discs, *count);
+}
+
 /* B = X^-1 M X. */
 static void enclose_with(ds_disc *discs, size_t *count, const arb_mat_t matrix, const acb_mat_t vectors, slong bits) {
     slong n = arb_mat_nrows(matrix);
@@ -250,19 +265,10 @@ static void enclose_with(ds_disc *discs, size_t *count, const arb_mat_t matrix, 
     acb_mat_init(b, n, n);
     acb_mat_set_arb_mat(b, matrix);
     acb_mat_mul(image, b, vectors, bits);
-    if (acb_mat_solve(b, vectors, image, bits) && acb_mat_is_finite(b)) {
-        gershgorin g;
-        prepare(&g, b);
-        *count = 0;
-        for (size_t i = 0; i < g.n; i++) {
-            if (g.group[i] == i) discs[(*count)++] = cover_group(&g, i);
-        }
-        release(&g);
-        separate(discs, count);
-    } else {
+    if (acb_mat_solve(b, vectors, image, bits) && acb_mat_is_finite(b))
+        cover_all(discs, count, b);
+    else
         enclose_trivially(discs, count, matrix, bits);
-    }
-    sort_discs(discs, *count);
     acb_mat_clear(image);
     acb_mat_clear(b);
 }
@@ -271,6 +277,46 @@ static double widest(const ds_disc *discs, size_t count) {
     double radius = 0.0;
     for (size_t i = 0; i < count; i++) radius = fmax(radius, discs[i].radius);
     return radius;
+}
+
+/* w->again takes the place of the discs when it is narrower. */
+static void keep_narrower(ds_disc *discs, size_t *count, const ds_certifier *w, size_t again) {
+    if (!(widest(w->again, again) < widest(discs, *count))) return;
+    memcpy(discs, w->again, again * sizeof *discs);
+    *count = again;
+}
+
+/* By the characteristic polynomial, for eigenvalues that share an eigenvector or nearly do: how near their approximations are,
+ * and how far apart points may be moved, depends on the multiplicity; what is tried first is narrowest when it succeeds. */
+static void enclose_clusters(ds_disc *discs, size_t *count, const arb_mat_t matrix, acb_srcptr roots, double scale, slong bits,
+                             ds_certifier *w) {
+    static const slong reaches[] = {-40, -30, -20, -10}, spacings[] = {-90, -70, -56, -40, -30, -20};
+    enum { REACHES = sizeof reaches / sizeof *reaches, SPACINGS = sizeof spacings / sizeof *spacings };
+    slong n = arb_mat_nrows(matrix);
+    arb_poly_t polynomial;
+    acb_mat_t b;
+    arf_t reach, spacing;
+    arb_poly_init(polynomial);
+    acb_mat_init(b, n, n);
+    arf_init(reach);
+    arf_init(spacing);
+    for (slong more = 2 * bits; more <= 8 * bits && widest(discs, *count) > DS_WIDE_DISC * scale; more *= 2) {
+        arb_mat_charpoly(polynomial, matrix, more);
+        for (size_t at = 0; at < REACHES * SPACINGS && widest(discs, *count) > DS_WIDE_DISC * scale; at++) {
+            size_t again;
+            arf_set_d(reach, scale);
+            arf_mul_2exp_si(spacing, reach, spacings[at % SPACINGS]);
+            arf_mul_2exp_si(reach, reach, reaches[at / SPACINGS]);
+            ds_cluster_matrix(b, polynomial, roots, reach, spacing, more);
+            if (!acb_mat_is_finite(b)) continue;
+            cover_all(w->again, &again, b);
+            keep_narrower(discs, count, w, again);
+        }
+    }
+    arb_poly_clear(polynomial);
+    acb_mat_clear(b);
+    arf_clear(reach);
+    arf_clear(spacing);
 }
 
 ds_status ds_arb_eigenvalues(ds_disc *discs, size_t *count, const arb_mat_t matrix, slong bits, ds_certifier *w) {
@@ -287,18 +333,16 @@ ds_status ds_arb_eigenvalues(ds_disc *discs, size_t *count, const arb_mat_t matr
     enclose_with(discs, count, matrix, vectors, bits);
     /* A radius this far above rounding comes from eigenvectors too nearly parallel for double: 0.9 s for n = 24. */
     double scale = fmax(1.0, ds_frobenius_norm(w->middle, n * n));
-    if (widest(discs, *count) > 0x1p-44 * scale) {
+    if (widest(discs, *count) > DS_WIDE_DISC * scale) {
         size_t again;
         acb_mat_set_arb_mat(middle, matrix);
         acb_mat_get_mid(middle, middle);
         acb_ptr roots = _acb_vec_init((slong)n);
         (void)acb_mat_approx_eig_qr(roots, NULL, vectors, middle, NULL, 0, bits); /* converged or not, it is only tried */
-        _acb_vec_clear(roots, (slong)n);
         enclose_with(w->again, &again, matrix, vectors, bits);
-        if (widest(w->again, again) < widest(discs, *count)) {
-            memcpy(discs, w->again, again * sizeof *discs);
-            *count = again;
-        }
+        keep_narrower(discs, count, w, again);
+        enclose_clusters(discs, count, matrix, roots, scale, bits, w);
+        _acb_vec_clear(roots, (slong)n);
     }
 done:
     acb_mat_clear(vectors);

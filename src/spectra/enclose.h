@@ -4,7 +4,9 @@
 #define SPECTRA_ENCLOSE_H
 
 #include <acb_mat.h>
+#include <acb_poly.h>
 #include <arb_mat.h>
+#include <arb_poly.h>
 
 #include "deltascope/spectra.h"
 
@@ -33,6 +35,11 @@ void ds_arb_middle(double *middle, const arb_mat_t matrix);
 void ds_exact_gates(ds_certifier *w, const double *beta, double mult, size_t sublayers, size_t hidden);
 /* The core M (n,n) of the product, n = min(S, d), in `bits` of precision. */
 void ds_enclose_core(arb_mat_t core, const ds_certifier *w, size_t sublayers, size_t hidden, slong bits);
+/* b (n,n) <- diag(z) - w 1^T with w_j = p(z_j) / product over i != j of (z_j - z_i), whose characteristic polynomial is the
+ * monic p of degree n, by Lagrange's interpolation (Smith 1970). The points z are the approximate roots, chains of which nearer
+ * than `reach` are moved to `spacing` from their mean. Not finite where points coincide. */
+void ds_cluster_matrix(acb_mat_t b, const arb_poly_t polynomial, acb_srcptr roots, const arf_t reach, const arf_t spacing,
+                       slong bits);
 /* Disjoint discs, sorted, for every matrix within `matrix`. */
 ds_status ds_arb_eigenvalues(ds_disc *discs, size_t *count, const arb_mat_t matrix, slong bits, ds_certifier *w) DS_MUST_CHECK;
 /* Disjoint intervals, ascending, for every matrix within `matrix`. */

@@ -159,7 +159,7 @@ static void test_matrices(void **state) {
     assert_int_equal(count, 1);
     assert_int_equal(discs[0].multiplicity, 3);
     expect_close(discs[0].centre.re, 3.0, discs[0].radius);
-    assert_true(discs[0].radius < 1.0);
+    assert_true(discs[0].radius < 1e-13);
     expect_ok(ds_eigenvalues_enclose(discs, &count, rotation, 3, certifier));
     assert_int_equal(count, 3);
     expect_close(discs[0].centre.im, -0.75, discs[0].radius);
@@ -171,6 +171,96 @@ static void test_matrices(void **state) {
     expect_close(intervals[0].value, 0.0, intervals[0].radius);
     assert_true(intervals[0].radius < INTERVAL_UNITS * interval_unit(3, 3));
     expect_close(intervals[1].value, 3.0, intervals[1].radius);
+    ds_certifier_free(&certifier);
+}
+
+/* matrix (n,n) <- similar to itself by I + t e_i e_j^T, t = +-1: exact while the integers and quarters stay below 2^50. */
+static void mix(double *matrix, size_t n, ds_random *random) {
+    size_t i = ds_random_below(random, n), j = (i + 1 + ds_random_below(random, n - 1)) % n;
+    double t = ds_random_below(random, 2) == 0 ? 1 : -1;
+    for (size_t l = 0; l < n; l++) matrix[i * n + l] += t * matrix[j * n + l];
+    for (size_t l = 0; l < n; l++) matrix[l * n + j] -= t * matrix[l * n + i];
+    for (size_t l = 0; l < n * n; l++) assert_true(fabs(matrix[l]) < 0x1p50);
+}
+
+enum { JORDAN = 10 };
+typedef struct jordan {
+    double matrix[JORDAN * JORDAN];
+    ds_complex values[JORDAN]; /* distinct */
+    size_t n, count, multiplicity[JORDAN];
+} jordan;
+
+/* A Jordan block of `size` at row `at`, for value + i imaginary and its conjugate where that is not 0. */
+static void put_block(jordan *out, size_t size, double value, double imaginary) {
+    size_t width = imaginary != 0 ? 2 : 1, n = out->n;
+    for (size_t b = 0; b < size; b++) {
+        for (size_t c = 0; c < width; c++) {
+            size_t row = out->n + b * width + c;
+            out->matrix[row * JORDAN + row] = value;
+            if (width == 2) out->matrix[row * JORDAN + row + 1 - 2 * c] = c == 0 ? -imaginary : imaginary;
+            if (b + 1 < size) out->matrix[row * JORDAN + row + width] = 1;
+        }
+    }
+    out->n = n + size * width;
+    for (size_t c = 0; c < width; c++) {
+        out->multiplicity[out->count] = size;
+        out->values[out->count++] = (ds_complex){value, c == 0 ? imaginary : -imaginary};
+    }
+}
+
+/* Blocks of sizes 1 to 5 with eigenvalues a quarter apart or more, hidden by an exact similarity. */
+static void make_jordan(jordan *out, ds_random *random) {
+    double value = -1.25, packed[JORDAN * JORDAN];
+    *out = (jordan){.n = 0};
+    put_block(out, 2 + ds_random_below(random, 4), value, 0); /* one is defective */
+    if (ds_random_below(random, 3) == 0) {                    /* and may have another eigenvector */
+        size_t size = 1 + ds_random_below(random, 3);
+        put_block(out, size, value, 0);
+        out->multiplicity[0] += size;
+        out->count = 1;
+    }
+    while (out->n < JORDAN && out->count < 6) {
+        size_t left = JORDAN - out->n, size = 1 + ds_random_below(random, left < 3 ? left : 3);
+        bool complex_pair = 2 * size <= left && ds_random_below(random, 3) == 0;
+        value += 0.25 * (double)(1 + ds_random_below(random, 3));
+        put_block(out, size, value, complex_pair ? 0.5 : 0);
+    }
+    size_t n = out->n;
+    for (size_t i = 0; i < n * n; i++) packed[i] = out->matrix[i / n * JORDAN + i % n];
+    memcpy(out->matrix, packed, n * n * sizeof *packed);
+    for (size_t step = 2 * n; step-- > 0;) mix(out->matrix, n, random);
+}
+
+/* Every eigenvalue of a defective matrix stands in a disc of its own, far narrower than the distance to the next. */
+static void test_defective_clusters(void **state) {
+    (void)state;
+    ds_random random = ds_random_init(SEED + 6);
+    ds_certifier *certifier = NULL;
+    double widest = 0;
+    size_t largest = 0;
+    expect_ok(ds_certifier_new(&certifier, JORDAN, JORDAN));
+    for (size_t trial = 0; trial < 40; trial++) {
+        jordan known;
+        ds_disc discs[JORDAN];
+        size_t count;
+        make_jordan(&known, &random);
+        expect_ok(ds_eigenvalues_enclose(discs, &count, known.matrix, known.n, certifier));
+        assert_int_equal(count, known.count);
+        for (size_t i = 0; i < known.count; i++) {
+            size_t held = 0;
+            for (size_t d = 0; d < count; d++) {
+                double off = hypot(discs[d].centre.re - known.values[i].re, discs[d].centre.im - known.values[i].im);
+                if (!(off <= discs[d].radius)) continue;
+                assert_int_equal(discs[d].multiplicity, known.multiplicity[i]);
+                held++;
+            }
+            assert_int_equal(held, 1);
+            largest = ds_max_size(largest, known.multiplicity[i]);
+        }
+        for (size_t d = 0; d < count; d++) widest = ds_max_real(widest, discs[d].radius);
+    }
+    print_message("seed %llu: multiplicities up to %zu, widest disc %.2g\n", (unsigned long long)SEED + 6, largest, widest);
+    assert_true(largest >= 5 && widest < 1e-13); /* eigenvalues are 0.25 apart */
     ds_certifier_free(&certifier);
 }
 
@@ -272,10 +362,15 @@ static void test_threads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_reference), cmocka_unit_test(test_near_defective),
-        cmocka_unit_test(test_estimates),         cmocka_unit_test(test_by_hand),
-        cmocka_unit_test(test_matrices),          cmocka_unit_test(test_determinant_of_near_projections),
-        cmocka_unit_test(test_refusals),          cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_against_reference),
+        cmocka_unit_test(test_near_defective),
+        cmocka_unit_test(test_estimates),
+        cmocka_unit_test(test_by_hand),
+        cmocka_unit_test(test_matrices),
+        cmocka_unit_test(test_determinant_of_near_projections),
+        cmocka_unit_test(test_defective_clusters),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,9 +1,11 @@
-/* Lanczos singular values against dense LAPACK: tall, wide, of full and low rank, with repeated values. */
+/* Lanczos singular values against dense LAPACK: tall, wide, of full and low rank, with repeated values; both, and proved
+ * intervals, against values that are known. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "deltascope/spectra.h"
+#include "matrix_kinds.h"
 #include "support.h"
 
 enum { MOST = 40 };
@@ -139,6 +141,57 @@ static void test_density_has_the_right_second_moment(void **state) {
     expect_close(estimate / (squares / 30), 1, 5 * sqrt(2.0 / 30 * 16.0 / 9 / probes));
 }
 
+static int descending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x < y) - (x > y);
+}
+
+/* Singular values over twelve orders of magnitude, each known: errors stay below the smallest. By eigenvalues of A^T A
+ * everything below 1e-8 would be lost. */
+static void test_twelve_orders(void **state) {
+    (void)state;
+    enum { TRIALS = 30, FEW = 8 };
+    ds_random random = ds_random_init(52);
+    for (size_t trial = 0; trial < TRIALS; trial++) {
+        bool proved = trial % 3 == 0; /* takes square ones */
+        dense a = {.rows = proved ? FEW : 2 + ds_random_below(&random, MOST - 1)};
+        a.columns = proved ? FEW : 2 + ds_random_below(&random, MOST - 1);
+        size_t least = ds_min_size(a.rows, a.columns);
+        double known[MOST], found[MOST], tolerance = 16 * (double)(a.rows + a.columns) * 0x1p-53;
+        ds_svd *svd = NULL;
+        ds_lanczos lanczos;
+        ds_linear_map map = map_of(&a);
+        for (size_t i = 0; i < least; i++) known[i] = pow(10, -12 * ds_random_uniform(&random));
+        known[0] = 1;
+        known[least - 1] = 1e-12;
+        matrix_of_singular_values(a.entries, known, a.rows, a.columns, &random);
+        qsort(known, least, sizeof *known, descending);
+        expect_ok(ds_svd_new(&svd, a.rows, a.columns));
+        expect_ok(ds_singular_values_approx(found, a.entries, a.rows, a.columns, svd));
+        expect_ok(ds_lanczos_run(&lanczos, &map, &(ds_lanczos_options){least, least, 0, trial}));
+        assert_true(tolerance < 0.2e-12);
+        for (size_t i = 0; i < least; i++) {
+            expect_close(found[least - 1 - i], known[i], tolerance);
+            expect_close(lanczos.values[i], known[i], tolerance);
+        }
+        if (proved) {
+            ds_certifier *certifier = NULL;
+            ds_interval intervals[FEW];
+            size_t count, at = 0;
+            expect_ok(ds_certifier_new(&certifier, FEW, FEW));
+            expect_ok(ds_singular_values_enclose(intervals, &count, a.entries, FEW, certifier));
+            for (size_t i = count; i-- > 0;) {
+                for (size_t held = 0; held < intervals[i].multiplicity; held++)
+                    expect_close(intervals[i].value, known[at++], intervals[i].radius + tolerance);
+            }
+            assert_int_equal(at, FEW);
+            ds_certifier_free(&certifier);
+        }
+        ds_lanczos_release(&lanczos);
+        ds_svd_free(&svd);
+    }
+}
+
 static ds_status broken(void *context, double *y, const double *x) {
     (void)context, (void)x;
     y[0] = NAN;
@@ -161,6 +214,7 @@ int main(void) {
         cmocka_unit_test(test_repeated_values_are_all_found),
         cmocka_unit_test(test_residuals_bound_the_error),
         cmocka_unit_test(test_density_has_the_right_second_moment),
+        cmocka_unit_test(test_twelve_orders),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests_name("lanczos", tests, NULL, NULL);
