@@ -4,7 +4,7 @@
 #ifndef DELTASCOPE_CLI_COMMAND_H
 #define DELTASCOPE_CLI_COMMAND_H
 
-#include "deltascope/base.h"
+#include "deltascope/run.h"
 
 typedef enum ds_option_kind {
     DS_OPTION_FLAG,      /* bool */
@@ -83,6 +83,10 @@ struct ds_command {
     const char *alone;
     /* The exit status; the sentence of a failure is stored. */
     ds_status (*run)(const ds_invocation *invocation);
+    /* What it measures on an open run, by the invocation's options, as a report and a check measure it too; *options, *results:
+     * new references. NULL: nothing that could be measured again. */
+    ds_status (*measure)(json_t **options, json_t **results, ds_run *run, const ds_invocation *invocation,
+                         const ds_journal_plan *journal);
 };
 
 extern const ds_command *const ds_commands[];
@@ -90,8 +94,10 @@ extern const size_t ds_command_count;
 
 extern const ds_command ds_command_ablate;
 extern const ds_command ds_command_bench;
+extern const ds_command ds_command_check;
 extern const ds_command ds_command_compare;
 extern const ds_command ds_command_completion;
+extern const ds_command ds_command_diff;
 extern const ds_command ds_command_gates;
 extern const ds_command ds_command_gradflow;
 extern const ds_command ds_command_inspect;
@@ -114,6 +120,11 @@ ds_status ds_command_each_option(const ds_command *command, ds_option_visit visi
 /* Parses argv[1..]; argv[0] is the command's name. `own` has command->own_size bytes. operands point into argv. */
 ds_status ds_command_parse(ds_invocation *invocation, void *own, const ds_command *command, int argc,
                            char **argv) DS_MUST_CHECK;
+
+/* Fills `own` (command->own_size bytes) and common->shadow with the options that a result of the command records, defaults
+ * elsewhere. Strings are borrowed from `recorded`. A value that the command line would refuse is DS_ERR_USAGE; one that names a
+ * file is too: no file opens another. */
+ds_status ds_command_recall(void *own, ds_common *common, const ds_command *command, const json_t *recorded) DS_MUST_CHECK;
 
 /* Help of one command, and of the program, as plain text of at most 79 columns. */
 ds_status ds_help_command(ds_text *text, const ds_command *command) DS_MUST_CHECK;

@@ -12,7 +12,7 @@ const char ds_help_description[] =
 
 const char *const ds_exit_statuses[] = {
     [DS_OK] = "done",
-    [DS_CHECK_FAILED] = "verify ran and a check failed",
+    [DS_CHECK_FAILED] = "verify, check or diff ran, and something does not hold",
     [DS_ERR_USAGE] = "wrong usage",
     [DS_ERR_INPUT] = "an input is unusable",
     [DS_ERR_SYSTEM] = "the system failed",

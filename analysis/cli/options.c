@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/command.h"
+#include "cli/option_value.h"
 
 /* What getopt_long returns for option i is FIRST_OPTION + i, which no letter is. */
 enum { MAX_OPTIONS = 64, FIRST_OPTION = 256, HELP = FIRST_OPTION + MAX_OPTIONS };
@@ -154,7 +154,7 @@ static ds_status parse_tolerance(double *tolerance, const ds_option *option, con
     return DS_OK;
 }
 
-static ds_status store(void *structure, const ds_option *option, const char *value) {
+ds_status ds_option_store(void *structure, const ds_option *option, const char *value) {
     void *target = (char *)structure + option->offset;
     switch (option->kind) {
     case DS_OPTION_FLAG:
@@ -273,7 +273,8 @@ ds_status ds_command_parse(ds_invocation *invocation, void *own, const ds_comman
         if (found == '?') return refuse_option(&list, command, word);
         if (found == ':') return ds_fail(DS_ERR_USAGE, "\"%s\" needs a value", DS_SHOW(word));
         found -= FIRST_OPTION;
-        DS_TRY(store(list.entries[found].common ? (void *)&invocation->common : own, list.entries[found].option, optarg));
+        DS_TRY(ds_option_store(list.entries[found].common ? (void *)&invocation->common : own, list.entries[found].option,
+                               optarg));
     }
     invocation->operands = (const char *const *)&argv[optind];
     invocation->operand_count = (size_t)(argc - optind);

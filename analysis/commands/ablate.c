@@ -41,18 +41,23 @@ done:
     return status;
 }
 
+static ds_status measure(json_t **told, json_t **results, ds_run *run, const ds_invocation *invocation,
+                         const ds_journal_plan *journal) {
+    ds_ablate_options own = *(const ds_ablate_options *)invocation->own;
+    own.journal = journal;
+    own.shadow = invocation->common.shadow.value;
+    return ds_ablate_results(told, results, run, &own);
+}
+
 static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
-    ds_ablate_options own = *(const ds_ablate_options *)invocation->own;
     ds_journal_plan plan;
     ds_text path = {0};
     ds_run run = {0};
     ds_told told = {NULL, NULL};
-    own.journal = &plan;
-    own.shadow = invocation->common.shadow.value;
     DS_TRY(ds_command_open(&run, invocation));
     DS_TRY(ds_command_journal_plan(&plan, &path, invocation));
-    DS_TRY(ds_ablate_results(&told.options, &told.results, &run, &own));
+    DS_TRY(measure(&told.options, &told.results, &run, invocation, &plan));
     DS_TRY(publish(invocation, &run, &told));
 done:
     ds_told_release(&told);
@@ -85,4 +90,5 @@ const ds_command ds_command_ablate = {
     .defaults = &ds_ablate_defaults,
     .own_size = sizeof ds_ablate_defaults,
     .run = run_command,
+    .measure = measure,
 };

@@ -45,14 +45,20 @@ done:
     return status;
 }
 
+static ds_status measure(json_t **told, json_t **results, ds_run *run, const ds_invocation *invocation,
+                         const ds_journal_plan *journal) {
+    ds_gates_options own = *(const ds_gates_options *)invocation->own;
+    (void)journal;
+    own.shadow = invocation->common.shadow.value;
+    return ds_gates_results(told, results, run, &own);
+}
+
 static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
-    ds_gates_options own = *(const ds_gates_options *)invocation->own;
     ds_run run = {0};
     ds_told told = {NULL, NULL};
-    own.shadow = invocation->common.shadow.value;
     DS_TRY(ds_command_open(&run, invocation));
-    DS_TRY(ds_gates_results(&told.options, &told.results, &run, &own));
+    DS_TRY(measure(&told.options, &told.results, &run, invocation, NULL));
     DS_TRY(publish(invocation, &run, &told));
 done:
     ds_told_release(&told);
@@ -78,4 +84,5 @@ const ds_command ds_command_gates = {
     .defaults = &ds_gates_defaults,
     .own_size = sizeof ds_gates_defaults,
     .run = run_command,
+    .measure = measure,
 };

@@ -120,16 +120,23 @@ done:
     return status;
 }
 
-static ds_status run_command(const ds_invocation *invocation) {
-    ds_status status = DS_OK;
+static ds_status measure(json_t **told, json_t **results, ds_run *run, const ds_invocation *invocation,
+                         const ds_journal_plan *journal) {
     const gradflow_options *given = invocation->own;
     ds_gradflow_options own = given->measure;
+    (void)journal;
+    own.memory_mib = given->memory.value;
+    return ds_gradflow_results(told, results, run, &own);
+}
+
+static ds_status run_command(const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    const gradflow_options *own = invocation->own;
     ds_run run = {0};
     ds_told told = {NULL, NULL};
-    own.memory_mib = given->memory.value;
-    DS_TRY(ds_gradflow_check(&own));
+    DS_TRY(ds_gradflow_check(&own->measure));
     DS_TRY(ds_command_open(&run, invocation));
-    DS_TRY(ds_gradflow_results(&told.options, &told.results, &run, &own));
+    DS_TRY(measure(&told.options, &told.results, &run, invocation, NULL));
     DS_TRY(publish(invocation, &run, &told));
 done:
     ds_told_release(&told);
@@ -161,4 +168,5 @@ const ds_command ds_command_gradflow = {
     .defaults = &defaults,
     .own_size = sizeof defaults,
     .run = run_command,
+    .measure = measure,
 };

@@ -115,6 +115,17 @@ done:
     return status;
 }
 
+static ds_status measure(json_t **told, json_t **results, ds_run *run, const ds_invocation *invocation,
+                         const ds_journal_plan *journal) {
+    ds_status status = DS_OK;
+    (void)invocation;
+    (void)journal;
+    DS_TRY(ds_inspect_results(told, results, run));
+    run->parameters = count_at(*results, "parameters/total");
+done:
+    return status;
+}
+
 /* The weights are surveyed, not held. */
 static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
@@ -126,8 +137,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     run_options.without_weights = true;
     status = ds_run_open(&run, &run_options);
     if (status != DS_OK) return ds_draft_explain(invocation, status);
-    DS_TRY(ds_inspect_results(&told.options, &told.results, &run));
-    run.parameters = count_at(told.results, "parameters/total");
+    DS_TRY(measure(&told.options, &told.results, &run, invocation, NULL));
     DS_TRY(publish(invocation, &run, &told));
 done:
     ds_told_release(&told);
@@ -157,4 +167,5 @@ const ds_command ds_command_inspect = {
     .defaults = &defaults,
     .own_size = sizeof defaults,
     .run = run_command,
+    .measure = measure,
 };

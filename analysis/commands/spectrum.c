@@ -104,22 +104,27 @@ done:
     return status;
 }
 
-static ds_status run_command(const ds_invocation *invocation) {
-    ds_status status = DS_OK;
+static ds_status measure(json_t **told, json_t **results, ds_run *run, const ds_invocation *invocation,
+                         const ds_journal_plan *journal) {
     const spectrum_options *own = invocation->own;
     ds_spectrum_options options = own->measured;
-    ds_run run = {0};
-    ds_told told = {NULL, NULL};
-    ds_journal_plan journal;
-    ds_text path = {0};
     options.count = own->count.value;
     options.steps = own->steps.value;
     options.samples = own->samples.value;
     options.shadow = invocation->common.shadow.value;
-    options.journal = &journal;
+    options.journal = journal;
+    return ds_spectrum_results(told, results, run, &options);
+}
+
+static ds_status run_command(const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    ds_run run = {0};
+    ds_told told = {NULL, NULL};
+    ds_journal_plan journal;
+    ds_text path = {0};
     DS_TRY(ds_command_open(&run, invocation));
     DS_TRY(ds_command_journal_plan(&journal, &path, invocation));
-    DS_TRY(ds_spectrum_results(&told.options, &told.results, &run, &options));
+    DS_TRY(measure(&told.options, &told.results, &run, invocation, &journal));
     DS_TRY(publish(invocation, &run, &told));
 done:
     ds_text_release(&path);
@@ -159,4 +164,5 @@ const ds_command ds_command_spectrum = {
     .defaults = &defaults,
     .own_size = sizeof defaults,
     .run = run_command,
+    .measure = measure,
 };

@@ -112,6 +112,13 @@ done:
     return status;
 }
 
+static ds_status measure(json_t **told, json_t **results, ds_run *run, const ds_invocation *invocation,
+                         const ds_journal_plan *journal) {
+    const verify_options *own = invocation->own;
+    (void)journal;
+    return ds_verification_results(told, results, run, &own->checks);
+}
+
 static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
     const verify_options *given = invocation->own;
@@ -161,4 +168,5 @@ const ds_command ds_command_verify = {
     .own_size = sizeof defaults,
     .alone = "list|recipe",
     .run = run_command,
+    .measure = measure,
 };

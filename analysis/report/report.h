@@ -20,6 +20,13 @@ ds_status ds_report_step_words(ds_text *text, const char *between, const char *b
 ds_status ds_report_measure(json_t **results, json_t **envelope, ds_manifest *files, const ds_invocation *invocation,
                             const char *skip, bool force) DS_MUST_CHECK;
 
+/* The steps, in the order they are measured: each one's name, and the command whose results it adds to. */
+size_t ds_report_step_count(void);
+const char *ds_report_step_name(size_t index);
+const char *ds_report_step_command(size_t index);
+/* Adds to {"COMMAND": results} what one more step of the command says. */
+ds_status ds_report_join(json_t *results, const char *command, json_t *more) DS_MUST_CHECK;
+
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 /* DIR/{report.json,report.html,report.md}, DIR/tables and DIR/figures from a report's complete envelope; each written file is

@@ -102,6 +102,10 @@ static const step steps[] = {
 };
 enum { STEPS = sizeof steps / sizeof *steps };
 
+size_t ds_report_step_count(void) { return STEPS; }
+const char *ds_report_step_name(size_t index) { return steps[index].name; }
+const char *ds_report_step_command(size_t index) { return steps[index].command; }
+
 ds_status ds_report_step_words(ds_text *text, const char *between, const char *before_last) {
     ds_status status = DS_OK;
     for (size_t i = 0; i < STEPS; i++)
@@ -154,7 +158,7 @@ static int add_missing(json_t *object, json_t *more) {
 }
 
 /* The cases of a second ablation join those of the first; otherwise what is already there stays. */
-static ds_status join(json_t *results, const char *command, json_t *more) {
+ds_status ds_report_join(json_t *results, const char *command, json_t *more) {
     json_t *before = json_object_get(results, command);
     int code;
     if (before == NULL)
@@ -210,7 +214,7 @@ static ds_status make_step(reporting *all, size_t number) {
         DS_TRY(keep_step(all->journal, number, all->folder, path.bytes));
     }
     DS_TRY(ds_envelope_load(&saved, all->folder, path.bytes));
-    DS_TRY(join(all->results, what->command, json_object_get(saved, "results")));
+    DS_TRY(ds_report_join(all->results, what->command, json_object_get(saved, "results")));
     if (json_object_set(all->options, what->name, json_object_get(saved, "options")) != 0)
         status = ds_fail(DS_ERR_SYSTEM, "report: out of memory while results are put together");
     path.length = 0;

@@ -34,8 +34,9 @@ static json_t *reference(const json_t *value) {
 }
 
 static ds_status tell(json_t **out, const comparing *c, const json_t *a, const json_t *b, double allowed) {
-    *out = json_pack("{s:o, s:o, s:o, s:o}", "path", json_sprintf("%s%s", c->where, c->path.bytes + c->prefix), "a",
-                     reference(a), "b", reference(b), "allowed", ds_json_number(allowed));
+    *out = json_pack("{s:o, s:o, s:o, s:o}", "path",
+                     json_sprintf("%s%s", c->where, c->path.bytes + c->prefix + (c->where[0] == '\0')), "a", reference(a), "b",
+                     reference(b), "allowed", ds_json_number(allowed));
     return *out == NULL ? out_of_memory() : DS_OK;
 }
 

@@ -83,7 +83,7 @@ static ds_status find_change(ds_findings *all, const json_t *envelope, const cha
         char value[48];
         if (!is_single(item) || !(nearer > 0) || !(number_at(item, "p_value_holm") < DS_SIGNIFICANCE)) continue;
         (void)snprintf(value, sizeof value, "%+.3g nats", number_at(item, "delta_loss"));
-        DS_TRY(add(all, json_string_value(json_array_get(json_object_get(item, "sublayers"), 0)), value));
+        DS_TRY(add(all, text_at(item, "sublayers/0"), value));
     }
 done:
     return status;

@@ -71,6 +71,7 @@ static void put_spread(ds_json_builder *b, const ds_run *run) {
         ds_json_put_count(b, "offset", run->options.offset);
     else
         ds_json_put_text(b, "offset", NULL);
+    if (run->options.spread == DS_SPREAD_RANDOM) ds_json_put_count(b, "seed", run->options.seed);
 }
 
 /* A meta.pkl's SHA-256; of a folder, that of the lines "<digest>  <name>\n" of its tokenizer's files, as sha256sum prints. */
@@ -187,7 +188,6 @@ static ds_status make_key(json_t **key, ds_run *run, const char *command, const 
         ds_json_put_count(&b, "seq_len", run->length);
         ds_json_put_count(&b, "sequences", run->sequences);
         put_spread(&b, run);
-        if (run->options.spread == DS_SPREAD_RANDOM) ds_json_put_count(&b, "seed", run->options.seed);
         ds_json_put_count(&b, "tokens_crc32", crc);
         ds_json_end(&b);
     }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "child.h"
+#include "core_types.h"
 #include "deltascope/claims.h"
 #include "deltascope/io.h"
 #include "scratch.h"
@@ -16,25 +17,6 @@
 static int hide_gnuplot(void **state) {
     (void)state;
     return setenv("PATH", "/nowhere", 1);
-}
-
-/* Kernels of OpenBLAS that this processor can run. */
-static size_t core_types(const char *types[4]) {
-    static const struct {
-        const char *type, *flag;
-    } known[] = {{"Haswell", " fma "}, {"SkylakeX", " avx512vl "}, {"Prescott", " pni "}};
-    size_t count = 0;
-    char line[1 << 14];
-    FILE *file = fopen("/proc/cpuinfo", "r");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, "flags", 5) != 0) continue;
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-            if (strstr(line, known[i].flag) != NULL) types[count++] = known[i].type;
-        }
-        break;
-    }
-    if (file != NULL) (void)fclose(file);
-    return count;
 }
 
 /* The folder of a report made under a type of kernels; NULL: as the environment says. */
@@ -92,7 +74,7 @@ static void test_python_computes_the_same(void **state) {
 /* Everything LAPACK makes may differ in its last bits; what "own" is of may not. And "own" is of most of a report. */
 static void test_own_is_the_same_under_all_kernels(void **state) {
     (void)state;
-    const char *types[4];
+    const char *types[CORE_TYPES];
     const size_t count = core_types(types);
     const char *folder = report_under(NULL);
     json_t *first = load(folder), *told;

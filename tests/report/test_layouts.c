@@ -86,8 +86,14 @@ static bool is_documented(const char *block, const char *path) {
 /* The block that lays out an object, told by a key that no other has; NULL: none, its keys belong to the block it stands in. */
 static const char *shape_of(const json_t *object) {
     static const char *const marks[][2] = {
-        {"quantile_rank_error", "statistics"},   {"edges", "histogram"}, {"over_relaxed", "regimes"},
-        {"largest_window_loss_error", "shadow"}, {"limit", "limit"},     {"windows_needed", "intervals"},
+        {"quantile_rank_error", "statistics"},
+        {"edges", "histogram"},
+        {"over_relaxed", "regimes"},
+        {"largest_window_loss_error", "shadow"},
+        {"limit", "limit"},
+        {"holds", "digest"},
+        {"allowed", "difference"},
+        {"windows_needed", "intervals"},
     };
     for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
         if (json_object_get(object, marks[i][0]) != NULL) return marks[i][1];
@@ -222,11 +228,18 @@ static void test_report(void **state) {
     json_t *own = json_pack("{s:O, s:O, s:O}", "findings", json_object_get(tree, "findings"), "verdict",
                             json_object_get(tree, "verdict"), "digests", json_object_get(tree, "digests"));
     assert_non_null(own);
+    const char *const check[] = {"check", scratch_path("report/report.json"), NULL};
+    const char *const diff[] = {"diff", scratch_path("report/report.json"), scratch_path("report/report.json"), NULL};
     walk("report", "", own, true);
     expect_in_table("envelope/findings", json_object_get(own, "findings"));
     expect_in_table("envelope/verdict", json_object_get(own, "verdict"));
     json_decref(own);
     json_decref(tree);
+    for (size_t i = 0; i < 2; i++) {
+        tree = result_of(i == 0 ? check : diff, scratch_path("result.json"));
+        walk(i == 0 ? "check" : "diff", "", json_object_get(tree, "results"), true);
+        json_decref(tree);
+    }
 }
 
 /* ---- the arrays of --per-token ----------------------------------------------------------------------------------- */

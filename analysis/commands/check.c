@@ -1,0 +1,336 @@
+/* check: what a result file claims, measured again. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "claim_view.h"
+#include "cli/progress_line.h"
+#include "cli/text_wrapping.h"
+#include "deltascope/claims.h"
+#include "remeasure.h"
+
+typedef struct check_options {
+    const char *config, *tokens, *text, *tokenizer, *sections;
+    double sample;
+} check_options;
+
+#define OWN(field) offsetof(check_options, field)
+static const ds_option options[] = {
+    {"tokens", "FILE", "the token ids it was measured on", DS_OPTION_TEXT, OWN(tokens), 0, NULL},
+    {"text", "FILE", "the text it was measured on; needs --tokenizer", DS_OPTION_TEXT, OWN(text), 0, NULL},
+    {"tokenizer", "PATH", "a nanoGPT meta.pkl, or a folder with GPT-2's vocab.json and merges.txt", DS_OPTION_TEXT,
+     OWN(tokenizer), 0, NULL},
+    {"config", "FILE", "configuration of a single weight file (config.json beside it)", DS_OPTION_TEXT, OWN(config), 0, NULL},
+    {"sections", "LIST", "only these commands' results: inspect, gates, spectrum, ablate, gradflow, verify (all it has)",
+     DS_OPTION_TEXT, OWN(sections), 0, NULL},
+    {"sample", "SHARE", "measure each section with this probability, drawn from the system's entropy or by --seed (1)",
+     DS_OPTION_REAL, OWN(sample), 0, NULL},
+};
+static const check_options defaults = {.sample = 1};
+
+/* Everything of one check. */
+typedef struct checking {
+    const check_options *own;
+    json_t *envelope, *digests;
+    ds_claimed claimed;
+    ds_run run;
+    ds_claim_view view;
+    bool digests_hold, sampled;
+    uint64_t seed;
+    ds_text reason; /* why nothing could be measured, or what needs data */
+} checking;
+
+static void release(checking *all) {
+    json_decref(all->envelope);
+    json_decref(all->digests);
+    ds_claimed_release(&all->claimed);
+    ds_claim_view_release(&all->view);
+    ds_run_close(&all->run);
+    ds_text_release(&all->reason);
+}
+
+/* ---- what is measured -------------------------------------------------------------------------------------------- */
+
+static ds_status choose(checking *all, const ds_common *common) {
+    ds_status status = DS_OK;
+    const double share = all->own->sample;
+    uint32_t drawn;
+    if (!(share > 0 && share <= 1)) return ds_fail(DS_ERR_USAGE, "--sample takes a share above 0 and at most 1, not %g", share);
+    if (all->own->sections != NULL) DS_TRY(ds_claimed_choose(&all->claimed, all->own->sections));
+    all->sampled = share < 1;
+    if (!all->sampled) return DS_OK;
+    if (getentropy(&drawn, sizeof drawn) != 0) return ds_fail(DS_ERR_SYSTEM, "the system gives no random numbers to sample by");
+    all->seed = common->seed.given ? common->seed.value : drawn;
+    ds_claimed_draw(&all->claimed, share, all->seed);
+done:
+    return status;
+}
+
+/* Where the run is not of what the file names, all->reason says so; *same: the checkpoint at least is. */
+static ds_status compare_identity(checking *all, bool *same) {
+    const char *claimed = json_string_value(ds_json_at(all->envelope, "checkpoint/sha256"));
+    const char *measured = ds_checkpoint_sha256(all->run.checkpoint);
+    *same = claimed != NULL && strcmp(claimed, measured) == 0;
+    if (!*same)
+        return ds_text_printf(&all->reason, "the file speaks of another checkpoint: SHA-256 %.16s..., this one's is %.16s...",
+                              claimed == NULL ? "none" : DS_SHOW(claimed), measured);
+    const json_t *data = json_object_get(all->envelope, "data");
+    claimed = json_string_value(json_object_get(data, "sha256"));
+    if (!json_is_object(data)) return DS_OK;
+    if (all->run.tokens == NULL)
+        return ds_text_printf(&all->reason,
+                              "it needs the data, SHA-256 %.16s...: give --tokens FILE, or --text and --tokenizer",
+                              claimed == NULL ? "none" : DS_SHOW(claimed));
+    measured = ds_tokens_sha256(all->run.tokens);
+    if (claimed == NULL || strcmp(claimed, measured) != 0)
+        return ds_text_printf(&all->reason, "the file speaks of other data: SHA-256 %.16s..., these have %.16s...",
+                              claimed == NULL ? "none" : DS_SHOW(claimed), measured);
+    return DS_OK;
+}
+
+static ds_status compare_inputs(checking *all, const json_t *measured, double other) {
+    ds_status status = DS_OK;
+    json_t *a = NULL, *b = NULL;
+    DS_TRY(ds_claim_inputs(&a, all->envelope));
+    DS_TRY(ds_claim_inputs(&b, measured));
+    DS_TRY(ds_claim_view_compare(&all->view, "inputs", "envelope", "", a, b, other));
+done:
+    json_decref(a);
+    json_decref(b);
+    return status;
+}
+
+static ds_status out_of_memory(void) { return ds_fail(DS_ERR_SYSTEM, "check: out of memory"); }
+
+static ds_status compare_part(checking *all, const ds_claimed_part *part, double other) {
+    ds_status status = DS_OK;
+    const bool report = ds_claimed_is_report(all->envelope);
+    const json_t *results = json_object_get(all->envelope, "results");
+    ds_text place = {0};
+    DS_TRY(ds_text_printf(&place, report ? "results/%s" : "results", part->command));
+    DS_TRY(ds_claim_view_compare(&all->view, part->command, part->command, place.bytes,
+                                 report ? json_object_get(results, part->command) : results, part->results, other));
+done:
+    ds_text_release(&place);
+    return status;
+}
+
+/* What the measured steps were asked for, beside what the file says they were. */
+static ds_status compare_options(checking *all) {
+    ds_status status = DS_OK;
+    const bool report = ds_claimed_is_report(all->envelope);
+    json_t *claimed = json_object(), *measured = json_object(), *told;
+    const char *step, *place = report ? "options/steps" : "options";
+    int code = claimed == NULL || measured == NULL;
+    for (size_t i = 0; i < all->claimed.count && code == 0; i++) {
+        json_object_foreach(all->claimed.parts[i].options, step, told) {
+            const json_t *recorded = ds_json_at(all->envelope, place);
+            json_t *said = report ? json_object_get(recorded, step) : (json_t *)(uintptr_t)recorded;
+            code |= json_object_set_new(claimed, report ? step : "", said == NULL ? json_null() : json_incref(said));
+            code |= json_object_set(measured, report ? step : "", told);
+        }
+    }
+    if (code != 0)
+        status = out_of_memory();
+    else
+        status = ds_claim_view_compare(&all->view, "options", "envelope/options", place,
+                                       report ? claimed : json_object_get(claimed, ""),
+                                       report ? measured : json_object_get(measured, ""), 0);
+    json_decref(claimed);
+    json_decref(measured);
+    return status;
+}
+
+/* Verdict and findings follow from the file's own results. */
+static ds_status compare_findings(checking *all) {
+    ds_status status = DS_OK;
+    ds_findings findings = {.count = 0};
+    json_t *rows = NULL, *claimed = NULL, *derived = NULL;
+    if (json_object_get(all->envelope, "verdict") == NULL && json_object_get(all->envelope, "findings") == NULL) return DS_OK;
+    DS_TRY(ds_findings_find(&findings, all->envelope));
+    DS_TRY(ds_findings_json(&rows, &findings));
+    claimed = json_pack("{s:O?, s:O?}", "verdict", json_object_get(all->envelope, "verdict"), "findings",
+                        json_object_get(all->envelope, "findings"));
+    derived = json_pack("{s:s, s:O}", "verdict", findings.verdict.bytes, "findings", rows);
+    if (claimed == NULL || derived == NULL)
+        status = out_of_memory();
+    else
+        status = ds_claim_view_compare(&all->view, "verdict", "envelope", "", claimed, derived, 0);
+done:
+    ds_findings_release(&findings);
+    json_decref(rows);
+    json_decref(claimed);
+    json_decref(derived);
+    return status;
+}
+
+static ds_status tell_parts(checking *all, double other) {
+    ds_status status = DS_OK;
+    for (size_t i = 0; i < all->claimed.count; i++) {
+        const ds_claimed_part *part = &all->claimed.parts[i];
+        if (part->measured)
+            DS_TRY(compare_part(all, part, other));
+        else if (!part->chosen)
+            DS_TRY(ds_claim_view_obstacle(&all->view, part->command, "not looked at: not among those chosen or drawn", false));
+        else
+            DS_TRY(ds_claim_view_obstacle(&all->view, part->command,
+                                          part->obstacle != NULL ? part->obstacle : all->reason.bytes, true));
+    }
+done:
+    return status;
+}
+
+static ds_status measure(checking *all, const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    const check_options *own = all->own;
+    json_t *measured = NULL;
+    size_t compared = 0;
+    double other = 0;
+    bool same;
+    const ds_run_options given = {.checkpoint = invocation->operands[1],
+                                  .config = own->config,
+                                  .tokens = own->tokens,
+                                  .text = own->text,
+                                  .tokenizer = own->tokenizer,
+                                  .listener = ds_progress_line(invocation->common.quiet)};
+    DS_TRY(ds_claimed_open(&all->run, &all->claimed, &given));
+    DS_TRY(compare_identity(all, &same));
+    if (same) DS_TRY(ds_claimed_measure(&all->claimed, &all->run, all->reason.bytes));
+    /* what an envelope says of its windows' losses comes from a command's results */
+    DS_TRY(ds_run_envelope(&measured, &all->run, "check", NULL,
+                           ds_claimed_is_report(all->envelope) ? NULL : all->claimed.parts[0].results));
+    other = ds_claims_arithmetic(all->envelope, measured);
+    for (size_t i = 0; i < all->claimed.count; i++) compared += all->claimed.parts[i].measured;
+    if (all->reason.length == 0) DS_TRY(compare_inputs(all, measured, other));
+    if (compared > 0) DS_TRY(compare_options(all));
+    DS_TRY(tell_parts(all, other));
+    all->view.incomplete = all->view.incomplete || compared == 0;
+done:
+    json_decref(measured);
+    return status;
+}
+
+/* ---- what is told ------------------------------------------------------------------------------------------------ */
+
+static ds_status tell(ds_told *told, const checking *all, const ds_invocation *invocation) {
+    const check_options *own = all->own;
+    ds_json_builder b = {0}, o = {0};
+    ds_status status = DS_OK;
+    ds_json_begin_object(&o, NULL);
+    ds_json_put_text(&o, "result", invocation->operands[0]);
+    ds_json_put_text(&o, "sections", own->sections);
+    ds_json_put_real(&o, "sample", own->sample);
+    if (all->sampled)
+        ds_json_put_count(&o, "seed", all->seed);
+    else
+        ds_json_put_text(&o, "seed", NULL);
+    ds_json_end(&o);
+    DS_TRY(ds_json_finish(&told->options, &o));
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_text(&b, "verdict", ds_claim_view_verdict(&all->view, all->digests_hold));
+    ds_json_put(&b, "digests", json_incref(all->digests));
+    ds_json_put_real(&b, "caught_with_probability", all->run.checkpoint == NULL ? 0 : own->sample);
+    ds_json_put(&b, "sections", json_incref(all->view.sections));
+    ds_json_end(&b);
+    DS_TRY(ds_json_finish(&told->results, &b));
+done:
+    return status;
+}
+
+static void print_verdict(const checking *all, const char *verdict) {
+    ds_text text = {0};
+    ds_status status = DS_OK;
+    if (strcmp(verdict, "disagrees") == 0)
+        DS_TRY(ds_text_printf(&text, "DISAGREES: the file says what does not hold, as told above."));
+    else if (strcmp(verdict, "incomplete") == 0)
+        DS_TRY(ds_text_printf(&text, "incomplete: nothing disagrees, and not everything could be checked."));
+    else
+        DS_TRY(ds_text_printf(&text, "agrees: every number that was measured again is within what it may differ by."));
+    if (all->sampled && all->run.checkpoint != NULL)
+        DS_TRY(ds_text_printf(&text,
+                              " Each section was drawn with probability %g (seed %llu): a single forged number, beyond what it "
+                              "may differ by, is caught with that probability.",
+                              all->own->sample, (unsigned long long)all->seed));
+    ds_print_wrapped(text.bytes, 0, 0);
+done:
+    ds_text_release(&text);
+    if (status != DS_OK) ds_error_clear();
+}
+
+static ds_status publish(const checking *all, const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    ds_told told = {NULL, NULL};
+    ds_table *table = NULL;
+    size_t made = 0;
+    DS_TRY(tell(&told, all, invocation));
+    DS_TRY(ds_command_publish_results(&table, &made, invocation, &all->run, &told, &ds_claim_table, 1));
+    const char *verdict = json_string_value(json_object_get(told.results, "verdict"));
+    if (invocation->common.table) {
+        ds_claim_print_digests(all->digests, "");
+        (void)printf("\n");
+        DS_TRY(ds_table_print(stdout, table));
+        (void)printf("\n");
+        ds_claim_view_print(&all->view);
+        print_verdict(all, verdict);
+    }
+    if (strcmp(verdict, "disagrees") == 0) status = DS_CHECK_FAILED;
+done:
+    ds_table_free(&table);
+    ds_told_release(&told);
+    return status;
+}
+
+static ds_status run_command(const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    checking all = {.own = invocation->own, .view = {.side_a = "claimed", .side_b = "measured"}};
+    const bool measured = invocation->operand_count > 1;
+    if ((all.own->text == NULL) != (all.own->tokenizer == NULL))
+        return ds_fail(DS_ERR_USAGE, "--text and --tokenizer go together");
+    if (all.own->text != NULL && all.own->tokens != NULL)
+        return ds_fail(DS_ERR_USAGE, "--tokens and --text both name the data: give one of them");
+    DS_TRY(ds_envelope_load(&all.envelope, NULL, invocation->operands[0]));
+    DS_TRY(ds_claimed_find(&all.claimed, all.envelope, invocation->operands[0]));
+    DS_TRY(choose(&all, &invocation->common));
+    DS_TRY(ds_digests_check(&all.digests, &all.digests_hold, all.envelope));
+    DS_TRY(compare_findings(&all));
+    if (measured) {
+        DS_TRY(measure(&all, invocation));
+    } else {
+        all.run.started = ds_seconds();
+        DS_TRY(ds_text_printf(&all.reason, "not measured: no checkpoint was given"));
+        DS_TRY(tell_parts(&all, 0));
+    }
+    DS_TRY(publish(&all, invocation));
+done:
+    release(&all);
+    return status;
+}
+
+const ds_command ds_command_check = {
+    .name = "check",
+    .operands = "RESULT.json [CHECKPOINT]",
+    .least_operands = 1,
+    .most_operands = 2,
+    .summary = "Measure again what a result file claims",
+    .description =
+        "Computes the digests of report.json anew, derives its verdict and findings anew from its numbers, and with a "
+        "CHECKPOINT "
+        "measures everything again from the options the file records: every number has to agree within the sum of the bounds "
+        "that both runs state, what our own kernels make to the bit. What differs is told number by number: claimed, measured, "
+        "and by how much the two may differ. A result of inspect, gates, spectrum, ablate, gradflow or verify is checked the "
+        "same way, without digests.\n"
+        "With --sample each section is measured with probability SHARE, and so catches a single forged number with that "
+        "probability; the seed is printed and --seed repeats it. What cannot be checked, for want of data or because "
+        "checkpoint or data are others, makes the verdict \"incomplete\", not \"agrees\". Exit status 1 when something "
+        "disagrees.",
+    .examples = "  deltascope check report/report.json\n"
+                "  deltascope check --tokens val.bin report/report.json checkpoint/\n"
+                "  deltascope check --tokens val.bin --sample 0.25 --json - report/report.json checkpoint/\n",
+    .takes = DS_TAKES_RUN,
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .defaults = &defaults,
+    .own_size = sizeof defaults,
+    .run = run_command,
+};

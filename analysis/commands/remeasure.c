@@ -1,0 +1,197 @@
+#include "remeasure.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "report/report.h"
+
+static ds_status out_of_memory(void) { return ds_fail(DS_ERR_SYSTEM, "check: out of memory"); }
+
+/* ---- what a file claims ------------------------------------------------------------------------------------------ */
+
+bool ds_claimed_is_report(const json_t *envelope) {
+    const char *command = json_string_value(json_object_get(envelope, "command"));
+    return command != NULL && strcmp(command, "report") == 0;
+}
+
+static void add_part(ds_claimed *claimed, const char *name) {
+    const ds_command *command = ds_command_find(name);
+    for (size_t i = 0; i < claimed->count; i++) {
+        if (strcmp(claimed->parts[i].command, name) == 0) return;
+    }
+    if (command == NULL || command->measure == NULL || claimed->count == DS_CLAIMED_PARTS) return;
+    claimed->parts[claimed->count++] = (ds_claimed_part){.command = command->name, .chosen = true};
+}
+
+ds_status ds_claimed_find(ds_claimed *claimed, const json_t *envelope, const char *path) {
+    const json_t *results = json_object_get(envelope, "results");
+    const char *command = json_string_value(json_object_get(envelope, "command"));
+    *claimed = (ds_claimed){.envelope = envelope};
+    if (command == NULL || !json_is_object(results))
+        return ds_fail(DS_ERR_INPUT, "%s: has no \"command\" or no \"results\", expected a result of deltascope",
+                       DS_SHOW(path));
+    for (size_t i = 0; ds_claimed_is_report(envelope) && i < ds_report_step_count(); i++) {
+        const char *name = ds_report_step_command(i);
+        if (json_object_get(results, name) != NULL) add_part(claimed, name);
+    }
+    if (!ds_claimed_is_report(envelope)) add_part(claimed, command);
+    if (claimed->count > 0) return DS_OK;
+    return ds_fail(DS_ERR_INPUT,
+                   "%s: results of %s cannot be measured again: expected those of report, inspect, gates, spectrum, ablate, "
+                   "gradflow or verify; diff compares two files of any command",
+                   DS_SHOW(path), DS_SHOW(command));
+}
+
+void ds_claimed_release(ds_claimed *claimed) {
+    for (size_t i = 0; i < claimed->count; i++) {
+        free(claimed->parts[i].obstacle);
+        json_decref(claimed->parts[i].options);
+        json_decref(claimed->parts[i].results);
+    }
+    *claimed = (ds_claimed){0};
+}
+
+ds_status ds_claimed_choose(ds_claimed *claimed, const char *names) {
+    ds_status status = DS_OK;
+    const char *word;
+    size_t length;
+    ds_text list = {0};
+    for (size_t i = 0; i < claimed->count; i++) claimed->parts[i].chosen = false;
+    while (ds_next_word(&names, &word, &length)) {
+        size_t i = 0;
+        while (i < claimed->count && !ds_is_word(claimed->parts[i].command, word, length)) i++;
+        if (i < claimed->count) {
+            claimed->parts[i].chosen = true;
+            continue;
+        }
+        for (i = 0; i < claimed->count; i++)
+            DS_TRY(ds_text_printf(&list, "%s%s", i == 0 ? "" : ", ", claimed->parts[i].command));
+        status = ds_fail(DS_ERR_USAGE, "--sections takes what this file has, %s, not \"%s\"", list.bytes,
+                         ds_escape(word, length).text);
+        break;
+    }
+done:
+    ds_text_release(&list);
+    return status;
+}
+
+void ds_claimed_draw(ds_claimed *claimed, double share, uint64_t seed) {
+    ds_random random = ds_random_init(seed);
+    for (size_t i = 0; i < claimed->count; i++) {
+        const bool drawn = ds_random_uniform(&random) < share;
+        claimed->parts[i].chosen = claimed->parts[i].chosen && drawn;
+    }
+}
+
+/* ---- the run it records ------------------------------------------------------------------------------------------ */
+
+static uint64_t count_at(const json_t *value, const char *key) {
+    const json_int_t count = json_integer_value(json_object_get(value, key));
+    return count > 0 ? (uint64_t)count : 0;
+}
+
+static ds_spread spread_of(const json_t *data) {
+    const char *name = json_string_value(json_object_get(data, "spread"));
+    if (json_is_integer(json_object_get(data, "offset"))) return DS_SPREAD_FROM_OFFSET;
+    if (name != NULL && strcmp(name, "random") == 0) return DS_SPREAD_RANDOM;
+    return name != NULL && strcmp(name, "consecutive") == 0 ? DS_SPREAD_CONSECUTIVE : DS_SPREAD_EVEN;
+}
+
+/* Of what is drawn at random: windows, or what the options tell of. */
+static uint64_t seed_of(const json_t *envelope) {
+    const json_t *data = json_object_get(envelope, "data");
+    return count_at(json_object_get(data, "seed") != NULL ? data : json_object_get(envelope, "options"), "seed");
+}
+
+ds_status ds_claimed_open(ds_run *run, const ds_claimed *claimed, const ds_run_options *given) {
+    ds_status status = DS_OK;
+    const json_t *data = json_object_get(claimed->envelope, "data");
+    const char *precision = json_string_value(json_object_get(claimed->envelope, "precision"));
+    ds_run_options options = *given;
+    if (json_is_object(data)) {
+        options.length = count_at(data, "seq_len");
+        options.sequences = count_at(data, "sequences");
+        options.spread = spread_of(data);
+        options.offset = count_at(data, "offset");
+    } else {
+        options.tokens = options.text = options.tokenizer = NULL;
+        options.length = count_at(ds_json_at(claimed->envelope, "results/cost"), "seq_len");
+    }
+    options.precision = precision != NULL && strcmp(precision, "double") == 0 ? DS_F64 : DS_F32;
+    options.seed = seed_of(claimed->envelope);
+    options.without_weights = claimed->count == 1 && strcmp(claimed->parts[0].command, "inspect") == 0;
+    DS_TRY(ds_run_open(run, &options));
+    if (options.without_weights) DS_TRY(ds_checkpoint_read(run->checkpoint, NULL, 0)); /* its digest is asked for at once */
+done:
+    return status;
+}
+
+/* ---- measuring --------------------------------------------------------------------------------------------------- */
+
+/* One step of a part: its results join the part's, its options are kept under its name. */
+static ds_status measure_step(ds_claimed_part *part, ds_run *run, const char *step, const json_t *recorded) {
+    ds_status status = DS_OK;
+    const ds_command *command = ds_command_find(part->command);
+    ds_folder *no_folder = NULL;
+    ds_invocation invocation = {.command = command, .folder = &no_folder};
+    json_t *options = NULL, *results = NULL, *all = NULL;
+    void *own = ds_calloc(command->own_size + 1, 1);
+    if (own == NULL) return DS_ERR_SYSTEM;
+    DS_TRY(ds_command_recall(own, &invocation.common, command, recorded));
+    invocation.own = own;
+    DS_TRY(command->measure(&options, &results, run, &invocation, NULL));
+    all = part->results == NULL ? json_object() : json_pack("{s:O}", part->command, part->results);
+    if (all == NULL || json_object_set(part->options, step, options) != 0) {
+        status = out_of_memory();
+        goto done;
+    }
+    DS_TRY(ds_report_join(all, part->command, results));
+    json_decref(part->results);
+    part->results = json_incref(json_object_get(all, part->command));
+done:
+    json_decref(options);
+    json_decref(results);
+    json_decref(all);
+    free(own);
+    return status;
+}
+
+static ds_status measure_part(const ds_claimed *claimed, ds_claimed_part *part, ds_run *run) {
+    ds_status status = DS_OK;
+    const json_t *options = json_object_get(claimed->envelope, "options"), *steps = json_object_get(options, "steps");
+    part->options = json_object();
+    if (part->options == NULL) return out_of_memory();
+    if (!ds_claimed_is_report(claimed->envelope)) return measure_step(part, run, part->command, options);
+    for (size_t i = 0; i < ds_report_step_count(); i++) {
+        const json_t *recorded = json_object_get(steps, ds_report_step_name(i));
+        if (recorded == NULL || strcmp(ds_report_step_command(i), part->command) != 0) continue;
+        DS_TRY(measure_step(part, run, ds_report_step_name(i), recorded));
+    }
+    if (part->results == NULL) status = ds_fail(DS_ERR_INPUT, "the file does not record the options of %s", part->command);
+done:
+    return status;
+}
+
+ds_status ds_claimed_measure(ds_claimed *claimed, ds_run *run, const char *reason) {
+    ds_status status = DS_OK;
+    for (size_t i = 0; i < claimed->count; i++) {
+        ds_claimed_part *part = &claimed->parts[i];
+        if (!part->chosen) continue;
+        if (reason != NULL && strcmp(part->command, "inspect") != 0) {
+            part->obstacle = ds_strdup(reason);
+        } else {
+            status = measure_part(claimed, part, run);
+            part->measured = status == DS_OK;
+            if (status == DS_ERR_SYSTEM) goto done;
+            if (status != DS_OK) part->obstacle = ds_strdup(ds_error_text());
+            status = DS_OK;
+            ds_error_clear();
+        }
+        if (!part->measured && part->obstacle == NULL) {
+            status = out_of_memory();
+            goto done;
+        }
+    }
+done:
+    return status;
+}

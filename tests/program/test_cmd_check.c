@@ -1,0 +1,352 @@
+/* check and diff: what is forged in a report is found, by its digests or by measuring again; what is honest agrees under all
+ * kernels of LAPACK; what cannot be checked is not called agreement. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "child.h"
+#include "commands/remeasure.h"
+#include "core_types.h"
+#include "deltascope/claims.h"
+#include "deltascope/io.h"
+#include "deltascope/report.h"
+#include "scratch.h"
+#include "support.h"
+
+#define TOKENS "--tokens", "fixtures/data/val.bin"
+#define MODEL "fixtures/models/scalar-safetensors"
+enum { SEED = 271828 };
+
+static child result;
+static json_t *honest; /* a report of MODEL */
+static const char *honest_path;
+
+static json_t *load(const char *path) {
+    char *bytes;
+    size_t length;
+    json_t *tree;
+    expect_ok(ds_read_file(&bytes, &length, path, 1 << 26));
+    expect_ok(ds_json_parse(&tree, bytes, length, path));
+    free(bytes);
+    return tree;
+}
+
+static int make_report(void **state) {
+    (void)state;
+    char path[512];
+    if (setenv("PATH", "/nowhere", 1) != 0) return 1; /* figures are not what is tested */
+    CHILD_RUN(&result, (child_limits){0}, "report", TOKENS, "--seq-len", "16", "--sequences", "4", "--quiet", "--out",
+              scratch_path("report"), MODEL);
+    if (result.status != 0) return 1;
+    (void)snprintf(path, sizeof path, "%s/report.json", scratch_path("report"));
+    honest_path = ds_strdup(path);
+    honest = load(path);
+    return 0;
+}
+
+static int forget_report(void **state) {
+    (void)state;
+    json_decref(honest);
+    free((void *)(uintptr_t)honest_path);
+    return 0;
+}
+
+/* Runs check with --json - and parses what it prints. The arguments end with NULL. */
+static json_t *check(int status, const char *preset, const char *file, const char *const *more) {
+    const char *arguments[24] = {"check", "--quiet", "--json", scratch_path("check.json"), file}, *names[2] = {0};
+    size_t count = 5;
+    for (size_t i = 0; more[i] != NULL; i++) arguments[count++] = more[i];
+    names[0] = preset == NULL ? NULL : "OPENBLAS_CORETYPE";
+    names[1] = preset;
+    child_run(&result, arguments, (child_limits){.preset = {names[0], names[1]}});
+    if (result.status != status) fail_msg("check %s: exit status %d, expected %d: %s", file, result.status, status, result.err);
+    return load(scratch_path("check.json"));
+}
+#define MEASURE(status, preset, file, ...) check(status, preset, file, (const char *const[]){TOKENS, __VA_ARGS__, NULL})
+
+static void expect_verdict(json_t *told, const char *verdict) {
+    assert_string_equal(json_string_value(ds_json_at(told, "results/verdict")), verdict);
+    json_decref(told);
+}
+
+/* ---- what is honest ---------------------------------------------------------------------------------------------- */
+
+static void test_agrees_under_all_kernels(void **state) {
+    (void)state;
+    const char *types[CORE_TYPES];
+    const size_t count = core_types(types);
+    expect_verdict(MEASURE(0, NULL, honest_path, MODEL), "agrees");
+    for (size_t i = 0; i < count; i++) {
+        json_t *told = MEASURE(0, types[i], honest_path, MODEL);
+        const json_t *sections = ds_json_at(told, "results/sections");
+        json_int_t compared = 0;
+        for (size_t s = 0; s < json_array_size(sections); s++)
+            compared += json_integer_value(json_object_get(json_array_get(sections, s), "compared"));
+        assert_in_range(compared, 2000, 100000);
+        expect_verdict(told, "agrees");
+    }
+}
+
+static void test_single_results(void **state) {
+    (void)state;
+    static const char *const runs[][12] = {
+        {"gates", "--shadow", "1", "--regime-tol", "0.07"},
+        {"spectrum", "--positions", "0:3,2:7", "--samples", "5", "--certify", "--seed", "9"},
+        {"ablate", "--modes", "open", "--scopes", "each", "--spread", "random", "--seed", "5"},
+        {"gradflow", "--force", "closed:0.mlp", "--jacobian", "1:2", "--jacobian-sublayers", "0.mlp"},
+        {"inspect"},
+        {"verify", "--only", "update", "--precision", "double"},
+    };
+    for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++) {
+        const char *arguments[32] = {runs[i][0], TOKENS, "--seq-len", "12", "--sequences", "3", "--quiet"};
+        size_t count = 8;
+        for (size_t a = 1; a < 12 && runs[i][a] != NULL; a++) arguments[count++] = runs[i][a];
+        arguments[count++] = "--json";
+        arguments[count++] = scratch_path("single.json");
+        arguments[count++] = MODEL;
+        child_run(&result, arguments, (child_limits){0});
+        if (result.status != 0) fail_msg("%s: %s", runs[i][0], result.err);
+        expect_verdict(MEASURE(0, NULL, scratch_path("single.json"), MODEL), "agrees");
+    }
+}
+
+/* ---- what cannot be checked -------------------------------------------------------------------------------------- */
+
+static void test_incomplete(void **state) {
+    (void)state;
+    const char *const digests[] = {NULL}, *const no_data[] = {MODEL, NULL};
+    const char *const other_data[] = {"--tokens", scratch_path("other.bin"), MODEL, NULL};
+    const char *const other_model[] = {TOKENS, "fixtures/models/scalar-kvshift", NULL};
+    uint16_t ids[2000];
+    for (size_t i = 0; i < 2000; i++) ids[i] = (uint16_t)(i % 50);
+    (void)scratch_write("other.bin", ids, sizeof ids);
+    expect_verdict(check(0, NULL, honest_path, digests), "incomplete");
+    expect_verdict(check(0, NULL, honest_path, no_data), "incomplete");
+    expect_verdict(check(0, NULL, honest_path, other_data), "incomplete");
+    json_t *told = check(0, NULL, honest_path, other_model);
+    const char *obstacle = json_string_value(ds_json_at(told, "results/sections/1/obstacle"));
+    assert_non_null(obstacle);
+    assert_non_null(strstr(obstacle, "another checkpoint"));
+    expect_verdict(told, "incomplete");
+}
+
+static void expect_refused(int status, const char *words, const char *const *arguments) {
+    child_run(&result, arguments, (child_limits){0});
+    if (result.status != status || strstr(result.err, words) == NULL)
+        fail_msg("exit status %d, expected %d and \"%s\" in: %s", result.status, status, words, result.err);
+}
+
+static void test_refusals(void **state) {
+    (void)state;
+    const char *not_ours = scratch_write("not.json", "{\"schema\":\"other\"}", 18);
+    const char *bench = scratch_write("bench.json", "{\"schema\":\"deltascope/1\",\"command\":\"bench\",\"results\":{}}", 56);
+    expect_refused(3, "deltascope/1", (const char *const[]){"check", not_ours, NULL});
+    expect_refused(3, "cannot be measured again", (const char *const[]){"check", bench, NULL});
+    expect_refused(2, "--sample", (const char *const[]){"check", "--sample", "1.5", honest_path, NULL});
+    expect_refused(2, "colours", (const char *const[]){"check", "--sections", "gates,colours", honest_path, NULL});
+    expect_refused(2, "go together", (const char *const[]){"check", "--text", "x", honest_path, NULL});
+    expect_refused(3, "nowhere", (const char *const[]){"check", honest_path, "/nowhere", NULL});
+    expect_refused(3, "deltascope/1", (const char *const[]){"diff", honest_path, not_ours, NULL});
+}
+
+/* ---- forgeries --------------------------------------------------------------------------------------------------- */
+
+static void seal(json_t *tree) {
+    json_t *made;
+    expect_ok(ds_digests_make(&made, tree));
+    assert_int_equal(json_object_set_new(tree, "digests", made), 0);
+}
+
+static const char *write_forged(const json_t *tree) {
+    expect_ok(ds_json_write(scratch_path("forged.json"), tree, DS_JSON_CANONICAL));
+    return scratch_path("forged.json");
+}
+
+/* One of each kind of leaf: where it stands, and what it becomes. */
+typedef struct forgery {
+    const char *place, *key; /* the key of an object, or an index */
+    double factor;           /* of a number; 0: `text` instead */
+    const char *text;
+} forgery;
+static const forgery forgeries[] = {
+    {"results/gates", "loss", 1 + 1e-15, NULL},                          /* ours: to the bit */
+    {"results/gates/sublayers/0/histogram/counts", "3", 3, "7"},         /* a whole number */
+    {"results/gates/sublayers/1", "name", 0, "9.mlp"},                   /* a word */
+    {"results/ablate/cases/2", "p_value_holm", 0.5, NULL},               /* a statistic */
+    {"results/ablate/cases/0/delta_loss_ci95", "1", 1.001, NULL},        /* of a list */
+    {"results/gradflow/jacobians/0/singular_values", "0", 1.0001, NULL}, /* bounded, in absolute terms */
+    {"results/gradflow/jacobians/1/eigenvalues/3", "0", 1.001, NULL},    /* a set */
+    {"results/gradflow/jacobians/0", "log_abs_det", 1.00001, NULL},      /* derived */
+    {"results/gradflow/jacobians/1", "singular_value_bound", 1e9, NULL}, /* a bound, widened */
+    {"results/spectrum/accumulated/1", "norm2", 1 + 1e-9, NULL},         /* bounded */
+    {"results/spectrum/distribution/1/smallest/quantiles", "0.5", 0.99, NULL},
+    {"results/spectrum/weights/0", "verdict", 0, "heavy-tailed indeed"},
+    {"results/verify/checks/3", "status", 0, "fail"},
+    {"results/verify/checks/4", "measured", 1e9, NULL},
+    {"results/inspect/tensors/0", "crc32_f32", 0, "00000000"},
+    {"options/steps/ablate", "resamples", 10, NULL},
+    {"checkpoint", "variant", 0, "ddl-cc-ec"},
+    {"data/starts", "1", 2, NULL},
+};
+enum { FORGERIES = sizeof forgeries / sizeof *forgeries };
+
+static void forge(json_t *tree, const forgery *what) {
+    json_t *holder = (json_t *)(uintptr_t)ds_json_at(tree, what->place), *value;
+    if (holder == NULL) fail_msg("there is no %s", what->place);
+    const json_t *before =
+        json_is_array(holder) ? json_array_get(holder, strtoul(what->key, NULL, 10)) : json_object_get(holder, what->key);
+    if (before == NULL) fail_msg("%s has no %s", what->place, what->key);
+    if (what->factor == 0)
+        value = json_string(what->text);
+    else if (json_is_integer(before))
+        value = json_integer(json_integer_value(before) * (json_int_t)what->factor + 1);
+    else
+        value = json_real(json_real_value(before) * what->factor);
+    assert_non_null(value);
+    assert_false(json_equal(value, before));
+    assert_int_equal(json_is_array(holder) ? json_array_set_new(holder, strtoul(what->key, NULL, 10), value)
+                                           : json_object_set_new(holder, what->key, value),
+                     0);
+}
+
+/* By digests alone, each forgery by itself; a verdict in other words too. */
+static void test_digests_find_every_forgery(void **state) {
+    (void)state;
+    bool hold;
+    json_t *told;
+    for (size_t i = 0; i <= FORGERIES; i++) {
+        json_t *forged = json_deep_copy(honest);
+        if (i < FORGERIES)
+            forge(forged, &forgeries[i]);
+        else
+            assert_int_equal(json_object_set_new(forged, "verdict", json_string("All is well.")), 0);
+        expect_ok(ds_digests_check(&told, &hold, forged));
+        assert_false(hold);
+        json_decref(told);
+        if (i + 1 >= FORGERIES) expect_verdict(check(1, NULL, write_forged(forged), (const char *const[]){NULL}), "disagrees");
+        json_decref(forged);
+    }
+}
+
+static bool is_listed(const json_t *told, const char *path) {
+    const json_t *sections = ds_json_at(told, "results/sections");
+    for (size_t s = 0; s < json_array_size(sections); s++) {
+        const json_t *list = json_object_get(json_array_get(sections, s), "differences");
+        for (size_t i = 0; i < json_array_size(list); i++) {
+            const char *found = json_string_value(json_object_get(json_array_get(list, i), "path"));
+            if (strncmp(found, path, strlen(path)) == 0) return true;
+        }
+    }
+    return false;
+}
+
+/* Forged along, the digests hold: then measuring again finds each, and nothing else. */
+static void test_measuring_finds_what_was_sealed(void **state) {
+    (void)state;
+    json_t *forged = json_deep_copy(honest);
+    json_int_t disagreed = 0;
+    for (size_t i = 0; i < FORGERIES; i++) forge(forged, &forgeries[i]);
+    seal(forged);
+    json_t *told = MEASURE(1, NULL, write_forged(forged), MODEL);
+    assert_true(json_is_true(ds_json_at(told, "results/digests/all/holds")));
+    for (size_t i = 0; i < FORGERIES; i++) {
+        char path[256];
+        const char *place = strstr(forgeries[i].place, "/eigenvalues") != NULL ? "results/gradflow/jacobians/1/eigenvalues"
+                                                                               : forgeries[i].place;
+        (void)snprintf(path, sizeof path, "%s%s%s", place, place == forgeries[i].place ? "/" : "",
+                       place == forgeries[i].place ? forgeries[i].key : "");
+        if (!is_listed(told, path)) fail_msg("the forged %s is not found", path);
+    }
+    const json_t *sections = ds_json_at(told, "results/sections");
+    for (size_t s = 0; s < json_array_size(sections); s++)
+        disagreed += json_integer_value(json_object_get(json_array_get(sections, s), "disagreed"));
+    assert_in_range(disagreed, FORGERIES, FORGERIES + 3); /* a forged check also changes findings and verdict */
+    expect_verdict(told, "disagrees");
+    json_decref(forged);
+}
+
+/* What is added, left out or cut short. */
+static void test_what_is_missing(void **state) {
+    (void)state;
+    json_t *forged = json_deep_copy(honest);
+    json_t *gates = (json_t *)(uintptr_t)ds_json_at(forged, "results/gates");
+    assert_int_equal(json_object_set_new(gates, "praise", json_real(1.5)), 0);
+    assert_int_equal(json_object_del(json_array_get(json_object_get(gates, "sublayers"), 0), "edit_norm"), 0);
+    assert_int_equal(json_array_remove(json_object_get(gates, "sequence_loss"), 3), 0);
+    seal(forged);
+    json_t *told = MEASURE(1, NULL, write_forged(forged), "--sections", "gates", MODEL);
+    assert_true(is_listed(told, "results/gates/praise") && is_listed(told, "results/gates/sublayers/0/edit_norm") &&
+                is_listed(told, "results/gates/sequence_loss"));
+    expect_verdict(told, "disagrees");
+    json_decref(forged);
+}
+
+/* The terminal says in words what differs. */
+static void test_words(void **state) {
+    (void)state;
+    json_t *forged = json_deep_copy(honest);
+    assert_int_equal(json_object_set_new((json_t *)(uintptr_t)ds_json_at(forged, "results/gates"), "loss", json_real(1.25)), 0);
+    seal(forged);
+    CHILD_RUN(&result, (child_limits){0}, "check", TOKENS, "--sections", "gates", write_forged(forged), MODEL);
+    assert_int_equal(result.status, 1);
+    assert_non_null(strstr(result.out, "results/gates/loss\n    claimed 1.25, measured "));
+    assert_non_null(strstr(result.out, ", may differ by 0\n"));
+    assert_non_null(strstr(result.out, "DISAGREES"));
+    CHILD_RUN(&result, (child_limits){0}, "diff", honest_path, scratch_path("forged.json"));
+    assert_int_equal(result.status, 1);
+    assert_non_null(strstr(result.out, "second 1.25, may differ by 0\n"));
+    CHILD_RUN(&result, (child_limits){0}, "diff", honest_path, honest_path);
+    assert_int_equal(result.status, 0);
+    json_decref(forged);
+}
+
+/* ---- sampling ---------------------------------------------------------------------------------------------------- */
+
+/* Each part is drawn as often as was said, independently of the others. */
+static void test_rate_of_a_sample(void **state) {
+    (void)state;
+    enum { DRAWS = 20000 };
+    const double share = 0.3;
+    size_t drawn[DS_CLAIMED_PARTS] = {0}, both = 0;
+    for (uint64_t seed = 0; seed < DRAWS; seed++) {
+        ds_claimed claimed;
+        expect_ok(ds_claimed_find(&claimed, honest, "report.json"));
+        assert_int_equal(claimed.count, 6);
+        ds_claimed_draw(&claimed, share, SEED + seed);
+        for (size_t i = 0; i < claimed.count; i++) drawn[i] += claimed.parts[i].chosen;
+        both += claimed.parts[0].chosen && claimed.parts[1].chosen;
+        ds_claimed_release(&claimed);
+    }
+    for (size_t i = 0; i < 6; i++) /* four standard errors */
+        assert_true(fabs((double)drawn[i] / DRAWS - share) <= 4 * sqrt(share * (1 - share) / DRAWS));
+    assert_true(fabs((double)both / DRAWS - share * share) <= 4 * sqrt(share * share * (1 - share * share) / DRAWS));
+}
+
+/* The seed that is told draws the same again. */
+static void test_sample_repeats(void **state) {
+    (void)state;
+    char seed[32];
+    json_t *first = MEASURE(0, NULL, honest_path, "--sample", "0.4", MODEL);
+    (void)snprintf(seed, sizeof seed, "%lld", (long long)json_integer_value(ds_json_at(first, "options/seed")));
+    json_t *again = MEASURE(0, NULL, honest_path, "--sample", "0.4", "--seed", seed, MODEL);
+    assert_true(json_equal(ds_json_at(first, "results"), ds_json_at(again, "results")));
+    assert_true(ds_json_real_at(first, "results/caught_with_probability") == 0.4);
+    json_decref(first);
+    json_decref(again);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_agrees_under_all_kernels),
+        cmocka_unit_test(test_single_results),
+        cmocka_unit_test(test_incomplete),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_digests_find_every_forgery),
+        cmocka_unit_test(test_measuring_finds_what_was_sealed),
+        cmocka_unit_test(test_what_is_missing),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_rate_of_a_sample),
+        cmocka_unit_test(test_sample_repeats),
+    };
+    return cmocka_run_group_tests(tests, make_report, forget_report);
+}
