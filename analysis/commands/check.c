@@ -6,6 +6,7 @@
 
 #include "claim_view.h"
 #include "cli/progress_line.h"
+#include "cli/standard_streams.h"
 #include "cli/text_wrapping.h"
 #include "deltascope/claims.h"
 #include "remeasure.h"
@@ -269,7 +270,7 @@ static ds_status publish(const checking *all, const ds_invocation *invocation) {
     if (invocation->common.table) {
         ds_claim_print_digests(all->digests, "");
         (void)printf("\n");
-        DS_TRY(ds_table_print(stdout, table));
+        DS_TRY(ds_print_table(table));
         (void)printf("\n");
         ds_claim_view_print(&all->view);
         print_verdict(all, verdict);

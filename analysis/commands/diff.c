@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "claim_view.h"
+#include "cli/standard_streams.h"
 #include "cli/text_wrapping.h"
 #include "deltascope/claims.h"
 #include "remeasure.h"
@@ -127,7 +128,7 @@ static ds_status publish(const comparison *all, const ds_invocation *invocation)
         ds_claim_print_digests(all->digests[0], "first: ");
         ds_claim_print_digests(all->digests[1], "second: ");
         (void)printf("\n");
-        DS_TRY(ds_table_print(stdout, table));
+        DS_TRY(ds_print_table(table));
         (void)printf("\n");
         ds_claim_view_print(&all->view);
         for (size_t i = 0; i < sizeof sentences / sizeof *sentences; i++) {
