@@ -206,7 +206,7 @@ static ds_status make_leads(document *all) {
     DS_TRY(ds_text_printf(&all->ablation_lead, "%s ", chapters[ABLATION].lead));
     const size_t before = all->ablation_lead.length;
     DS_TRY(ds_inference_note(&all->ablation_lead, &inference));
-    if (ds_windows_undecided(json_object_get(all->results, "ablate"), inference.windows)) {
+    if (ds_windows_needed(json_object_get(all->results, "ablate"), inference.windows) > 0) {
         DS_TRY(ds_text_printf(&all->ablation_lead, "%s", all->ablation_lead.length > before ? " " : ""));
         DS_TRY(ds_windows_note(&all->ablation_lead, json_object_get(all->results, "ablate"), inference.windows));
     }

@@ -191,10 +191,10 @@ ds_status ds_findings_json(json_t **out, const ds_findings *findings) DS_MUST_CH
 ds_status ds_findings_table(ds_table **table, const ds_findings *findings) DS_MUST_CHECK;
 void ds_findings_release(ds_findings *findings); /* a zeroed one is fine */
 
-/* Whether so many windows can give no p-value below DS_SIGNIFICANCE, whatever the differences; `results` are those of ablate or
- * compare. False where they do not say how they were judged. */
-bool ds_windows_undecided(const json_t *results, size_t windows);
-/* Appends that sentence, and how many windows could; nothing where windows are enough. */
+/* Where so many windows can give no p-value below DS_SIGNIFICANCE, whatever the differences: the fewest that can. 0 where they
+ * are enough, and where `results`, of ablate or compare, do not say how they were judged. */
+size_t ds_windows_needed(const json_t *results, size_t windows);
+/* Appends that as a sentence; nothing where windows are enough. */
 ds_status ds_windows_note(ds_text *text, const json_t *results, size_t windows) DS_MUST_CHECK;
 
 /* The tables of a report: those that may be shown, some instead of others. */

@@ -1,4 +1,4 @@
-/* stats: sums, summaries, quantiles, histograms, correlation, power-law tails, paired bootstrap. The only room that uses GSL.
+/* stats: sums, summaries, quantiles, histograms, correlation, power-law tails, paired differences. The only room that uses GSL.
  *
  * Everything here is deterministic: the same values in the same order give the same bits, whatever the number of threads. */
 #ifndef DELTASCOPE_STATS_H

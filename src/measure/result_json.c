@@ -43,7 +43,7 @@ void ds_json_put_intervals(ds_json_builder *b, const char *key, size_t windows, 
     double smallest = hypotheses == 0 ? NAN : fmin(1, (double)hypotheses * ds_paired_smallest_p(windows, resamples));
     ds_json_begin_object(b, key);
     ds_json_put_text(b, "method", ds_paired_method);
-    ds_json_put_real(b, "resamples", windows > DS_PAIRED_ENUMERATED ? (double)resamples : NAN);
+    ds_json_put(b, "resamples", windows > DS_PAIRED_ENUMERATED ? json_integer((json_int_t)resamples) : json_null());
     ds_json_put_count(b, "hypotheses", hypotheses);
     ds_json_put_real(b, "smallest_p_holm", isnan(ds_paired_smallest_p(windows, resamples)) ? NAN : smallest);
     ds_json_put_count(b, "windows_needed", ds_paired_needed(hypotheses));

@@ -75,8 +75,8 @@ static ds_status find_change(ds_findings *all, const json_t *envelope, const cha
     ds_status status = DS_OK;
     const json_t *ablate = ds_json_at(envelope, "results/ablate"), *cases = json_object_get(ablate, "cases");
     DS_TRY(begin(all, kind, threshold, "closed-gate-loss"));
-    if (ds_windows_undecided(ablate, count_at(envelope, "data/sequences")))
-        return ds_text_printf(&all->where[all->count - 1], "not decided: too few windows");
+    size_t needed = ds_windows_needed(ablate, count_at(envelope, "data/sequences"));
+    if (needed > 0) return ds_text_printf(&all->where[all->count - 1], "not decided: that takes at least %zu windows", needed);
     for (size_t i = 0; i < json_array_size(cases); i++) {
         const json_t *item = json_array_get(cases, i);
         double nearer = sign * number_at(item, sign > 0 ? "delta_loss_ci95/0" : "delta_loss_ci95/1");
@@ -210,7 +210,7 @@ static ds_status say_ablation(ds_text *text, const json_t *envelope, bool gates,
         DS_TRY(say_change(text, all));
     }
     DS_TRY(ds_text_printf(text, ". "));
-    if (ds_windows_undecided(json_object_get(results, "ablate"), windows))
+    if (ds_windows_needed(json_object_get(results, "ablate"), windows) > 0)
         DS_TRY(ds_windows_note(text, json_object_get(results, "ablate"), windows));
     else
         DS_TRY(ds_text_printf(text, "%zu of %zu matter by themselves beyond chance.", mattering, singles));

@@ -36,9 +36,9 @@ static bool find_undecided(family *out, const json_t *results, size_t windows) {
     return false;
 }
 
-bool ds_windows_undecided(const json_t *results, size_t windows) {
+size_t ds_windows_needed(const json_t *results, size_t windows) {
     family undecided;
-    return find_undecided(&undecided, results, windows);
+    return find_undecided(&undecided, results, windows) ? undecided.needed : 0;
 }
 
 ds_status ds_windows_note(ds_text *text, const json_t *results, size_t windows) {

@@ -42,7 +42,11 @@ static const double one_sided = 0.025;
 static bool is_enumerated(size_t n) { return n <= DS_PAIRED_ENUMERATED; }
 
 /* n^n: resamples that differ in what stands where. */
-static double ordered_resamples(size_t n) { return pow((double)n, (double)n); }
+static double ordered_resamples(size_t n) {
+    double count = 1;
+    for (size_t i = 0; i < n; i++) count *= (double)n;
+    return count;
+}
 
 /* (2n-1 over n): resamples that differ in how often what occurs. */
 static size_t distinct_resamples(size_t n) {
@@ -103,15 +107,22 @@ static replicate replicate_of(const row *r, const size_t *chosen) {
     return (replicate){studentised(r, sum, squares), weight};
 }
 
+/* The next of the sequences that do not descend, in lexical order; false after the last. */
+static bool next_choice(size_t *chosen, size_t n) {
+    size_t at = n;
+    while (at > 0 && chosen[at - 1] == n - 1) at--;
+    if (at == 0) return false;
+    size_t larger = chosen[at - 1] + 1;
+    for (size_t i = at - 1; i < n; i++) chosen[i] = larger;
+    return true;
+}
+
 static distribution enumerate(const row *r, replicate *replicates) {
     distribution all = {replicates, 0, 0, ordered_resamples(r->n)};
-    size_t chosen[DS_PAIRED_ENUMERATED] = {0}, last = r->n;
-    while (last > 0) {
+    size_t chosen[DS_PAIRED_ENUMERATED] = {0};
+    do {
         replicates[all.count++] = replicate_of(r, chosen);
-        for (last = r->n; last > 0 && chosen[last - 1] == r->n - 1; last--) {
-        }
-        for (size_t i = ds_max_size(last, 1) - 1, next = chosen[i] + 1; i < r->n && last > 0; i++) chosen[i] = next;
-    }
+    } while (next_choice(chosen, r->n));
     return all;
 }
 

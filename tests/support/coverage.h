@@ -27,8 +27,8 @@ coverage coverage_of_gates(size_t *cases, const char *scopes, size_t windows, si
 /* Four standard errors of a share of 0.95 among that many independent intervals. */
 double coverage_error(size_t independent);
 
-/* Prints a line, and fails unless random windows hold the mean as often as an interval claims, or as little more often as it is
- * wider than need be, and even ones at least as often: what drifts is seen in all its phases, so that they may do so more
+/* Prints a line, and fails unless random windows hold the mean as often as an interval claims, or as little more often as it
+ * is wider than need be, and even ones at least as often: what drifts is seen in all its phases, so that they may do so more
  * often. The errors are those of so many independent intervals. */
 void expect_nominal(const char *what, const coverage *found, size_t random, size_t even);
 

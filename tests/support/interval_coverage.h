@@ -17,12 +17,20 @@ typedef struct mean_coverage {
 } mean_coverage;
 mean_coverage coverage_of_mean(shape of, size_t n, size_t sets, size_t resamples, uint64_t seed);
 
+/* Shares of intervals by other methods that hold the mean, each computed the plain way; of sign flips, of tests that do not
+ * reject mean 0 at 0.05. */
+typedef struct other_coverage {
+    double student, bootstrap_t, bca, sign_flips;
+} other_coverage;
+other_coverage coverage_of_others(shape of, size_t n, size_t sets, size_t resamples, uint64_t seed);
+
 /* Pairs of independent draws: normal of correlation rho; both sides of those to the power of e; (e, rho e + sqrt(1 - rho^2) f)
  * of exponentials e and f, which no monotone change of the sides makes normal. */
 typedef enum pairs { PAIRS_NORMAL, PAIRS_LOGNORMAL, PAIRS_SUM, PAIRS } pairs;
 extern const char *const pairs_names[PAIRS];
 typedef struct correlation_coverage {
-    double pearson, spearman; /* shares of intervals that hold the true coefficient */
+    double pearson, spearman;     /* shares of intervals that hold the true coefficient */
+    double fisher, bonett_wright; /* the same of intervals by normal theory alone, for numbers and for ranks */
 } correlation_coverage;
 correlation_coverage coverage_of_correlation(pairs of, double rho, size_t n, size_t sets, uint64_t seed);
 
