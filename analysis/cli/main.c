@@ -7,8 +7,8 @@
 
 #include "cli/command.h"
 #include "cli/outputs.h"
-#include "deltascope/run.h"
 #include "cli/version.h"
+#include "deltascope/run.h"
 
 /* Unfinished files are removed; then the signal does what it always does, so that the caller sees why the program ended. */
 static void clean_up_and_die(int signal_number) {
@@ -39,6 +39,7 @@ static void install_handlers(void) {
     }
     ds_give_up_handler(say_and_end);
     (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error like any other: exit status 4 */
+    (void)signal(SIGXFSZ, SIG_IGN); /* and so is a file that may not grow (ulimit -f) */
 }
 
 static ds_status print_text(ds_status status, ds_text *text) {

@@ -18,8 +18,7 @@ typedef struct ds_compare_options {
     const char *labels; /* comma separated, one a checkpoint; NULL: as many last parts of a path as tell it from the others */
     const char *shut;   /* "each": every gate alone; "none" */
     double regime_tolerance; /* how near 0, 1 and 2 a gate must be to count as identity, projection and reflection */
-    bool
-        trajectory; /* the checkpoints are steps of one training run: sorted by the last number of each label; figures draw curves */
+    bool trajectory;         /* steps of one training run, sorted by the last number of each label: figures draw curves */
     /* Called with each run once it is open, before it is measured, last checkpoint first; may be NULL. */
     void (*opened)(void *context, const ds_run *run);
     void *context;
