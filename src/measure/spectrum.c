@@ -56,6 +56,9 @@ static ds_status plan(ds_spectrum *out, const ds_run *run, const ds_spectrum_opt
     if (!operators && !options->weights && options->end_to_end == NULL)
         return ds_fail(DS_ERR_USAGE, "an additive checkpoint has no shortcut operator but the identity: --weights and "
                                      "--end-to-end S are what there is to show");
+    if (options->samples > DS_SPECTRUM_SAMPLES)
+        return ds_fail(DS_ERR_USAGE, "--samples takes at most %d, not %zu: each is a dense eigenvalue problem",
+                       DS_SPECTRUM_SAMPLES, options->samples);
     if (options->by_depth && options->end_to_end == NULL) return ds_fail(DS_ERR_USAGE, "--by-depth goes with --end-to-end S");
     return DS_OK;
 }
