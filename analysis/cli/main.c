@@ -44,6 +44,7 @@ static void install_handlers(void) {
         (void)sigaction(fatal[i], &action, NULL);
     }
     ds_give_up_handler(say_and_end);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow (ulimit -f) is a write error like any other: exit status 4 */
 }
 
 static ds_status print_text(ds_status status, ds_text *text) {

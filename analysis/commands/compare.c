@@ -12,7 +12,7 @@ enum { MOST_CHECKPOINTS = 64 };
 static const ds_option options[] = {
     {"labels", "LIST", "names for the checkpoints, comma separated (the last parts of each path that tell it apart)",
      DS_OPTION_TEXT, offsetof(ds_compare_options, labels), 0, NULL},
-    {"trajectory", NULL, "the checkpoints are steps of one training run, in order: draw curves", DS_OPTION_FLAG,
+    {"trajectory", NULL, "the checkpoints are steps of one training run: sort them by step, draw curves", DS_OPTION_FLAG,
      offsetof(ds_compare_options, trajectory), 0, NULL},
     {"shut", "each|none", "whether to shut each gate alone, the costly part (each)", DS_OPTION_CHOICE,
      offsetof(ds_compare_options, shut), 0, NULL},
@@ -130,8 +130,8 @@ const ds_command ds_command_compare = {
         "is the rise of the loss when it alone is "
         "shut; an additive checkpoint has no gates, and its sublayers are dropped.\n"
         "Vocabularies must agree; the windows are those of the first checkpoint's block size unless --seq-len says otherwise. "
-        "One model is in memory at a time. With --trajectory the checkpoints are steps of a run: the last number of each label "
-        "is the step where these increase.",
+        "One model is in memory at a time. With --trajectory the checkpoints are steps of a run, the last number of each label "
+        "being the step: they are sorted by it, and labels without one, or with equal ones, are refused.",
     .examples = "  deltascope compare --tokens val.bin seed-1/ seed-2/ additive/\n"
                 "  deltascope compare --tokens val.bin --trajectory --out run/ step-1000/ step-2000/ step-4000/\n",
     .takes = DS_TAKES_MODEL,

@@ -33,7 +33,7 @@ static const ds_option option_table[] = {
      NULL},
     {"by-depth", NULL, "with --end-to-end: the largest one at every prefix depth, full beside frozen", DS_OPTION_FLAG,
      offsetof(spectrum_options, measured.by_depth), 0, NULL},
-    {"samples", "N", "single operators solved densely and held against theory (16)", DS_OPTION_COUNT,
+    {"samples", "N", "single operators solved densely and held against theory, at most 1000000 (16)", DS_OPTION_COUNT,
      offsetof(spectrum_options, samples), 1, NULL},
     {"regime-tol", "X", "how near 0, 1 and 2 a gate counts as identity, projection, reflection (0.1)", DS_OPTION_TOLERANCE,
      offsetof(spectrum_options, measured.regime_tolerance), 0, NULL},

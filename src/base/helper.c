@@ -253,7 +253,7 @@ void ds_helper_discard_all(void) {
 /* In the child, where only what a signal handler may call is allowed. */
 static _Noreturn void become(const ds_helper *helper, char *const *arguments, int output, int complaints, pid_t parent,
                              const sigset_t *mask) {
-    static const int ours[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    static const int ours[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ};
     static const struct rlimit no_core = {0, 0};
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) (void)signal(ours[i], SIG_DFL);
     int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -37,6 +37,14 @@ static ds_status take_labels(ds_comparison *comparison, const char *labels) {
     }
     if (index != comparison->count)
         return ds_fail(DS_ERR_USAGE, "--labels: %zu labels for %zu checkpoints", index, comparison->count);
+    for (size_t i = 0; i < index; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(comparison->entries[i].label, comparison->entries[j].label) == 0)
+                return ds_fail(DS_ERR_USAGE,
+                               "--labels: \"%s\" names two checkpoints, tables and figures could not tell them apart",
+                               DS_SHOW(comparison->entries[i].label));
+        }
+    }
     return DS_OK;
 }
 
@@ -69,6 +77,45 @@ static bool last_number(double *number, const char *label) {
     while (start > 0 && label[start - 1] >= '0' && label[start - 1] <= '9') start--;
     *number = strtod(label + start, NULL);
     return end != 0;
+}
+
+/* The steps of a run in their order: shells give step-10000 before step-2000. */
+static ds_status sort_by_step(ds_comparison *comparison) {
+    ds_compared *entries = comparison->entries;
+    for (size_t i = 0; i < comparison->count; i++) {
+        double step;
+        if (!last_number(&step, entries[i].label))
+            return ds_fail(DS_ERR_USAGE, "--trajectory: no number in \"%s\" tells its step: give --labels that end in steps",
+                           DS_SHOW(entries[i].label));
+        const ds_compared moved = entries[i];
+        size_t to = i;
+        for (; to > 0 && comparison->x[to - 1] >= step; to--) {
+            if (comparison->x[to - 1] == step)
+                return ds_fail(DS_ERR_USAGE,
+                               "--trajectory: \"%s\" and \"%s\" are the same step: give --labels that end in steps",
+                               DS_SHOW(entries[to - 1].label), DS_SHOW(moved.label));
+            entries[to] = entries[to - 1];
+            comparison->x[to] = comparison->x[to - 1];
+        }
+        entries[to] = moved;
+        comparison->x[to] = step;
+        comparison->sorted = comparison->sorted || to != i;
+    }
+    comparison->numbered = true;
+    return DS_OK;
+}
+
+/* "... : step-100, step-200" */
+static ds_status tell_order(ds_run *run, const ds_comparison *comparison) {
+    ds_status status = DS_OK;
+    ds_text order = {0};
+    for (size_t i = 0; i < comparison->count; i++)
+        DS_TRY(ds_text_printf(&order, "%s%s", i == 0 ? "" : ", ", DS_SHOW(comparison->entries[i].label)));
+    DS_TRY(
+        ds_run_warn(run, "checkpoints were given in another order than that of their steps and were sorted: %s", order.bytes));
+done:
+    ds_text_release(&order);
+    return status;
 }
 
 static void place(ds_comparison *comparison) {
@@ -114,7 +161,10 @@ static ds_status look_at_all(ds_comparison *comparison, const ds_compare_options
         DS_TRY(take_labels(comparison, options->labels));
     else
         DS_TRY(make_labels(comparison));
-    place(comparison);
+    if (options->trajectory)
+        DS_TRY(sort_by_step(comparison));
+    else
+        place(comparison);
 done:
     return status;
 }
@@ -310,8 +360,9 @@ ds_status ds_compare_measure(ds_comparison *out, ds_run *first, const ds_run_opt
     if (opening.length == 0) opening.length = out->entries[0].spec.block_size; /* the windows are those of the first */
     for (size_t i = out->count; i-- > 0;) {
         ds_run_close(first);
-        opening.checkpoint = options->checkpoints[i];
+        opening.checkpoint = out->entries[i].path;
         DS_TRY(ds_run_open(first, &opening));
+        if (i == 0 && out->sorted) DS_TRY(tell_order(first, out));
         if (options->opened != NULL) options->opened(options->context, first);
         DS_TRY(measure_entry(out, i, first, options->regime_tolerance));
     }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "backbone.h"
+#include "missing.h"
 #include "parameters.h"
 #include "rule.h"
 
@@ -120,23 +121,35 @@ done:
     return status;
 }
 
+typedef struct checking {
+    const ds_spec *spec;
+    const ds_checkpoint *checkpoint;
+    bool *wanted; /* a flag per tensor of the checkpoint, made when one is missing */
+} checking;
+
+static ds_status mark(void *context, const table_entry *expected) {
+    const checking *now = context;
+    if (expected->tensor != NULL) now->wanted[expected->tensor - ds_checkpoint_tensor(now->checkpoint, 0)] = true;
+    return DS_OK;
+}
+
+static ds_status missing(checking *now, const table_entry *expected) {
+    ds_status status = DS_OK;
+    DS_NEW(now->wanted, ds_checkpoint_count(now->checkpoint) + 1);
+    DS_TRY(walk(now->spec, now->checkpoint, mark, now));
+    status = ds_missing_tensor(now->checkpoint, now->wanted, expected->label.name, expected->label.role);
+done:
+    free(now->wanted);
+    return status;
+}
+
 static ds_status check(void *context, const table_entry *expected) {
-    const ds_checkpoint *checkpoint = context;
+    checking *now = context;
     const ds_tensor *tensor = expected->tensor;
-    if (tensor == NULL) {
-        bool single = ds_checkpoint_files(checkpoint) == 1;
-        size_t count = ds_checkpoint_count(checkpoint);
-        return ds_fail(
-            DS_ERR_INPUT,
-            "%s: missing tensor %s (%s); it holds %zu tensors%s%s: deltascope inspect lists them, inspect --draft-map "
-            "FILE drafts a map of their names for --map FILE",
-            single ? ds_checkpoint_file(checkpoint, 0) : ds_checkpoint_path(checkpoint), expected->label.name,
-            expected->label.role, count, count == 0 ? "" : ", the first ",
-            count == 0 ? "" : DS_SHOW(ds_checkpoint_tensor(checkpoint, 0)->stored_name));
-    }
+    if (tensor == NULL) return missing(now, expected);
     bool equal = tensor->rank == expected->rank;
     for (size_t i = 0; equal && i < expected->rank; i++) equal = tensor->shape[i] == expected->shape[i];
-    if (!equal) return wrong_shape(checkpoint, expected);
+    if (!equal) return wrong_shape(now->checkpoint, expected);
     if (tensor->dtype == DS_DTYPE_OTHER)
         return ds_fail(DS_ERR_INPUT, "%s: dtype %s unsupported for tensor %s, expected F32, F64, F16 or BF16", tensor->file,
                        tensor->dtype_name, expected->label.name);
@@ -144,11 +157,8 @@ static ds_status check(void *context, const table_entry *expected) {
 }
 
 ds_status ds_parameters_check(const ds_spec *spec, const ds_checkpoint *checkpoint) {
-    union {
-        const ds_checkpoint *in;
-        void *out;
-    } context = {.in = checkpoint}; /* the visitor only reads it */
-    return walk(spec, checkpoint, check, context.out);
+    checking now = {spec, checkpoint, NULL};
+    return walk(spec, checkpoint, check, &now);
 }
 
 /* ---- building --------------------------------------------------------------------------------------------------------- */

@@ -10,7 +10,8 @@
  * spec->newer_names. Release with ds_model_free. */
 ds_status ds_model_frame(ds_model **out, const ds_spec *spec, ds_precision precision,
                          const ds_checkpoint *checkpoint) DS_MUST_CHECK;
-/* Every tensor the specification needs is in the checkpoint, with its shape and a floating dtype; allocates nothing. */
+/* Every tensor the specification needs is in the checkpoint, with its shape and a floating dtype; allocates nothing unless one
+ * is missing. */
 ds_status ds_parameters_check(const ds_spec *spec, const ds_checkpoint *checkpoint) DS_MUST_CHECK;
 
 #endif

@@ -23,13 +23,15 @@ static void results_are_the_program_s(void **state) {
     options.checkpoints = paths;
     options.count = 3;
     options.trajectory = true;
+    options.labels = "3,10,200";
     options.opened = count_opened;
     options.context = &opened;
     expect_ok(ds_compare_results(&told, &results, &first, &sample, &options));
     assert_string_equal(ds_checkpoint_path(first.checkpoint), paths[0]); /* the envelope is that of the first */
     assert_int_equal(opened, 3);
     ds_run_close(&first);
-    const char *const arguments[] = {"compare", DATA, "--trajectory", paths[0], paths[1], paths[2], NULL};
+    const char *const arguments[] = {"compare", DATA,     "--trajectory", "--labels", "3,10,200",
+                                     paths[0],  paths[1], paths[2],       NULL};
     expect_as_written(told, results, program_json(arguments));
 }
 

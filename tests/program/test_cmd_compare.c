@@ -218,9 +218,45 @@ static void test_steps_from_labels(void **state) {
     (void)state;
     expect_x("step-100,step-2000", 100, 2000, "number");
     expect_x("v2-000100.pt,v2-002000.pt", 100, 2000, "number");
-    expect_x("s2000,s100", 0, 1, "order");
-    expect_x("before,after", 0, 1, "order");
-    expect_x("1,last", 0, 1, "order");
+    expect_x("s2000,s100", 100, 2000, "number");
+}
+
+/* Checkpoints in any order come out in that of their steps, with what is theirs; an order nobody can tell is refused. */
+static void test_trajectories_are_sorted(void **state) {
+    (void)state;
+    static const char *const paths[] = {"fixtures/models/cc-bf16", "fixtures/models/scalar-ckpt",
+                                        "fixtures/models/tc-newer-names"};
+    static const unsigned steps[] = {2000, 10000, 999};
+    static const size_t sorted[] = {2, 0, 1};
+    ds_random random = ds_random_init(20261205);
+    for (size_t round = 0; round < 6; round++) {
+        size_t order[] = {0, 1, 2};
+        char arguments[640];
+        json_t *envelope;
+        for (size_t i = 2; i > 0; i--) {
+            size_t j = ds_random_below(&random, i + 1), kept = order[i];
+            order[i] = order[j];
+            order[j] = kept;
+        }
+        (void)snprintf(arguments, sizeof arguments, "compare --shut none --trajectory --labels s-%u,s-%u,s-%u " DATA "%s %s %s",
+                       steps[order[0]], steps[order[1]], steps[order[2]], paths[order[0]], paths[order[1]], paths[order[2]]);
+        const json_t *found = results(&envelope, arguments);
+        for (size_t i = 0; i < 3; i++) {
+            assert_true(number(checkpoint(found, i), "x") == steps[sorted[i]]);
+            assert_string_equal(json_string_value(json_object_get(checkpoint(found, i), "path")), paths[sorted[i]]);
+        }
+        assert_string_equal(json_string_value(ds_json_at(envelope, "checkpoint/path")), paths[2]);
+        const char *said = json_string_value(json_array_get(json_object_get(envelope, "warnings"), 0));
+        const bool given = order[0] == 2 && order[1] == 0;
+        assert_int_equal(said == NULL, given);
+        if (!given) assert_non_null(strstr(said, "were sorted: s-999, s-2000, s-10000"));
+        json_decref(envelope);
+    }
+#define TWO DATA "fixtures/models/cc-bf16 fixtures/models/scalar-ckpt"
+    expect_refusal("compare --trajectory --labels before,after " TWO, 2, "no number in \"before\" tells its step");
+    expect_refusal("compare --trajectory --labels 1,last " TWO, 2, "no number in \"last\" tells its step");
+    expect_refusal("compare --trajectory --labels a-7,b-007 " TWO, 2, "\"a-7\" and \"b-007\" are the same step");
+    expect_refusal("compare --labels a,b,a " TWO " fixtures/models/cc-bf16", 2, "\"a\" names two checkpoints");
 }
 
 static void expect_lines_fit(void) {
@@ -239,7 +275,9 @@ static void expect_absent(const char *name) { assert_int_not_equal(access(scratc
 static void test_tables_and_files(void **state) {
     (void)state;
     ds_text arguments = {0};
-    expect_ok(ds_text_printf(&arguments, "compare --trajectory --out %s " DATA, scratch_path("compared")));
+    expect_ok(ds_text_printf(&arguments, "compare --trajectory --labels "));
+    for (size_t m = 0; m < MODELS; m++) expect_ok(ds_text_printf(&arguments, "%sstep-%zu", m == 0 ? "" : ",", m));
+    expect_ok(ds_text_printf(&arguments, " --out %s " DATA, scratch_path("compared")));
     for (size_t m = 0; m < MODELS; m++) expect_ok(ds_text_printf(&arguments, " fixtures/models/%s", models[m]));
     assert_int_equal(run(arguments.bytes), 0);
     expect_lines_fit();
@@ -290,10 +328,15 @@ static void test_refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_as_alone),    cmocka_unit_test(test_differences),
-        cmocka_unit_test(test_with_itself),      cmocka_unit_test(test_labels_tell_apart),
-        cmocka_unit_test(test_different_depths), cmocka_unit_test(test_steps_from_labels),
-        cmocka_unit_test(test_tables_and_files), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_each_as_alone),
+        cmocka_unit_test(test_differences),
+        cmocka_unit_test(test_with_itself),
+        cmocka_unit_test(test_labels_tell_apart),
+        cmocka_unit_test(test_different_depths),
+        cmocka_unit_test(test_steps_from_labels),
+        cmocka_unit_test(test_trajectories_are_sorted),
+        cmocka_unit_test(test_tables_and_files),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests_name("cmd_compare", tests, NULL, NULL);
 }

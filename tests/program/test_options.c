@@ -11,6 +11,7 @@
 #include "support.h"
 
 #define GATES "gates --tokens fixtures/data/val.bin --seq-len 4 --sequences 1 --quiet "
+#define SPECTRUM "spectrum --tokens fixtures/data/val.bin --seq-len 4 --sequences 1 --quiet "
 #define MODEL " fixtures/models/option-cc-causal"
 
 static char input[512]; /* in front of the program: "<FILE", "cat FILE |" or nothing */
@@ -48,6 +49,9 @@ static void test_values_out_of_range(void **state) {
     expect_refusal(GATES "--offset 9 --spread random" MODEL, 2, "leave out --spread random");
     expect_refusal(GATES "--precision half" MODEL, 2, "--precision takes float|double, not \"half\"");
     expect_refusal(GATES "--json ''" MODEL, 2, "--json takes FILE, not an empty word");
+    expect_refusal(SPECTRUM "--samples 1000001" MODEL, 2, "--samples takes at most 1000000, not 1000001");
+    expect_refusal(SPECTRUM "--samples 18446744073709551615" MODEL, 2, "--samples takes at most 1000000");
+    expect_refusal(SPECTRUM "--samples 18446744073709551616" MODEL, 2, "--samples takes a whole number of at least 1");
     assert_int_equal(run(GATES "--regime-tol 0" MODEL), 0);
     assert_int_equal(run(GATES "--regime-tol 0.49" MODEL), 0);
 }

@@ -153,11 +153,47 @@ static void test_long_windows_are_told(void **state) {
     toy_release(&toy);
 }
 
+/* A file that may not grow any more (ulimit -f) is a write error like any other, of whatever file: no signal ends the program,
+ * and what was there before stays. */
+static void test_limits_of_file_size(void **state) {
+    (void)state;
+    static const char *const commands[] = {"gates", "spectrum", "trace", "inspect"};
+    const char *tokens = write_ids(), *kept = "what was there before";
+    ds_random random = ds_random_init(20261206);
+    ds_spec spec = toy_spec("ddl-scalar");
+    toy_checkpoint toy;
+    toy_make(&toy, &spec, DS_F32, 3);
+    ds_checkpoint *checkpoint = toy_open(&toy, NULL, "");
+    const char *path = ds_checkpoint_path(checkpoint);
+    for (size_t round = 0; round < 16; round++) {
+        const char *json = scratch_write("kept.json", kept, strlen(kept));
+        const char *const arguments[] = {commands[round % 4],
+                                         "--quiet",
+                                         round % 8 < 4 ? "--json" : "--out",
+                                         round % 8 < 4 ? json : scratch_path("limited"),
+                                         "--tokens",
+                                         tokens,
+                                         path,
+                                         NULL};
+        child_run(&result, arguments, (child_limits){.file_size = 1 + ds_random_below(&random, 900)});
+        if (result.status != 4 || result.signal != 0 || strstr(result.err, "deltascope: ") == NULL)
+            fail_msg("%s: status %d, signal %d: %s", arguments[0], result.status, result.signal, result.err);
+        char *bytes;
+        size_t length;
+        expect_ok(ds_read_file(&bytes, &length, json, 1 << 20));
+        assert_string_equal(bytes, kept);
+        free(bytes);
+    }
+    ds_checkpoint_close(&checkpoint);
+    toy_release(&toy);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unused_tensors_are_told),
         cmocka_unit_test(test_tensors_of_other_models_are_in_the_verdict),
         cmocka_unit_test(test_long_windows_are_told),
+        cmocka_unit_test(test_limits_of_file_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

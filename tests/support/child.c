@@ -39,10 +39,9 @@ static void limit(__rlimit_resource_t resource, uint64_t value) {
 
 static _Noreturn void become(const char *program, char **argv, child_limits limits, const int *out, const int *err) {
     if (!SANITIZED) limit(RLIMIT_AS, limits.address_space);
-    const int reset[] = {SIGINT, SIGTERM, SIGHUP,
-                         SIGPIPE}; /* whoever runs the tests may ignore them: nohup, a background job */
+    /* whoever runs the tests may ignore them: nohup, a background job */
+    const int reset[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ};
     for (size_t i = 0; i < sizeof reset / sizeof reset[0]; i++) (void)signal(reset[i], SIG_DFL);
-    if (limits.file_size != 0) (void)signal(SIGXFSZ, SIG_IGN); /* a full disk gives an error, not a signal */
     limit(RLIMIT_FSIZE, limits.file_size);
     limit(RLIMIT_CORE, 0);
     if (limits.preset[0] != NULL && setenv(limits.preset[0], limits.preset[1], 1) != 0) die("setenv");

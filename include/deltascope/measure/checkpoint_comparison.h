@@ -18,7 +18,7 @@ typedef struct ds_compare_options {
     const char *labels; /* comma separated, one a checkpoint; NULL: as many last parts of a path as tell it from the others */
     const char *shut;   /* "each": every gate alone; "none" */
     double regime_tolerance; /* how near 0, 1 and 2 a gate must be to count as identity, projection and reflection */
-    bool trajectory;         /* the checkpoints are steps of one training run, in order: figures draw curves */
+    bool trajectory;         /* steps of one training run, sorted by the last number of each label: figures draw curves */
     /* Called with each run once it is open, before it is measured, last checkpoint first; may be NULL. */
     void (*opened)(void *context, const ds_run *run);
     void *context;
@@ -44,12 +44,13 @@ typedef struct ds_compared {
 } ds_compared;
 
 typedef struct ds_comparison {
-    ds_compared *entries; /* (count), in the order given */
+    ds_compared *entries; /* (count), in the order given, those of a trajectory in that of their steps */
     size_t count, windows;
     bool shut;       /* whether gates are shut one at a time */
     bool trajectory; /* as in the options */
     double *x;       /* (count): the last number in each label when these increase, else 0, 1, 2 ... */
     bool numbered;   /* x are those numbers */
+    bool sorted;     /* a trajectory was given in another order */
 } ds_comparison;
 
 /* Opens every checkpoint as `base` says (its own `checkpoint` is not looked at) and measures it; length 0 is the first one's

@@ -14,6 +14,7 @@
 
 DS_BEGIN_DECLARATIONS
 
+enum { DS_SPECTRUM_SAMPLES = 1000000 }; /* single operators that may be asked for */
 /* What is drawn at random follows the run's seed. */
 typedef struct ds_spectrum_options {
     const char *positions;   /* tokens whose depth product is analysed, as ds_position_list_parse has them */
@@ -25,7 +26,7 @@ typedef struct ds_spectrum_options {
     bool weights;            /* spectra of the weight matrices; needs no data */
     bool by_depth;           /* of the full Jacobian, at every prefix depth; wants `end_to_end` */
     size_t count, steps;     /* of the full Jacobian: singular values, and most steps of the iteration that finds them */
-    size_t samples;          /* single operators solved densely and held against theory */
+    size_t samples;          /* single operators solved densely and held against theory, at most DS_SPECTRUM_SAMPLES */
     double regime_tolerance; /* how near 0, 1 and 2 a gate counts as identity, projection, reflection */
     size_t shadow;           /* windows repeated in double */
     const ds_journal_plan *journal; /* of solved tokens, with all positions; NULL: none */
