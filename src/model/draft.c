@@ -54,9 +54,14 @@ typedef struct layout {
 
 /* ---- their names ------------------------------------------------------------------------------------------------- */
 
+static const char *next_part(const char *name) {
+    const char *dot = strchr(name, '.');
+    return dot == NULL ? NULL : dot + 1;
+}
+
 /* The name with its first number as {L}; returns the number, or -1 for none. */
 static long pattern_of(char pattern[PATTERN], const char *name) {
-    for (const char *at = name; at != NULL; at = strchr(at, '.'), at += at != NULL) {
+    for (const char *at = name; at != NULL; at = next_part(at)) {
         size_t digits = strspn(at, "0123456789");
         if (digits == 0 || digits > 6 || (at[digits] != '.' && at[digits] != '\0')) continue;
         (void)snprintf(pattern, PATTERN, "%.*s%s%s", (int)ds_min_size((size_t)(at - name), PATTERN), name, layer_mark,
