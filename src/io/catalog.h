@@ -78,6 +78,7 @@ void ds_catalog_release(ds_catalog *catalog);
 /* name <- the stored name without the segments that wrapper modules add ("module", "_orig_mod", ...), wherever they stand, how
  * often they do; the last segment stays. Room for as many bytes as the stored name has, and the NUL. */
 void ds_strip_wrappers(char *name, const char *stored_name);
+const char *ds_next_part(const char *name); /* behind the next point; NULL when there is none */
 /* Takes off the one prefix that all of the model's tensors share ("net." of "net.transformer.wte.weight"), and calls an output
  * head stored alone by the name of the embedding it is tied to. Before sealing. In tensor_names.c. */
 void ds_catalog_rename(ds_catalog *catalog);

@@ -207,7 +207,7 @@ static ds_status find_fit(const ds_name_map *map, fit *found, const char *name, 
     size_t numbers = 0;
     *found = (fit){0};
     DS_TRY(take_fit(map, found, name, name));
-    for (const char *at = name; at != NULL && numbers < MOST_NUMBERS; at = strchr(at, '.'), at += at != NULL) {
+    for (const char *at = name; at != NULL && numbers < MOST_NUMBERS; at = ds_next_part(at)) {
         size_t digits = strspn(at, "0123456789");
         if (digits == 0 || digits >= sizeof found->number || (at[digits] != '.' && at[digits] != '\0')) continue;
         const map_rule *before = found->rule;

@@ -18,7 +18,11 @@ static const ds_pickle_dtype f64 = {"F64", DS_DTYPE_F64, 8}, f32 = {"F32", DS_DT
                              untyped = {"untyped", DS_DTYPE_OTHER, 1};
 
 const pickle_global pickle_globals[] = {
+    {"UserDict", "IterableUserDict", RULE_CLASS, NULL},
+    {"UserList", "UserList", RULE_CLASS, NULL},
+    {"UserString", "UserString", RULE_CLASS, NULL},
     {"_codecs", "encode", RULE_FUNCTION, NULL},
+    {"_operator", "getitem", RULE_FUNCTION, NULL}, /* how Python writes typing.Dict[str, int] */
     {"argparse", "Namespace", RULE_CLASS, NULL},
     {"builtins", "Ellipsis", RULE_VALUE, NULL},
     {"builtins", "bool", RULE_CLASS, NULL},

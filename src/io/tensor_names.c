@@ -27,10 +27,15 @@ void ds_strip_wrappers(char *name, const char *stored_name) {
     memcpy(name, stored_name, strlen(stored_name) + 1);
 }
 
+const char *ds_next_part(const char *name) {
+    const char *dot = strchr(name, '.');
+    return dot == NULL ? NULL : dot + 1;
+}
+
 /* The length of what stands in front of "transformer.wte." or "transformer.h.0."; SIZE_MAX when the name has neither. */
 static size_t prefix_length(const char *name) {
     static const char backbone[] = "transformer.";
-    for (const char *at = name; at != NULL; at = strchr(at, '.'), at += at != NULL) {
+    for (const char *at = name; at != NULL; at = ds_next_part(at)) {
         if (strncmp(at, backbone, sizeof backbone - 1) != 0) continue;
         const char *part = at + sizeof backbone - 1;
         if (strncmp(part, "wte.", 4) == 0 || (strncmp(part, "h.", 2) == 0 && part[2] >= '0' && part[2] <= '9'))

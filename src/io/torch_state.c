@@ -59,15 +59,21 @@ static bool is_usual_name(const place *item) {
     return false;
 }
 
-/* A weight or bias of the model's own, whatever stands in front of its name. */
-static bool is_model_name(const char *name, size_t length) {
+/* A weight or bias of the model's own, whatever stands in front of its name and wrapped however. */
+static bool is_model_name(const char *key, size_t key_length) {
     static const char *const parts[] = {"transformer.h.", "transformer.wte."};
     static const char *const ends[] = {".weight", ".bias"};
+    enum { LONGEST = 512 };
+    char stored[LONGEST], name[LONGEST];
     bool has_part = false, has_end = false;
+    if (key_length >= LONGEST || memchr(key, '\0', key_length) != NULL) return false;
+    memcpy(stored, key, key_length);
+    stored[key_length] = '\0';
+    ds_strip_wrappers(name, stored);
     for (size_t i = 0; i < 2; i++) {
-        size_t end = strlen(ends[i]);
-        has_part = has_part || memmem(name, length, parts[i], strlen(parts[i])) != NULL;
-        has_end = has_end || (length > end && memcmp(name + length - end, ends[i], end) == 0);
+        size_t length = strlen(name), end = strlen(ends[i]);
+        has_part = has_part || strstr(name, parts[i]) != NULL;
+        has_end = has_end || (length > end && strcmp(name + length - end, ends[i]) == 0);
     }
     return has_part && has_end;
 }

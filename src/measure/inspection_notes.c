@@ -72,8 +72,9 @@ static void note_names(ds_notes *notes, const ds_survey *survey) {
     if (count != 0) note(notes, "names", "%zu tensor%s this configuration does not use: %s.", count, ds_plural(count), names);
     count = list(names, survey, was_wrapped);
     if (count != 0)
-        note(notes, "names", "A training wrapper put a prefix in front of %zu name%s; it was taken off.", count,
-             ds_plural(count));
+        note(notes, "names",
+             "%zu name%s stored otherwise: what wrappers and enclosing modules add was taken off, or a map renamed them.",
+             count, ds_plural(count));
 }
 
 static void note_configuration(ds_notes *notes, const ds_spec *spec) {

@@ -47,15 +47,21 @@ typedef struct layout {
     size_t row_count;
     group *groups; /* (group_count) */
     size_t group_count;
-    bool turned; /* matrices of layers are stored as (in, out) */
+    bool turned;  /* matrices of layers are stored as (in, out) */
+    bool qk_norm; /* supposed where the configuration does not say */
     long merit;
 } layout;
 
 /* ---- their names ------------------------------------------------------------------------------------------------- */
 
+static const char *next_part(const char *name) {
+    const char *dot = strchr(name, '.');
+    return dot == NULL ? NULL : dot + 1;
+}
+
 /* The name with its first number as {L}; returns the number, or -1 for none. */
 static long pattern_of(char pattern[PATTERN], const char *name) {
-    for (const char *at = name; at != NULL; at = strchr(at, '.'), at += at != NULL) {
+    for (const char *at = name; at != NULL; at = next_part(at)) {
         size_t digits = strspn(at, "0123456789");
         if (digits == 0 || digits > 6 || (at[digits] != '.' && at[digits] != '\0')) continue;
         (void)snprintf(pattern, PATTERN, "%.*s%s%s", (int)ds_min_size((size_t)(at - name), PATTERN), name, layer_mark,
@@ -344,21 +350,31 @@ static void copy_layout(layout *to, const layout *from) {
     memcpy(groups, from->groups, from->group_count * sizeof *groups);
 }
 
-/* *best <- the layout with the most merit; *plan is its scratch. */
-static ds_status try_all(layout *best, layout *plan, const ds_config *config) {
+/* *best <- the layout with the most merit of all; *plan is its scratch. */
+static ds_status try_widths(layout *best, layout *plan, ds_spec *spec) {
     ds_status status = DS_OK;
+    size_t widths[MOST_WIDTHS], count = find_widths(widths, plan, spec);
+    for (size_t i = 0; i < 2 * count; i++) {
+        spec->mlp_hidden = widths[i / 2];
+        if (i % 2 == 0) DS_TRY(find_rows(plan, spec));
+        plan->turned = i % 2 == 1;
+        match(plan);
+        if (plan->merit > best->merit) copy_layout(best, plan);
+    }
+done:
+    return status;
+}
+
+static ds_status try_all(layout *best, layout *plan, const ds_draft_settings *settings) {
+    ds_status status = DS_OK;
+    ds_config config = settings->config;
     best->merit = LONG_MIN;
-    for (size_t number = 0; number < DS_SUPPOSITIONS; number++) {
-        ds_spec spec;
-        size_t widths[MOST_WIDTHS];
-        if (!ds_spec_suppose(&spec, config, number)) continue;
-        size_t count = find_widths(widths, plan, &spec);
-        for (size_t i = 0; i < 2 * count; i++) {
-            spec.mlp_hidden = widths[i / 2];
-            if (i % 2 == 0) DS_TRY(find_rows(plan, &spec));
-            plan->turned = i % 2 == 1;
-            match(plan);
-            if (plan->merit > best->merit) copy_layout(best, plan);
+    for (size_t guess = 0; guess < (settings->qk_norm_said ? 1 : 2); guess++) {
+        if (guess == 1) config.qk_norm = !config.qk_norm;
+        plan->qk_norm = config.qk_norm;
+        for (size_t number = 0; number < DS_SUPPOSITIONS; number++) {
+            ds_spec spec;
+            if (ds_spec_suppose(&spec, &config, number)) DS_TRY(try_widths(best, plan, &spec));
         }
     }
 done:
@@ -405,6 +421,9 @@ static void put_tensors(ds_json_builder *b, const layout *plan) {
 
 static ds_status make_map(ds_draft *out, const layout *plan, const ds_draft_settings *settings) {
     ds_json_builder b = {0};
+    bool told = plan->qk_norm == settings->config.qk_norm;
+    if (!told && json_object_set_new(settings->settings, "use_qk_rmsnorm", json_boolean(plan->qk_norm)) != 0)
+        return ds_fail(DS_ERR_SYSTEM, "out of memory for a draft");
     ds_json_begin_object(&b, NULL);
     put_tensors(&b, plan);
     ds_json_put(&b, "config", ds_json_copy(settings->renamed));
@@ -474,7 +493,7 @@ ds_status ds_draft_make(ds_draft *out, const ds_checkpoint *checkpoint) {
     DS_TRY(ds_draft_settings_make(&settings, checkpoint, counts.layers));
     DS_TRY(find_groups(&plan, checkpoint, &counts, settings.config.layers));
     DS_NEW(best.groups, plan.group_count);
-    DS_TRY(try_all(&best, &plan, &settings.config));
+    DS_TRY(try_all(&best, &plan, &settings));
     DS_TRY(make_map(out, &best, &settings));
     DS_TRY(make_list(out, &best, checkpoint));
 done:

@@ -149,6 +149,7 @@ ds_status ds_draft_settings_make(ds_draft_settings *out, const ds_checkpoint *ch
         if (key != NULL) starved = json_object_set_new(out->renamed, key, json_string(sizes[i].ours)) != 0;
     }
     if (starved) return ds_fail(DS_ERR_SYSTEM, "out of memory for a draft");
+    out->qk_norm_said = json_object_get(theirs, "use_qk_rmsnorm") != NULL;
     DS_TRY(infer(out, checkpoint, theirs, layers));
     DS_TRY(read_both(out, theirs));
 done:

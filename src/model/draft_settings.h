@@ -6,9 +6,10 @@
 
 /* Zero-initialise; release. */
 typedef struct ds_draft_settings {
-    json_t *renamed;  /* theirs: ours */
-    json_t *settings; /* what the configuration does not say, but shapes do */
-    ds_config config; /* as both together make it */
+    json_t *renamed;   /* theirs: ours */
+    json_t *settings;  /* what the configuration does not say, but shapes do */
+    ds_config config;  /* as both together make it */
+    bool qk_norm_said; /* whether the configuration tells if queries and keys are normed: tensors tell, too */
 } ds_draft_settings;
 
 /* *layers counts from names ({L} of 0 to layers - 1), 0 where there are none. */

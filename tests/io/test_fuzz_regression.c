@@ -13,6 +13,7 @@ int fuzz_bpe(const uint8_t *data, size_t size);
 int fuzz_config(const uint8_t *data, size_t size);
 int fuzz_index(const uint8_t *data, size_t size);
 int fuzz_json(const uint8_t *data, size_t size);
+int fuzz_map(const uint8_t *data, size_t size);
 int fuzz_meta(const uint8_t *data, size_t size);
 int fuzz_model(const uint8_t *data, size_t size);
 int fuzz_npy(const uint8_t *data, size_t size);
@@ -54,6 +55,7 @@ TARGET(bpe)
 TARGET(config)
 TARGET(index)
 TARGET(json)
+TARGET(map)
 TARGET(meta)
 TARGET(model)
 TARGET(npy)
@@ -65,10 +67,11 @@ TARGET(zip)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bpe),    cmocka_unit_test(test_config), cmocka_unit_test(test_index),
-        cmocka_unit_test(test_json),   cmocka_unit_test(test_meta),   cmocka_unit_test(test_model),
-        cmocka_unit_test(test_npy),    cmocka_unit_test(test_pickle), cmocka_unit_test(test_safetensors),
-        cmocka_unit_test(test_tokens), cmocka_unit_test(test_torch),  cmocka_unit_test(test_zip),
+        cmocka_unit_test(test_bpe),         cmocka_unit_test(test_config), cmocka_unit_test(test_index),
+        cmocka_unit_test(test_json),        cmocka_unit_test(test_map),    cmocka_unit_test(test_meta),
+        cmocka_unit_test(test_model),       cmocka_unit_test(test_npy),    cmocka_unit_test(test_pickle),
+        cmocka_unit_test(test_safetensors), cmocka_unit_test(test_tokens), cmocka_unit_test(test_torch),
+        cmocka_unit_test(test_zip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,6 +20,9 @@ static const float values[3] = {0.375f, -2.5f, 1.75f};
 static const ds_tensor_write own[] = {{"transformer.wte.weight", DS_F32, 1, vector, values},
                                       {"transformer.h.0.ln_1.weight", DS_F32, 1, vector, values},
                                       {"ln_f.weight", DS_F32, 1, vector, values}};
+static const ds_tensor_write wrapped[] = {{"transformer._orig_mod.wte.weight", DS_F32, 1, vector, values},
+                                          {"transformer.module.h.0._orig_mod.ln_1.weight", DS_F32, 1, vector, values},
+                                          {"_orig_mod.ln_f.weight", DS_F32, 1, vector, values}};
 static const ds_tensor_write foreign[] = {{"tok_emb.weight", DS_F32, 1, vector, values},
                                           {"blocks.0.norm.gamma", DS_F32, 1, vector, values}};
 
@@ -122,7 +125,7 @@ static void finds_the_model_wherever_it_is_kept(void **state) {
         if (strncmp(ways[way], "opt", 3) == 0) before = after = 2; /* no second entry of that name */
         begin();
         if (before < 5) put_company(before);
-        put_state(ways[way], below(2) == 0 ? "" : "net.", own, 3);
+        put_state(ways[way], below(2) == 0 ? "" : "net.", below(3) == 0 ? wrapped : own, 3);
         if (after < 5 && after != before) put_company(after);
         expect_found(finish(), 3, "transformer.wte.weight");
     }

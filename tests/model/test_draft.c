@@ -176,11 +176,22 @@ static size_t draft(const written *at, size_t expected_missing) {
     return guessed;
 }
 
-static void make_toy(toy_checkpoint *toy, const char *variant, uint64_t seed) {
-    const ds_spec spec = toy_spec(variant);
-    toy_make(toy, &spec, DS_F32, seed);
+static void make_toy_of(toy_checkpoint *toy, const ds_spec *spec, uint64_t seed) {
+    toy_make(toy, spec, DS_F32, seed);
     ds_checkpoint *checkpoint = toy_open(toy, NULL, ""); /* writes config.json */
     ds_checkpoint_close(&checkpoint);
+}
+
+static void make_toy(toy_checkpoint *toy, const char *variant, uint64_t seed) {
+    const ds_spec spec = toy_spec(variant);
+    make_toy_of(toy, &spec, seed);
+}
+
+/* The configuration no longer says whether queries and keys are normed. */
+static void hide_qk_norm(json_t *config, json_t *map, const ds_spec *spec) {
+    assert_int_equal(json_object_del(config, "use_qk_rmsnorm"), 0);
+    json_t *part = json_pack("{sb}", "use_qk_rmsnorm", spec->qk_norm);
+    assert_int_equal(json_object_set_new(map, "settings", part), 0);
 }
 
 static const char *const variants[] = {"additive", "ddl-scalar", "ddl-tc", "ddl-tc-ec", "ddl-cc", "ddl-cc-ec"};
@@ -196,10 +207,13 @@ static void loads_models_of_any_names(void **state) {
         static gibberish names;
         memset(&names, 0, sizeof names);
         const fork_style style = {rename_to_gibberish, &names, below(2) == 0, below(3) == 0};
-        make_toy(&toy, variants[trial % 6], trial);
+        ds_spec spec = toy_spec(variants[trial % 6]);
+        spec.qk_norm = below(2) == 0;
+        make_toy_of(&toy, &spec, trial);
         fork_make(&f, toy.model, &style);
         json_t *map = json_object(), *config = rename_settings(scratch_path("toy/config.json"), map);
         assert_int_equal(json_object_set(map, "tensors", f.map), 0);
+        if (below(2) == 0) hide_qk_norm(config, map, &spec);
         const written at = write_fork(&f, config, map, true);
         expect_loads(&at, toy.model);
         (void)draft(&at, 0);

@@ -21,6 +21,8 @@ static const char *const commands[][MOST_ARGUMENTS] = {
     {"gates", DATA, "--sequences", "2", "--per-token", "NPZ", "--json", "RESULT", "MODEL"},
     {"gates", "--tokens", "TOKENS", "--seq-len", "8", "--sequences", "2", "--threads", "2", "--json", "RESULT", "TORCH"},
     {"inspect", "--json", "RESULT", "MODEL"},
+    {"inspect", "--draft-map", "RESULT", "TORCH"},
+    {"inspect", "--map", "MAP", "--json", "RESULT", "TORCH"},
     {"spectrum", DATA, "--sequences", "1", "--json", "RESULT", "MODEL"},
     {"spectrum", DATA, "--sequences", "1", "--certify", "--json", "RESULT", "MODEL"},
     {"spectrum", DATA, "--sequences", "2", "--positions", "all", "--null", "shuffled-gates", "--out", "FOLDER", "MODEL"},
@@ -73,6 +75,10 @@ void sweep_prepare(void) {
     for (size_t i = 0; i < sizeof ids; i++) ids[i] = i % 2 == 0 ? (uint8_t)(i * 7 % TINY_VOCAB) : 0;
     (void)scratch_write("ids.bin", ids, sizeof ids);
     (void)scratch_write("text.txt", "First Citizen: speak\n", 21);
+    static const char map[] = "{\"tensors\": {\"ln_f.weight\": \"ln_f.weight\", \"transformer.h.{L}.mlp.c_fc1.weight\": "
+                              "{\"to\": [\"transformer.h.{L}.mlp.c_fc1.weight\"], \"transposed\": false}}, "
+                              "\"settings\": {\"rms_norm_eps\": 1e-5}}";
+    (void)scratch_write("map.json", map, sizeof map - 1);
     (void)scratch_write("tiny/config.json", config, strlen(config));
     expect_ok(tiny_write(scratch_path("tiny/model.safetensors"), "ddl-cc-ec"));
     assert_int_equal(setenv("PATH", "", 1), 0);
@@ -82,9 +88,9 @@ void sweep_prepare(void) {
 }
 
 static const char *fill_in(const char *word) {
-    static const char *const names[][2] = {{"TOKENS", "ids.bin"},  {"RESULT", "result"}, {"MODEL", "tiny"},
-                                           {"TEXT", "text.txt"},   {"FOLDER", "folder"}, {"NPZ", "rows.npz"},
-                                           {"SAVED", "saved.json"}};
+    static const char *const names[][2] = {{"TOKENS", "ids.bin"},   {"RESULT", "result"}, {"MODEL", "tiny"},
+                                           {"TEXT", "text.txt"},    {"FOLDER", "folder"}, {"NPZ", "rows.npz"},
+                                           {"SAVED", "saved.json"}, {"MAP", "map.json"}};
     if (strcmp(word, "TORCH") == 0) return "fixtures/hostile/valid/pt_f16";
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(word, names[i][0]) == 0) return scratch_path(names[i][1]);
@@ -146,16 +152,19 @@ void sweep_expect_untouched(const char *what) {
     expect_no_complaints(what);
 }
 
-/* What the command has made: "results" of its JSON, or all bytes as a string; a new reference. */
+/* What the command has made: "results" of its JSON, or all of it, or all bytes as a checksum; a new reference. */
 static json_t *take_results(const char *what) {
     size_t length;
     char *bytes = read_result(&length);
     json_t *value = NULL;
     if (bytes[0] == '{') {
         expect_ok(ds_json_parse(&value, bytes, length, what));
-        json_t *results = json_incref(json_object_get(value, "results"));
-        json_decref(value);
-        value = results;
+        json_t *results = json_object_get(value, "results");
+        if (results != NULL) {
+            (void)json_incref(results);
+            json_decref(value);
+            value = results;
+        }
     } else {
         value = json_integer(ds_crc32(0, bytes, length));
     }
