@@ -173,7 +173,8 @@ typedef struct ds_certificate {
  * told from zero the rest of the Schur complement, positive semidefinite, has some factor whose rows are no longer than the
  * square roots of its diagonal: those bounds are its balls, so that dependent directions are no special case. P is then
  * Q M Q^T on the span and the identity beside it, M = product of (I - c_s l_s l_s^T), l_s row s of L. With S > d, Q = I.
- * Precision doubles until M is known well.
+ * Precision doubles until M is known well, and again while discs are wide: m eigenvalues of one Jordan block feel the m-th root
+ * of M's error.
  * Eigenvalues. For LAPACK's approximate eigenvectors X, B = X^-1 M X in balls; Gershgorin's discs, each connected component I
  * apart from the others scaled by its own diagonal matrix (eta on the others), hold exactly |I| eigenvalues, with radius
  * of second order in B's off-diagonal part. A component too wide is tried again with eigenvectors of full precision, then

@@ -279,6 +279,12 @@ static double widest(const ds_disc *discs, size_t count) {
     return radius;
 }
 
+static double scale_of(size_t n, const ds_certifier *w) { return fmax(1.0, ds_frobenius_norm(w->middle, n * n)); }
+
+double ds_arb_excess(const ds_disc *discs, size_t count, size_t n, const ds_certifier *w) {
+    return widest(discs, count) / (DS_WIDE_DISC * scale_of(n, w));
+}
+
 /* w->again takes the place of the discs when it is narrower. */
 static void keep_narrower(ds_disc *discs, size_t *count, const ds_certifier *w, size_t again) {
     if (!(widest(w->again, again) < widest(discs, *count))) return;
@@ -288,7 +294,7 @@ static void keep_narrower(ds_disc *discs, size_t *count, const ds_certifier *w, 
 
 /* By the characteristic polynomial, for eigenvalues that share an eigenvector or nearly do: how near their approximations are,
  * and how far apart points may be moved, depends on the multiplicity; what is tried first is narrowest when it succeeds. */
-static void enclose_clusters(ds_disc *discs, size_t *count, const arb_mat_t matrix, acb_srcptr roots, double scale, slong bits,
+static void enclose_clusters(ds_disc *discs, size_t *count, const arb_mat_t matrix, acb_srcptr roots, slong bits,
                              ds_certifier *w) {
     static const slong reaches[] = {-40, -30, -20, -10}, spacings[] = {-90, -70, -56, -40, -30, -20};
     enum { REACHES = sizeof reaches / sizeof *reaches, SPACINGS = sizeof spacings / sizeof *spacings };
@@ -300,17 +306,20 @@ static void enclose_clusters(ds_disc *discs, size_t *count, const arb_mat_t matr
     acb_mat_init(b, n, n);
     arf_init(reach);
     arf_init(spacing);
-    for (slong more = 2 * bits; more <= 8 * bits && widest(discs, *count) > DS_WIDE_DISC * scale; more *= 2) {
+    double before = INFINITY, excess = ds_arb_excess(discs, *count, (size_t)n, w);
+    for (slong more = 2 * bits; more <= 8 * bits && excess > 1 && excess < before; more *= 2) {
+        before = excess;
         arb_mat_charpoly(polynomial, matrix, more);
-        for (size_t at = 0; at < REACHES * SPACINGS && widest(discs, *count) > DS_WIDE_DISC * scale; at++) {
+        for (size_t at = 0; at < REACHES * SPACINGS && excess > 1; at++) {
             size_t again;
-            arf_set_d(reach, scale);
+            arf_set_d(reach, scale_of((size_t)n, w));
             arf_mul_2exp_si(spacing, reach, spacings[at % SPACINGS]);
             arf_mul_2exp_si(reach, reach, reaches[at / SPACINGS]);
             ds_cluster_matrix(b, polynomial, roots, reach, spacing, more);
             if (!acb_mat_is_finite(b)) continue;
             cover_all(w->again, &again, b);
             keep_narrower(discs, count, w, again);
+            excess = ds_arb_excess(discs, *count, (size_t)n, w);
         }
     }
     arb_poly_clear(polynomial);
@@ -332,8 +341,7 @@ ds_status ds_arb_eigenvalues(ds_disc *discs, size_t *count, const arb_mat_t matr
     for (size_t i = 0; i < n * n; i++) acb_set_d_d(acb_mat_entry(vectors, i / n, i % n), w->vectors[i].re, w->vectors[i].im);
     enclose_with(discs, count, matrix, vectors, bits);
     /* A radius this far above rounding comes from eigenvectors too nearly parallel for double: 0.9 s for n = 24. */
-    double scale = fmax(1.0, ds_frobenius_norm(w->middle, n * n));
-    if (widest(discs, *count) > DS_WIDE_DISC * scale) {
+    if (ds_arb_excess(discs, *count, n, w) > 1) {
         size_t again;
         acb_mat_set_arb_mat(middle, matrix);
         acb_mat_get_mid(middle, middle);
@@ -341,7 +349,7 @@ ds_status ds_arb_eigenvalues(ds_disc *discs, size_t *count, const arb_mat_t matr
         (void)acb_mat_approx_eig_qr(roots, NULL, vectors, middle, NULL, 0, bits); /* converged or not, it is only tried */
         enclose_with(w->again, &again, matrix, vectors, bits);
         keep_narrower(discs, count, w, again);
-        enclose_clusters(discs, count, matrix, roots, scale, bits, w);
+        enclose_clusters(discs, count, matrix, roots, bits, w);
         _acb_vec_clear(roots, (slong)n);
     }
 done:

@@ -42,6 +42,8 @@ void ds_cluster_matrix(acb_mat_t b, const arb_poly_t polynomial, acb_srcptr root
                        slong bits);
 /* Disjoint discs, sorted, for every matrix within `matrix`. */
 ds_status ds_arb_eigenvalues(ds_disc *discs, size_t *count, const arb_mat_t matrix, slong bits, ds_certifier *w) DS_MUST_CHECK;
+/* The widest disc of the last matrix (n,n) beside what rounding to double explains: above 1 another attempt is worth it. */
+double ds_arb_excess(const ds_disc *discs, size_t count, size_t n, const ds_certifier *w);
 /* Disjoint intervals, ascending, for every matrix within `matrix`. */
 ds_status ds_arb_singular_values(ds_interval *intervals, size_t *count, const arb_mat_t matrix, slong bits,
                                  ds_certifier *w) DS_MUST_CHECK;

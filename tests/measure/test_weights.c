@@ -119,6 +119,54 @@ static void test_rank_of_what_was_stored(void **state) {
     }
 }
 
+/* What a type promises of its rounding holds for any number, down to those that have few digits left, and is sharp. */
+static void test_rounding_of_types(void **state) {
+    (void)state;
+    static const ds_dtype types[] = {DS_DTYPE_F64, DS_DTYPE_F32, DS_DTYPE_F16, DS_DTYPE_BF16};
+    static const double smallest[] = {0x1p-900, 0x1p-149, 0x1p-24, 0x1p-100};
+    ds_random random = ds_random_init(48);
+    for (size_t t = 0; t < 4; t++) {
+        ds_rounding promised = ds_dtype_rounding(types[t]);
+        double most = 0;
+        for (int trial = 0; trial < 20000; trial++) {
+            double x = ldexp(1 + ds_random_uniform(&random), -(int)ds_random_below(&random, 20));
+            if (trial % 4 == 0) x = smallest[t] * 8 * ds_random_uniform(&random);
+            double stored = types[t] == DS_DTYPE_F32 ? (double)(float)x : matrix_round(x, types[t]);
+            double allowed = promised.relative * fabs(x) + promised.absolute;
+            expect_close(stored, x, allowed);
+            if (trial % 4 != 0) most = fmax(most, fabs(stored - x) / allowed);
+        }
+        assert_true(types[t] == DS_DTYPE_F64 || most > 0.9);
+    }
+}
+
+/* The type is that of the checkpoint, whatever the model computes in; float rounds what was stored in double. */
+static void test_stored_type(void **state) {
+    (void)state;
+    static const struct {
+        const char *path;
+        double relative;
+    } cases[] = {{"fixtures/models/cc-bf16", 0x1p-8}, {"fixtures/models/ddl-cc-ec", 0x1p-24}};
+    for (size_t c = 0; c < 2; c++) {
+        for (int wide = 0; wide < 2; wide++) {
+            ds_checkpoint *checkpoint = NULL;
+            ds_model *model = NULL;
+            ds_weight_survey survey;
+            expect_ok(ds_checkpoint_open(&checkpoint, cases[c].path, NULL));
+            expect_ok(ds_model_load(&model, checkpoint, wide ? DS_F64 : DS_F32));
+            expect_ok(ds_weight_survey_run(&survey, model, 4));
+            for (size_t i = 0; i < survey.count; i++) {
+                const ds_matrix_spectrum *found = &survey.spectra[i].shape.learned;
+                double expected = cases[c].relative * found->frobenius;
+                expect_close(found->rounding, expected, 1e-3 * expected + found->bound);
+            }
+            ds_weight_survey_release(&survey);
+            ds_model_free(&model);
+            ds_checkpoint_close(&checkpoint);
+        }
+    }
+}
+
 /* Independent entries: the spectrum ends at the Marchenko-Pastur edge to within a few widths, and is the law's within it. */
 static void test_random(void **state) {
     room *r = *state;
@@ -309,6 +357,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_orthogonal, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rank_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rank_of_what_was_stored, set_up, tear_down),
+        cmocka_unit_test(test_rounding_of_types),
+        cmocka_unit_test(test_stored_type),
         cmocka_unit_test_setup_teardown(test_random, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_spiked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_power_law, set_up, tear_down),

@@ -264,6 +264,26 @@ static void test_defective_clusters(void **state) {
     ds_certifier_free(&certifier);
 }
 
+/* k_0 = (1, 0), k_1 = (1, 1) with b = 5/4 and 10: trace -3, determinant 9/4, so that -3/2 is a double eigenvalue of the product
+ * with one eigenvector. Once, and twice on axes of their own. */
+static void test_defective_products(void **state) {
+    (void)state;
+    const double directions[16] = {1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 1, 1}, beta[4] = {1.25, 5, 1.25, 5};
+    ds_certifier *certifier = NULL;
+    expect_ok(ds_certifier_new(&certifier, 4, 4));
+    for (size_t sublayers = 2; sublayers <= 4; sublayers += 2) {
+        ds_certificate found;
+        expect_ok(ds_product_enclose(&found, directions, beta, 1, sublayers, 4, certifier));
+        assert_int_equal(found.eigenvalue_count, 1);
+        assert_int_equal(found.eigenvalues[0].multiplicity, sublayers);
+        expect_close(found.eigenvalues[0].centre.re, -1.5, found.eigenvalues[0].radius);
+        print_message("a defective product of %zu: radius %.2g\n", sublayers, found.eigenvalues[0].radius);
+        assert_true(found.eigenvalues[0].radius < 1e-12);
+        assert_int_equal(found.eigenvalues_in_unit_disk, DS_REFUTED);
+    }
+    ds_certifier_free(&certifier);
+}
+
 /* Gates so near a projection that m beta |k|^2 rounds to 1: the logarithm carried along is within its bound of the proved one,
  * and the bound leaves it digits. */
 static void test_determinant_of_near_projections(void **state) {
@@ -362,15 +382,11 @@ static void test_threads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_reference),
-        cmocka_unit_test(test_near_defective),
-        cmocka_unit_test(test_estimates),
-        cmocka_unit_test(test_by_hand),
-        cmocka_unit_test(test_matrices),
-        cmocka_unit_test(test_determinant_of_near_projections),
-        cmocka_unit_test(test_defective_clusters),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_against_reference),  cmocka_unit_test(test_near_defective),
+        cmocka_unit_test(test_estimates),          cmocka_unit_test(test_by_hand),
+        cmocka_unit_test(test_matrices),           cmocka_unit_test(test_determinant_of_near_projections),
+        cmocka_unit_test(test_defective_clusters), cmocka_unit_test(test_defective_products),
+        cmocka_unit_test(test_refusals),           cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
