@@ -109,6 +109,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     ds_told told = {NULL, NULL};
     options.without_weights = true;
     DS_TRY(ds_run_open(&run, &options));
+    ds_command_warn(&run, 0);
     DS_TRY(ds_inspect_results(&told.options, &told.results, &run));
     run.parameters = count_at(told.results, "parameters/total");
     DS_TRY(publish(invocation, &run, &told));
