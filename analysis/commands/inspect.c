@@ -137,6 +137,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     run_options.without_weights = true;
     status = ds_run_open(&run, &run_options);
     if (status != DS_OK) return ds_draft_explain(invocation, status);
+    ds_command_warn(&run, 0);
     DS_TRY(measure(&told.options, &told.results, &run, invocation, NULL));
     DS_TRY(publish(invocation, &run, &told));
 done:

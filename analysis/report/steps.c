@@ -172,7 +172,7 @@ ds_status ds_report_join(json_t *results, const char *command, json_t *more) {
     return code == 0 ? DS_OK : ds_fail(DS_ERR_SYSTEM, "report: out of memory while results are put together");
 }
 
-/* Measures the step and writes its file. `inspect` lists unused tensors itself: its envelope does not warn of them. */
+/* Measures the step and writes its file. */
 static ds_status run_step(const step *what, ds_run *run, const ds_folder *folder, bool resume, const char *path) {
     ds_status status = DS_OK;
     measuring at = {.run = run};
@@ -182,7 +182,6 @@ static ds_status run_step(const step *what, ds_run *run, const ds_folder *folder
     at.journal = (ds_journal_plan){.path = journal.bytes, .resume = resume, .folder = folder};
     DS_TRY(what->measure(&at));
     DS_TRY(ds_run_envelope(&envelope, run, what->command, at.told.options, at.told.results));
-    if (what->measure == measure_inspect) (void)json_object_del(envelope, "warnings");
     DS_TRY(ds_command_write_lasting(folder, path, envelope));
 done:
     json_decref(envelope);

@@ -129,6 +129,30 @@ static void test_tensors_of_other_models_are_in_the_verdict(void **state) {
     }
 }
 
+/* Every command that opens a configuration asks what a misspelled key meant. */
+static void test_misspelled_keys_are_told(void **state) {
+    (void)state;
+    static const char *const commands[] = {"inspect", "gates", "spectrum", "ablate", "trace", "compare", "gradflow", "verify"};
+    const char *tokens = write_ids(), *json = scratch_path("result.json");
+    ds_spec spec = toy_spec("ddl-scalar");
+    toy_checkpoint toy;
+    toy_make(&toy, &spec, DS_F32, 3);
+    ds_checkpoint *checkpoint = toy_open(&toy, NULL, ", \"use_kshift\": true");
+    const char *path = ds_checkpoint_path(checkpoint);
+    for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) {
+        const char *const arguments[] = {
+            commands[c], "--quiet",   "--json", json, "--tokens",
+            tokens,      "--seq-len", "8",      path, strcmp(commands[c], "compare") == 0 ? path : NULL,
+            NULL};
+        const char *warning = first_warning(arguments, json);
+        if (strstr(warning, "use_kshift") == NULL || strstr(warning, "did you mean use_k_shift?") == NULL ||
+            strstr(result.err, warning) == NULL)
+            fail_msg("%s: \"%s\"", commands[c], warning);
+    }
+    ds_checkpoint_close(&checkpoint);
+    toy_release(&toy);
+}
+
 static void test_long_windows_are_told(void **state) {
     (void)state;
     const char *tokens = write_ids(), *json = scratch_path("result.json");
@@ -190,9 +214,8 @@ static void test_limits_of_file_size(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_unused_tensors_are_told),
-        cmocka_unit_test(test_tensors_of_other_models_are_in_the_verdict),
-        cmocka_unit_test(test_long_windows_are_told),
+        cmocka_unit_test(test_unused_tensors_are_told),  cmocka_unit_test(test_tensors_of_other_models_are_in_the_verdict),
+        cmocka_unit_test(test_misspelled_keys_are_told), cmocka_unit_test(test_long_windows_are_told),
         cmocka_unit_test(test_limits_of_file_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
