@@ -77,6 +77,23 @@ static double real_at(const json_t *results, const char *path) {
     return json_is_number(value) ? json_number_value(value) : NAN; /* null is not finite */
 }
 
+/* Equal numbers have no correlation, and few sublayers no interval of one. */
+static void print_correlation(const json_t *results) {
+    double pearson = real_at(results, "attribution/pearson/coefficient"), low = real_at(results, "attribution/pearson/ci95/0");
+    double high = real_at(results, "attribution/pearson/ci95/1"), rank = real_at(results, "attribution/spearman/coefficient");
+    (void)printf("estimate against measurement: ");
+    if (!isfinite(pearson) || !isfinite(rank)) {
+        (void)printf("no correlation, the same for every sublayer\n");
+        return;
+    }
+    (void)printf("Pearson %.2f ", pearson);
+    if (isfinite(low) && isfinite(high))
+        (void)printf("[%.2f, %.2f]", low, high);
+    else
+        (void)printf("(too few sublayers for an interval)");
+    (void)printf(", Spearman %.2f\n", rank);
+}
+
 static ds_status print(const ds_run *run, const json_t *results, ds_table *const *tables, size_t count) {
     ds_status status = DS_OK;
     (void)printf("loss %.6f nats over ", real_at(results, "loss"));
@@ -84,9 +101,7 @@ static ds_status print(const ds_run *run, const json_t *results, ds_table *const
     (void)printf("\n");
     DS_TRY(ds_table_print(stdout, tables[0]));
     if (ds_json_at(results, "attribution/pearson") != NULL) {
-        (void)printf("estimate against measurement: Pearson %.2f [%.2f, %.2f], Spearman %.2f\n",
-                     real_at(results, "attribution/pearson/coefficient"), real_at(results, "attribution/pearson/ci95/0"),
-                     real_at(results, "attribution/pearson/ci95/1"), real_at(results, "attribution/spearman/coefficient"));
+        print_correlation(results);
         DS_TRY(ds_print_inference(run, results));
     }
     if (count == 1) goto done;
