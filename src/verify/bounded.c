@@ -141,7 +141,7 @@ void ds_bounded_sigmoid(ds_bounded y, size_t count, bool wide, const ds_arithmet
     for (size_t i = 0; i < count; i++) {
         double slope = fmin(0.25, exp(fmin(0, y.e[i] - fabs(y.x[i]))));
         y.x[i] = ds_plain_sigmoid(y.x[i]);
-        y.e[i] = fmin(slope * y.e[i], 1) + relative * y.x[i];
+        y.e[i] = fmin(slope * y.e[i], 1) + relative * y.x[i] + a->tiny;
     }
     ds_settle(y, count, a);
 }
@@ -151,7 +151,7 @@ void ds_bounded_tanh(ds_bounded y, size_t count, const ds_arithmetic *a) {
     double relative = 6 * a->u;
     for (size_t i = 0; i < count; i++) {
         y.x[i] = tanh(y.x[i]);
-        y.e[i] = fmin(y.e[i], 2) + relative * fabs(y.x[i]);
+        y.e[i] = fmin(y.e[i], 2) + relative * fabs(y.x[i]) + a->tiny;
     }
     ds_settle(y, count, a);
 }
