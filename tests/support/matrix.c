@@ -114,6 +114,7 @@ static int look_into(const char *path, const struct stat *about, int type, struc
     char *bytes = NULL;
     size_t length;
     if (type != FTW_F || strstr(path, ".npz") != NULL) return 0;
+    if (strstr(path, "/figures/") != NULL && strstr(path, ".tsv") != NULL) return 0; /* there it is a point not drawn */
     if (ds_read_file(&bytes, &length, path, 1 << 26) != DS_OK) good_folder = complain("unreadable", path);
     const char *found = bytes != NULL ? non_number(bytes) : NULL;
     if (found != NULL) good_folder = complain(path, found > bytes + 60 ? found - 60 : bytes);
