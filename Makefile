@@ -121,8 +121,9 @@ $(BUILD)/tests/run/test_example.o build-tidy/tests/run/test_example.c.passed: CP
 ## make check-cores   the tests that call LAPACK under every kind of kernels the processor can run
 ## make check-san     the same under AddressSanitizer and UndefinedBehaviorSanitizer
 ## make check-clang   build everything with clang, warnings as errors
-## make check-long    the long tests (allocation failures, kills, proofs), check-mutation and check-msan
+## make check-long    the long tests (allocation failures, kills, proofs), check-mutation, check-matrix and check-msan
 ## make check-mutation  plant one error at a time in kernels and model: verify has to fail each time
+## make check-matrix  every command on models of every option at the shortest windows, under the sanitizers
 ## make check-msan    the readers over all hostile and fuzz inputs under MemorySanitizer
 ## make tidy          clang-tidy and cppcheck over all C, scan-build over src and analysis
 ## make fuzz          run every fuzz target for SECONDS (60) with libFuzzer; FUZZ="zip torch" chooses some
@@ -130,7 +131,7 @@ $(BUILD)/tests/run/test_example.o build-tidy/tests/run/test_example.c.passed: CP
 ## make bench         speed of every stage beside the machine's own matrix product
 ## make install       into PREFIX (/usr/local); prefix, bindir, libdir ... and DESTDIR as in every GNU makefile
 ## make format        clang-format everything
-.PHONY: all help deps deps-check deps-long deps-tidy demo check tests check-cores check-san check-clang check-long check-mutation check-msan tidy tidied fuzz layers headers bench install uninstall format clean
+.PHONY: all help deps deps-check deps-long deps-tidy demo check tests check-cores check-san check-clang check-long check-mutation check-matrix check-msan tidy tidied fuzz layers headers bench install uninstall format clean
 
 define install_packages
 	@missing=; for p in $(1); do \
@@ -178,9 +179,14 @@ check-clang: deps-check
 
 check-long: deps-long
 	@$(MAKE) --no-print-directory all $(LONG_TESTS)
-	@for t in $(LONG_TESTS); do echo "== $$(basename $$t)"; DELTASCOPE=$(BUILD)/deltascope $$t || exit 1; done
+	@for t in $(filter-out %/long_matrix,$(LONG_TESTS)); do echo "== $$(basename $$t)"; DELTASCOPE=$(BUILD)/deltascope $$t || exit 1; done
 	@$(MAKE) --no-print-directory check-mutation
+	@$(MAKE) --no-print-directory check-matrix
 	@$(MAKE) --no-print-directory check-msan
+
+check-matrix: deps
+	@$(MAKE) --no-print-directory $(SAN) all build-san/tests/program/long_matrix
+	@UBSAN_OPTIONS=print_stacktrace=1 DELTASCOPE=build-san/deltascope build-san/tests/program/long_matrix
 
 check-mutation: deps
 	@tests/mutation.sh build-mutation

@@ -47,24 +47,36 @@ typedef struct linear_job {
     const ds_arithmetic *arithmetic;
 } linear_job;
 
-/* One output feature for all rows. */
+/* One output feature of up to ROWS rows at a time, whose sums do not wait for each other; the last row stands in for
+ * missing ones. */
+enum { ROWS = 4, LONE_PRODUCTS = 1 << 15 }; /* fewer are done before other threads have woken */
+static void feature_rows(const linear_job *job, size_t index, size_t first) {
+    const double *w = job->weight + index * job->in, *x[ROWS], *e[ROWS];
+    double sum[ROWS] = {0}, error[ROWS] = {0};
+    size_t rows = ds_min_size(ROWS, job->rows - first);
+    for (size_t r = 0; r < ROWS; r++) {
+        size_t row = (first + ds_min_size(r, rows - 1)) * job->in;
+        x[r] = job->x.x + row;
+        e[r] = job->y.e == NULL ? x[r] : job->x.e + row; /* without bounds read, not used */
+    }
+    for (size_t i = 0; i < job->in; i++) {
+        for (size_t r = 0; r < ROWS; r++) {
+            sum[r] += w[i] * x[r][i];
+            error[r] += fabs(w[i]) * (e[r][i] + job->relative * (fabs(x[r][i]) + e[r][i]));
+        }
+    }
+    for (size_t r = 0; r < rows; r++) {
+        size_t at = (first + r) * job->out + index;
+        error[r] += job->tiny;
+        job->y.x[at] = job->y.e == NULL ? sum[r] : ds_settled(sum[r], &error[r], job->arithmetic);
+        if (job->y.e != NULL) job->y.e[at] = error[r];
+    }
+}
+
 static ds_status linear_feature(void *context, size_t index, size_t worker) {
     const linear_job *job = context;
-    const double *w = job->weight + index * job->in;
     (void)worker;
-    for (size_t t = 0; t < job->rows; t++) {
-        const double *x = job->x.x + t * job->in;
-        double sum = 0;
-        for (size_t i = 0; i < job->in; i++) sum += w[i] * x[i];
-        job->y.x[t * job->out + index] = sum;
-        if (job->y.e == NULL) continue;
-        const double *e = job->x.e + t * job->in;
-        double error = 0;
-        for (size_t i = 0; i < job->in; i++) error += fabs(w[i]) * (e[i] + job->relative * (fabs(x[i]) + e[i]));
-        error += job->tiny;
-        job->y.x[t * job->out + index] = ds_settled(sum, &error, job->arithmetic);
-        job->y.e[t * job->out + index] = error;
-    }
+    for (size_t t = 0; t < job->rows; t += ROWS) feature_rows(job, index, t);
     return DS_OK;
 }
 
@@ -74,7 +86,11 @@ ds_status ds_bounded_linear(ds_bounded y, ds_bounded x, const double *weight, si
     double n = (double)in;
     double relative = wide ? ds_rounded(a, 1, n + 1, 1) : ds_rounded(a, n + 1, 0, 1);
     linear_job job = {y, x, weight, rows, out, in, relative, n * a->tiny, a};
-    return ds_parallel_for(out, linear_feature, &job);
+    if (rows * out * in > LONE_PRODUCTS) return ds_parallel_for(out, linear_feature, &job);
+    for (size_t i = 0; i < out; i++) {
+        for (size_t t = 0; t < rows; t += ROWS) feature_rows(&job, i, t);
+    }
+    return DS_OK;
 }
 
 /* ---- norms -------------------------------------------------------------------------------------------------------------- */
@@ -125,7 +141,7 @@ void ds_bounded_sigmoid(ds_bounded y, size_t count, bool wide, const ds_arithmet
     for (size_t i = 0; i < count; i++) {
         double slope = fmin(0.25, exp(fmin(0, y.e[i] - fabs(y.x[i]))));
         y.x[i] = ds_plain_sigmoid(y.x[i]);
-        y.e[i] = fmin(slope * y.e[i], 1) + relative * y.x[i];
+        y.e[i] = fmin(slope * y.e[i], 1) + relative * y.x[i] + a->tiny;
     }
     ds_settle(y, count, a);
 }
@@ -135,7 +151,7 @@ void ds_bounded_tanh(ds_bounded y, size_t count, const ds_arithmetic *a) {
     double relative = 6 * a->u;
     for (size_t i = 0; i < count; i++) {
         y.x[i] = tanh(y.x[i]);
-        y.e[i] = fmin(y.e[i], 2) + relative * fabs(y.x[i]);
+        y.e[i] = fmin(y.e[i], 2) + relative * fabs(y.x[i]) + a->tiny;
     }
     ds_settle(y, count, a);
 }

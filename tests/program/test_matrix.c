@@ -1,0 +1,17 @@
+/* A tenth of the matrix of commands, options and shortest windows for two models of every variant; long_matrix.c has all
+ * of more. */
+#include "matrix.h"
+#include "support.h"
+
+static void test_tenth(void **state) {
+    (void)state;
+    matrix_result result = matrix_run(20261128, 2, 10);
+    print_message("%zu cells, %zu refused as they should be\n", result.cells - result.failed, result.refused);
+    assert_int_equal(result.failed, 0);
+    assert_true(result.cells > 80 && result.refused > 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tenth)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
