@@ -4,6 +4,7 @@
 
 #include "cli/json_output.h"
 #include "cli/progress_line.h"
+#include "deltascope/claims.h"
 
 static ds_spread spread_of(const ds_common *common) {
     if (common->offset.given) return DS_SPREAD_FROM_OFFSET;
@@ -31,6 +32,22 @@ ds_run_options ds_command_run_options(const ds_invocation *invocation) {
 void ds_command_warn(const ds_run *run) {
     if (run->warning.bytes == NULL) return;
     (void)fprintf(stderr, "deltascope: warning: %s: %s\n", DS_SHOW(ds_checkpoint_path(run->checkpoint)), run->warning.bytes);
+}
+
+ds_status ds_command_warn_changed(const char *path, const json_t *envelope) {
+    ds_status status = DS_OK;
+    json_t *told = NULL;
+    bool hold;
+    DS_TRY(ds_digests_check(&told, &hold, envelope));
+    if (!hold)
+        (void)fprintf(
+            stderr,
+            "deltascope: warning: %s: its digest does not hold: it was changed after it was written; \"deltascope check\" "
+            "tells more\n",
+            DS_SHOW(path));
+done:
+    json_decref(told);
+    return status;
 }
 
 ds_status ds_command_open(ds_run *run, const ds_invocation *invocation) {
