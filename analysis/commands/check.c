@@ -239,7 +239,7 @@ done:
     return status;
 }
 
-static void print_verdict(const checking *all, const char *verdict) {
+static ds_status print_verdict(const checking *all, const char *verdict) {
     ds_text text = {0};
     ds_status status = DS_OK;
     if (strcmp(verdict, "disagrees") == 0)
@@ -256,7 +256,7 @@ static void print_verdict(const checking *all, const char *verdict) {
     ds_print_wrapped(text.bytes, 0, 0);
 done:
     ds_text_release(&text);
-    if (status != DS_OK) ds_error_clear();
+    return status;
 }
 
 static ds_status publish(const checking *all, const ds_invocation *invocation) {
@@ -273,7 +273,7 @@ static ds_status publish(const checking *all, const ds_invocation *invocation) {
         DS_TRY(ds_print_table(table));
         (void)printf("\n");
         ds_claim_view_print(&all->view);
-        print_verdict(all, verdict);
+        DS_TRY(print_verdict(all, verdict));
     }
     if (strcmp(verdict, "disagrees") == 0) status = DS_CHECK_FAILED;
 done:

@@ -4,6 +4,7 @@
 
 #include "cli/json_output.h"
 #include "cli/progress_line.h"
+#include "deltascope/claims.h"
 
 static ds_spread spread_of(const ds_common *common) {
     if (common->offset.given) return DS_SPREAD_FROM_OFFSET;
@@ -34,6 +35,22 @@ void ds_command_warn(const ds_run *run, size_t first) {
     for (size_t i = first; i < json_array_size(run->warnings); i++)
         (void)fprintf(stderr, "deltascope: warning: %s: %s\n", DS_SHOW(ds_checkpoint_path(run->checkpoint)),
                       json_string_value(json_array_get(run->warnings, i)));
+}
+
+ds_status ds_command_warn_changed(const char *path, const json_t *envelope) {
+    ds_status status = DS_OK;
+    json_t *told = NULL;
+    bool hold;
+    DS_TRY(ds_digests_check(&told, &hold, envelope));
+    if (!hold)
+        (void)fprintf(
+            stderr,
+            "deltascope: warning: %s: its digest does not hold: it was changed after it was written; \"deltascope check\" "
+            "tells more\n",
+            DS_SHOW(path));
+done:
+    json_decref(told);
+    return status;
 }
 
 ds_status ds_command_open(ds_run *run, const ds_invocation *invocation) {

@@ -14,6 +14,8 @@ ds_status ds_command_open(ds_run *run, const ds_invocation *invocation) DS_MUST_
 ds_status ds_command_open_as(ds_run *run, const ds_invocation *invocation, const ds_run_options *options) DS_MUST_CHECK;
 /* What a reader of the run's results must know, on standard error, from the warning numbered `first` on. */
 void ds_command_warn(const ds_run *run, size_t first);
+/* Warns on standard error of a file that is not what it was when it was written: a digest it states does not hold. */
+ds_status ds_command_warn_changed(const char *path, const json_t *envelope) DS_MUST_CHECK;
 /* *folder <- what --out names, opened and locked by the first call, borrowed. DS_ERR_SYSTEM while another run writes there. */
 ds_status ds_command_folder(ds_folder **folder, const ds_invocation *invocation) DS_MUST_CHECK;
 /* Where the command keeps its journal: OUT/COMMAND.journal. `path` holds it and is released by the caller; plan->path is

@@ -6,6 +6,7 @@
 #include "cli/standard_streams.h"
 #include "deltascope/io.h"
 #include "deltascope/report.h"
+#include "model_command.h"
 
 enum { LEAST_WIDTH = 8, MOST_WIDTH = 60 }; /* centimetres; letters have 8 pt whatever the width */
 
@@ -145,7 +146,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     if (invocation->operand_count == 0)
         return ds_fail(DS_ERR_USAGE, "plot needs RESULT.json...; see \"deltascope plot --help\"");
     DS_TRY(choose(&chosen, own));
-    DS_TRY(ds_results_load(&results, &envelope, invocation->operands, invocation->operand_count));
+    DS_TRY(ds_results_load(&results, &envelope, invocation->operands, invocation->operand_count, ds_command_warn_changed));
     DS_TRY(ds_folder_open(&folder, own->out));
     for (size_t i = 0; i < ds_figure_count(); i++) {
         const ds_figure *figure = ds_figure_at(i);
@@ -176,7 +177,8 @@ const ds_command ds_command_plot = {
     .description =
         "Draws from files written by --json or --out, or from report.json, without model or data. Results of one "
         "checkpoint may be combined. Beside each picture stand its data (.tsv) and a gnuplot script (.gp) that redraws "
-        "it by itself; equal results give equal bytes of data. Without gnuplot these two are written and the picture is "
+        "it by itself; equal results give equal bytes of data. Of a report whose digests do not hold it is warned. Without "
+        "gnuplot these two are written and the picture is "
         "not.",
     .examples = "  deltascope plot --list\n"
                 "  deltascope plot --figure gate-distribution --format pdf gates.json\n"

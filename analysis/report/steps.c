@@ -269,9 +269,10 @@ done:
 }
 
 /* A finished report goes only where one of the same checkpoint takes its place. What cannot be read is no report of ours. */
-static ds_status refuse_other_report(const ds_folder *folder, const ds_run *run) {
+static ds_status refuse_other_report(const ds_folder *folder, const ds_run *run, bool resume) {
     ds_status status = DS_OK;
     json_t *there = NULL;
+    ds_text path = {0};
     int list = ds_folder_find(folder, "report.sha256", O_RDONLY);
     if (list < 0) return DS_OK;
     (void)close(list);
@@ -279,6 +280,8 @@ static ds_status refuse_other_report(const ds_folder *folder, const ds_run *run)
         ds_error_clear();
         return DS_OK;
     }
+    DS_TRY(ds_text_printf(&path, "%s/report.json", ds_folder_path(folder)));
+    if (resume) DS_TRY(ds_command_warn_changed(path.bytes, there)); /* its place is taken, by what the steps' files say */
     const char *digest = json_string_value(ds_json_at(there, "checkpoint/sha256"));
     if (digest != NULL && strcmp(digest, ds_checkpoint_sha256(run->checkpoint)) != 0)
         status =
@@ -286,6 +289,8 @@ static ds_status refuse_other_report(const ds_folder *folder, const ds_run *run)
                     "%s: holds the finished report of another checkpoint (SHA-256 %.16s..., this one's is %.16s...): choose "
                     "another folder, or write over it with --force",
                     DS_SHOW(ds_folder_path(folder)), DS_SHOW(digest), ds_checkpoint_sha256(run->checkpoint));
+done:
+    ds_text_release(&path);
     json_decref(there);
     return status;
 }
@@ -331,10 +336,10 @@ ds_status ds_report_measure(json_t **results, json_t **envelope, ds_manifest *fi
     DS_TRY(check_skip(skip));
     DS_TRY(ds_command_open(&all.run, invocation));
     DS_TRY(ds_command_folder(&folder, invocation));
-    if (!force && !all.resume) DS_TRY(refuse_other_report(folder, &all.run));
+    if (!force && !all.resume) DS_TRY(refuse_other_report(folder, &all.run, false));
     DS_TRY(tell_options(&options, skip, common->seed.value));
     DS_TRY(open_journal(&all.journal, invocation, &all.run, options));
-    if (!force && all.resume) DS_TRY(refuse_other_report(folder, &all.run)); /* the journal tells more of another run */
+    if (!force && all.resume) DS_TRY(refuse_other_report(folder, &all.run, true)); /* the journal tells more of another run */
     DS_TRY(ds_run_envelope(envelope, &all.run, invocation->command->name, options, NULL));
     all.run.options.listener = ds_progress_line(true); /* the report tells how it goes, not its steps */
     DS_TRY(ds_folder_open_in(&inner, folder, "results"));

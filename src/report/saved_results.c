@@ -30,7 +30,8 @@ static const char *checkpoint_digest(const json_t *envelope) {
     return digest == NULL ? "" : digest;
 }
 
-ds_status ds_results_load(json_t **results, json_t **envelope, const char *const *paths, size_t count) {
+ds_status ds_results_load(json_t **results, json_t **envelope, const char *const *paths, size_t count,
+                          ds_status (*loaded)(const char *path, const json_t *envelope)) {
     ds_status status = DS_OK;
     json_t *next = NULL, *part = NULL;
     *envelope = NULL;
@@ -38,6 +39,7 @@ ds_status ds_results_load(json_t **results, json_t **envelope, const char *const
     if (*results == NULL) return ds_fail(DS_ERR_SYSTEM, "out of memory");
     for (size_t i = 0; i < count; i++) {
         DS_TRY(ds_envelope_load(&next, NULL, paths[i]));
+        if (loaded != NULL) DS_TRY(loaded(paths[i], next));
         status = ds_figure_results(&part, next);
         if (status != DS_OK) {
             status = ds_fail_prefix(status, "%s", DS_SHOW(paths[i]));

@@ -300,6 +300,32 @@ static void test_words(void **state) {
     json_decref(forged);
 }
 
+/* Who works on with a changed report is warned; of an honest one nothing is said. */
+static void test_warnings(void **state) {
+    (void)state;
+    static const char words[] = "its digest does not hold";
+    json_t *forged = json_deep_copy(honest);
+    assert_int_equal(json_object_set_new(forged, "verdict", json_string("All is well.")), 0);
+    const char *path = write_forged(forged);
+    CHILD_RUN(&result, (child_limits){0}, "plot", "--figure", "regime-shares", "--out", scratch_path("drawn"), path);
+    assert_int_equal(result.status, 0);
+    assert_non_null(strstr(result.err, words));
+    CHILD_RUN(&result, (child_limits){0}, "plot", "--figure", "regime-shares", "--out", scratch_path("drawn"), honest_path);
+    assert_int_equal(result.status, 0);
+    assert_null(strstr(result.err, words));
+    for (int changed = 1; changed >= 0; changed--) { /* the first resumption puts right what the second finds in order */
+        if (changed) expect_ok(ds_json_write(honest_path, forged, DS_JSON_CANONICAL));
+        CHILD_RUN(&result, (child_limits){0}, "report", TOKENS, "--seq-len", "16", "--sequences", "4", "--quiet", "--resume",
+                  "--out", scratch_path("report"), MODEL);
+        assert_int_equal(result.status, 0);
+        assert_true((strstr(result.err, words) != NULL) == (changed == 1));
+    }
+    json_t *again = load(honest_path);
+    assert_true(json_equal(again, honest));
+    json_decref(again);
+    json_decref(forged);
+}
+
 /* ---- sampling ---------------------------------------------------------------------------------------------------- */
 
 /* Each part is drawn as often as was said, independently of the others. */
@@ -345,6 +371,7 @@ int main(void) {
         cmocka_unit_test(test_measuring_finds_what_was_sealed),
         cmocka_unit_test(test_what_is_missing),
         cmocka_unit_test(test_words),
+        cmocka_unit_test(test_warnings),
         cmocka_unit_test(test_rate_of_a_sample),
         cmocka_unit_test(test_sample_repeats),
     };

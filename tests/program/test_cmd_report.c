@@ -260,6 +260,9 @@ static void writes_a_complete_report(void **state) {
     expect_page(folder, figures);
     expect_front(folder, "tables/gradient.csv", "sublayer,total,shortcut,direction,gate,value,cosine\r\n");
     compile_tables(folder);
+    json_t *found = results_of(folder);
+    assert_non_null(strstr(json_string_value(json_object_get(found, "verdict")), " Left out on request: verify."));
+    json_decref(found);
 }
 
 static void leaves_out_what_an_additive_model_has_not(void **state) {

@@ -35,6 +35,9 @@ static const char *const commands[][MOST_ARGUMENTS] = {
     {"gradflow", DATA, "--sequences", "3", "--measure", "--jacobian", "0:7", "--json", "RESULT", "MODEL"},
     {"verify", DATA, "--sequences", "1", "--json", "RESULT", "MODEL"},
     {"report", DATA, "--sequences", "2", "--json", "RESULT", "--out", "FOLDER", "MODEL"},
+    {"check", "--tokens", "TOKENS", "--threads", "1", "--json", "RESULT", "SAVED", "MODEL"},
+    {"check", "--json", "RESULT", "REPORT"},
+    {"diff", "--json", "RESULT", "SAVED", "SAVED"},
     {"plot", "--figure", "regime-shares", "--out", "FOLDER", "SAVED"},
     {"tokenize", "--text", "TEXT", "--tokenizer", "fixtures/data/meta.pkl", "--output", "RESULT"},
     {"tokenize", "--text", "TEXT", "--tokenizer", "fixtures/tokenizer/gpt2", "--output", "RESULT"},
@@ -85,12 +88,17 @@ void sweep_prepare(void) {
     CHILD_RUN(&ran, (child_limits){0}, "gates", "--quiet", "--tokens", scratch_path("ids.bin"), "--seq-len", "8", "--json",
               scratch_path("saved.json"), scratch_path("tiny"));
     if (ran.status != 0) fail_msg("no saved result: %s", ran.err);
+    CHILD_RUN(&ran, (child_limits){0}, "report", "--quiet", "--tokens", scratch_path("ids.bin"), "--seq-len", "8", "--skip",
+              "inspect,spectrum,weights,controls,gradflow,jacobians,verify", "--out", scratch_path("report"),
+              scratch_path("tiny"));
+    if (ran.status != 0) fail_msg("no report: %s", ran.err);
 }
 
 static const char *fill_in(const char *word) {
-    static const char *const names[][2] = {{"TOKENS", "ids.bin"},   {"RESULT", "result"}, {"MODEL", "tiny"},
-                                           {"TEXT", "text.txt"},    {"FOLDER", "folder"}, {"NPZ", "rows.npz"},
-                                           {"SAVED", "saved.json"}, {"MAP", "map.json"}};
+    static const char *const names[][2] = {
+        {"TOKENS", "ids.bin"}, {"RESULT", "result"}, {"MODEL", "tiny"},       {"TEXT", "text.txt"},
+        {"FOLDER", "folder"},  {"NPZ", "rows.npz"},  {"SAVED", "saved.json"}, {"REPORT", "report/report.json"},
+        {"MAP", "map.json"}};
     if (strcmp(word, "TORCH") == 0) return "fixtures/hostile/valid/pt_f16";
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(word, names[i][0]) == 0) return scratch_path(names[i][1]);
