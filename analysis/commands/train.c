@@ -1,0 +1,199 @@
+/* train: a model from a recipe. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/progress_line.h"
+#include "deltascope/train.h"
+#include "model_command.h"
+
+typedef struct train_options {
+    const char *recipe, *from, *config, *tokens, *val, *precision, *save;
+    ds_words set;
+    ds_count keep, evaluate;
+} train_options;
+
+#define OWN(field) offsetof(train_options, field)
+static const ds_option options[] = {
+    {"recipe", "FILE", "every number of the run as JSON", DS_OPTION_TEXT, OWN(recipe), 0, NULL},
+    {"from", "PATH", "the checkpoint to start from: a model folder or a weight file", DS_OPTION_TEXT, OWN(from), 0, NULL},
+    {"config", "FILE", "configuration of a single weight file (config.json beside it)", DS_OPTION_TEXT, OWN(config), 0, NULL},
+    {"tokens", "FILE", "token ids to train on", DS_OPTION_TEXT, OWN(tokens), 0, NULL},
+    {"val", "FILE", "token ids to validate on", DS_OPTION_TEXT, OWN(val), 0, NULL},
+    {"set", "KEY=VALUE", "takes the place of a key of the recipe; may be given several times", DS_OPTION_LIST, OWN(set), 0,
+     NULL},
+    {"precision", "float|double", "of weights, moments and arithmetic (float)", DS_OPTION_CHOICE, OWN(precision), 0, NULL},
+    {"save", "N|log2",
+     "a checkpoint every N updates, 0 at the end alone; log2: after 0, 1, 2, 4 ... 512, then every 1,000 updates (100)",
+     DS_OPTION_TEXT, OWN(save), 0, NULL},
+    {"keep", "N", "keep the newest N checkpoints (all)", DS_OPTION_COUNT, OWN(keep), 1, NULL},
+    {"evaluate", "N", "validate every N updates too, into log.jsonl (before and after all of them)", DS_OPTION_COUNT,
+     OWN(evaluate), 1, NULL},
+};
+static const train_options defaults = {.precision = "float", .save = "100"};
+
+/* ---- options ----------------------------------------------------------------------------------------------------- */
+
+static ds_status need(const char *value, const char *name, const char *argument) {
+    if (value != NULL) return DS_OK;
+    return ds_fail(DS_ERR_USAGE, "train needs --%s %s; see \"deltascope train --help\"", name, argument);
+}
+
+static ds_status check_options(const ds_invocation *invocation, const train_options *own) {
+    ds_status status = DS_OK;
+    DS_TRY(need(own->recipe, "recipe", "FILE"));
+    DS_TRY(need(own->from, "from", "PATH"));
+    DS_TRY(need(own->tokens, "tokens", "FILE"));
+    DS_TRY(need(own->val, "val", "FILE"));
+    DS_TRY(need(invocation->common.out, "out", "DIR"));
+done:
+    return status;
+}
+
+static ds_status parse_save(ds_training_options *out, const char *word) {
+    char *end;
+    out->save_log2 = strcmp(word, "log2") == 0;
+    if (out->save_log2) return DS_OK;
+    out->save = strtoull(word, &end, 10);
+    if (word[strspn(word, "0123456789")] == '\0' && strlen(word) < 16 && *end == '\0') return DS_OK;
+    return ds_fail(DS_ERR_USAGE, "--save takes N|log2, not \"%s\"", DS_SHOW(word));
+}
+
+/* ---- signals ----------------------------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t asked_to_stop; /* the signal */
+
+static void note_signal(int number) { asked_to_stop = number; }
+
+static bool stop(void *context) {
+    (void)context;
+    return asked_to_stop != 0;
+}
+
+/* From now on a signal ends the run after the update in hand, with a checkpoint; what the caller ignores stays ignored. */
+static void watch_signals(void) {
+    static const int signals[] = {SIGINT, SIGTERM};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        const struct sigaction action = {.sa_handler = note_signal};
+        struct sigaction before;
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler == SIG_IGN) continue;
+        (void)sigaction(signals[i], &action, NULL);
+    }
+}
+
+/* Ends as the signal does, so that the caller sees why. */
+static ds_status end_by_signal(const ds_invocation *invocation, const ds_trainer *trainer) {
+    (void)fprintf(stderr, "deltascope: stopped after %llu updates, which %s holds: go on with --resume\n",
+                  (unsigned long long)ds_trainer_step(trainer), DS_SHOW(invocation->common.out));
+    (void)signal(asked_to_stop, SIG_DFL);
+    (void)raise(asked_to_stop);
+    return DS_ERR_SYSTEM;
+}
+
+/* ---- the run ----------------------------------------------------------------------------------------------------- */
+
+static const ds_result_column columns[] = {
+    DS_CELL("step", NULL, NULL, DS_COLUMN_INTEGER, 0, "step"),
+    DS_CELL("lr", "learning rate", NULL, DS_COLUMN_REAL, 3, "lr"),
+    DS_CELL("loss", NULL, "nats", DS_COLUMN_FIXED, 4, "loss"),
+    DS_CELL("gradient_norm", "gradient norm", NULL, DS_COLUMN_REAL, 3, "gradient_norm"),
+    DS_CELL("clip_coefficient", "clip", NULL, DS_COLUMN_REAL, 3, "clip_coefficient"),
+};
+static const ds_result_table tables[] = {
+    {.title = "Updates", .rows = "steps", .columns = columns, .column_count = sizeof columns / sizeof columns[0]},
+};
+
+static ds_status make_options(json_t **out, const train_options *own, const ds_trainer *trainer, const ds_recipe *recipe) {
+    ds_status status = DS_OK;
+    json_t *told = NULL;
+    ds_json_builder b = {0};
+    DS_TRY(ds_recipe_json(&told, recipe));
+    ds_json_begin_object(&b, NULL);
+    ds_json_put(&b, "recipe", told);
+    ds_json_put_text(&b, "tokens", own->tokens);
+    ds_json_put_text(&b, "tokens_sha256", ds_tokens_sha256(ds_trainer_tokens(trainer)));
+    ds_json_put_text(&b, "save", own->save);
+    ds_json_put_count(&b, "keep", own->keep.value);
+    ds_json_put_count(&b, "evaluate", own->evaluate.value);
+    ds_json_end(&b);
+    DS_TRY(ds_json_finish(out, &b));
+done:
+    return status;
+}
+
+static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told) {
+    ds_status status = DS_OK;
+    ds_table *table = NULL;
+    size_t made, updates = json_array_size(json_object_get(told->results, "steps"));
+    DS_TRY(ds_command_publish_results(&table, &made, invocation, run, told, tables, 1));
+    if (!invocation->common.table) goto done;
+    (void)printf("validation loss %.6f nats before, %.6f after %zu update%s; %s/checkpoint-%zu holds the model\n",
+                 ds_json_real_at(told->results, "val_before"), ds_json_real_at(told->results, "val_after"), updates,
+                 ds_plural(updates), DS_SHOW(invocation->common.out), updates);
+done:
+    ds_table_free(&table);
+    return status;
+}
+
+static ds_status run_command(const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    const train_options *own = invocation->own;
+    ds_trainer *trainer = NULL;
+    ds_folder *folder;
+    ds_told told = {NULL, NULL};
+    ds_trainer_options start = {.checkpoint = own->from,
+                                .config = own->config,
+                                .train = own->tokens,
+                                .val = own->val,
+                                .precision = strcmp(own->precision, "double") == 0 ? DS_F64 : DS_F32,
+                                .listener = ds_progress_line(invocation->common.quiet)};
+    ds_training_options training = {
+        .resume = invocation->common.resume, .keep = own->keep.value, .evaluate = own->evaluate.value, .stop = stop};
+    DS_TRY(check_options(invocation, own));
+    DS_TRY(parse_save(&training, own->save));
+    DS_TRY(ds_recipe_read(&start.recipe, own->recipe, own->set.at, own->set.count));
+    DS_TRY(ds_trainer_new(&trainer, &start));
+    DS_TRY(ds_command_folder(&folder, invocation));
+    training.folder = folder;
+    watch_signals();
+    DS_TRY(ds_training_run(&told.results, trainer, &training));
+    if (told.results == NULL) {
+        status = end_by_signal(invocation, trainer);
+        goto done;
+    }
+    DS_TRY(make_options(&told.options, own, trainer, &start.recipe));
+    DS_TRY(publish(invocation, ds_trainer_run(trainer), &told));
+done:
+    ds_told_release(&told);
+    ds_trainer_free(&trainer);
+    return status;
+}
+
+const ds_command ds_command_train = {
+    .name = "train",
+    .operands = "",
+    .least_operands = 0,
+    .most_operands = 0,
+    .summary = "A model trained from a recipe that names every number",
+    .description =
+        "AdamW with decoupled decay, warm-up and a cosine, clipping, accumulation; batches are functions of the recipe's data "
+        "seed, the update, the micro-batch and the row, so that every model trained by one recipe sees the same tokens. The "
+        "bits of the weights do not depend on threads, nor on interruptions.\n"
+        "Rules: delta is the checkpoint's own; write-only, erase-only, fixed-gate:B, closed:attn, closed:mlp and closed:all "
+        "are "
+        "controls, whose checkpoints every command reads as what they are.\n"
+        "DIR gets recipe.json, log.jsonl with a line for every update, checkpoint-N (N updates done) with configuration, "
+        "weights and the optimiser's state, and train.json. SIGINT and SIGTERM save and stop; --resume goes on where a run "
+        "stopped, however it did, and ends with the bytes it would have had. A loss that diverges ends the run, the last good "
+        "checkpoint kept.",
+    .examples = "  deltascope train --recipe recipe.json --from start/ --tokens train.bin --val val.bin --out run/\n"
+                "  deltascope train --recipe recipe.json --set rule=write-only --from start/ --tokens train.bin --val val.bin "
+                "--out control/\n"
+                "  deltascope gates --tokens val.bin run/checkpoint-600\n",
+    .takes = DS_TAKES_RUN | DS_TAKES_RESUME,
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .defaults = &defaults,
+    .own_size = sizeof defaults,
+    .run = run_command,
+};
