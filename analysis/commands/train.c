@@ -8,7 +8,7 @@
 #include "model_command.h"
 
 typedef struct train_options {
-    const char *recipe, *from, *config, *tokens, *val, *precision, *save;
+    const char *recipe, *from, *config, *variant, *init, *tokens, *val, *precision, *save;
     ds_words set;
     ds_count keep, evaluate;
 } train_options;
@@ -17,7 +17,12 @@ typedef struct train_options {
 static const ds_option options[] = {
     {"recipe", "FILE", "every number of the run as JSON", DS_OPTION_TEXT, OWN(recipe), 0, NULL},
     {"from", "PATH", "the checkpoint to start from: a model folder or a weight file", DS_OPTION_TEXT, OWN(from), 0, NULL},
-    {"config", "FILE", "configuration of a single weight file (config.json beside it)", DS_OPTION_TEXT, OWN(config), 0, NULL},
+    {"config", "FILE", "in place of --from: a configuration, for weights drawn by --seed", DS_OPTION_TEXT, OWN(config), 0,
+     NULL},
+    {"variant", "additive|ddl-scalar|ddl-tc|ddl-tc-ec|ddl-cc|ddl-cc-ec", "what the configuration is of", DS_OPTION_CHOICE,
+     OWN(variant), 0, NULL},
+    {"init", "older|newer", "initial weights and names of which generation of the published code (older)", DS_OPTION_CHOICE,
+     OWN(init), 0, NULL},
     {"tokens", "FILE", "token ids to train on", DS_OPTION_TEXT, OWN(tokens), 0, NULL},
     {"val", "FILE", "token ids to validate on", DS_OPTION_TEXT, OWN(val), 0, NULL},
     {"set", "KEY=VALUE", "takes the place of a key of the recipe; may be given several times", DS_OPTION_LIST, OWN(set), 0,
@@ -42,7 +47,13 @@ static ds_status need(const char *value, const char *name, const char *argument)
 static ds_status check_options(const ds_invocation *invocation, const train_options *own) {
     ds_status status = DS_OK;
     DS_TRY(need(own->recipe, "recipe", "FILE"));
-    DS_TRY(need(own->from, "from", "PATH"));
+    if (own->from == NULL && own->config == NULL)
+        DS_TRY(
+            ds_fail(DS_ERR_USAGE, "train needs --from PATH, or --config FILE with --variant; see \"deltascope train --help\""));
+    if (own->from != NULL && (own->config != NULL || own->variant != NULL || own->init != NULL))
+        DS_TRY(ds_fail(DS_ERR_USAGE,
+                       "--from starts from a checkpoint, --config, --variant and --init from drawn weights: give one"));
+    if (own->from == NULL) DS_TRY(need(own->variant, "variant", "NAME"));
     DS_TRY(need(own->tokens, "tokens", "FILE"));
     DS_TRY(need(own->val, "val", "FILE"));
     DS_TRY(need(invocation->common.out, "out", "DIR"));
@@ -103,6 +114,8 @@ static const ds_result_table tables[] = {
     {.title = "Updates", .rows = "steps", .columns = columns, .column_count = sizeof columns / sizeof columns[0]},
 };
 
+static const char *init_name(const train_options *own) { return own->init == NULL ? "older" : own->init; }
+
 static ds_status make_options(json_t **out, const train_options *own, const ds_trainer *trainer, const ds_recipe *recipe) {
     ds_status status = DS_OK;
     json_t *told = NULL;
@@ -112,6 +125,8 @@ static ds_status make_options(json_t **out, const train_options *own, const ds_t
     ds_json_put(&b, "recipe", told);
     ds_json_put_text(&b, "tokens", own->tokens);
     ds_json_put_text(&b, "tokens_sha256", ds_tokens_sha256(ds_trainer_tokens(trainer)));
+    ds_json_put_text(&b, "variant", own->variant);
+    ds_json_put_text(&b, "init", own->from != NULL ? NULL : init_name(own));
     ds_json_put_text(&b, "save", own->save);
     ds_json_put_count(&b, "keep", own->keep.value);
     ds_json_put_count(&b, "evaluate", own->evaluate.value);
@@ -135,14 +150,35 @@ done:
     return status;
 }
 
+/* *path <- checkpoint-0, where the run starts from a configuration alone. */
+static ds_status begin(ds_text *path, json_t **start, const ds_invocation *invocation, const ds_trainer_options *run) {
+    ds_status status = DS_OK;
+    ds_folder *folder;
+    const train_options *own = invocation->own;
+    const ds_beginning beginning = {.config = own->config,
+                                    .variant = own->variant,
+                                    .which = strcmp(init_name(own), "newer") == 0 ? DS_INIT_NEWER : DS_INIT_OLDER,
+                                    .seed = invocation->common.seed.value,
+                                    .precision = run->precision,
+                                    .recipe = &run->recipe,
+                                    .train = run->train,
+                                    .val = run->val};
+    if (own->from != NULL) return DS_OK;
+    DS_TRY(ds_command_folder(&folder, invocation));
+    DS_TRY(ds_training_begin(path, start, folder, &beginning, invocation->common.resume));
+done:
+    return status;
+}
+
 static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
     const train_options *own = invocation->own;
     ds_trainer *trainer = NULL;
     ds_folder *folder;
+    ds_text initial = {0};
+    json_t *made_from = NULL;
     ds_told told = {NULL, NULL};
     ds_trainer_options start = {.checkpoint = own->from,
-                                .config = own->config,
                                 .train = own->tokens,
                                 .val = own->val,
                                 .precision = strcmp(own->precision, "double") == 0 ? DS_F64 : DS_F32,
@@ -152,9 +188,12 @@ static ds_status run_command(const ds_invocation *invocation) {
     DS_TRY(check_options(invocation, own));
     DS_TRY(parse_save(&training, own->save));
     DS_TRY(ds_recipe_read(&start.recipe, own->recipe, own->set.at, own->set.count));
+    DS_TRY(begin(&initial, &made_from, invocation, &start));
+    if (own->from == NULL) start.checkpoint = initial.bytes;
     DS_TRY(ds_trainer_new(&trainer, &start));
     DS_TRY(ds_command_folder(&folder, invocation));
     training.folder = folder;
+    training.start = made_from;
     watch_signals();
     DS_TRY(ds_training_run(&told.results, trainer, &training));
     if (told.results == NULL) {
@@ -166,6 +205,8 @@ static ds_status run_command(const ds_invocation *invocation) {
 done:
     ds_told_release(&told);
     ds_trainer_free(&trainer);
+    ds_text_release(&initial);
+    json_decref(made_from);
     return status;
 }
 
@@ -179,6 +220,9 @@ const ds_command ds_command_train = {
         "AdamW with decoupled decay, warm-up and a cosine, clipping, accumulation; batches are functions of the recipe's data "
         "seed, the update, the micro-batch and the row, so that every model trained by one recipe sees the same tokens. The "
         "bits of the weights do not depend on threads, nor on interruptions.\n"
+        "Weights to start from are a checkpoint's (--from), or drawn (--config): then element i of a tensor is a function of "
+        "seed, "
+        "name and i alone, equal for all variants that have it, and checkpoint-0 holds them.\n"
         "Rules: delta is the checkpoint's own; write-only, erase-only, fixed-gate:B, closed:attn, closed:mlp and closed:all "
         "are "
         "controls, whose checkpoints every command reads as what they are.\n"
@@ -189,6 +233,8 @@ const ds_command ds_command_train = {
     .examples = "  deltascope train --recipe recipe.json --from start/ --tokens train.bin --val val.bin --out run/\n"
                 "  deltascope train --recipe recipe.json --set rule=write-only --from start/ --tokens train.bin --val val.bin "
                 "--out control/\n"
+                "  deltascope train --recipe recipe.json --config config.json --variant ddl-cc-ec --seed 1 --tokens train.bin "
+                "--val val.bin --out run/\n"
                 "  deltascope gates --tokens val.bin run/checkpoint-600\n",
     .takes = DS_TAKES_RUN | DS_TAKES_RESUME,
     .options = options,

@@ -51,9 +51,9 @@ uint64_t ds_recipe_window(const ds_recipe *recipe, uint64_t tokens, uint64_t upd
 /* ---- one update after another ------------------------------------------------------------------------------------ */
 
 typedef struct ds_trainer_options {
-    const char *checkpoint, *config; /* to start from, as ds_run_options has them */
-    const char *train, *val;         /* files of token ids */
-    ds_precision precision;          /* of weights, moments and arithmetic */
+    const char *checkpoint;  /* to start from: a model folder or a weight file */
+    const char *train, *val; /* files of token ids */
+    ds_precision precision;  /* of weights, moments and arithmetic */
     ds_recipe recipe;
     ds_listener listener;
 } ds_trainer_options;
@@ -79,6 +79,23 @@ ds_run *ds_trainer_run(ds_trainer *trainer);
 const ds_tokens *ds_trainer_tokens(const ds_trainer *trainer); /* to train on */
 /* Tensors of the checkpoint that the loss does not depend on and no update touches: their names in bytewise order. */
 const char *const *ds_trainer_untouched(const ds_trainer *trainer, size_t *count);
+
+/* ---- initial weights ----------------------------------------------------------------------------------------------- */
+
+typedef struct ds_beginning {
+    const char *config;  /* a configuration's path */
+    const char *variant; /* as ds_spec_variant names it */
+    ds_initialisation which;
+    uint64_t seed;
+    ds_precision precision;
+    const ds_recipe *recipe;
+    const char *train, *val; /* looked at first, so that nothing is made for a run that cannot be */
+} ds_beginning;
+/* Makes checkpoint-0 of initial weights in the run's folder, or finds there the one made from the same. *path <- where it lies,
+ * appended; *start <- what it was made from, a new reference, for ds_training_options. A folder that holds something else is
+ * refused as ds_training_run does, and left as it is. */
+ds_status ds_training_begin(ds_text *path, json_t **start, const ds_folder *folder, const ds_beginning *beginning,
+                            bool resume) DS_MUST_CHECK;
 
 /* ---- a run in a folder ------------------------------------------------------------------------------------------- */
 

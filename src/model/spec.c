@@ -111,7 +111,10 @@ static ds_spec base_spec(const ds_config *config) {
         .gate_init = config->beta_init,
         .embedding_init_std = config->embedding_init_std,
         .hidden_init_std_factor = config->hidden_init_std_factor,
+        .read_init = config->read_init,
+        .depth_init = config->layers,
     };
+    if (ds_config_scales_residual(config) && config->layers_base != 0) spec.depth_init = config->layers_base;
     if (ds_config_scales_logits(config)) spec.logit_scale = (double)config->hidden_base / (double)config->hidden;
     if (config->residual_mult != 0.0) {
         spec.residual_mult = config->residual_mult;
@@ -156,6 +159,22 @@ static ds_status state_spec(ds_spec *spec, const ds_config *config, const tensor
     return DS_OK;
 }
 
+/* The rule and what it needs. */
+static ds_status rule_spec(ds_spec *spec, const ds_config *config, const tensor_evidence *evidence, const char *where) {
+    ds_status status = DS_OK;
+    bool delta = evidence->delta != NULL || evidence->temporal != NULL || evidence->channel != NULL || evidence->input != NULL;
+    spec->rule = delta ? &ds_rule_delta : &ds_rule_additive;
+    if (!delta) {
+        spec->norm_eps = config->rms_norm_eps;
+        return DS_OK;
+    }
+    DS_TRY(state_spec(spec, config, evidence, where));
+    spec->gate_two_layer = !config->gate_single;
+    spec->gate_hidden = spec->gate_two_layer ? config->gate_hidden : 0;
+done:
+    return status;
+}
+
 /* The MLP's width is what its first matrix says (MODEL.md); anything unusable there is then reported as a wrong shape. */
 static void find_mlp_hidden(ds_spec *spec, const ds_checkpoint *checkpoint) {
     const ds_tensor *gate = ds_checkpoint_find(checkpoint, "transformer.h.0.mlp.c_fc1.weight");
@@ -171,23 +190,47 @@ ds_status ds_spec_detect(ds_spec *spec, const ds_checkpoint *checkpoint) {
     tensor_evidence evidence = examine(checkpoint);
     *spec = base_spec(&config);
     spec->newer_names = evidence.newer != NULL;
-    bool delta = evidence.delta != NULL || evidence.temporal != NULL || evidence.channel != NULL || evidence.input != NULL;
-    spec->rule = delta ? &ds_rule_delta : &ds_rule_additive;
-    if (delta) {
-        DS_TRY(state_spec(spec, &config, &evidence, where));
-        if (config.gate_single && evidence.gate_two_layer != NULL) {
-            status = ds_fail(DS_ERR_INPUT, "%s: ddl_beta_single_linear is true, but %s has tensor %s of a two-layer gate",
-                             where, evidence.gate_two_layer->file, evidence.gate_two_layer->name);
-            goto done;
-        }
-        spec->gate_two_layer = !config.gate_single;
-        spec->gate_hidden = spec->gate_two_layer ? config.gate_hidden : 0;
-    } else {
-        spec->norm_eps = config.rms_norm_eps;
+    if (config.gate_single && evidence.gate_two_layer != NULL) {
+        status = ds_fail(DS_ERR_INPUT, "%s: ddl_beta_single_linear is true, but %s has tensor %s of a two-layer gate", where,
+                         evidence.gate_two_layer->file, evidence.gate_two_layer->name);
+        goto done;
     }
+    DS_TRY(rule_spec(spec, &config, &evidence, where));
     DS_TRY(ds_control_read(spec, ds_checkpoint_config(checkpoint), where));
     find_mlp_hidden(spec, checkpoint);
     DS_TRY(ds_parameters_check(spec, checkpoint));
+done:
+    return status;
+}
+
+/* ---- a configuration alone --------------------------------------------------------------------------------------------- */
+
+static ds_status no_variant(const char *variant) {
+    return ds_fail(DS_ERR_USAGE,
+                   "no variant is called %s, expected additive, ddl-scalar, ddl-tc, ddl-tc-ec, ddl-cc or ddl-cc-ec",
+                   DS_SHOW(variant));
+}
+
+ds_status ds_spec_from_config(ds_spec *spec, const json_t *config, const char *where, const char *variant, bool newer_names) {
+    ds_status status = DS_OK;
+    const ds_tensor said = {.file = where, .name = variant}; /* in place of the tensors that would tell */
+    tensor_evidence evidence = {.delta = starts(variant, "ddl-") ? &said : NULL};
+    ds_config read;
+    DS_TRY(ds_config_read(&read, config, where));
+    if (starts(variant, "ddl-tc")) evidence.temporal = &said;
+    if (starts(variant, "ddl-cc")) evidence.channel = &said;
+    bool expanded = evidence.temporal != NULL || evidence.channel != NULL;
+    if (expanded && strcmp(variant + strlen("ddl-tc"), "-ec") == 0) evidence.input = &said;
+    if (evidence.delta != NULL && read.value_channels != 0 && expanded != (read.value_channels > 1)) {
+        status = ds_fail(DS_ERR_INPUT, "%s: ddl_value_channels is %zu, but %s has %s", DS_SHOW(where), read.value_channels,
+                         DS_SHOW(variant), expanded ? "an expanded state: expected at least 2" : "a scalar state: expected 1");
+        goto done;
+    }
+    *spec = base_spec(&read);
+    spec->newer_names = newer_names;
+    DS_TRY(rule_spec(spec, &read, &evidence, where));
+    if (strcmp(ds_spec_variant(spec), variant) != 0) DS_TRY(no_variant(variant));
+    DS_TRY(ds_control_read(spec, config, where));
 done:
     return status;
 }
@@ -231,6 +274,8 @@ ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant)
         .gate_init = 1.0,
         .embedding_init_std = 0.02,
         .hidden_init_std_factor = 0.5,
+        .read_init = NAN,
+        .depth_init = sizes[i].layers,
     };
     spec->mlp_hidden = usual_mlp_hidden(spec->hidden);
     if (starts(variant, "ddl-tc")) spec->compressor = DS_COMPRESS_TC;
@@ -240,11 +285,7 @@ ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant)
         spec->input_conv = strcmp(variant + strlen("ddl-tc"), "-ec") == 0;
         spec->input_kernel = spec->input_conv ? 4 : 0;
     }
-    if (strcmp(ds_spec_variant(spec), variant) != 0)
-        return ds_fail(DS_ERR_USAGE,
-                       "no variant is called %s, expected additive, ddl-scalar, ddl-tc, ddl-tc-ec, ddl-cc or ddl-cc-ec",
-                       DS_SHOW(variant));
-    return DS_OK;
+    return strcmp(ds_spec_variant(spec), variant) == 0 ? DS_OK : no_variant(variant);
 }
 
 double ds_spec_head_flops_per_token(const ds_spec *spec) { return 2.0 * (double)spec->hidden * (double)spec->vocab; }

@@ -103,24 +103,28 @@ done:
     return status;
 }
 
-/* The configuration it started from; what the published code cannot express gets a type of our own. */
+ds_status ds_checkpoint_config_for(json_t **out, const json_t *config, const ds_spec *spec) {
+    char rule[48];
+    json_t *own = ds_json_copy(config);
+    int failed = own == NULL;
+    if (own != NULL && ds_spec_is_control(spec)) {
+        failed |= json_object_set_new(own, "model_type", json_string("deltascope"));
+        failed |= json_object_set_new(own, "deltascope_rule", json_string(ds_spec_rule_name(rule, spec)));
+        failed |= json_object_set_new(own, "deltascope_backbone", json_string(ds_spec_backbone_name(spec)));
+    } else if (own != NULL && json_object_get(own, "deltascope_rule") != NULL) { /* a control that goes on as the rule */
+        failed |= json_object_set_new(own, "deltascope_rule", json_string("delta"));
+    }
+    *out = own;
+    if (!failed) return DS_OK;
+    json_decref(own);
+    *out = NULL;
+    return ds_fail(DS_ERR_SYSTEM, "out of memory for a configuration");
+}
+
 static ds_status write_config(const ds_trainer *t, const ds_folder *folder) {
     ds_status status = DS_OK;
-    char rule[48];
-    const ds_spec *spec = &t->run.spec;
-    json_t *config = ds_json_copy(ds_checkpoint_config(t->run.checkpoint));
-    int failed = config == NULL;
-    if (config != NULL && ds_spec_is_control(spec)) {
-        failed |= json_object_set_new(config, "model_type", json_string("deltascope"));
-        failed |= json_object_set_new(config, "deltascope_rule", json_string(ds_spec_rule_name(rule, spec)));
-        failed |= json_object_set_new(config, "deltascope_backbone", json_string(ds_spec_backbone_name(spec)));
-    } else if (config != NULL && json_object_get(config, "deltascope_rule") != NULL) { /* a control that goes on as the rule */
-        failed |= json_object_set_new(config, "deltascope_rule", json_string("delta"));
-    }
-    if (failed) {
-        status = ds_fail(DS_ERR_SYSTEM, "out of memory for a configuration");
-        goto done;
-    }
+    json_t *config = NULL;
+    DS_TRY(ds_checkpoint_config_for(&config, ds_checkpoint_config(t->run.checkpoint), &t->run.spec));
     DS_TRY(ds_json_write_in(folder, place_of(t->step, CONFIG).path, config, DS_JSON_READABLE));
 done:
     json_decref(config);

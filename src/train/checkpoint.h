@@ -10,6 +10,9 @@ enum { DS_STATE_BYTES = 1 << 22 }; /* of a trainer_state.json, at most */
  * `interrupted` to be written is of use until the next. */
 ds_status ds_checkpoint_save(const ds_trainer *trainer, const ds_folder *folder, const json_t *identity,
                              bool interrupted) DS_MUST_CHECK;
+/* *out <- the configuration of a model that started from `config`: what the published code cannot express gets a type of our
+ * own. */
+ds_status ds_checkpoint_config_for(json_t **out, const json_t *config, const ds_spec *spec) DS_MUST_CHECK;
 /* The trainer as it was after `step` updates. */
 ds_status ds_checkpoint_restore(ds_trainer *trainer, const ds_folder *folder, uint64_t step) DS_MUST_CHECK;
 /* Takes a checkpoint away, complete or not. */

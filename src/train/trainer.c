@@ -15,7 +15,6 @@ static ds_status open_run(ds_trainer *t) {
     ds_status status = DS_OK;
     const ds_trainer_options *options = &t->options;
     const ds_run_options run = {.checkpoint = options->checkpoint,
-                                .config = options->config,
                                 .tokens = options->val,
                                 .length = t->recipe.length,
                                 .sequences = t->recipe.val_windows,

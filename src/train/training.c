@@ -182,7 +182,8 @@ uint64_t ds_training_next_save(const ds_training_options *options, uint64_t step
 
 static ds_status save(training *all, bool interrupted) {
     ds_status status = DS_OK;
-    if (all->saved == all->trainer->step) return DS_OK;
+    bool initial = all->trainer->step == 0 && all->options->start != NULL; /* those lie there already */
+    if (all->saved == all->trainer->step || initial) return DS_OK;
     DS_TRY(ds_train_log_sync(&all->log));
     DS_TRY(ds_checkpoint_save(all->trainer, all->options->folder, all->identity, interrupted));
     all->saved = all->trainer->step;

@@ -282,6 +282,53 @@ static void signals_save_and_stop(void **state) {
     interrupt_and_resume(SIGINT, 3, 0x17);
 }
 
+/* ---- from a configuration alone ---------------------------------------------------------------------------------- */
+
+#define DRAWN(folder) "train", "--recipe", recipe, "--config", config, "--tokens", t.train, "--val", t.val, "--out", folder
+
+/* The same seed gives the same bytes, once unbroken and once killed and resumed; another seed or variant is another run. */
+static void a_configuration_is_enough(void **state) {
+    (void)state;
+    training_trace t;
+    char config[320];
+    ds_random random = ds_random_init(0xc0f);
+    trace_open(&t, CONTROL);
+    const char *recipe = recipe_of(&t);
+    (void)snprintf(config, sizeof config, "%s/config.json", t.initial);
+    whole = scratch_path("drawn-whole");
+    pieces = scratch_path("drawn");
+    CHILD_RUN(&found, usual, DRAWN(pieces), "--variant", "ddl-scalar", "--seed", "3", "--save", "log2");
+    if (found.status != 0) fail_msg("%s", found.err);
+    assert_int_equal(rename(pieces, whole), 0); /* train.json tells the path of checkpoint-0 */
+    for (int kills = 0; kills < 6;) {
+        child_limits limits = usual;
+        limits.kill_with = SIGKILL;
+        limits.kill_after = (unsigned)(1e6 * 0.05 * ds_random_uniform(&random));
+        CHILD_RUN(&found, limits, DRAWN(pieces), "--variant", "ddl-scalar", "--seed", "3", "--save", "log2", "--resume");
+        kills += found.signal != 0;
+        if (found.signal == 0) break;
+    }
+    CHILD_RUN(&found, usual, DRAWN(pieces), "--variant", "ddl-scalar", "--seed", "3", "--save", "log2", "--resume");
+    if (found.status != 0) fail_msg("%s", found.err);
+    expect_same_folders();
+    assert_true(access(inside("drawn", "checkpoint-16/model.safetensors"), F_OK) == 0);
+    json_t *first = read_json(inside("drawn", "checkpoint-0/config.json"));
+    assert_string_equal(json_string_value(json_object_get(first, "deltascope_rule")), "closed:mlp"); /* from the beginning */
+    json_decref(first);
+    CHILD_RUN(&found, usual, DRAWN(pieces), "--variant", "ddl-scalar", "--seed", "4", "--save", "log2", "--resume");
+    expect_refusal(3, "made from another configuration, variant, initialisation, seed");
+    CHILD_RUN(&found, usual, DRAWN(pieces), "--variant", "ddl-scalar", "--seed", "3");
+    expect_refusal(2, "holds a run already");
+    CHILD_RUN(&found, usual, DRAWN(scratch_path("none")), "--seed", "3");
+    expect_refusal(2, "train needs --variant NAME");
+    CHILD_RUN(&found, usual, DRAWN(scratch_path("none")), "--from", t.initial, "--variant", "ddl-scalar");
+    expect_refusal(2, "give one");
+    CHILD_RUN(&found, usual, DRAWN(scratch_path("none")), "--variant", "additive", "--set", "val_windows=9999");
+    expect_refusal(3, "too few tokens");
+    assert_true(access(scratch_path("none"), F_OK) != 0);
+    trace_close(&t);
+}
+
 /* A disk without room for a checkpoint: nothing of it is taken for complete, and the run goes on from what was there. */
 static void a_full_disk_keeps_the_last_checkpoint(void **state) {
     (void)state;
@@ -309,6 +356,7 @@ int main(void) {
         cmocka_unit_test(a_diverging_run_keeps_its_last_good_checkpoint),
         cmocka_unit_test(kills_change_no_byte),
         cmocka_unit_test(signals_save_and_stop),
+        cmocka_unit_test(a_configuration_is_enough),
         cmocka_unit_test(a_full_disk_keeps_the_last_checkpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
