@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/progress_line.h"
+#include "deltascope/num.h"
 #include "deltascope/train.h"
 #include "model_command.h"
 
@@ -11,6 +12,7 @@ typedef struct train_options {
     const char *recipe, *from, *config, *variant, *init, *tokens, *val, *precision, *save;
     ds_words set;
     ds_count keep, evaluate;
+    bool dry_run;
 } train_options;
 
 #define OWN(field) offsetof(train_options, field)
@@ -34,6 +36,7 @@ static const ds_option options[] = {
     {"keep", "N", "keep the newest N checkpoints (all)", DS_OPTION_COUNT, OWN(keep), 1, NULL},
     {"evaluate", "N", "validate every N updates too, into log.jsonl (before and after all of them)", DS_OPTION_COUNT,
      OWN(evaluate), 1, NULL},
+    {"dry-run", NULL, "tell what the run will cost, and run nothing", DS_OPTION_FLAG, OWN(dry_run), 0, NULL},
 };
 static const train_options defaults = {.precision = "float", .save = "100"};
 
@@ -150,23 +153,60 @@ done:
     return status;
 }
 
+static ds_beginning beginning_of(const ds_invocation *invocation, const ds_trainer_options *run) {
+    const train_options *own = invocation->own;
+    return (ds_beginning){.config = own->config,
+                          .variant = own->variant,
+                          .which = strcmp(init_name(own), "newer") == 0 ? DS_INIT_NEWER : DS_INIT_OLDER,
+                          .seed = invocation->common.seed.value,
+                          .precision = run->precision,
+                          .recipe = &run->recipe,
+                          .train = run->train,
+                          .val = run->val};
+}
+
 /* *path <- checkpoint-0, where the run starts from a configuration alone. */
 static ds_status begin(ds_text *path, json_t **start, const ds_invocation *invocation, const ds_trainer_options *run) {
     ds_status status = DS_OK;
     ds_folder *folder;
-    const train_options *own = invocation->own;
-    const ds_beginning beginning = {.config = own->config,
-                                    .variant = own->variant,
-                                    .which = strcmp(init_name(own), "newer") == 0 ? DS_INIT_NEWER : DS_INIT_OLDER,
-                                    .seed = invocation->common.seed.value,
-                                    .precision = run->precision,
-                                    .recipe = &run->recipe,
-                                    .train = run->train,
-                                    .val = run->val};
-    if (own->from != NULL) return DS_OK;
+    const ds_beginning beginning = beginning_of(invocation, run);
+    if (run->checkpoint != NULL) return DS_OK;
     DS_TRY(ds_command_folder(&folder, invocation));
     DS_TRY(ds_training_begin(path, start, folder, &beginning, invocation->common.resume));
 done:
+    return status;
+}
+
+/* Seconds are those of the matrix products alone, at the machine's best rate. */
+static ds_status tell_cost(const ds_invocation *invocation, const ds_trainer_options *run,
+                           const ds_training_options *training) {
+    const size_t product = 1024;
+    ds_status status = DS_OK;
+    ds_run opened = {0};
+    ds_spec spec;
+    ds_training_cost cost;
+    double rate;
+    const ds_beginning beginning = beginning_of(invocation, run);
+    const ds_run_options structure = {.checkpoint = run->checkpoint, .without_weights = true};
+    if (run->checkpoint == NULL) {
+        DS_TRY(ds_beginning_spec(&spec, &beginning));
+    } else {
+        DS_TRY(ds_run_open(&opened, &structure));
+        spec = opened.spec;
+    }
+    DS_TRY(ds_training_estimate(&cost, &spec, &run->recipe, run->precision, training));
+    DS_TRY(ds_gemm_rate(&rate, product));
+    (void)printf("%llu parameters; %llu updates, %llu tokens\n", (unsigned long long)cost.parameters,
+                 (unsigned long long)cost.updates, (unsigned long long)cost.tokens);
+    (void)printf(
+        "%.3g floating-point operations: %.3g seconds or more, %.3g an update, at the %.3g a second of this machine's matrix "
+        "product\n",
+        cost.operations, cost.operations / rate, cost.operations / rate / (double)cost.updates, rate);
+    (void)printf("disk: %llu checkpoint%s of %.4g MB; memory: %.4g MB for weights, gradient and moments, beside activations\n",
+                 (unsigned long long)cost.checkpoints, ds_plural(cost.checkpoints), 1e-6 * (double)cost.checkpoint_bytes,
+                 1e-6 * (double)cost.memory_bytes);
+done:
+    ds_run_close(&opened);
     return status;
 }
 
@@ -188,6 +228,10 @@ static ds_status run_command(const ds_invocation *invocation) {
     DS_TRY(check_options(invocation, own));
     DS_TRY(parse_save(&training, own->save));
     DS_TRY(ds_recipe_read(&start.recipe, own->recipe, own->set.at, own->set.count));
+    if (own->dry_run) {
+        status = tell_cost(invocation, &start, &training);
+        goto done;
+    }
     DS_TRY(begin(&initial, &made_from, invocation, &start));
     if (own->from == NULL) start.checkpoint = initial.bytes;
     DS_TRY(ds_trainer_new(&trainer, &start));

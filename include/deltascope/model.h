@@ -187,6 +187,7 @@ ds_precision ds_model_precision(const ds_model *model);
 size_t ds_model_parameters(const ds_model *model);
 const ds_parameter *ds_model_parameter(const ds_model *model, size_t index);
 uint64_t ds_model_parameter_count(const ds_model *model); /* learned numbers in all, a tied head counted once */
+ds_status ds_spec_parameter_count(uint64_t *count, const ds_spec *spec) DS_MUST_CHECK; /* the same, without a model's memory */
 /* reached (parameters of the model) <- whether the loss of windows of `length` tokens depends on each: closed sublayers, fixed
  * gates and values that are never written take no part in it. */
 void ds_model_reached(bool *reached, const ds_model *model, size_t length);

@@ -91,6 +91,8 @@ typedef struct ds_beginning {
     const ds_recipe *recipe;
     const char *train, *val; /* looked at first, so that nothing is made for a run that cannot be */
 } ds_beginning;
+/* The specification that a beginning gives; nothing is made. */
+ds_status ds_beginning_spec(ds_spec *spec, const ds_beginning *beginning) DS_MUST_CHECK;
 /* Makes checkpoint-0 of initial weights in the run's folder, or finds there the one made from the same. *path <- where it lies,
  * appended; *start <- what it was made from, a new reference, for ds_training_options. A folder that holds something else is
  * refused as ds_training_run does, and left as it is. */
@@ -121,8 +123,17 @@ typedef struct ds_training_options {
 ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_training_options *options) DS_MUST_CHECK;
 /* Updates after which a checkpoint is written, in order: the first at `done` or later. */
 uint64_t ds_training_next_save(const ds_training_options *options, uint64_t steps, uint64_t done);
-/* Bytes of one checkpoint. */
-uint64_t ds_trainer_checkpoint_bytes(const ds_trainer *trainer);
+
+/* ---- what it will cost ------------------------------------------------------------------------------------------- */
+
+typedef struct ds_training_cost {
+    uint64_t parameters, updates, tokens;   /* tokens of all updates */
+    double operations;                      /* floating-point ones of all updates: three forward passes a token */
+    uint64_t checkpoints, checkpoint_bytes; /* that lie in the folder at most, each with weights and two moments */
+    uint64_t memory_bytes;                  /* of weights, gradient and moments, beside activations */
+} ds_training_cost;
+ds_status ds_training_estimate(ds_training_cost *cost, const ds_spec *spec, const ds_recipe *recipe, ds_precision precision,
+                               const ds_training_options *options) DS_MUST_CHECK;
 
 DS_END_DECLARATIONS
 

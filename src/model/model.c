@@ -130,6 +130,16 @@ done:
     return status;
 }
 
+ds_status ds_spec_parameter_count(uint64_t *count, const ds_spec *spec) {
+    ds_status status = DS_OK;
+    ds_model *frame = NULL;
+    DS_TRY(ds_model_frame(&frame, spec, DS_F32, NULL));
+    *count = ds_model_parameter_count(frame);
+done:
+    ds_model_free(&frame);
+    return status;
+}
+
 /* A model with room for its values. */
 static ds_status new_model(ds_model **out, const ds_spec *spec, ds_precision precision) {
     ds_status status = DS_OK;

@@ -18,6 +18,22 @@ done:
     return status;
 }
 
+static ds_status read_spec(ds_spec *spec, json_t **config, const ds_beginning *beginning) {
+    ds_status status = DS_OK;
+    DS_TRY(read_config(config, beginning->config));
+    DS_TRY(ds_spec_from_config(spec, *config, beginning->config, beginning->variant, beginning->which == DS_INIT_NEWER));
+    DS_TRY(ds_control_parse(spec->trained, spec->rule, beginning->recipe->rule, "recipe: rule"));
+done:
+    return status;
+}
+
+ds_status ds_beginning_spec(ds_spec *spec, const ds_beginning *beginning) {
+    json_t *config = NULL;
+    ds_status status = read_spec(spec, &config, beginning);
+    json_decref(config);
+    return status;
+}
+
 static ds_status describe(json_t **start, const ds_beginning *beginning, const json_t *config) {
     ds_json_builder b = {0};
     ds_json_begin_object(&b, NULL);
@@ -133,9 +149,7 @@ ds_status ds_training_begin(ds_text *path, json_t **start, const ds_folder *fold
     json_t *config = NULL;
     bool found;
     *start = NULL;
-    DS_TRY(read_config(&config, beginning->config));
-    DS_TRY(ds_spec_from_config(&spec, config, beginning->config, beginning->variant, beginning->which == DS_INIT_NEWER));
-    DS_TRY(ds_control_parse(spec.trained, spec.rule, beginning->recipe->rule, "recipe: rule"));
+    DS_TRY(read_spec(&spec, &config, beginning));
     DS_TRY(check_tokens(beginning->train, spec.vocab, beginning->recipe->length + 1));
     DS_TRY(check_tokens(beginning->val, spec.vocab, beginning->recipe->val_windows * beginning->recipe->length + 1));
     DS_TRY(describe(start, beginning, config));

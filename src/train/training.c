@@ -341,10 +341,3 @@ done:
     json_decref(all.identity);
     return status;
 }
-
-uint64_t ds_trainer_checkpoint_bytes(const ds_trainer *t) {
-    uint64_t numbers = 0;
-    for (size_t i = 0; i < ds_model_parameters(t->run.model); i++)
-        numbers += ds_model_parameter(t->run.model, i)->count * (t->optimiser.reached[i] ? 3 : 1);
-    return numbers * ds_precision_size(ds_model_precision(t->run.model));
-}

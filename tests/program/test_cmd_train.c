@@ -156,6 +156,26 @@ static void what_cannot_run_is_refused(void **state) {
     trace_close(&t);
 }
 
+/* What a run will cost is told without running, and without a folder. */
+static void costs_are_told(void **state) {
+    (void)state;
+    training_trace t;
+    char config[320];
+    trace_open(&t, CONTROL);
+    (void)snprintf(config, sizeof config, "%s/config.json", t.initial);
+    train(&t, "none", (const char *const[]){"--dry-run", "--save", "log2", NULL}, usual);
+    if (found.status != 0) fail_msg("%s", found.err);
+    assert_non_null(strstr(found.out, "27080 parameters; 20 updates, 2560 tokens\n"));
+    assert_non_null(strstr(found.out, "disk: 7 checkpoints of 0.325 MB; memory: 0.4333 MB")); /* after 0, 1, 2, 4, 8, 16, 20 */
+    train(&t, "none", (const char *const[]){"--dry-run", "--save", "3", "--keep", "2", NULL}, usual);
+    assert_non_null(strstr(found.out, "disk: 3 checkpoints of "));
+    CHILD_RUN(&found, usual, "train", "--dry-run", "--recipe", recipe_of(&t), "--config", config, "--variant", "ddl-scalar",
+              "--tokens", t.train, "--val", t.val, "--out", scratch_path("none"));
+    assert_non_null(strstr(found.out, "27080 parameters; 20 updates"));
+    assert_true(access(scratch_path("none"), F_OK) != 0);
+    trace_close(&t);
+}
+
 static void another_run_is_not_touched(void **state) {
     (void)state;
     training_trace t;
@@ -349,15 +369,11 @@ static void a_full_disk_keeps_the_last_checkpoint(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_trace_is_followed),
-        cmocka_unit_test(plain_models_stay_plain),
-        cmocka_unit_test(what_cannot_run_is_refused),
-        cmocka_unit_test(another_run_is_not_touched),
-        cmocka_unit_test(a_diverging_run_keeps_its_last_good_checkpoint),
-        cmocka_unit_test(kills_change_no_byte),
-        cmocka_unit_test(signals_save_and_stop),
-        cmocka_unit_test(a_configuration_is_enough),
-        cmocka_unit_test(a_full_disk_keeps_the_last_checkpoint),
+        cmocka_unit_test(a_trace_is_followed),        cmocka_unit_test(plain_models_stay_plain),
+        cmocka_unit_test(what_cannot_run_is_refused), cmocka_unit_test(costs_are_told),
+        cmocka_unit_test(another_run_is_not_touched), cmocka_unit_test(a_diverging_run_keeps_its_last_good_checkpoint),
+        cmocka_unit_test(kills_change_no_byte),       cmocka_unit_test(signals_save_and_stop),
+        cmocka_unit_test(a_configuration_is_enough),  cmocka_unit_test(a_full_disk_keeps_the_last_checkpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
