@@ -117,6 +117,7 @@ $(BUILD)/tests/run/test_example.o build-tidy/tests/run/test_example.c.passed: CP
 ## make               the program (build/deltascope) and the library (build/libdeltascope.a, .so)
 ## make deps          install the Debian packages that are missing (apt, with sudo when not root)
 ## make demo          audit the trained checkpoint in fixtures/ and write a report with figures into demo/
+## make train-demo    train five small models by one recipe and compare them, in demo-train/
 ## make check         build and run the tests
 ## make check-cores   the tests that call LAPACK under every kind of kernels the processor can run
 ## make check-san     the same under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -131,7 +132,7 @@ $(BUILD)/tests/run/test_example.o build-tidy/tests/run/test_example.c.passed: CP
 ## make bench         speed of every stage beside the machine's own matrix product
 ## make install       into PREFIX (/usr/local); prefix, bindir, libdir ... and DESTDIR as in every GNU makefile
 ## make format        clang-format everything
-.PHONY: all help deps deps-check deps-long deps-tidy demo check tests check-cores check-san check-clang check-long check-mutation check-matrix check-msan tidy tidied fuzz layers headers bench install uninstall format clean
+.PHONY: all help deps deps-check deps-long deps-tidy demo train-demo check tests check-cores check-san check-clang check-long check-mutation check-matrix check-msan tidy tidied fuzz layers headers bench install uninstall format clean
 
 define install_packages
 	@missing=; for p in $(1); do \
@@ -266,6 +267,9 @@ bench: deps
 demo: deps
 	@$(MAKE) --no-print-directory all
 	plots/demo.sh $(BUILD)/deltascope
+train-demo: deps
+	@$(MAKE) --no-print-directory all
+	plots/train_demo.sh $(BUILD)/deltascope
 
 # Where things go and what puts them there, in GNU's words; a folder may hold spaces. DESTDIR stands in front of all when a package
 # is made.
@@ -337,4 +341,4 @@ format:
 
 .SECONDARY:
 clean:
-	rm -rf $(BUILD) build-san build-clang build-tidy build-scan demo
+	rm -rf $(BUILD) build-san build-clang build-tidy build-scan demo demo-train

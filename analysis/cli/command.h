@@ -12,6 +12,7 @@ typedef enum ds_option_kind {
     DS_OPTION_COUNT,     /* ds_count: a whole number >= `minimum` */
     DS_OPTION_TOLERANCE, /* double: at least 0, below 1/2 */
     DS_OPTION_REAL,      /* double: finite */
+    DS_OPTION_LIST,      /* ds_words: may be given several times */
     DS_OPTION_CHOICE,    /* const char *: one of the words of `argument`, separated by | */
 } ds_option_kind;
 
@@ -20,6 +21,13 @@ typedef struct ds_count {
     uint64_t value;
     bool given;
 } ds_count;
+
+/* The values of an option that may be given several times, in order. */
+enum { DS_MOST_WORDS = 64 };
+typedef struct ds_words {
+    const char *at[DS_MOST_WORDS];
+    size_t count;
+} ds_words;
 
 typedef struct ds_option {
     const char *name;     /* without the dashes */
@@ -107,6 +115,7 @@ extern const ds_command ds_command_report;
 extern const ds_command ds_command_spectrum;
 extern const ds_command ds_command_tokenize;
 extern const ds_command ds_command_trace;
+extern const ds_command ds_command_train;
 extern const ds_command ds_command_verify;
 
 const ds_command *ds_command_find(const char *name); /* NULL when there is none */

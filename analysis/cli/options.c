@@ -154,6 +154,13 @@ static ds_status parse_tolerance(double *tolerance, const ds_option *option, con
     return DS_OK;
 }
 
+static ds_status add_word(ds_words *words, const ds_option *option, const char *value) {
+    if (words->count == DS_MOST_WORDS)
+        return ds_fail(DS_ERR_USAGE, "--%s is given more than %d times", option->name, DS_MOST_WORDS);
+    words->at[words->count++] = value;
+    return DS_OK;
+}
+
 ds_status ds_option_store(void *structure, const ds_option *option, const char *value) {
     void *target = (char *)structure + option->offset;
     switch (option->kind) {
@@ -164,6 +171,8 @@ ds_status ds_option_store(void *structure, const ds_option *option, const char *
         if (value[0] == '\0') return ds_fail(DS_ERR_USAGE, "--%s takes %s, not an empty word", option->name, option->argument);
         *(const char **)target = value;
         return DS_OK;
+    case DS_OPTION_LIST:
+        return add_word(target, option, value);
     case DS_OPTION_COUNT:
         return parse_count(target, option, value);
     case DS_OPTION_REAL:

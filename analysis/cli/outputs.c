@@ -114,9 +114,12 @@ done:
 }
 
 /* Whether the command writes a file of that name into the folder, `place` being "" or one of its own sub-folders. */
-static bool writes(const char *command, const char *place, const char *name) {
+static bool writes(const ds_invocation *invocation, const char *place, const char *name) {
+    const char *command = invocation->command->name;
     static const char *const pictures[] = {".tsv", ".gp", ".svg", ".pdf", ".png", ".tex"};
     size_t length = strlen(command);
+    if (strcmp(command, "train") == 0 && strcmp(name, "log.jsonl") == 0) return true;
+    if (strcmp(command, "train") == 0 && strcmp(name, "recipe.json") == 0) return !invocation->common.resume;
     if (strcmp(command, "plot") != 0) return place[0] != '\0' || (strncmp(name, command, length) == 0 && name[length] == '.');
     for (size_t i = 0; place[0] == '\0' && i < sizeof pictures / sizeof *pictures; i++) {
         if (ends_with(name, pictures[i])) return true;
@@ -130,7 +133,7 @@ static ds_status check_place(const files *all, const char *place) {
     DS_TRY(ds_text_printf(&path, "%s/%s", all->folder, place));
     DIR *entries = opendir(path.bytes);
     for (struct dirent *entry = NULL; entries != NULL && status == DS_OK && (entry = readdir(entries)) != NULL;) {
-        if (!writes(all->invocation->command->name, place, entry->d_name)) continue;
+        if (!writes(all->invocation, place, entry->d_name)) continue;
         path.length = 0;
         status = ds_text_printf(&path, "%s%s%s/%s", all->folder, place[0] == '\0' ? "" : "/", place, entry->d_name);
         if (status == DS_OK) status = check_output(all, path.bytes, false);

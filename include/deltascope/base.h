@@ -209,7 +209,10 @@ ds_status ds_folder_lock(const ds_folder *folder) DS_MUST_CHECK;
 /* A descriptor of what is there, opened with `flags` and without waiting; -1 with errno, also for a link. folder NULL: `path`
  * as it is, links followed. */
 int ds_folder_find(const ds_folder *folder, const char *path, int flags);
-/* Removes what has that name, the link itself if it is one. That there is nothing is fine. */
+/* Calls visit for the name of everything that lies in the folder, in no order; stops at and returns the first failure. */
+ds_status ds_folder_each(const ds_folder *folder, ds_status (*visit)(void *context, const char *name),
+                         void *context) DS_MUST_CHECK;
+/* Removes what has that name, the link itself if it is one, a folder if it is empty. That there is nothing is fine. */
 ds_status ds_folder_remove(const ds_folder *folder, const char *path) DS_MUST_CHECK;
 /* That `path` is a folder or does not exist yet. */
 ds_status ds_folder_check(const char *path) DS_MUST_CHECK;

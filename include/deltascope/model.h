@@ -92,6 +92,8 @@ typedef struct ds_spec {
     double logit_scale;
     bool newer_names;                                             /* which generation of parameter names was found */
     double gate_init, embedding_init_std, hidden_init_std_factor; /* for weights at initialisation */
+    double read_init;                                             /* likewise, of read vectors; NaN: 1/dv */
+    size_t depth_init;   /* likewise, what the newer code divides output projections by */
     ds_force trained[2]; /* of a control: what the sublayers of attention, and of the MLP, do always */
 } ds_spec;
 
@@ -125,6 +127,10 @@ typedef ds_status (*ds_tell)(void *context, const char *sentence);
 /* Tells what a reader of results must know of a configuration that ds_spec_detect accepts: keys that mean nothing but look like
  * misspellings of some that do. */
 ds_status ds_spec_doubts(const ds_checkpoint *checkpoint, ds_tell tell, void *context) DS_MUST_CHECK;
+/* From a configuration alone, which does not tell the variant (as ds_spec_variant names them; another is DS_ERR_USAGE) nor the
+ * generation of names. `where` names it in sentences. */
+ds_status ds_spec_from_config(ds_spec *spec, const json_t *config, const char *where, const char *variant,
+                              bool newer_names) DS_MUST_CHECK;
 /* The reported sizes ("small" 124M, "medium" 353M) of a variant and one of the same shape for trying ("tiny"), for bench. */
 ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant) DS_MUST_CHECK;
 
@@ -190,12 +196,19 @@ ds_status ds_model_unused(const ds_tensor ***tensors, size_t *count, const ds_mo
 const char *ds_tensor_effect(const ds_tensor *tensor);
 /* Initialised as the published code does (for bench and null models): normal weights, gates at ddl_beta_init. */
 ds_status ds_model_random(ds_model **out, const ds_spec *spec, ds_precision precision, uint64_t seed) DS_MUST_CHECK;
+/* Initialised as either generation of the published code does (TRAINING.md section 4). Element i of a tensor is a function of
+ * (seed, its older name, i) alone: models of one seed share the values of tensors of equal name and shape. In float the rounded
+ * ones of double. */
+typedef enum ds_initialisation { DS_INIT_OLDER, DS_INIT_NEWER } ds_initialisation;
+ds_status ds_model_initial(ds_model **out, const ds_spec *spec, ds_precision precision, ds_initialisation which,
+                           uint64_t seed) DS_MUST_CHECK;
 void ds_model_free(ds_model **model); /* sets NULL; NULL is fine */
 const ds_spec *ds_model_spec(const ds_model *model);
 ds_precision ds_model_precision(const ds_model *model);
 size_t ds_model_parameters(const ds_model *model);
 const ds_parameter *ds_model_parameter(const ds_model *model, size_t index);
 uint64_t ds_model_parameter_count(const ds_model *model); /* learned numbers in all, a tied head counted once */
+ds_status ds_spec_parameter_count(uint64_t *count, const ds_spec *spec) DS_MUST_CHECK; /* the same, without a model's memory */
 /* reached (parameters of the model) <- whether the loss of windows of `length` tokens depends on each: closed sublayers, fixed
  * gates and values that are never written take no part in it. */
 void ds_model_reached(bool *reached, const ds_model *model, size_t length);

@@ -51,9 +51,9 @@ uint64_t ds_recipe_window(const ds_recipe *recipe, uint64_t tokens, uint64_t upd
 /* ---- one update after another ------------------------------------------------------------------------------------ */
 
 typedef struct ds_trainer_options {
-    const char *checkpoint, *config; /* to start from, as ds_run_options has them */
-    const char *train, *val;         /* files of token ids */
-    ds_precision precision;          /* of weights, moments and arithmetic */
+    const char *checkpoint;  /* to start from: a model folder or a weight file */
+    const char *train, *val; /* files of token ids */
+    ds_precision precision;  /* of weights, moments and arithmetic */
     ds_recipe recipe;
     ds_listener listener;
 } ds_trainer_options;
@@ -76,8 +76,64 @@ ds_status ds_trainer_evaluate(double *loss, ds_trainer *trainer) DS_MUST_CHECK;
 uint64_t ds_trainer_step(const ds_trainer *trainer); /* updates done */
 /* The run it was opened as, over the validation windows; its model is the one being trained. */
 ds_run *ds_trainer_run(ds_trainer *trainer);
+const ds_tokens *ds_trainer_tokens(const ds_trainer *trainer); /* to train on */
 /* Tensors of the checkpoint that the loss does not depend on and no update touches: their names in bytewise order. */
 const char *const *ds_trainer_untouched(const ds_trainer *trainer, size_t *count);
+
+/* ---- initial weights ----------------------------------------------------------------------------------------------- */
+
+typedef struct ds_beginning {
+    const char *config;  /* a configuration's path */
+    const char *variant; /* as ds_spec_variant names it */
+    ds_initialisation which;
+    uint64_t seed;
+    ds_precision precision;
+    const ds_recipe *recipe;
+    const char *train, *val; /* looked at first, so that nothing is made for a run that cannot be */
+} ds_beginning;
+/* The specification that a beginning gives; nothing is made. */
+ds_status ds_beginning_spec(ds_spec *spec, const ds_beginning *beginning) DS_MUST_CHECK;
+/* Makes checkpoint-0 of initial weights in the run's folder, or finds there the one made from the same. *path <- where it lies,
+ * appended; *start <- what it was made from, a new reference, for ds_training_options. A folder that holds something else is
+ * refused as ds_training_run does, and left as it is. */
+ds_status ds_training_begin(ds_text *path, json_t **start, const ds_folder *folder, const ds_beginning *beginning,
+                            bool resume) DS_MUST_CHECK;
+
+/* ---- a run in a folder ------------------------------------------------------------------------------------------- */
+
+/* DIR holds recipe.json; log.jsonl, an object a line for every update and evaluation; and folders checkpoint-N, N updates done,
+ * as CONTRACT.md has them. Their trainer_state.json is written last and makes them complete. All bytes depend on the run alone:
+ * not on when it was interrupted and resumed. */
+typedef struct ds_training_options {
+    const ds_folder *folder;     /* locked by the caller */
+    bool resume;                 /* go on from the highest complete checkpoint, which has to be of this run */
+    const json_t *start;         /* what tells where the weights come from, beside `checkpoint`; NULL: nothing more */
+    uint64_t save;               /* a checkpoint every so many updates, and one at the end; 0: at the end alone */
+    bool save_log2;              /* checkpoints 0, 1, 2, 4, ... 512, then every 1,000, instead */
+    uint64_t keep;               /* how many of the newest are kept; 0: all */
+    uint64_t evaluate;           /* an evaluation every so many updates, beside those at the two ends; 0: none */
+    bool (*stop)(void *context); /* asked after every update: true saves a checkpoint and ends; may be NULL */
+    void *context;
+} ds_training_options;
+
+/* Runs what is left of the recipe's updates. *results <- a new reference, {"untouched", "val_before", "val_after", "steps",
+ * "evaluations"}; NULL when it was stopped before the end. A folder that holds another run, or without `resume` any, is refused
+ * (DS_ERR_INPUT, DS_ERR_USAGE) before anything is written. A loss that diverges is DS_ERR_INPUT naming the update and the last
+ * good checkpoint, which is there. */
+ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_training_options *options) DS_MUST_CHECK;
+/* Updates after which a checkpoint is written, in order: the first at `done` or later. */
+uint64_t ds_training_next_save(const ds_training_options *options, uint64_t steps, uint64_t done);
+
+/* ---- what it will cost ------------------------------------------------------------------------------------------- */
+
+typedef struct ds_training_cost {
+    uint64_t parameters, updates, tokens;   /* tokens of all updates */
+    double operations;                      /* floating-point ones of all updates: three forward passes a token */
+    uint64_t checkpoints, checkpoint_bytes; /* that lie in the folder at most, each with weights and two moments */
+    uint64_t memory_bytes;                  /* of weights, gradient and moments, beside activations */
+} ds_training_cost;
+ds_status ds_training_estimate(ds_training_cost *cost, const ds_spec *spec, const ds_recipe *recipe, ds_precision precision,
+                               const ds_training_options *options) DS_MUST_CHECK;
 
 DS_END_DECLARATIONS
 

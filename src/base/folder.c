@@ -1,5 +1,6 @@
 /* Folders that results go into. A folder may have come from a stranger, so its path is walked once, when it is opened; what is
  * below is reached from the descriptor, and no link there is followed. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -198,12 +199,30 @@ int ds_folder_find(const ds_folder *folder, const char *path, int flags) {
     return descriptor;
 }
 
+ds_status ds_folder_each(const ds_folder *folder, ds_status (*visit)(void *context, const char *name), void *context) {
+    ds_status status = DS_OK;
+    int descriptor = openat(folder->descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *entries = descriptor < 0 ? NULL : fdopendir(descriptor);
+    if (entries == NULL) {
+        status = system_failure(folder->path, "cannot be listed");
+        if (descriptor >= 0) (void)close(descriptor);
+        return status;
+    }
+    for (struct dirent *entry; status == DS_OK && (entry = readdir(entries)) != NULL;) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) status = visit(context, entry->d_name);
+    }
+    (void)closedir(entries);
+    return status;
+}
+
 ds_status ds_folder_remove(const ds_folder *folder, const char *path) {
     ds_status status = DS_OK;
     const char *name;
     int parent;
     DS_TRY(ds_folder_descend(&parent, &name, folder, path, false));
-    if (unlinkat(parent, name, 0) != 0 && errno != ENOENT) status = refuse(folder, path, strlen(path), strerror(errno));
+    int failed = unlinkat(parent, name, 0);
+    if (failed != 0 && errno == EISDIR) failed = unlinkat(parent, name, AT_REMOVEDIR);
+    if (failed != 0 && errno != ENOENT) status = refuse(folder, path, strlen(path), strerror(errno));
     (void)close(parent);
 done:
     return status;

@@ -59,6 +59,7 @@ static const config_key keys[] = {
     {"ddl_beta_init", NUMBER, AT(beta_init), false, ANY},
     {"embedding_init_std", NUMBER, AT(embedding_init_std), false, 0, HUGE_VAL},
     {"hidden_init_std_factor", NUMBER, AT(hidden_init_std_factor), false, 0, HUGE_VAL},
+    {"ddl_state_read_init", NUMBER, AT(read_init), true, ANY},
     {"parameterization", STRING, AT(parameterization), true, ANY},
 };
 
@@ -90,6 +91,7 @@ static const ds_config defaults = {
     .beta_init = 1.0,
     .embedding_init_std = 0.02,
     .hidden_init_std_factor = 0.5,
+    .read_init = NAN,
 };
 
 const char *ds_config_key(size_t index) {

@@ -19,6 +19,7 @@ typedef struct ds_config {
     double value_scale, value_constant_value, scalar_value_constant_value;
     double residual_mult; /* 0: not given */
     double beta_init, embedding_init_std, hidden_init_std_factor;
+    double read_init; /* NaN: not given */
     const char *parameterization; /* NULL: not given; a view into the JSON value */
 } ds_config;
 

@@ -77,7 +77,8 @@ char *ds_spec_rule_name(char name[48], const ds_spec *spec) {
     char digits[32];
     const char *found = spec->rule->name;
     if (spec->trained[0].mode == DS_FORCE_GATE) {
-        (void)snprintf(name, 48, "%s%s", fixed_gate, ds_format_real(digits, spec->trained[0].value));
+        ds_format_real(digits, spec->trained[0].value);
+        (void)snprintf(name, 48, "%s%s%s", fixed_gate, digits, strpbrk(digits, ".e") == NULL ? ".0" : "");
         return name;
     }
     for (size_t i = 0; i < CONTROLS && ds_spec_is_control(spec); i++) {

@@ -68,6 +68,11 @@ static void plan(ds_start *starts, const ds_model *model) {
     if (spec->rule->start != NULL) spec->rule->start(starts, model);
 }
 
+static void cut_blocks(size_t *first, const ds_model *model) {
+    for (size_t i = 0; i < model->parameter_count; i++)
+        first[i + 1] = first[i] + (model->parameters[i].count + BLOCK - 1) / BLOCK;
+}
+
 ds_status ds_model_initialise(ds_model *model, uint64_t seed) {
     ds_status status = DS_OK;
     ds_start *starts = NULL;
@@ -75,10 +80,105 @@ ds_status ds_model_initialise(ds_model *model, uint64_t seed) {
     DS_NEW(starts, model->parameter_count);
     DS_NEW(first, model->parameter_count + 1);
     plan(starts, model);
-    for (size_t i = 0; i < model->parameter_count; i++)
-        first[i + 1] = first[i] + (model->parameters[i].count + BLOCK - 1) / BLOCK;
+    cut_blocks(first, model);
     init_job all = {model, starts, first, seed};
     DS_TRY(ds_parallel_for(first[model->parameter_count], fill_block, &all));
+done:
+    free(starts);
+    free(first);
+    return status;
+}
+
+/* ---- by either generation ---------------------------------------------------------------------------------------------- */
+
+/* Standard deviation of a weight in the newer code: f / sqrt(in) * min(1, sqrt(out / in)). */
+static double by_fan(const ds_parameter *parameter, double factor) {
+    double out = (double)parameter->shape[0], in = (double)parameter->count / out;
+    return factor / sqrt(in) * fmin(1.0, sqrt(out / in));
+}
+
+static void start_weights(ds_start *starts, const ds_model *model, ds_initialisation which) {
+    const ds_spec *spec = &model->spec;
+    const double f = spec->hidden_init_std_factor, flat = f / sqrt((double)spec->hidden);
+    for (size_t i = 0; i < model->parameter_count; i++) {
+        const ds_parameter *p = &model->parameters[i];
+        starts[i] = (ds_start){DS_START_CONSTANT, 1.0, 0};
+        if (p->rank >= 2) starts[i] = (ds_start){DS_START_NORMAL, which == DS_INIT_OLDER ? flat : by_fan(p, f), 0};
+    }
+    for (size_t i = 0; i < spec->layers; i++) {
+        const ds_parameter *outputs[] = {model->layers[i].attention, model->layers[i].down};
+        double divisor = which == DS_INIT_OLDER ? sqrt((double)spec->layers) : (double)spec->depth_init;
+        for (size_t half = 0; half < 2; half++) starts[outputs[half] - model->parameters].scale /= divisor;
+    }
+    ds_start_set(starts, model, model->embedding, (ds_start){DS_START_NORMAL, spec->embedding_init_std, 0});
+}
+
+/* The older code draws the taps of compressors like all matrices. */
+static void start_compressors(ds_start *starts, const ds_model *model, ds_initialisation which) {
+    const ds_spec *spec = &model->spec;
+    const ds_start drawn = {DS_START_NORMAL, spec->hidden_init_std_factor / sqrt((double)spec->hidden), 0};
+    for (size_t i = 0; i <= spec->layers; i++) {
+        const ds_taps *taps = i < spec->layers ? &model->layers[i].compress : &model->readout;
+        if (which == DS_INIT_OLDER) ds_start_set(starts, model, taps->weight, drawn);
+        if (isfinite(spec->read_init))
+            ds_start_set(starts, model, taps->read, (ds_start){DS_START_CONSTANT, spec->read_init, 0});
+    }
+}
+
+/* What output number 0, 1, 2, ... of a tensor's SplitMix64 stream begins from: the seed and FNV-1a of the name, mixed. */
+static uint64_t stream_of(uint64_t seed, const char *name) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (; *name != '\0'; name++) hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
+    ds_random seeds = ds_random_init(seed), names = ds_random_init(hash);
+    ds_random both = ds_random_init(ds_random_u64(&seeds) ^ ds_random_u64(&names));
+    return ds_random_u64(&both);
+}
+
+/* Elements 2p and 2p + 1 come from outputs 2p and 2p + 1. */
+static double element(const ds_start *start, uint64_t stream, size_t i) {
+    const uint64_t golden = 0x9E3779B97F4A7C15u; /* SplitMix64's step */
+    ds_random random = ds_random_init(stream + (i - i % 2) * golden);
+    double normal[2];
+    switch (start->kind) {
+    case DS_START_CONSTANT:
+        return start->scale;
+    case DS_START_LAST_TAP:
+        return i % start->kernel == start->kernel - 1 ? 1.0 : 0.0;
+    case DS_START_UNIFORM:
+        random = ds_random_init(stream + i * golden);
+        return start->scale * (2.0 * ds_random_uniform(&random) - 1.0);
+    case DS_START_NORMAL:
+        break;
+    }
+    ds_random_normal_pair(normal, &random);
+    return start->scale * normal[i % 2];
+}
+
+static ds_status start_block(void *context, size_t block, size_t worker) {
+    const init_job *all = context;
+    const ds_model *model = all->model;
+    size_t i = 0;
+    (void)worker;
+    while (all->first[i + 1] <= block) i++;
+    const ds_parameter *p = &model->parameters[i];
+    uint64_t stream = stream_of(all->seed, p->older_name);
+    size_t from = (block - all->first[i]) * BLOCK;
+    for (size_t n = from; n < ds_min_size(p->count, from + BLOCK); n++) put(model, p, n, element(&all->starts[i], stream, n));
+    return DS_OK;
+}
+
+ds_status ds_model_start(ds_model *model, ds_initialisation which, uint64_t seed) {
+    ds_status status = DS_OK;
+    ds_start *starts = NULL;
+    size_t *first = NULL;
+    DS_NEW(starts, model->parameter_count);
+    DS_NEW(first, model->parameter_count + 1);
+    start_weights(starts, model, which);
+    if (model->spec.rule->start != NULL) model->spec.rule->start(starts, model);
+    start_compressors(starts, model, which);
+    cut_blocks(first, model);
+    init_job all = {model, starts, first, seed};
+    DS_TRY(ds_parallel_for(first[model->parameter_count], start_block, &all));
 done:
     free(starts);
     free(first);

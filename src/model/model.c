@@ -130,13 +130,49 @@ done:
     return status;
 }
 
-ds_status ds_model_random(ds_model **out, const ds_spec *spec, ds_precision precision, uint64_t seed) {
+ds_status ds_spec_parameter_count(uint64_t *count, const ds_spec *spec) {
+    ds_status status = DS_OK;
+    ds_model *frame = NULL;
+    DS_TRY(ds_model_frame(&frame, spec, DS_F32, NULL));
+    *count = ds_model_parameter_count(frame);
+done:
+    ds_model_free(&frame);
+    return status;
+}
+
+/* A model with room for its values. */
+static ds_status new_model(ds_model **out, const ds_spec *spec, ds_precision precision) {
     ds_status status = DS_OK;
     ds_model *model = NULL;
     DS_TRY(ds_model_frame(&model, spec, precision, NULL));
     DS_TRY(allocate_values(model));
     DS_TRY(allocate_taps(model));
+    *out = model;
+    model = NULL;
+done:
+    ds_model_free(&model);
+    return status;
+}
+
+ds_status ds_model_random(ds_model **out, const ds_spec *spec, ds_precision precision, uint64_t seed) {
+    ds_status status = DS_OK;
+    ds_model *model = NULL;
+    DS_TRY(new_model(&model, spec, precision));
     DS_TRY(ds_model_initialise(model, seed));
+    ds_model_refresh(model);
+    *out = model;
+    model = NULL;
+done:
+    ds_model_free(&model);
+    return status;
+}
+
+ds_status ds_model_initial(ds_model **out, const ds_spec *spec, ds_precision precision, ds_initialisation which,
+                           uint64_t seed) {
+    ds_status status = DS_OK;
+    ds_model *model = NULL;
+    DS_TRY(new_model(&model, spec, precision));
+    DS_TRY(ds_model_start(model, which, seed));
     ds_model_refresh(model);
     *out = model;
     model = NULL;

@@ -113,7 +113,10 @@ static ds_spec base_spec(const ds_config *config) {
         .gate_init = config->beta_init,
         .embedding_init_std = config->embedding_init_std,
         .hidden_init_std_factor = config->hidden_init_std_factor,
+        .read_init = config->read_init,
+        .depth_init = config->layers,
     };
+    if (ds_config_scales_residual(config) && config->layers_base != 0) spec.depth_init = config->layers_base;
     if (ds_config_scales_logits(config)) spec.logit_scale = (double)config->hidden_base / (double)config->hidden;
     if (config->residual_mult != 0.0) {
         spec.residual_mult = config->residual_mult;
@@ -219,6 +222,37 @@ bool ds_spec_suppose(ds_spec *spec, const ds_config *config, size_t number) {
     return combine(spec, config, &evidence, "") == DS_OK;
 }
 
+/* ---- a configuration alone --------------------------------------------------------------------------------------------- */
+
+static ds_status no_variant(const char *variant) {
+    return ds_fail(DS_ERR_USAGE,
+                   "no variant is called %s, expected additive, ddl-scalar, ddl-tc, ddl-tc-ec, ddl-cc or ddl-cc-ec",
+                   DS_SHOW(variant));
+}
+
+ds_status ds_spec_from_config(ds_spec *spec, const json_t *config, const char *where, const char *variant, bool newer_names) {
+    ds_status status = DS_OK;
+    const ds_tensor said = {.file = where, .name = variant}; /* in place of the tensors that would tell */
+    tensor_evidence evidence = {.delta = starts(variant, "ddl-") ? &said : NULL};
+    ds_config read;
+    DS_TRY(ds_config_read(&read, config, where));
+    if (starts(variant, "ddl-tc")) evidence.temporal = &said;
+    if (starts(variant, "ddl-cc")) evidence.channel = &said;
+    bool expanded = evidence.temporal != NULL || evidence.channel != NULL;
+    if (expanded && strcmp(variant + strlen("ddl-tc"), "-ec") == 0) evidence.input = &said;
+    if (evidence.delta != NULL && read.value_channels != 0 && expanded != (read.value_channels > 1)) {
+        status = ds_fail(DS_ERR_INPUT, "%s: ddl_value_channels is %zu, but %s has %s", DS_SHOW(where), read.value_channels,
+                         DS_SHOW(variant), expanded ? "an expanded state: expected at least 2" : "a scalar state: expected 1");
+        goto done;
+    }
+    if (newer_names) evidence.newer = &said;
+    DS_TRY(combine(spec, &read, &evidence, where));
+    if (strcmp(ds_spec_variant(spec), variant) != 0) DS_TRY(no_variant(variant));
+    DS_TRY(ds_control_read(spec, config, where));
+done:
+    return status;
+}
+
 /* ---- reported sizes and cost ------------------------------------------------------------------------------------------ */
 
 ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant) {
@@ -258,6 +292,8 @@ ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant)
         .gate_init = 1.0,
         .embedding_init_std = 0.02,
         .hidden_init_std_factor = 0.5,
+        .read_init = NAN,
+        .depth_init = sizes[i].layers,
     };
     spec->mlp_hidden = usual_mlp_hidden(spec->hidden);
     if (starts(variant, "ddl-tc")) spec->compressor = DS_COMPRESS_TC;
@@ -267,11 +303,7 @@ ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant)
         spec->input_conv = strcmp(variant + strlen("ddl-tc"), "-ec") == 0;
         spec->input_kernel = spec->input_conv ? 4 : 0;
     }
-    if (strcmp(ds_spec_variant(spec), variant) != 0)
-        return ds_fail(DS_ERR_USAGE,
-                       "no variant is called %s, expected additive, ddl-scalar, ddl-tc, ddl-tc-ec, ddl-cc or ddl-cc-ec",
-                       DS_SHOW(variant));
-    return DS_OK;
+    return strcmp(ds_spec_variant(spec), variant) == 0 ? DS_OK : no_variant(variant);
 }
 
 double ds_spec_head_flops_per_token(const ds_spec *spec) { return 2.0 * (double)spec->hidden * (double)spec->vocab; }

@@ -15,7 +15,6 @@ static ds_status open_run(ds_trainer *t) {
     ds_status status = DS_OK;
     const ds_trainer_options *options = &t->options;
     const ds_run_options run = {.checkpoint = options->checkpoint,
-                                .config = options->config,
                                 .tokens = options->val,
                                 .length = t->recipe.length,
                                 .sequences = t->recipe.val_windows,
@@ -59,6 +58,44 @@ done:
     return status;
 }
 
+static ds_status keep_tensor(ds_tensor_write *other, ds_trainer *t, const ds_tensor *tensor) {
+    ds_status status = DS_OK;
+    size_t *shape = NULL;
+    DS_NEW(shape, tensor->rank);
+    for (size_t i = 0; i < tensor->rank; i++) shape[i] = (size_t)tensor->shape[i];
+    *other = (ds_tensor_write){.name = tensor->name,
+                               .precision = ds_model_precision(t->run.model),
+                               .rank = tensor->rank,
+                               .shape = shape,
+                               .values = ds_alloc_array(tensor->count, ds_precision_size(ds_model_precision(t->run.model)))};
+    if (other->values == NULL) status = DS_ERR_SYSTEM;
+done:
+    return status;
+}
+
+static ds_status keep_others(ds_trainer *t) {
+    ds_status status = DS_OK;
+    const ds_tensor **unused = NULL;
+    ds_tensor_read *reads = NULL;
+    size_t count = 0;
+    DS_TRY(ds_model_unused(&unused, &count, t->run.model, t->run.checkpoint));
+    DS_NEW(t->others, count);
+    DS_NEW(reads, count);
+    for (size_t i = 0; i < count; i++) {
+        if (unused[i]->dtype == DS_DTYPE_OTHER) continue;
+        DS_TRY(keep_tensor(&t->others[t->other_count++], t, unused[i]));
+        reads[t->other_count - 1] = (ds_tensor_read){.tensor = unused[i],
+                                                     .precision = ds_model_precision(t->run.model),
+                                                     .destination = (void *)(uintptr_t)t->others[t->other_count - 1].values};
+    }
+    if (t->other_count > 0) DS_TRY(ds_checkpoint_read(t->run.checkpoint, reads, t->other_count));
+    t->stores_head = ds_checkpoint_find(t->run.checkpoint, "lm_head.weight") != NULL;
+done:
+    free(reads);
+    free(unused);
+    return status;
+}
+
 ds_status ds_trainer_new(ds_trainer **out, const ds_trainer_options *options) {
     ds_status status = DS_OK;
     const ds_gradient_options gradient = {.parameters = true};
@@ -73,6 +110,7 @@ ds_status ds_trainer_new(ds_trainer **out, const ds_trainer_options *options) {
     DS_TRY(ds_gradient_new(&t->gradient, t->run.model, t->at_once, t->recipe.length, &gradient));
     DS_TRY(ds_optimiser_init(&t->optimiser, t->run.model, &t->recipe));
     DS_TRY(list_untouched(t));
+    DS_TRY(keep_others(t));
     DS_NEW(t->inputs, t->at_once * t->recipe.length);
     DS_NEW(t->targets, t->at_once * t->recipe.length);
     DS_NEW(t->nll, t->at_once * t->recipe.length);
@@ -91,6 +129,11 @@ void ds_trainer_free(ds_trainer **trainer) {
     ds_gradient_free(&t->gradient);
     ds_tokens_close(&t->tokens);
     ds_run_close(&t->run);
+    for (size_t i = 0; i < t->other_count; i++) {
+        free((void *)(uintptr_t)t->others[i].values);
+        free((void *)(uintptr_t)t->others[i].shape);
+    }
+    free(t->others);
     free(t->untouched);
     free(t->inputs);
     free(t->targets);
@@ -101,6 +144,7 @@ void ds_trainer_free(ds_trainer **trainer) {
 }
 
 uint64_t ds_trainer_step(const ds_trainer *trainer) { return trainer->step; }
+const ds_tokens *ds_trainer_tokens(const ds_trainer *trainer) { return trainer->tokens; }
 ds_run *ds_trainer_run(ds_trainer *trainer) { return &trainer->run; }
 
 const char *const *ds_trainer_untouched(const ds_trainer *trainer, size_t *count) {
@@ -121,7 +165,9 @@ static ds_status pass_windows(double *sum, ds_trainer *t, uint64_t micro, uint64
         DS_TRY(
             ds_window_read(t->inputs + b * recipe->length, t->targets + b * recipe->length, t->tokens, start, recipe->length));
     }
-    DS_TRY(ds_backward(t->gradient, &batch, NULL, 1 / (targets * (double)recipe->accumulation), NULL, t->nll));
+    status = ds_backward(t->gradient, &batch, NULL, 1 / (targets * (double)recipe->accumulation), NULL, t->nll);
+    t->diverged = status == DS_ERR_INPUT; /* a state or a loss that is not finite: ids were checked when the file was opened */
+    DS_TRY(status);
     for (size_t i = 0; i < count * recipe->length; i++) *sum += t->nll[i];
 done:
     return status;
@@ -152,6 +198,7 @@ ds_status ds_trainer_update(ds_update *done, ds_trainer *t) {
     DS_TRY(sum_gradient(done, t));
     DS_TRY(ds_optimiser_norm(&done->gradient_norm, &t->optimiser, t->gradient));
     if (!isfinite(done->loss) || !isfinite(done->gradient_norm)) {
+        t->diverged = true;
         status = ds_fail(DS_ERR_INPUT, "the loss is %g and the norm of its gradient %g, expected finite numbers", done->loss,
                          done->gradient_norm);
         goto done;

@@ -19,7 +19,11 @@ struct ds_trainer {
     double *micro_loss;         /* (accumulation) */
     const char **untouched;     /* (untouched_count): borrowed names */
     size_t untouched_count;
-    uint64_t step; /* updates done */
+    ds_tensor_write *others; /* (other_count): tensors of the checkpoint that are no parameters, owned */
+    size_t other_count;
+    bool stores_head; /* the checkpoint has the output head beside the embedding */
+    uint64_t step;    /* updates done */
+    bool diverged;    /* the last update failed by its numbers */
 };
 
 #endif

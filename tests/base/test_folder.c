@@ -212,6 +212,43 @@ static void one_run_at_a_time(void **state) {
     (void)close(ready[1]);
 }
 
+/* What lies there, every name once; folders go when they are empty. */
+static ds_status note_name(void *context, const char *name) {
+    unsigned *seen = context;
+    static const char *const names[] = {"first", "second", "inner"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(name, names[i]) != 0) continue;
+        assert_int_equal(*seen & 1u << i, 0);
+        *seen |= 1u << i;
+        return DS_OK;
+    }
+    return ds_fail(DS_ERR_INPUT, "%s: another name", name);
+}
+
+static void folders_are_listed(void **state) {
+    (void)state;
+    ds_folder *folder = NULL;
+    unsigned seen = 0;
+    expect_ok(ds_folder_open(&folder, scratch_path("listed")));
+    expect_ok(ds_folder_each(folder, note_name, &seen));
+    assert_int_equal(seen, 0);
+    expect_ok(ds_write_file_in(folder, "first", "1", 1));
+    expect_ok(ds_write_file_in(folder, "second", "2", 1));
+    expect_ok(ds_write_file_in(folder, "inner/file", "3", 1));
+    expect_ok(ds_folder_each(folder, note_name, &seen));
+    assert_int_equal(seen, 7);
+    expect_failure(ds_folder_remove(folder, "inner"), DS_ERR_SYSTEM, "listed/inner");
+    expect_ok(ds_folder_remove(folder, "inner/file"));
+    expect_ok(ds_folder_remove(folder, "inner"));
+    seen = 0;
+    expect_ok(ds_folder_each(folder, note_name, &seen));
+    assert_int_equal(seen, 3);
+    expect_ok(ds_write_file_in(folder, "fourth", "4", 1));
+    seen = 0;
+    expect_failure(ds_folder_each(folder, note_name, &seen), DS_ERR_INPUT, "fourth: another name");
+    ds_folder_close(&folder);
+}
+
 int main(void) {
     assert_int_equal(setenv("SCRATCH_OUT", scratch_path("out"), 1), 0);
     assert_int_equal(setenv("SCRATCH_HOME", scratch_path("home"), 1), 0);
@@ -222,6 +259,7 @@ int main(void) {
         cmocka_unit_test(the_folder_is_opened_once),
         cmocka_unit_test(an_empty_folder_of_ours_goes),
         cmocka_unit_test(one_run_at_a_time),
+        cmocka_unit_test(folders_are_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,7 @@
 #include "toy.h"
 
 static const char *const names[] = {"delta",      "closed:attn",    "closed:mlp",     "closed:all",
-                                    "write-only", "fixed-gate:0.7", "fixed-gate:0", "erase-only"};
+                                    "write-only", "fixed-gate:0.7", "fixed-gate:0.0", "erase-only"};
 static const char *const variants[] = {"additive", "ddl-scalar", "ddl-tc", "ddl-tc-ec", "ddl-cc", "ddl-cc-ec"};
 enum { NAMES = sizeof names / sizeof *names, VARIANTS = sizeof variants / sizeof *variants, TOKENS = 2 * 7 };
 

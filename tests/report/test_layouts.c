@@ -213,6 +213,24 @@ static void test_json(void **state) {
     }
 }
 
+static void test_training(void **state) {
+    (void)state;
+    const char *const arguments[] = {"train",    "--quiet",
+                                     "--recipe", "fixtures/recipes/shakespeare.json",
+                                     "--from",   "fixtures/training/scalar-closed-mlp/initial",
+                                     "--tokens", "fixtures/training/train-tokens.bin",
+                                     "--val",    "fixtures/training/val-tokens.bin",
+                                     "--set",    "rule=erase-only",
+                                     "--set",    "steps=2",
+                                     "--set",    "seq_len=16",
+                                     "--set",    "val_windows=2",
+                                     "--out",    scratch_path("training"),
+                                     NULL};
+    json_t *tree = result_of(arguments, scratch_path("result.json"));
+    walk("train", "", json_object_get(tree, "results"), true);
+    json_decref(tree);
+}
+
 static void test_report(void **state) {
     (void)state;
     const char *const arguments[] = {"report",
@@ -279,7 +297,8 @@ static void test_all_appear(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_json), cmocka_unit_test(test_report), cmocka_unit_test(test_npz),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_json), cmocka_unit_test(test_training),
+                                       cmocka_unit_test(test_report), cmocka_unit_test(test_npz),
                                        cmocka_unit_test(test_all_appear)};
     return cmocka_run_group_tests(tests, read_readme, forget_readme);
 }

@@ -1,0 +1,289 @@
+/* train: a model from a recipe. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/progress_line.h"
+#include "deltascope/num.h"
+#include "deltascope/train.h"
+#include "model_command.h"
+
+typedef struct train_options {
+    const char *recipe, *from, *config, *variant, *init, *tokens, *val, *precision, *save;
+    ds_words set;
+    ds_count keep, evaluate;
+    bool dry_run;
+} train_options;
+
+#define OWN(field) offsetof(train_options, field)
+static const ds_option options[] = {
+    {"recipe", "FILE", "every number of the run as JSON", DS_OPTION_TEXT, OWN(recipe), 0, NULL},
+    {"from", "PATH", "the checkpoint to start from: a model folder or a weight file", DS_OPTION_TEXT, OWN(from), 0, NULL},
+    {"config", "FILE", "in place of --from: a configuration, for weights drawn by --seed", DS_OPTION_TEXT, OWN(config), 0,
+     NULL},
+    {"variant", "additive|ddl-scalar|ddl-tc|ddl-tc-ec|ddl-cc|ddl-cc-ec", "what the configuration is of", DS_OPTION_CHOICE,
+     OWN(variant), 0, NULL},
+    {"init", "older|newer", "initial weights and names of which generation of the published code (older)", DS_OPTION_CHOICE,
+     OWN(init), 0, NULL},
+    {"tokens", "FILE", "token ids to train on", DS_OPTION_TEXT, OWN(tokens), 0, NULL},
+    {"val", "FILE", "token ids to validate on", DS_OPTION_TEXT, OWN(val), 0, NULL},
+    {"set", "KEY=VALUE", "takes the place of a key of the recipe; may be given several times", DS_OPTION_LIST, OWN(set), 0,
+     NULL},
+    {"precision", "float|double", "of weights, moments and arithmetic (float)", DS_OPTION_CHOICE, OWN(precision), 0, NULL},
+    {"save", "N|log2",
+     "a checkpoint every N updates, 0 at the end alone; log2: after 0, 1, 2, 4 ... 512, then every 1,000 updates (100)",
+     DS_OPTION_TEXT, OWN(save), 0, NULL},
+    {"keep", "N", "keep the newest N checkpoints (all)", DS_OPTION_COUNT, OWN(keep), 1, NULL},
+    {"evaluate", "N", "validate every N updates too, into log.jsonl (before and after all of them)", DS_OPTION_COUNT,
+     OWN(evaluate), 1, NULL},
+    {"dry-run", NULL, "tell what the run will cost, and run nothing", DS_OPTION_FLAG, OWN(dry_run), 0, NULL},
+};
+static const train_options defaults = {.precision = "float", .save = "100"};
+
+/* ---- options ----------------------------------------------------------------------------------------------------- */
+
+static ds_status need(const char *value, const char *name, const char *argument) {
+    if (value != NULL) return DS_OK;
+    return ds_fail(DS_ERR_USAGE, "train needs --%s %s; see \"deltascope train --help\"", name, argument);
+}
+
+static ds_status check_options(const ds_invocation *invocation, const train_options *own) {
+    ds_status status = DS_OK;
+    DS_TRY(need(own->recipe, "recipe", "FILE"));
+    if (own->from == NULL && own->config == NULL)
+        DS_TRY(
+            ds_fail(DS_ERR_USAGE, "train needs --from PATH, or --config FILE with --variant; see \"deltascope train --help\""));
+    if (own->from != NULL && (own->config != NULL || own->variant != NULL || own->init != NULL))
+        DS_TRY(ds_fail(DS_ERR_USAGE,
+                       "--from starts from a checkpoint, --config, --variant and --init from drawn weights: give one"));
+    if (own->from == NULL) DS_TRY(need(own->variant, "variant", "NAME"));
+    DS_TRY(need(own->tokens, "tokens", "FILE"));
+    DS_TRY(need(own->val, "val", "FILE"));
+    DS_TRY(need(invocation->common.out, "out", "DIR"));
+done:
+    return status;
+}
+
+static ds_status parse_save(ds_training_options *out, const char *word) {
+    char *end;
+    out->save_log2 = strcmp(word, "log2") == 0;
+    if (out->save_log2) return DS_OK;
+    out->save = strtoull(word, &end, 10);
+    if (word[strspn(word, "0123456789")] == '\0' && strlen(word) < 16 && *end == '\0') return DS_OK;
+    return ds_fail(DS_ERR_USAGE, "--save takes N|log2, not \"%s\"", DS_SHOW(word));
+}
+
+/* ---- signals ----------------------------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t asked_to_stop; /* the signal */
+
+static void note_signal(int number) { asked_to_stop = number; }
+
+static bool stop(void *context) {
+    (void)context;
+    return asked_to_stop != 0;
+}
+
+/* From now on a signal ends the run after the update in hand, with a checkpoint; what the caller ignores stays ignored. */
+static void watch_signals(void) {
+    static const int signals[] = {SIGINT, SIGTERM};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        const struct sigaction action = {.sa_handler = note_signal};
+        struct sigaction before;
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler == SIG_IGN) continue;
+        (void)sigaction(signals[i], &action, NULL);
+    }
+}
+
+/* Ends as the signal does, so that the caller sees why. */
+static ds_status end_by_signal(const ds_invocation *invocation, const ds_trainer *trainer) {
+    (void)fprintf(stderr, "deltascope: stopped after %llu updates, which %s holds: go on with --resume\n",
+                  (unsigned long long)ds_trainer_step(trainer), DS_SHOW(invocation->common.out));
+    (void)signal(asked_to_stop, SIG_DFL);
+    (void)raise(asked_to_stop);
+    return DS_ERR_SYSTEM;
+}
+
+/* ---- the run ----------------------------------------------------------------------------------------------------- */
+
+static const ds_result_column columns[] = {
+    DS_CELL("step", NULL, NULL, DS_COLUMN_INTEGER, 0, "step"),
+    DS_CELL("lr", "learning rate", NULL, DS_COLUMN_REAL, 3, "lr"),
+    DS_CELL("loss", NULL, "nats", DS_COLUMN_FIXED, 4, "loss"),
+    DS_CELL("gradient_norm", "gradient norm", NULL, DS_COLUMN_REAL, 3, "gradient_norm"),
+    DS_CELL("clip_coefficient", "clip", NULL, DS_COLUMN_REAL, 3, "clip_coefficient"),
+};
+static const ds_result_table tables[] = {
+    {.title = "Updates", .rows = "steps", .columns = columns, .column_count = sizeof columns / sizeof columns[0]},
+};
+
+static const char *init_name(const train_options *own) { return own->init == NULL ? "older" : own->init; }
+
+static ds_status make_options(json_t **out, const train_options *own, const ds_trainer *trainer, const ds_recipe *recipe) {
+    ds_status status = DS_OK;
+    json_t *told = NULL;
+    ds_json_builder b = {0};
+    DS_TRY(ds_recipe_json(&told, recipe));
+    ds_json_begin_object(&b, NULL);
+    ds_json_put(&b, "recipe", told);
+    ds_json_put_text(&b, "tokens", own->tokens);
+    ds_json_put_text(&b, "tokens_sha256", ds_tokens_sha256(ds_trainer_tokens(trainer)));
+    ds_json_put_text(&b, "variant", own->variant);
+    ds_json_put_text(&b, "init", own->from != NULL ? NULL : init_name(own));
+    ds_json_put_text(&b, "save", own->save);
+    ds_json_put_count(&b, "keep", own->keep.value);
+    ds_json_put_count(&b, "evaluate", own->evaluate.value);
+    ds_json_end(&b);
+    DS_TRY(ds_json_finish(out, &b));
+done:
+    return status;
+}
+
+static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told) {
+    ds_status status = DS_OK;
+    ds_table *table = NULL;
+    size_t made, updates = json_array_size(json_object_get(told->results, "steps"));
+    DS_TRY(ds_command_publish_results(&table, &made, invocation, run, told, tables, 1));
+    if (!invocation->common.table) goto done;
+    (void)printf("validation loss %.6f nats before, %.6f after %zu update%s; %s/checkpoint-%zu holds the model\n",
+                 ds_json_real_at(told->results, "val_before"), ds_json_real_at(told->results, "val_after"), updates,
+                 ds_plural(updates), DS_SHOW(invocation->common.out), updates);
+done:
+    ds_table_free(&table);
+    return status;
+}
+
+static ds_beginning beginning_of(const ds_invocation *invocation, const ds_trainer_options *run) {
+    const train_options *own = invocation->own;
+    return (ds_beginning){.config = own->config,
+                          .variant = own->variant,
+                          .which = strcmp(init_name(own), "newer") == 0 ? DS_INIT_NEWER : DS_INIT_OLDER,
+                          .seed = invocation->common.seed.value,
+                          .precision = run->precision,
+                          .recipe = &run->recipe,
+                          .train = run->train,
+                          .val = run->val};
+}
+
+/* *path <- checkpoint-0, where the run starts from a configuration alone. */
+static ds_status begin(ds_text *path, json_t **start, const ds_invocation *invocation, const ds_trainer_options *run) {
+    ds_status status = DS_OK;
+    ds_folder *folder;
+    const ds_beginning beginning = beginning_of(invocation, run);
+    if (run->checkpoint != NULL) return DS_OK;
+    DS_TRY(ds_command_folder(&folder, invocation));
+    DS_TRY(ds_training_begin(path, start, folder, &beginning, invocation->common.resume));
+done:
+    return status;
+}
+
+/* Seconds are those of the matrix products alone, at the machine's best rate. */
+static ds_status tell_cost(const ds_invocation *invocation, const ds_trainer_options *run,
+                           const ds_training_options *training) {
+    const size_t product = 1024;
+    ds_status status = DS_OK;
+    ds_run opened = {0};
+    ds_spec spec;
+    ds_training_cost cost;
+    double rate;
+    const ds_beginning beginning = beginning_of(invocation, run);
+    const ds_run_options structure = {.checkpoint = run->checkpoint, .without_weights = true};
+    if (run->checkpoint == NULL) {
+        DS_TRY(ds_beginning_spec(&spec, &beginning));
+    } else {
+        DS_TRY(ds_run_open(&opened, &structure));
+        spec = opened.spec;
+    }
+    DS_TRY(ds_training_estimate(&cost, &spec, &run->recipe, run->precision, training));
+    DS_TRY(ds_gemm_rate(&rate, product));
+    (void)printf("%llu parameters; %llu updates, %llu tokens\n", (unsigned long long)cost.parameters,
+                 (unsigned long long)cost.updates, (unsigned long long)cost.tokens);
+    (void)printf(
+        "%.3g floating-point operations: %.3g seconds or more, %.3g an update, at the %.3g a second of this machine's matrix "
+        "product\n",
+        cost.operations, cost.operations / rate, cost.operations / rate / (double)cost.updates, rate);
+    (void)printf("disk: %llu checkpoint%s of %.4g MB; memory: %.4g MB for weights, gradient and moments, beside activations\n",
+                 (unsigned long long)cost.checkpoints, ds_plural(cost.checkpoints), 1e-6 * (double)cost.checkpoint_bytes,
+                 1e-6 * (double)cost.memory_bytes);
+done:
+    ds_run_close(&opened);
+    return status;
+}
+
+static ds_status run_command(const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    const train_options *own = invocation->own;
+    ds_trainer *trainer = NULL;
+    ds_folder *folder;
+    ds_text initial = {0};
+    json_t *made_from = NULL;
+    ds_told told = {NULL, NULL};
+    ds_trainer_options start = {.checkpoint = own->from,
+                                .train = own->tokens,
+                                .val = own->val,
+                                .precision = strcmp(own->precision, "double") == 0 ? DS_F64 : DS_F32,
+                                .listener = ds_progress_line(invocation->common.quiet)};
+    ds_training_options training = {
+        .resume = invocation->common.resume, .keep = own->keep.value, .evaluate = own->evaluate.value, .stop = stop};
+    DS_TRY(check_options(invocation, own));
+    DS_TRY(parse_save(&training, own->save));
+    DS_TRY(ds_recipe_read(&start.recipe, own->recipe, own->set.at, own->set.count));
+    if (own->dry_run) {
+        status = tell_cost(invocation, &start, &training);
+        goto done;
+    }
+    DS_TRY(begin(&initial, &made_from, invocation, &start));
+    if (own->from == NULL) start.checkpoint = initial.bytes;
+    DS_TRY(ds_trainer_new(&trainer, &start));
+    DS_TRY(ds_command_folder(&folder, invocation));
+    training.folder = folder;
+    training.start = made_from;
+    watch_signals();
+    DS_TRY(ds_training_run(&told.results, trainer, &training));
+    if (told.results == NULL) {
+        status = end_by_signal(invocation, trainer);
+        goto done;
+    }
+    DS_TRY(make_options(&told.options, own, trainer, &start.recipe));
+    DS_TRY(publish(invocation, ds_trainer_run(trainer), &told));
+done:
+    ds_told_release(&told);
+    ds_trainer_free(&trainer);
+    ds_text_release(&initial);
+    json_decref(made_from);
+    return status;
+}
+
+const ds_command ds_command_train = {
+    .name = "train",
+    .operands = "",
+    .least_operands = 0,
+    .most_operands = 0,
+    .summary = "A model trained from a recipe that names every number",
+    .description =
+        "AdamW with decoupled decay, warm-up and a cosine, clipping, accumulation; batches are functions of the recipe's data "
+        "seed, the update, the micro-batch and the row, so that every model trained by one recipe sees the same tokens. The "
+        "bits of the weights do not depend on threads, nor on interruptions.\n"
+        "Weights to start from are a checkpoint's (--from), or drawn (--config): then element i of a tensor is a function of "
+        "seed, "
+        "name and i alone, equal for all variants that have it, and checkpoint-0 holds them.\n"
+        "Rules: delta is the checkpoint's own; write-only, erase-only, fixed-gate:B, closed:attn, closed:mlp and closed:all "
+        "are "
+        "controls, whose checkpoints every command reads as what they are.\n"
+        "DIR gets recipe.json, log.jsonl with a line for every update, checkpoint-N (N updates done) with configuration, "
+        "weights and the optimiser's state, and train.json. SIGINT and SIGTERM save and stop; --resume goes on where a run "
+        "stopped, however it did, and ends with the bytes it would have had. A loss that diverges ends the run, the last good "
+        "checkpoint kept.",
+    .examples = "  deltascope train --recipe recipe.json --from start/ --tokens train.bin --val val.bin --out run/\n"
+                "  deltascope train --recipe recipe.json --set rule=write-only --from start/ --tokens train.bin --val val.bin "
+                "--out control/\n"
+                "  deltascope train --recipe recipe.json --config config.json --variant ddl-cc-ec --seed 1 --tokens train.bin "
+                "--val val.bin --out run/\n"
+                "  deltascope gates --tokens val.bin run/checkpoint-600\n",
+    .takes = DS_TAKES_RUN | DS_TAKES_RESUME,
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .defaults = &defaults,
+    .own_size = sizeof defaults,
+    .run = run_command,
+};

@@ -1,0 +1,343 @@
+/* A run in its folder: begun or taken up, then updates, evaluations and checkpoints until the recipe's end. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "checkpoint.h"
+#include "log.h"
+
+/* A smoothed loss is the median of so many. A run has diverged when its smoothed loss stays that far (nats) above its least for
+ * as many updates, or for a twentieth of its updates where that is more; and when a loss is so many times what a uniform guess
+ * costs. */
+enum { SMOOTHED = 21, TIMES_UNIFORM = 10 };
+static const double most_rise = 0.5;
+
+typedef struct training {
+    ds_trainer *trainer;
+    const ds_training_options *options;
+    json_t *identity; /* what the run is known by */
+    ds_train_log log;
+    bool pruned;    /* since the newest checkpoint */
+    uint64_t saved; /* N of the newest checkpoint; UINT64_MAX: none */
+    double least;   /* of the smoothed loss */
+    uint64_t risen; /* for how many updates it has been too far above */
+    double began;   /* seconds */
+    uint64_t first; /* update this process began with */
+    char line[96];  /* progress */
+} training;
+
+/* ---- which run it is --------------------------------------------------------------------------------------------- */
+
+static ds_status identify(training *all) {
+    ds_status status = DS_OK;
+    const ds_trainer *t = all->trainer;
+    json_t *recipe = NULL;
+    ds_json_builder b = {0};
+    DS_TRY(ds_recipe_json(&recipe, &t->recipe));
+    ds_json_begin_object(&b, NULL);
+    ds_json_put(&b, "recipe", recipe);
+    ds_json_put_text(&b, "precision", ds_model_precision(t->run.model) == DS_F64 ? "double" : "float");
+    ds_json_put_text(&b, "train_sha256", ds_tokens_sha256(t->tokens));
+    ds_json_put_text(&b, "val_sha256", ds_tokens_sha256(t->run.tokens));
+    ds_json_put_text(&b, "from_sha256", ds_checkpoint_sha256(t->run.checkpoint));
+    ds_json_put(&b, "from_config", ds_json_copy(ds_checkpoint_config(t->run.checkpoint)));
+    if (all->options->start != NULL) ds_json_put(&b, "start", ds_json_copy(all->options->start));
+    ds_json_put_count(&b, "evaluate", all->options->evaluate);
+    ds_json_end(&b);
+    DS_TRY(ds_json_finish(&all->identity, &b));
+done:
+    return status;
+}
+
+/* The first key in which two objects differ, its path appended to `path`; *theirs and *ours end there (NULL: absent). */
+static ds_status find_difference(ds_text *path, const json_t **theirs, const json_t **ours) {
+    ds_status status = DS_OK;
+    while (json_is_object(*theirs) && json_is_object(*ours)) {
+        const char *key, *found = NULL;
+        json_t *value;
+        json_object_foreach((json_t *)(uintptr_t)*ours, key, value) {
+            if (found == NULL && !json_equal(value, json_object_get(*theirs, key))) found = key;
+        }
+        json_object_foreach((json_t *)(uintptr_t)*theirs, key, value) {
+            if (found == NULL && json_object_get(*ours, key) == NULL) found = key;
+        }
+        if (found == NULL) break;
+        DS_TRY(ds_text_printf(path, "%s%s", path->length == 0 ? "" : ".", DS_SHOW(found)));
+        *theirs = json_object_get(*theirs, found);
+        *ours = json_object_get(*ours, found);
+    }
+done:
+    return status;
+}
+
+static ds_status refuse_other(const training *all, uint64_t step, const json_t *theirs) {
+    ds_status status = DS_OK;
+    ds_text path = {0};
+    const json_t *ours = all->identity;
+    DS_TRY(find_difference(&path, &theirs, &ours));
+    char *found = theirs == NULL ? NULL : json_dumps(theirs, JSON_ENCODE_ANY | JSON_COMPACT);
+    char *expected = ours == NULL ? NULL : json_dumps(ours, JSON_ENCODE_ANY | JSON_COMPACT);
+    status = ds_fail(
+        DS_ERR_INPUT,
+        "%s/checkpoint-%llu is of another run: its %s is %s, this run's is %s; choose another folder, or go on with "
+        "what that run was started with",
+        DS_SHOW(ds_folder_path(all->options->folder)), (unsigned long long)step, path.length == 0 ? "state" : path.bytes,
+        found == NULL ? "absent" : DS_SHOW(found), expected == NULL ? "absent" : DS_SHOW(expected));
+    free(found);
+    free(expected);
+done:
+    ds_text_release(&path);
+    return status;
+}
+
+/* ---- beginning --------------------------------------------------------------------------------------------------- */
+
+static ds_status refuse_held(const training *all, uint64_t step) {
+    return ds_fail(DS_ERR_USAGE, "%s holds a run already (checkpoint-%llu): --resume goes on with it, or choose another folder",
+                   DS_SHOW(ds_folder_path(all->options->folder)), (unsigned long long)step);
+}
+
+/* The highest complete checkpoint is taken up, if there is one of this run. Initial weights alone are no run. */
+static ds_status take_up(training *all) {
+    ds_status status = DS_OK;
+    ds_checkpoint_list list;
+    json_t *state = NULL;
+    DS_TRY(ds_checkpoint_find_all(&list, all->options->folder));
+    for (size_t i = list.count; i-- > 0 && all->saved == UINT64_MAX;) {
+        json_decref(state);
+        DS_TRY(ds_checkpoint_state(&state, all->options->folder, list.steps[i]));
+        const json_t *run = json_object_get(state, "run");
+        if (!all->options->resume && (list.steps[i] > 0 || run != NULL)) DS_TRY(refuse_held(all, list.steps[i]));
+        if (run == NULL) continue;
+        if (!json_equal(run, all->identity)) DS_TRY(refuse_other(all, list.steps[i], run));
+        DS_TRY(ds_checkpoint_restore(all->trainer, all->options->folder, list.steps[i]));
+        all->saved = list.steps[i];
+    }
+done:
+    ds_checkpoint_list_release(&list);
+    json_decref(state);
+    return status;
+}
+
+static ds_status write_recipe(const training *all) {
+    return ds_json_write_in(all->options->folder, "recipe.json", json_object_get(all->identity, "recipe"), DS_JSON_READABLE);
+}
+
+/* ---- divergence -------------------------------------------------------------------------------------------------- */
+
+static int by_value(const void *a, const void *b) {
+    double left = *(const double *)a, right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+/* Median of the losses of the last updates before number `end`. */
+static double smoothed(const training *all, size_t end) {
+    double losses[SMOOTHED];
+    for (size_t i = 0; i < SMOOTHED; i++)
+        losses[i] = ds_json_real_at(json_array_get(all->log.steps, end - SMOOTHED + i), "loss");
+    qsort(losses, SMOOTHED, sizeof *losses, by_value);
+    return losses[SMOOTHED / 2];
+}
+
+/* Looks at the losses of updates before number `end`. */
+static void watch(training *all, size_t end) {
+    if (end < SMOOTHED) return;
+    double now = smoothed(all, end);
+    all->risen = end > SMOOTHED && now > all->least + most_rise ? all->risen + 1 : 0;
+    if (end == SMOOTHED || now < all->least) all->least = now;
+}
+
+static ds_status check_divergence(training *all, const ds_update *done) {
+    const uint64_t steps = all->trainer->recipe.steps, patience = steps / 20 > SMOOTHED ? steps / 20 : SMOOTHED;
+    const double uniform = log((double)all->trainer->run.spec.vocab);
+    watch(all, done->step + 1);
+    if (!(done->loss <= TIMES_UNIFORM * uniform))
+        return ds_fail(DS_ERR_INPUT, "update %llu of %llu: the loss diverges: it is %g, and a uniform guess costs %g",
+                       (unsigned long long)done->step, (unsigned long long)steps, done->loss, uniform);
+    if (all->risen >= patience)
+        return ds_fail(DS_ERR_INPUT,
+                       "update %llu of %llu: the loss diverges: the median of its last %d values has been above %g, its least "
+                       "one and %g nats, for %llu updates",
+                       (unsigned long long)done->step, (unsigned long long)steps, SMOOTHED, all->least + most_rise, most_rise,
+                       (unsigned long long)all->risen);
+    return DS_OK;
+}
+
+/* ---- checkpoints ------------------------------------------------------------------------------------------------- */
+
+uint64_t ds_training_next_save(const ds_training_options *options, uint64_t steps, uint64_t done) {
+    const uint64_t doubling = 512, regular = 1000;
+    uint64_t next = steps;
+    if (options->save_log2) {
+        next = done == 0 ? 0 : 1;
+        while (next < done && next < doubling) next *= 2;
+        if (next < done) next = (done + regular - 1) / regular * regular;
+    } else if (options->save > 0) {
+        next = (done + options->save - 1) / options->save * options->save;
+        if (next == 0) next = options->save;
+    }
+    return next < steps ? next : steps;
+}
+
+static ds_status save(training *all, bool interrupted) {
+    ds_status status = DS_OK;
+    bool initial = all->trainer->step == 0 && all->options->start != NULL; /* those lie there already */
+    if (all->saved == all->trainer->step || initial) return DS_OK;
+    DS_TRY(ds_train_log_sync(&all->log));
+    DS_TRY(ds_checkpoint_save(all->trainer, all->options->folder, all->identity, interrupted));
+    all->saved = all->trainer->step;
+    all->pruned = false;
+done:
+    return status;
+}
+
+static ds_status was_interrupted(bool *interrupted, const training *all, uint64_t step) {
+    ds_status status = DS_OK;
+    json_t *state = NULL;
+    DS_TRY(ds_checkpoint_state(&state, all->options->folder, step));
+    *interrupted = state == NULL || json_is_true(json_object_get(state, "interrupted"));
+done:
+    json_decref(state);
+    return status;
+}
+
+/* Once the newest checkpoint has proved good, takes away those before it that are too many, that an interruption left, or that
+ * are not complete; never initial weights. */
+static ds_status prune(training *all) {
+    ds_status status = DS_OK;
+    ds_checkpoint_list list = {.steps = NULL};
+    if (all->pruned || all->saved == UINT64_MAX) return DS_OK;
+    DS_TRY(ds_checkpoint_find_all(&list, all->options->folder));
+    for (size_t i = 0; i < list.count; i++) {
+        bool superfluous = all->options->keep > 0 && i + all->options->keep < list.count;
+        if (list.steps[i] == 0 || list.steps[i] >= all->saved) continue;
+        if (!superfluous) DS_TRY(was_interrupted(&superfluous, all, list.steps[i]));
+        if (superfluous) DS_TRY(ds_checkpoint_remove(all->options->folder, list.steps[i]));
+    }
+    all->pruned = true;
+done:
+    ds_checkpoint_list_release(&list);
+    return status;
+}
+
+/* Adds to the sentence of a loss that diverged in update `step` which checkpoint is the last that is good: not the one of this
+ * update's weights. */
+static ds_status name_last_good(const training *all, uint64_t step) {
+    char sentence[2048];
+    ds_checkpoint_list list = {.steps = NULL};
+    ds_status status = DS_OK;
+    size_t good = 0;
+    (void)snprintf(sentence, sizeof sentence, "%s", ds_error_text());
+    if (all->saved == step && step > 0) DS_TRY(ds_checkpoint_remove(all->options->folder, step));
+    DS_TRY(ds_checkpoint_find_all(&list, all->options->folder));
+    while (good + 1 < list.count && list.steps[good + 1] + all->risen <= step) good++;
+    if (list.count == 0)
+        status = ds_fail(DS_ERR_INPUT, "%s; no checkpoint had been written: lower the learning rate", sentence);
+    else
+        status = ds_fail(DS_ERR_INPUT, "%s; the last good checkpoint is %s/checkpoint-%llu: lower the learning rate", sentence,
+                         DS_SHOW(ds_folder_path(all->options->folder)), (unsigned long long)list.steps[good]);
+done:
+    ds_checkpoint_list_release(&list);
+    return status;
+}
+
+/* ---- the run ----------------------------------------------------------------------------------------------------- */
+
+static bool has_evaluation(const training *all, uint64_t step) {
+    const json_t *last = json_array_get(all->log.evaluations, json_array_size(all->log.evaluations) - 1);
+    return last != NULL && (uint64_t)json_integer_value(json_object_get(last, "step")) >= step;
+}
+
+static ds_status evaluate(training *all) {
+    ds_status status = DS_OK;
+    const uint64_t step = all->trainer->step, every = all->options->evaluate;
+    double loss;
+    if (step != 0 && step != all->trainer->recipe.steps && (every == 0 || step % every != 0)) return DS_OK;
+    if (has_evaluation(all, step)) return DS_OK;
+    DS_TRY(ds_trainer_evaluate(&loss, all->trainer));
+    DS_TRY(ds_train_log_evaluation(&all->log, step, loss));
+done:
+    if (status == DS_ERR_INPUT) status = ds_fail_prefix(status, "validation after %llu updates", (unsigned long long)step);
+    return status;
+}
+
+static void tell_progress(training *all, const ds_update *done) {
+    const ds_trainer *t = all->trainer;
+    const ds_listener *listener = &t->options.listener;
+    double tokens = (double)(t->step - all->first) * (double)(t->recipe.accumulation * t->recipe.batch * t->recipe.length);
+    if (listener->progress == NULL) return;
+    (void)snprintf(all->line, sizeof all->line, "update %llu: loss %.4f, learning rate %.2e, %.0f tokens/s,",
+                   (unsigned long long)t->step, done->loss, done->learning_rate, tokens / (ds_seconds() - all->began));
+    listener->progress(listener->context, all->line, (double)t->step, (double)t->recipe.steps);
+}
+
+static ds_status one_update(training *all) {
+    ds_status status = DS_OK;
+    ds_update done;
+    status = ds_trainer_update(&done, all->trainer);
+    if (status == DS_ERR_INPUT && all->trainer->diverged) return name_last_good(all, done.step);
+    DS_TRY(status);
+    DS_TRY(ds_train_log_update(&all->log, &done, all->trainer->recipe.accumulation));
+    status = check_divergence(all, &done);
+    if (status == DS_ERR_INPUT) return name_last_good(all, done.step);
+    DS_TRY(prune(all));
+    tell_progress(all, &done);
+done:
+    return status;
+}
+
+/* Until the end, or until it is stopped. */
+static ds_status run_updates(training *all, bool *stopped) {
+    ds_status status = DS_OK;
+    ds_trainer *t = all->trainer;
+    const ds_training_options *options = all->options;
+    for (*stopped = false;;) {
+        DS_TRY(evaluate(all));
+        *stopped =
+            t->step < t->recipe.steps && t->step > all->first && options->stop != NULL && options->stop(options->context);
+        if (*stopped || ds_training_next_save(options, t->recipe.steps, t->step) == t->step) DS_TRY(save(all, *stopped));
+        if (*stopped || t->step == t->recipe.steps) break;
+        DS_TRY(one_update(all));
+    }
+    if (!*stopped) DS_TRY(prune(all));
+done:
+    if (t->options.listener.progress != NULL) t->options.listener.progress(t->options.listener.context, NULL, 0, 0);
+    return status;
+}
+
+static ds_status make_results(json_t **results, const training *all) {
+    ds_json_builder b = {0};
+    size_t count, last = json_array_size(all->log.evaluations) - 1;
+    const char *const *untouched = ds_trainer_untouched(all->trainer, &count);
+    ds_json_begin_object(&b, NULL);
+    ds_json_begin_array(&b, "untouched");
+    for (size_t i = 0; i < count; i++) ds_json_put_text(&b, NULL, untouched[i]);
+    ds_json_end(&b);
+    ds_json_put_real(&b, "val_before", ds_json_real_at(json_array_get(all->log.evaluations, 0), "val_loss"));
+    ds_json_put_real(&b, "val_after", ds_json_real_at(json_array_get(all->log.evaluations, last), "val_loss"));
+    ds_json_put(&b, "steps", json_incref(all->log.steps));
+    ds_json_put(&b, "evaluations", json_incref(all->log.evaluations));
+    ds_json_end(&b);
+    return ds_json_finish(results, &b);
+}
+
+ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_training_options *options) {
+    ds_status status = DS_OK;
+    bool stopped;
+    training all = {.trainer = trainer, .options = options, .log = {.descriptor = -1}, .saved = UINT64_MAX};
+    *results = NULL;
+    DS_TRY(identify(&all));
+    DS_TRY(take_up(&all));
+    if (all.saved == UINT64_MAX) DS_TRY(write_recipe(&all));
+    DS_TRY(ds_train_log_open(&all.log, options->folder, trainer->step));
+    for (size_t end = 1; end <= trainer->step; end++) watch(&all, end);
+    all.first = trainer->step;
+    all.began = ds_seconds();
+    DS_TRY(run_updates(&all, &stopped));
+    if (!stopped) DS_TRY(make_results(results, &all));
+done:
+    ds_train_log_close(&all.log);
+    json_decref(all.identity);
+    return status;
+}

@@ -1,0 +1,379 @@
+/* train as a script sees it: results and files, what is refused, and the same bytes however often a run is interrupted. */
+#include <fcntl.h>
+#include <ftw.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "deltascope/io.h"
+#include "scratch.h"
+#include "support.h"
+#include "training_trace.h"
+
+#define CONTROL "scalar-closed-mlp"
+static const child_limits usual = {.seconds = 120};
+static child found;
+
+/* ---- calling it -------------------------------------------------------------------------------------------------- */
+
+/* recipe.json of a trace, in the scratch folder. */
+static const char *recipe_of(const training_trace *t) {
+    json_t *recipe = NULL;
+    ds_text text = {0};
+    expect_ok(ds_recipe_json(&recipe, &t->recipe));
+    expect_ok(ds_json_print(&text, recipe, DS_JSON_READABLE));
+    const char *path = scratch_write("recipe.json", text.bytes, text.length);
+    ds_text_release(&text);
+    json_decref(recipe);
+    return path;
+}
+
+/* Runs train on a trace into the folder `out`, with up to eight more arguments, NULL after the last. */
+static void train(const training_trace *t, const char *out, const char *const *more, child_limits limits) {
+    const char *line[32] = {"train",  "--recipe", recipe_of(t), "--from", t->initial,       "--tokens",
+                            t->train, "--val",    t->val,       "--out",  scratch_path(out)};
+    size_t count = 11;
+    for (size_t i = 0; more != NULL && more[i] != NULL; i++) line[count++] = more[i];
+    child_run(&found, line, limits);
+}
+
+static void expect_refusal(int status, const char *words) {
+    if (found.status != status || strstr(found.err, words) == NULL)
+        fail_msg("exit status %d and \"%s\", expected %d with \"%s\"", found.status, found.err, status, words);
+}
+
+static json_t *read_json(const char *path) {
+    char *bytes;
+    size_t length;
+    json_t *tree;
+    expect_ok(ds_read_file(&bytes, &length, path, 1 << 24));
+    expect_ok(ds_json_parse(&tree, bytes, length, path));
+    free(bytes);
+    return tree;
+}
+
+static const char *inside(const char *folder, const char *name) {
+    char path[256];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    return scratch_path(path);
+}
+
+/* ---- results ----------------------------------------------------------------------------------------------------- */
+
+static void expect_steps(const training_trace *t, const json_t *results) {
+    const char *const keys[] = {"lr", "loss", "gradient_norm", "clip_coefficient"};
+    char at[64];
+    for (uint64_t step = 0; step < t->recipe.steps; step++) {
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+            (void)snprintf(at, sizeof at, "steps/%llu/%s", (unsigned long long)step, keys[i]);
+            double expected = trace_number(t, at);
+            expect_close(ds_json_real_at(results, at), expected, 1e-11 * fabs(expected));
+        }
+    }
+    expect_close(ds_json_real_at(results, "val_before"), trace_number(t, "val_before"), 1e-12);
+    expect_close(ds_json_real_at(results, "val_after"), trace_number(t, "val_after"), 1e-12);
+}
+
+/* The control's checkpoint is read back as that control: its loss is what training validated. */
+static void expect_same_loss(const training_trace *t, const char *checkpoint) {
+    const char *result = scratch_path("gates.json");
+    CHILD_RUN(&found, usual, "gates", "--precision", "double", "--tokens", t->val, "--seq-len", "32", "--offset", "0",
+              "--sequences", "8", "--quiet", "--json", result, checkpoint);
+    assert_int_equal(found.status, 0);
+    json_t *gates = read_json(result);
+    expect_close(ds_json_real_at(gates, "results/loss"), trace_number(t, "val_after"), 1e-12);
+    assert_string_equal(json_string_value(ds_json_at(gates, "checkpoint/rule")), "closed:mlp");
+    assert_string_equal(json_string_value(ds_json_at(gates, "checkpoint/backbone")), "ddl");
+    json_decref(gates);
+}
+
+static void a_trace_is_followed(void **state) {
+    (void)state;
+    training_trace t;
+    trace_open(&t, CONTROL);
+    train(&t, "run", (const char *const[]){"--precision", "double", "--save", "8", NULL}, usual);
+    if (found.status != 0) fail_msg("%s", found.err);
+    assert_non_null(strstr(found.out, "after 20 updates"));
+    json_t *envelope = read_json(inside("run", "train.json"));
+    expect_steps(&t, json_object_get(envelope, "results"));
+    assert_true(json_equal(ds_json_at(envelope, "results/untouched"), json_object_get(t.trace, "untouched")));
+    assert_string_equal(json_string_value(ds_json_at(envelope, "checkpoint/rule")), "closed:mlp");
+    (void)trace_expect_weights(&t, inside("run", "checkpoint-20"), NULL, 1e-12);
+    expect_same_loss(&t, inside("run", "checkpoint-20"));
+    json_t *config = read_json(inside("run", "checkpoint-20/config.json")), *recipe = read_json(inside("run", "recipe.json"));
+    assert_string_equal(json_string_value(json_object_get(config, "model_type")), "deltascope");
+    assert_string_equal(json_string_value(json_object_get(config, "deltascope_rule")), "closed:mlp");
+    assert_string_equal(json_string_value(json_object_get(recipe, "rule")), "closed:mlp");
+    json_t *tick = read_json(inside("run", "checkpoint-16/trainer_state.json"));
+    assert_int_equal(json_integer_value(json_object_get(tick, "global_step")), 16);
+    assert_int_equal(json_integer_value(json_object_get(tick, "tokens")), 16 * 4 * 32);
+    json_decref(tick);
+    json_decref(config);
+    json_decref(recipe);
+    json_decref(envelope);
+    trace_close(&t);
+}
+
+/* A plain model's configuration stays what it was: other programs read it. */
+static void plain_models_stay_plain(void **state) {
+    (void)state;
+    training_trace t;
+    trace_open(&t, CONTROL);
+    train(&t, "plain", (const char *const[]){"--set", "rule=delta", "--set", "steps=2", NULL}, usual);
+    assert_int_equal(found.status, 0);
+    json_t *config = read_json(inside("plain", "checkpoint-2/config.json"));
+    char path[320];
+    (void)snprintf(path, sizeof path, "%s/config.json", t.initial);
+    json_t *before = read_json(path);
+    assert_true(json_equal(config, before));
+    json_decref(config);
+    json_decref(before);
+    trace_close(&t);
+}
+
+/* ---- refused ----------------------------------------------------------------------------------------------------- */
+
+static void what_cannot_run_is_refused(void **state) {
+    (void)state;
+    training_trace t;
+    trace_open(&t, CONTROL);
+    CHILD_RUN(&found, usual, "train");
+    expect_refusal(2, "train needs --recipe FILE");
+    train(&t, "none", (const char *const[]){"--save", "often", NULL}, usual);
+    expect_refusal(2, "--save takes N|log2, not \"often\"");
+    train(&t, "none", (const char *const[]){"--set", "rule=half", NULL}, usual);
+    expect_refusal(3, "\"half\" is no rule");
+    train(&t, "none", (const char *const[]){"--set", "accumulation=0", NULL}, usual);
+    expect_refusal(3, "accumulation is 0");
+    train(&t, "none", (const char *const[]){"--set", "val_windows=10000", NULL}, usual);
+    expect_refusal(3, "too few tokens");
+    assert_true(access(scratch_path("none"), F_OK) != 0);
+    trace_close(&t);
+}
+
+/* What a run will cost is told without running, and without a folder. */
+static void costs_are_told(void **state) {
+    (void)state;
+    training_trace t;
+    char config[320];
+    trace_open(&t, CONTROL);
+    (void)snprintf(config, sizeof config, "%s/config.json", t.initial);
+    train(&t, "none", (const char *const[]){"--dry-run", "--save", "log2", NULL}, usual);
+    if (found.status != 0) fail_msg("%s", found.err);
+    assert_non_null(strstr(found.out, "27080 parameters; 20 updates, 2560 tokens\n"));
+    assert_non_null(strstr(found.out, "disk: 7 checkpoints of 0.325 MB; memory: 0.4333 MB")); /* after 0, 1, 2, 4, 8, 16, 20 */
+    train(&t, "none", (const char *const[]){"--dry-run", "--save", "3", "--keep", "2", NULL}, usual);
+    assert_non_null(strstr(found.out, "disk: 3 checkpoints of "));
+    CHILD_RUN(&found, usual, "train", "--dry-run", "--recipe", recipe_of(&t), "--config", config, "--variant", "ddl-scalar",
+              "--tokens", t.train, "--val", t.val, "--out", scratch_path("none"));
+    assert_non_null(strstr(found.out, "27080 parameters; 20 updates"));
+    assert_true(access(scratch_path("none"), F_OK) != 0);
+    trace_close(&t);
+}
+
+static void another_run_is_not_touched(void **state) {
+    (void)state;
+    training_trace t;
+    char before[65], after[65];
+    trace_open(&t, CONTROL);
+    train(&t, "held", (const char *const[]){"--set", "steps=3", NULL}, usual);
+    assert_int_equal(found.status, 0);
+    const char *log = inside("held", "log.jsonl");
+    expect_ok(ds_sha256_file(before, NULL, log, 1 << 20));
+    train(&t, "held", (const char *const[]){"--set", "steps=3", NULL}, usual);
+    expect_refusal(2, "holds a run already (checkpoint-3)");
+    train(&t, "held", (const char *const[]){"--set", "steps=4", "--resume", NULL}, usual);
+    expect_refusal(3, "its recipe.steps is 3, this run's is 4");
+    train(&t, "held", (const char *const[]){"--set", "steps=3", "--precision", "double", "--resume", NULL}, usual);
+    expect_refusal(3, "its precision is \"float\", this run's is \"double\"");
+    (void)snprintf(t.train, sizeof t.train, "%s", t.val);
+    train(&t, "held", (const char *const[]){"--set", "steps=3", "--resume", NULL}, usual);
+    expect_refusal(3, "its train_sha256 is ");
+    trace_close(&t);
+    trace_open(&t, CONTROL);
+    int folder = open(scratch_path("held"), O_RDONLY | O_DIRECTORY);
+    assert_int_equal(flock(folder, LOCK_EX), 0);
+    train(&t, "held", (const char *const[]){"--set", "steps=3", "--resume", NULL}, usual);
+    expect_refusal(4, "another run is writing into this folder");
+    (void)close(folder);
+    expect_ok(ds_sha256_file(after, NULL, log, 1 << 20));
+    assert_string_equal(before, after);
+    train(&t, "held", (const char *const[]){"--set", "steps=3", "--resume", NULL}, usual); /* finished: nothing is left to do */
+    assert_int_equal(found.status, 0);
+    trace_close(&t);
+}
+
+/* ---- divergence -------------------------------------------------------------------------------------------------- */
+
+/* Weights thrown about by a huge learning rate: the update is named, and the checkpoint that is named is there and is good. */
+static void a_diverging_run_keeps_its_last_good_checkpoint(void **state) {
+    (void)state;
+    training_trace t;
+    trace_open(&t, CONTROL);
+    train(&t, "diverged",
+          (const char *const[]){"--set", "warmup_steps=20", "--set", "learning_rate=30000", "--save", "1", "--keep", "1", NULL},
+          usual);
+    expect_refusal(3, "update ");
+    const char *named = strstr(found.err, "the last good checkpoint is ");
+    assert_non_null(named);
+    char path[256];
+    assert_int_equal(sscanf(named, "the last good checkpoint is %255[^:]:", path), 1);
+    CHILD_RUN(&found, usual, "gates", "--tokens", t.val, "--seq-len", "32", "--quiet", path);
+    assert_int_equal(found.status, 0);
+    trace_close(&t);
+}
+
+/* ---- interruptions ----------------------------------------------------------------------------------------------- */
+
+static const char *whole, *pieces; /* folders compared; nftw has no context */
+
+static int expect_counterpart(const char *path, const struct stat *info, int kind, struct FTW *walk) {
+    char other[512], ours[65], theirs[65];
+    bool of_whole = strncmp(path, whole, strlen(whole)) == 0;
+    (void)info, (void)walk;
+    if (kind != FTW_F) return 0;
+    (void)snprintf(other, sizeof other, "%s%s", of_whole ? pieces : whole, path + strlen(of_whole ? whole : pieces));
+    expect_ok(ds_sha256_file(ours, NULL, path, 1 << 26));
+    expect_ok(ds_sha256_file(theirs, NULL, other, 1 << 26));
+    if (strcmp(ours, theirs) != 0) fail_msg("%s and %s differ", path, other);
+    return 0;
+}
+
+static void expect_same_folders(void) {
+    assert_int_equal(nftw(whole, expect_counterpart, 8, FTW_PHYS), 0);
+    assert_int_equal(nftw(pieces, expect_counterpart, 8, FTW_PHYS), 0);
+}
+
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *walk) {
+    (void)info, (void)kind, (void)walk;
+    return remove(path);
+}
+
+#define INTERRUPTED "--set", "steps=40", "--save", "7", "--evaluate", "9", "--keep", "3", "--quiet"
+
+/* Killed or asked to stop at random moments and taken up again until it is done, with other numbers of threads each time. */
+static void interrupt_and_resume(int number, size_t times, uint64_t seed) {
+    training_trace t;
+    ds_random random = ds_random_init(seed);
+    size_t struck = 0, finished = 0;
+    trace_open(&t, CONTROL);
+    if (access(scratch_path("whole"), F_OK) != 0) {
+        train(&t, "whole", (const char *const[]){INTERRUPTED, NULL}, usual);
+        assert_int_equal(found.status, 0);
+    }
+    whole = scratch_path("whole");
+    pieces = scratch_path("pieces");
+    for (double undisturbed = 0.3; struck < times || finished == 0;) {
+        char threads[8];
+        (void)snprintf(threads, sizeof threads, "%d", 1 + (int)ds_random_below(&random, 3));
+        child_limits limits = usual;
+        limits.kill_with = struck < times ? number : 0;
+        limits.kill_after = 1000 + (unsigned)(1e6 * undisturbed * ds_random_uniform(&random) * ds_random_uniform(&random));
+        train(&t, "pieces", (const char *const[]){INTERRUPTED, "--threads", threads, "--resume", NULL}, limits);
+        if (found.signal != 0) {
+            assert_int_equal(found.signal, number);
+            struck++;
+            continue;
+        }
+        if (found.status != 0) fail_msg("after %zu interruptions (seed %llu): %s", struck, (unsigned long long)seed, found.err);
+        undisturbed = found.seconds > undisturbed ? undisturbed : found.seconds;
+        expect_same_folders();
+        finished++;
+        assert_int_equal(nftw(pieces, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+    }
+    (void)printf("signal %d: %zu times (seed %llu), %zu runs finished with the same bytes\n", number, struck,
+                 (unsigned long long)seed, finished);
+    trace_close(&t);
+}
+
+static void kills_change_no_byte(void **state) {
+    (void)state;
+    interrupt_and_resume(SIGKILL, 20, 0x4b11);
+}
+
+static void signals_save_and_stop(void **state) {
+    (void)state;
+    interrupt_and_resume(SIGTERM, 5, 0x7e);
+    interrupt_and_resume(SIGINT, 3, 0x17);
+}
+
+/* ---- from a configuration alone ---------------------------------------------------------------------------------- */
+
+#define DRAWN(folder) "train", "--recipe", recipe, "--config", config, "--tokens", t.train, "--val", t.val, "--out", folder
+
+/* The same seed gives the same bytes, once unbroken and once killed and resumed; another seed or variant is another run. */
+static void a_configuration_is_enough(void **state) {
+    (void)state;
+    training_trace t;
+    char config[320];
+    ds_random random = ds_random_init(0xc0f);
+    trace_open(&t, CONTROL);
+    const char *recipe = recipe_of(&t);
+    (void)snprintf(config, sizeof config, "%s/config.json", t.initial);
+    whole = scratch_path("drawn-whole");
+    pieces = scratch_path("drawn");
+    CHILD_RUN(&found, usual, DRAWN(pieces), "--variant", "ddl-scalar", "--seed", "3", "--save", "log2");
+    if (found.status != 0) fail_msg("%s", found.err);
+    assert_int_equal(rename(pieces, whole), 0); /* train.json tells the path of checkpoint-0 */
+    for (int kills = 0; kills < 6;) {
+        child_limits limits = usual;
+        limits.kill_with = SIGKILL;
+        limits.kill_after = (unsigned)(1e6 * 0.05 * ds_random_uniform(&random));
+        CHILD_RUN(&found, limits, DRAWN(pieces), "--variant", "ddl-scalar", "--seed", "3", "--save", "log2", "--resume");
+        kills += found.signal != 0;
+        if (found.signal == 0) break;
+    }
+    CHILD_RUN(&found, usual, DRAWN(pieces), "--variant", "ddl-scalar", "--seed", "3", "--save", "log2", "--resume");
+    if (found.status != 0) fail_msg("%s", found.err);
+    expect_same_folders();
+    assert_true(access(inside("drawn", "checkpoint-16/model.safetensors"), F_OK) == 0);
+    json_t *first = read_json(inside("drawn", "checkpoint-0/config.json"));
+    assert_string_equal(json_string_value(json_object_get(first, "deltascope_rule")), "closed:mlp"); /* from the beginning */
+    json_decref(first);
+    CHILD_RUN(&found, usual, DRAWN(pieces), "--variant", "ddl-scalar", "--seed", "4", "--save", "log2", "--resume");
+    expect_refusal(3, "made from another configuration, variant, initialisation, seed");
+    CHILD_RUN(&found, usual, DRAWN(pieces), "--variant", "ddl-scalar", "--seed", "3");
+    expect_refusal(2, "holds a run already");
+    CHILD_RUN(&found, usual, DRAWN(scratch_path("none")), "--seed", "3");
+    expect_refusal(2, "train needs --variant NAME");
+    CHILD_RUN(&found, usual, DRAWN(scratch_path("none")), "--from", t.initial, "--variant", "ddl-scalar");
+    expect_refusal(2, "give one");
+    CHILD_RUN(&found, usual, DRAWN(scratch_path("none")), "--variant", "additive", "--set", "val_windows=9999");
+    expect_refusal(3, "too few tokens");
+    assert_true(access(scratch_path("none"), F_OK) != 0);
+    trace_close(&t);
+}
+
+/* A disk without room for a checkpoint: nothing of it is taken for complete, and the run goes on from what was there. */
+static void a_full_disk_keeps_the_last_checkpoint(void **state) {
+    (void)state;
+    training_trace t;
+    child_limits full = usual;
+    full.file_size = 60000; /* the weights are larger, the log is not */
+    trace_open(&t, CONTROL);
+    train(&t, "pieces", (const char *const[]){INTERRUPTED, NULL}, full);
+    assert_int_equal(found.status, 4);
+    assert_true(access(inside("pieces", "checkpoint-7/trainer_state.json"), F_OK) != 0);
+    train(&t, "pieces", (const char *const[]){INTERRUPTED, "--resume", NULL}, usual);
+    assert_int_equal(found.status, 0);
+    whole = scratch_path("whole");
+    pieces = scratch_path("pieces");
+    expect_same_folders();
+    trace_close(&t);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_trace_is_followed),        cmocka_unit_test(plain_models_stay_plain),
+        cmocka_unit_test(what_cannot_run_is_refused), cmocka_unit_test(costs_are_told),
+        cmocka_unit_test(another_run_is_not_touched), cmocka_unit_test(a_diverging_run_keeps_its_last_good_checkpoint),
+        cmocka_unit_test(kills_change_no_byte),       cmocka_unit_test(signals_save_and_stop),
+        cmocka_unit_test(a_configuration_is_enough),  cmocka_unit_test(a_full_disk_keeps_the_last_checkpoint),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
