@@ -18,6 +18,7 @@ int fuzz_model(const uint8_t *data, size_t size);
 int fuzz_npy(const uint8_t *data, size_t size);
 int fuzz_pickle(const uint8_t *data, size_t size);
 int fuzz_safetensors(const uint8_t *data, size_t size);
+int fuzz_tokenizer_json(const uint8_t *data, size_t size);
 int fuzz_tokens(const uint8_t *data, size_t size);
 int fuzz_torch(const uint8_t *data, size_t size);
 int fuzz_zip(const uint8_t *data, size_t size);
@@ -59,16 +60,20 @@ TARGET(model)
 TARGET(npy)
 TARGET(pickle)
 TARGET(safetensors)
+TARGET(tokenizer_json)
 TARGET(tokens)
 TARGET(torch)
 TARGET(zip)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bpe),    cmocka_unit_test(test_config), cmocka_unit_test(test_index),
-        cmocka_unit_test(test_json),   cmocka_unit_test(test_meta),   cmocka_unit_test(test_model),
-        cmocka_unit_test(test_npy),    cmocka_unit_test(test_pickle), cmocka_unit_test(test_safetensors),
-        cmocka_unit_test(test_tokens), cmocka_unit_test(test_torch),  cmocka_unit_test(test_zip),
+        cmocka_unit_test(test_bpe),         cmocka_unit_test(test_config),
+        cmocka_unit_test(test_index),       cmocka_unit_test(test_json),
+        cmocka_unit_test(test_meta),        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_npy),         cmocka_unit_test(test_pickle),
+        cmocka_unit_test(test_safetensors), cmocka_unit_test(test_tokenizer_json),
+        cmocka_unit_test(test_tokens),      cmocka_unit_test(test_torch),
+        cmocka_unit_test(test_zip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
