@@ -102,6 +102,7 @@ $(BUILD)/tests/fuzz/fuzz_%.plain.o: tests/fuzz/fuzz_%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -DLLVMFuzzerTestOneInput=fuzz_$* $(CFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/tests/io/test_fuzz_regression: $(FUZZ_OBJECTS)
+$(BUILD)/fuzz/manifest: $(BUILD)/analysis/report/manifest.o
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(HELPER_OBJECTS) $(BUILD)/libdeltascope.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(BUILD)/libdeltascope.a $(LIBS) -lcmocka

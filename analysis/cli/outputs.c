@@ -56,7 +56,8 @@ static bool ends_with(const char *name, const char *ending) {
 /* What is read of a folder: weights, their index, configuration, vocabulary. Results that lie beside them are not. */
 static bool is_read_of_folder(const char *name) {
     static const char *const endings[] = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".index.json"};
-    static const char *const whole[] = {"config.json", "vocab.json", "merges.txt"};
+    static const char *const whole[] = {"config.json",  "vocab.json", "merges.txt",
+                                        "encoder.json", "vocab.bpe",  "tokenizer.json"};
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         if (ends_with(name, endings[i])) return true;
     }

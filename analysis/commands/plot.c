@@ -148,6 +148,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     DS_TRY(choose(&chosen, own));
     DS_TRY(ds_results_load(&results, &envelope, invocation->operands, invocation->operand_count, ds_command_warn_changed));
     DS_TRY(ds_folder_open(&folder, own->out));
+    DS_TRY(ds_folder_lock(folder));
     for (size_t i = 0; i < ds_figure_count(); i++) {
         const ds_figure *figure = ds_figure_at(i);
         if (chosen != NULL ? figure != chosen : !ds_figure_applies(figure, results)) continue;

@@ -27,8 +27,9 @@ static const ds_option options[] = {
     {"token-type", "u16|u32|i32|i64", "how a raw file of token ids stores them, where its bytes do not tell (u16)",
      DS_OPTION_CHOICE, offsetof(trace_options, token_type), 0, NULL},
     {"tokenizer", "PATH",
-     "a nanoGPT meta.pkl, or a folder with GPT-2's vocab.json and merges.txt; with --tokens it gives the words", DS_OPTION_TEXT,
-     WINDOW(tokenizer), 0, NULL},
+     "a nanoGPT meta.pkl, a tokenizer.json, or a folder with one or with vocab.json and merges.txt; with --tokens it gives the "
+     "words",
+     DS_OPTION_TEXT, WINDOW(tokenizer), 0, NULL},
     {"offset", "O", "token at which the window starts (0)", DS_OPTION_COUNT, offsetof(trace_options, offset), 0, NULL},
     {"show", "beta|eigenvalue|edit|loss", "what a cell shows (beta; loss for an additive checkpoint)", DS_OPTION_CHOICE,
      offsetof(trace_options, measure.show), 0, NULL},

@@ -178,12 +178,14 @@ ds_status ds_tokens_read(ds_tokens *tokens, uint32_t *ids, uint64_t first, size_
 /* ---- tokenizers -------------------------------------------------------------------------------------------------- */
 
 typedef struct ds_tokenizer ds_tokenizer;
-/* `path`: a nanoGPT meta.pkl (characters), or a folder with GPT-2's vocab.json and merges.txt (byte-pair encoding). */
+/* `path`: a nanoGPT meta.pkl (characters); or byte-pair encoding: a tokenizer.json (GPT-2's, LLaMA-3's or Qwen's way of cutting
+ * texts), or a folder with one, with vocab.json and merges.txt, or with encoder.json and vocab.bpe. What a tokenizer.json asks
+ * for beyond that is DS_ERR_INPUT by name. */
 ds_status ds_tokenizer_open(ds_tokenizer **out, const char *path) DS_MUST_CHECK;
 void ds_tokenizer_close(ds_tokenizer **tokenizer); /* sets NULL; NULL is fine */
 uint64_t ds_tokenizer_vocab(const ds_tokenizer *tokenizer);
-/* Encodes UTF-8 text; *ids is freed with free(). Special-token spellings are ordinary text. A character outside a meta.pkl,
- * or malformed UTF-8, is an error naming `where` and the byte position. */
+/* Encodes UTF-8 text; *ids is freed with free(). Special-token spellings are ordinary text. A character that has no id,
+ * or malformed UTF-8, is an error naming `where` and the place: byte, line and column. */
 ds_status ds_tokenizer_encode(const ds_tokenizer *tokenizer, uint32_t **ids, size_t *count, const char *text, size_t length,
                               const char *where) DS_MUST_CHECK;
 /* The bytes one id stands for (not always well-formed UTF-8 alone); NULL when the id does not exist. */
@@ -268,6 +270,10 @@ ds_status ds_npz_array(ds_npz *npz, size_t *index, const char *name, const char 
 ds_status ds_npz_append(ds_npz *npz, size_t index, const void *values, size_t rows) DS_MUST_CHECK;
 ds_status ds_npz_commit(ds_npz **npz) DS_MUST_CHECK; /* frees and sets NULL, also on failure */
 void ds_npz_discard(ds_npz **npz);                   /* leaves what was there before; NULL is fine */
+/* The front of an .npy file (format version 1.0) of such an array, at most 6 trailing extents; its rows follow. */
+enum { DS_NPY_HEADER = 256 };
+ds_status ds_npy_header(char header[DS_NPY_HEADER], const char *dtype, uint64_t rows, const size_t *trailing,
+                        size_t rank) DS_MUST_CHECK;
 
 /* This room's part of ds_process_hooks (run.h): jansson's allocator notes failures. */
 void ds_io_hooks(void);

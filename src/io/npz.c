@@ -9,8 +9,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "rows are written as they are in memory");
 
 enum {
-    HEADER = 256,     /* bytes of every .npy header, padded with spaces: its place is kept free until the rows are counted */
-    MAX_TRAILING = 6, /* so that HEADER always suffices */
+    MAX_TRAILING = 6, /* so that a header always has room */
     DOS_DATE = 33     /* 1 January 1980: equal contents give equal bytes */
 };
 
@@ -69,7 +68,7 @@ static size_t item_size(const char *dtype) {
 /* Beside the archive, where the space is that it needs anyway. */
 static ds_status open_spool(FILE **spool, const char *path) {
     ds_status status = ds_spool_open(spool, path);
-    if (status == DS_OK && fseeko(*spool, HEADER, SEEK_SET) != 0)
+    if (status == DS_OK && fseeko(*spool, DS_NPY_HEADER, SEEK_SET) != 0)
         status = ds_fail(DS_ERR_SYSTEM, "%s: no place for the header: %s", DS_SHOW(path), strerror(errno));
     return status;
 }
@@ -113,27 +112,34 @@ ds_status ds_npz_append(ds_npz *npz, size_t index, const void *values, size_t ro
     return DS_OK;
 }
 
-/* The header of format version 1.0: magic, version, length, a Python dictionary padded to HEADER bytes. */
-static ds_status write_header(array *a, const char *path) {
+/* Magic, version, length, a Python dictionary padded with spaces. */
+ds_status ds_npy_header(char header[DS_NPY_HEADER], const char *dtype, uint64_t rows, const size_t *trailing, size_t rank) {
     ds_status status = DS_OK;
     ds_text text = {0};
-    char header[HEADER];
-    DS_TRY(ds_text_printf(&text, "{'descr': '%s', 'fortran_order': False, 'shape': (%llu,", a->dtype,
-                          (unsigned long long)a->rows));
-    for (size_t i = 0; i < a->rank; i++) DS_TRY(ds_text_printf(&text, i == 0 ? " %zu" : ", %zu", a->trailing[i]));
+    DS_TRY(ds_text_printf(&text, "{'descr': '%s', 'fortran_order': False, 'shape': (%llu,", dtype, (unsigned long long)rows));
+    for (size_t i = 0; i < rank; i++) DS_TRY(ds_text_printf(&text, i == 0 ? " %zu" : ", %zu", trailing[i]));
     DS_TRY(ds_text_printf(&text, "), }"));
-    memset(header, ' ', HEADER);
+    memset(header, ' ', DS_NPY_HEADER);
     memcpy(header, "\x93NUMPY\x01", 8); /* and the version's minor number, the terminating zero */
-    header[8] = (char)((HEADER - 10) & 0xFF);
-    header[9] = (char)((HEADER - 10) >> 8);
+    header[8] = (char)((DS_NPY_HEADER - 10) & 0xFF);
+    header[9] = (char)((DS_NPY_HEADER - 10) >> 8);
     memcpy(header + 10, text.bytes, text.length);
-    header[HEADER - 1] = '\n';
-    if (fseeko(a->spool, 0, SEEK_SET) != 0 || fwrite(header, 1, HEADER, a->spool) != HEADER ||
+    header[DS_NPY_HEADER - 1] = '\n';
+done:
+    ds_text_release(&text);
+    return status;
+}
+
+/* Its place was kept free until the rows were counted. */
+static ds_status write_header(array *a, const char *path) {
+    ds_status status = DS_OK;
+    char header[DS_NPY_HEADER];
+    DS_TRY(ds_npy_header(header, a->dtype, a->rows, a->trailing, a->rank));
+    if (fseeko(a->spool, 0, SEEK_SET) != 0 || fwrite(header, 1, DS_NPY_HEADER, a->spool) != DS_NPY_HEADER ||
         fseeko(a->spool, 0, SEEK_SET) != 0)
         status = ds_fail(DS_ERR_SYSTEM, "%s: array \"%s\" could not be written in full: %s", DS_SHOW(path), a->name,
                          strerror(errno));
 done:
-    ds_text_release(&text);
     return status;
 }
 

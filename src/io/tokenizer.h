@@ -4,6 +4,11 @@
 
 #include "deltascope/io.h"
 
+enum { DS_CODE_POINTS = 0x110000 };
+
+/* "byte 3 (line 1, column 4)", lines and columns (characters) counted from 1, for a sentence about that byte of a text. */
+ds_name ds_text_place(const char *text, size_t at);
+
 /* The bytes of every id. A piece of length 0 is an id without one. */
 typedef struct ds_piece {
     size_t offset, length; /* in ds_pieces.bytes */
@@ -27,7 +32,7 @@ typedef struct ds_ids {
 /* Makes room for `more` ids beyond count. */
 ds_status ds_ids_reserve(ds_ids *ids, size_t more) DS_MUST_CHECK;
 
-/* Characters (nanoGPT's meta.pkl): one id per code point. */
+/* Characters (nanoGPT's meta.pkl): one id per code point; longer keys of the table are decoded and never made. */
 typedef struct ds_charset ds_charset;
 ds_status ds_charset_open(ds_charset **out, ds_pieces *pieces, uint64_t *vocab, const char *path) DS_MUST_CHECK;
 void ds_charset_close(ds_charset **charset);
@@ -35,14 +40,16 @@ void ds_charset_close(ds_charset **charset);
 ds_status ds_charset_encode(ds_ids *ids, const ds_charset *charset, const char *text, size_t length,
                             const char *where) DS_MUST_CHECK;
 
-/* GPT-2's byte-pair encoding (Radford et al. 2019, and its encoder.py; after Sennrich, Haddow, Birch 2016): the text is cut
- * into pieces by a pattern; within a piece, which starts as single bytes, the adjacent pair of lowest rank is merged wherever
- * it occurs, from left to right, until no pair has a rank. O(n log n) for a piece of n bytes. */
+/* Byte-pair encoding as GPT-2 has it (Radford et al. 2019, and its encoder.py; after Sennrich, Haddow, Birch 2016): the text is
+ * cut into pieces by a pattern; within a piece, which starts as single bytes, the adjacent pair of lowest rank is merged
+ * wherever it occurs, from left to right, until no pair has a rank. O(n log n) for a piece of n bytes. */
 typedef struct ds_bpe ds_bpe;
-/* A folder with vocab.json and merges.txt. */
-ds_status ds_bpe_open(ds_bpe **out, ds_pieces *pieces, const char *folder) DS_MUST_CHECK;
+/* Two files of a folder: vocab.json and merges.txt, or what OpenAI called encoder.json and vocab.bpe. */
+ds_status ds_bpe_open(ds_bpe **out, ds_pieces *pieces, const char *folder, const char *vocab, const char *merges) DS_MUST_CHECK;
+/* A tokenizer.json that holds a byte-pair encoding. */
+ds_status ds_bpe_open_json(ds_bpe **out, ds_pieces *pieces, const char *path) DS_MUST_CHECK;
 void ds_bpe_close(ds_bpe **bpe);
 /* `text` is well-formed UTF-8 of less than 2^32 - 1 bytes. */
-ds_status ds_bpe_encode(ds_ids *ids, const ds_bpe *bpe, const char *text, size_t length) DS_MUST_CHECK;
+ds_status ds_bpe_encode(ds_ids *ids, const ds_bpe *bpe, const char *text, size_t length, const char *where) DS_MUST_CHECK;
 
 #endif

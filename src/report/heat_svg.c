@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "heat.h"
+#include "markup.h"
 
 enum {
     LEVELS = 33,
@@ -65,28 +66,6 @@ static void release(layout *l) {
 static size_t band_height(const layout *l) { return WORDS + l->heat->rows * l->row + BAND_GAP; }
 static size_t band_top(const layout *l, size_t band) { return HEAD + band * band_height(l); }
 
-/* Text within XML. */
-static ds_status append_escaped(ds_text *text, const char *words, size_t length) {
-    ds_status status = DS_OK;
-    for (size_t i = 0; i < length; i++) {
-        switch (words[i]) {
-        case '<':
-            DS_TRY(ds_text_append(text, "&lt;", 4));
-            break;
-        case '>':
-            DS_TRY(ds_text_append(text, "&gt;", 4));
-            break;
-        case '&':
-            DS_TRY(ds_text_append(text, "&amp;", 5));
-            break;
-        default:
-            DS_TRY(ds_text_append(text, words + i, 1));
-        }
-    }
-done:
-    return status;
-}
-
 /* ---- colours ----------------------------------------------------------------------------------------------------- */
 
 typedef struct colour {
@@ -127,16 +106,15 @@ static ds_status append_head(ds_text *text, const layout *l) {
     const ds_heat *heat = l->heat;
     char low[DS_HEAT_END], high[DS_HEAT_END];
     ds_heat_ends(low, high, heat, true);
-    DS_TRY(ds_text_printf(text, "<text class=\"title\" x=\"2\" y=\"13\">"));
-    DS_TRY(append_escaped(text, heat->title, strlen(heat->title)));
-    if (heat->unit != NULL) DS_TRY(ds_text_printf(text, " (%s)", heat->unit));
+    DS_TRY(ds_markup(text, "<text class=\"title\" x=\"2\" y=\"13\">"));
+    DS_TRY(ds_markup(text, "%s", heat->title));
+    if (heat->unit != NULL) DS_TRY(ds_markup(text, " (%s)", heat->unit));
     size_t left = 2 + 6 * ds_display_width(low) + 6, ramp_width = (size_t)LEVELS * 4;
-    DS_TRY(ds_text_printf(text, "</text>\n<text class=\"name\" x=\"2\" y=\"32\">%s</text>\n", low));
+    DS_TRY(ds_markup(text, "</text>\n<text class=\"name\" x=\"2\" y=\"32\">%s</text>\n", low));
     for (size_t i = 0; i < LEVELS; i++)
-        DS_TRY(ds_text_printf(text, "<rect class=\"c%zu\" x=\"%zu\" y=\"24\" width=\"4\" height=\"10\"/>", i, left + 4 * i));
-    DS_TRY(
-        ds_text_printf(text, "\n<rect class=\"frame\" x=\"%zu\" y=\"24\" width=\"%zu\" height=\"10\"/>\n", left, ramp_width));
-    DS_TRY(ds_text_printf(text, "<text class=\"name\" x=\"%zu\" y=\"32\">%s</text>\n", left + ramp_width + 6, high));
+        DS_TRY(ds_markup(text, "<rect class=\"c%zu\" x=\"%zu\" y=\"24\" width=\"4\" height=\"10\"/>", i, left + 4 * i));
+    DS_TRY(ds_markup(text, "\n<rect class=\"frame\" x=\"%zu\" y=\"24\" width=\"%zu\" height=\"10\"/>\n", left, ramp_width));
+    DS_TRY(ds_markup(text, "<text class=\"name\" x=\"%zu\" y=\"32\">%s</text>\n", left + ramp_width + 6, high));
 done:
     return status;
 }
@@ -145,10 +123,10 @@ static ds_status append_names(ds_text *text, const layout *l) {
     ds_status status = DS_OK;
     for (size_t band = 0; band < l->bands; band++) {
         for (size_t r = 0; r < l->heat->rows; r++) {
-            DS_TRY(ds_text_printf(text, "<text class=\"name\" text-anchor=\"end\" x=\"%zu\" y=\"%zu\">", l->names - 5,
-                                  band_top(l, band) + WORDS + r * l->row + l->row / 2 + 3));
-            DS_TRY(append_escaped(text, l->heat->row_names[r], strlen(l->heat->row_names[r])));
-            DS_TRY(ds_text_printf(text, "</text>\n"));
+            DS_TRY(ds_markup(text, "<text class=\"name\" text-anchor=\"end\" x=\"%zu\" y=\"%zu\">", l->names - 5,
+                             band_top(l, band) + WORDS + r * l->row + l->row / 2 + 3));
+            DS_TRY(ds_markup(text, "%s", l->heat->row_names[r]));
+            DS_TRY(ds_markup(text, "</text>\n"));
         }
     }
 done:
@@ -163,10 +141,10 @@ static ds_status append_words(ds_text *text, const layout *l) {
         if (shown == 0) continue;
         bool cut = word[bytes] != '\0';
         if (cut) bytes = ds_display_prefix(word, shown - 1);
-        DS_TRY(ds_text_printf(text, "<text class=\"word\" x=\"%zu\" y=\"%zu\" textLength=\"%zu\">", l->x[c] + l->gap / 2,
-                              band_top(l, l->band[c]) + WORDS - 5, shown * LETTER));
-        DS_TRY(append_escaped(text, word, bytes));
-        DS_TRY(ds_text_printf(text, "%s</text>\n", cut ? "…" : ""));
+        DS_TRY(ds_markup(text, "<text class=\"word\" x=\"%zu\" y=\"%zu\" textLength=\"%zu\">", l->x[c] + l->gap / 2,
+                         band_top(l, l->band[c]) + WORDS - 5, shown * LETTER));
+        DS_TRY(ds_markup(text, "%.*s", (int)bytes, word));
+        DS_TRY(ds_markup(text, "%s</text>\n", cut ? "…" : ""));
     }
 done:
     return status;
@@ -179,12 +157,12 @@ static ds_status append_level(ds_text *text, const layout *l, size_t level) {
         size_t y = band_top(l, l->band[c]) + WORDS;
         for (size_t r = 0; r < l->heat->rows; r++) {
             if (ds_heat_level(l->heat, ds_heat_value(l->heat, r, c), LEVELS) != level) continue;
-            if (!any) DS_TRY(ds_text_printf(text, "<path class=\"c%zu\" d=\"", level));
+            if (!any) DS_TRY(ds_markup(text, "<path class=\"c%zu\" d=\"", level));
             any = true;
-            DS_TRY(ds_text_printf(text, "M%zu %zuh%zuv%zuh-%zuz", l->x[c], y + r * l->row, l->width[c], l->row, l->width[c]));
+            DS_TRY(ds_markup(text, "M%zu %zuh%zuv%zuh-%zuz", l->x[c], y + r * l->row, l->width[c], l->row, l->width[c]));
         }
     }
-    if (any) DS_TRY(ds_text_printf(text, "\"/>\n"));
+    if (any) DS_TRY(ds_markup(text, "\"/>\n"));
 done:
     return status;
 }
@@ -194,18 +172,18 @@ static ds_status append_tooltips(ds_text *text, const layout *l) {
     ds_status status = DS_OK;
     for (size_t c = 0; c < l->heat->columns; c++) {
         const char *word = l->heat->column_names[c];
-        DS_TRY(ds_text_printf(text, "<rect class=\"tip\" x=\"%zu\" y=\"%zu\" width=\"%zu\" height=\"%zu\"><title>%zu: ",
-                              l->x[c], band_top(l, l->band[c]), l->width[c], WORDS + l->heat->rows * l->row, c));
-        DS_TRY(append_escaped(text, word, strlen(word)));
+        DS_TRY(ds_markup(text, "<rect class=\"tip\" x=\"%zu\" y=\"%zu\" width=\"%zu\" height=\"%zu\"><title>%zu: ", l->x[c],
+                         band_top(l, l->band[c]), l->width[c], WORDS + l->heat->rows * l->row, c));
+        DS_TRY(ds_markup(text, "%s", word));
         for (size_t r = 0; r < l->heat->rows; r++) {
             DS_TRY(ds_text_append(text, "\n", 1));
-            DS_TRY(append_escaped(text, l->heat->row_names[r], strlen(l->heat->row_names[r])));
+            DS_TRY(ds_markup(text, "%s", l->heat->row_names[r]));
             if (isnan(ds_heat_value(l->heat, r, c)))
-                DS_TRY(ds_text_printf(text, " -"));
+                DS_TRY(ds_markup(text, " -"));
             else
-                DS_TRY(ds_text_printf(text, " %.3g", ds_heat_value(l->heat, r, c)));
+                DS_TRY(ds_markup(text, " %.3g", ds_heat_value(l->heat, r, c)));
         }
-        DS_TRY(ds_text_printf(text, "</title></rect>\n"));
+        DS_TRY(ds_markup(text, "</title></rect>\n"));
     }
 done:
     return status;
@@ -216,22 +194,21 @@ ds_status ds_heat_svg(ds_text *text, const ds_heat *heat) {
     layout l = {.heat = heat};
     DS_TRY(plan(&l));
     size_t width = l.total_width + 2, height = HEAD + l.bands * band_height(&l);
-    DS_TRY(
-        ds_text_printf(text,
-                       "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%zu\" height=\"%zu\" viewBox=\"0 0 %zu %zu\">\n"
-                       "<style>text{fill:#1a1a1a}.title{font:600 13px Helvetica,Arial,sans-serif}"
-                       ".name{font:%dpx Helvetica,Arial,sans-serif}"
-                       ".word{font:11.67px 'DejaVu Sans Mono',Menlo,Consolas,monospace}"
-                       "path{shape-rendering:crispEdges}.frame{fill:none;stroke:#888;stroke-width:.5}.tip{fill:transparent}\n",
-                       width, height, width, height, l.row < 10 ? 8 : 10));
+    DS_TRY(ds_markup(text,
+                     "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%zu\" height=\"%zu\" viewBox=\"0 0 %zu %zu\">\n"
+                     "<style>text{fill:#1a1a1a}.title{font:600 13px Helvetica,Arial,sans-serif}"
+                     ".name{font:%dpx Helvetica,Arial,sans-serif}"
+                     ".word{font:11.67px 'DejaVu Sans Mono',Menlo,Consolas,monospace}"
+                     "path{shape-rendering:crispEdges}.frame{fill:none;stroke:#888;stroke-width:.5}.tip{fill:transparent}\n",
+                     width, height, width, height, l.row < 10 ? 8 : 10));
     DS_TRY(append_palette(text, heat, false));
-    DS_TRY(ds_text_printf(text, "</style>\n"));
+    DS_TRY(ds_markup(text, "</style>\n"));
     DS_TRY(append_head(text, &l));
     DS_TRY(append_names(text, &l));
     DS_TRY(append_words(text, &l));
     for (size_t level = 0; level < LEVELS; level++) DS_TRY(append_level(text, &l, level));
     DS_TRY(append_tooltips(text, &l));
-    DS_TRY(ds_text_printf(text, "</svg>\n"));
+    DS_TRY(ds_markup(text, "</svg>\n"));
 done:
     release(&l);
     return status;
@@ -239,20 +216,20 @@ done:
 
 ds_status ds_heat_html(ds_text *text, const ds_heat *heat, const char *caption) {
     ds_status status = DS_OK;
-    DS_TRY(ds_text_printf(text, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                                "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>"));
-    DS_TRY(append_escaped(text, heat->title, strlen(heat->title)));
-    DS_TRY(ds_text_printf(text, "</title>\n<style>\n:root{color-scheme:light dark}\n"
-                                "body{margin:1.5rem auto;max-width:46rem;padding:0 1rem;background:#fff;color:#1a1a1a;"
-                                "font:15px/1.5 Helvetica,Arial,sans-serif}\n.picture{overflow-x:auto}\n"
-                                "@media screen and (prefers-color-scheme:dark){body{background:#16191d;color:#e6e6e6}"
-                                ".picture text{fill:#e6e6e6}\n"));
+    DS_TRY(ds_markup(text, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+                           "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>"));
+    DS_TRY(ds_markup(text, "%s", heat->title));
+    DS_TRY(ds_markup(text, "</title>\n<style>\n:root{color-scheme:light dark}\n"
+                           "body{margin:1.5rem auto;max-width:46rem;padding:0 1rem;background:#fff;color:#1a1a1a;"
+                           "font:15px/1.5 Helvetica,Arial,sans-serif}\n.picture{overflow-x:auto}\n"
+                           "@media screen and (prefers-color-scheme:dark){body{background:#16191d;color:#e6e6e6}"
+                           ".picture text{fill:#e6e6e6}\n"));
     DS_TRY(append_palette(text, heat, true));
-    DS_TRY(ds_text_printf(text, "}\n</style>\n</head>\n<body>\n<div class=\"picture\">\n"));
+    DS_TRY(ds_markup(text, "}\n</style>\n</head>\n<body>\n<div class=\"picture\">\n"));
     DS_TRY(ds_heat_svg(text, heat));
-    DS_TRY(ds_text_printf(text, "</div>\n<p>"));
-    DS_TRY(append_escaped(text, caption, strlen(caption)));
-    status = ds_text_printf(text, "</p>\n</body>\n</html>\n");
+    DS_TRY(ds_markup(text, "</div>\n<p>"));
+    DS_TRY(ds_markup(text, "%s", caption));
+    status = ds_markup(text, "</p>\n</body>\n</html>\n");
 done:
     return status;
 }

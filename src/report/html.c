@@ -2,34 +2,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "markup.h"
 #include "page.h"
 #include "table.h"
-
-static ds_status append(ds_text *text, const char *string) { return ds_text_append(text, string, strlen(string)); }
-
-static ds_status append_escaped(ds_text *text, const char *string) {
-    ds_status status = DS_OK;
-    for (; *string != '\0'; string++) {
-        const char *entity = *string == '&' ? "&amp;" : *string == '<' ? "&lt;" : *string == '>' ? "&gt;" : NULL;
-        if (*string == '"') entity = "&quot;";
-        if (entity != NULL)
-            DS_TRY(append(text, entity));
-        else
-            DS_TRY(ds_text_append(text, string, 1));
-    }
-done:
-    return status;
-}
-
-/* <tag>string</tag> and a line break. */
-static ds_status append_element(ds_text *text, const char *tag, const char *string) {
-    ds_status status = DS_OK;
-    DS_TRY(ds_text_printf(text, "<%s>", tag));
-    DS_TRY(append_escaped(text, string));
-    status = ds_text_printf(text, "</%.*s>\n", (int)strcspn(tag, " "), tag);
-done:
-    return status;
-}
 
 /* ---- pictures ---------------------------------------------------------------------------------------------------- */
 
@@ -50,9 +25,9 @@ static ds_status append_svg(ds_text *text, const ds_page_figure *figure) {
     ds_status status = DS_OK;
     const char *at = strstr(figure->svg, "<svg");
     if (at == NULL) return ds_fail(DS_ERR_INPUT, "figure %s: the picture is no SVG document", figure->id);
-    DS_TRY(append(text, "<svg role=\"img\" aria-label=\""));
-    DS_TRY(append_escaped(text, figure->title));
-    DS_TRY(append(text, "\""));
+    DS_TRY(ds_markup(text, "<svg role=\"img\" aria-label=\""));
+    DS_TRY(ds_markup(text, "%s", figure->title));
+    DS_TRY(ds_markup(text, "\""));
     at += strlen("<svg");
     while (*at != '\0') {
         const char *end = strncmp(at, "<title>", 7) == 0 ? strstr(at, "</title>") : NULL;
@@ -64,7 +39,7 @@ static ds_status append_svg(ds_text *text, const ds_page_figure *figure) {
         size_t length = reference_length(at);
         if (length > 0) {
             DS_TRY(ds_text_append(text, at, length));
-            DS_TRY(ds_text_printf(text, "%s-", figure->id));
+            DS_TRY(ds_markup(text, "%s-", figure->id));
             at += length;
             continue;
         }
@@ -78,41 +53,41 @@ done:
 
 static ds_status append_figure(ds_text *text, const ds_page_figure *figure) {
     ds_status status = DS_OK;
-    DS_TRY(ds_text_printf(text, "<figure id=\"%s\">\n", figure->id));
+    DS_TRY(ds_markup(text, "<figure id=\"%s\">\n", figure->id));
     if (figure->svg != NULL) {
-        DS_TRY(append(text, "<div class=\"picture\">"));
+        DS_TRY(ds_markup(text, "<div class=\"picture\">"));
         DS_TRY(append_svg(text, figure));
-        DS_TRY(append(text, "</div>\n"));
+        DS_TRY(ds_markup(text, "</div>\n"));
     } else if (figure->missing != NULL) {
-        DS_TRY(append_element(text, "p class=\"missing\"", figure->missing));
+        DS_TRY(ds_markup(text, "<p class=\"missing\">%s</p>\n", figure->missing));
     }
-    DS_TRY(append(text, "<figcaption>"));
-    DS_TRY(append_element(text, "b", figure->title));
-    DS_TRY(append_element(text, "p", figure->caption));
-    DS_TRY(append(text, "<p class=\"redraw\">Redraw: <code>"));
-    DS_TRY(append_escaped(text, figure->command));
-    status = append(text, "</code></p>\n</figcaption>\n</figure>\n");
+    DS_TRY(ds_markup(text, "<figcaption>"));
+    DS_TRY(ds_markup(text, "<b>%s</b>\n", figure->title));
+    DS_TRY(ds_markup(text, "<p>%s</p>\n", figure->caption));
+    DS_TRY(ds_markup(text, "<p class=\"redraw\">Redraw: <code>"));
+    DS_TRY(ds_markup(text, "%s", figure->command));
+    status = ds_markup(text, "</code></p>\n</figcaption>\n</figure>\n");
 done:
     return status;
 }
 
 /* ---- tables ------------------------------------------------------------------------------------------------------ */
 
-static const char *class_of(const ds_column *column) { return ds_column_is_number(column) ? " class=\"n\"" : ""; }
-
 static ds_status append_head(ds_text *text, const ds_table *table) {
     ds_status status = DS_OK;
-    DS_TRY(append(text, "<thead>\n<tr>"));
+    DS_TRY(ds_markup(text, "<thead>\n<tr>"));
     for (size_t c = 0; c < table->count; c++) {
         const ds_column *column = &table->columns[c];
         const char *unit = ds_column_unit(column);
         if (column->kind == DS_COLUMN_BAR) continue;
-        DS_TRY(ds_text_printf(text, "<th scope=\"col\"%s>", class_of(column)));
-        DS_TRY(append_escaped(text, column->title));
-        if (unit != NULL) DS_TRY(ds_text_printf(text, " <small>%s</small>", unit));
-        DS_TRY(append(text, "</th>"));
+        if (ds_column_is_number(column))
+            DS_TRY(ds_markup(text, "<th scope=\"col\" class=\"n\">%s", column->title));
+        else
+            DS_TRY(ds_markup(text, "<th scope=\"col\">%s", column->title));
+        if (unit != NULL) DS_TRY(ds_markup(text, " <small>%s</small>", unit));
+        DS_TRY(ds_markup(text, "</th>"));
     }
-    status = append(text, "</tr>\n</thead>\n");
+    status = ds_markup(text, "</tr>\n</thead>\n");
 done:
     return status;
 }
@@ -121,23 +96,25 @@ done:
 static ds_status append_whole_number(ds_text *text, const ds_cell *cell, ds_column_kind kind) {
     char number[32];
     if (kind == DS_COLUMN_TEXT || kind == DS_COLUMN_INTEGER || isnan(cell->real)) return DS_OK;
-    return ds_text_printf(text, " title=\"%s\"",
-                          ds_format_real(number, kind == DS_COLUMN_PERCENT ? 100 * cell->real : cell->real));
+    return ds_markup(text, " title=\"%s\"", ds_format_real(number, kind == DS_COLUMN_PERCENT ? 100 * cell->real : cell->real));
 }
 
 static ds_status append_cell(ds_text *text, const ds_table *table, size_t row, size_t c) {
     ds_status status = DS_OK;
     const ds_column *column = &table->columns[c];
-    const char *tag = c == 0 ? "th" : "td";
+    const char *tag = c == 0 ? "th" : "td", *class = ds_column_is_number(column) ? "n" : "t";
     if (column->kind == DS_COLUMN_BAR) return DS_OK;
-    DS_TRY(ds_text_printf(text, "<%s%s%s", tag, c == 0 ? " scope=\"row\"" : "", class_of(column)));
+    if (c == 0)
+        DS_TRY(ds_markup(text, "<th scope=\"row\" class=\"%s\"", class));
+    else
+        DS_TRY(ds_markup(text, "<td class=\"%s\"", class));
     DS_TRY(append_whole_number(text, ds_table_cell(table, row, c), column->kind));
-    DS_TRY(append(text, ">"));
+    DS_TRY(ds_markup(text, ">"));
     if (column->kind == DS_COLUMN_TEXT)
-        DS_TRY(append_escaped(text, ds_table_cell(table, row, c)->text));
+        DS_TRY(ds_markup(text, "%s", ds_table_cell(table, row, c)->text));
     else
         DS_TRY(ds_table_append_number(text, table, row, c, ds_table_number_style(table, c)));
-    status = ds_text_printf(text, "</%s>", tag);
+    status = ds_markup(text, "</%s>", tag);
 done:
     return status;
 }
@@ -145,19 +122,19 @@ done:
 static ds_status append_table(ds_text *text, const ds_page_table *item) {
     ds_status status = DS_OK;
     const ds_table *table = item->table;
-    DS_TRY(ds_text_printf(text, "<div class=\"table\" id=\"%s\" role=\"region\" tabindex=\"0\" aria-label=\"", item->id));
-    DS_TRY(append_escaped(text, item->title));
-    DS_TRY(append(text, "\">\n<table>\n"));
-    DS_TRY(append_element(text, "caption", item->title));
+    DS_TRY(ds_markup(text, "<div class=\"table\" id=\"%s\" role=\"region\" tabindex=\"0\" aria-label=\"", item->id));
+    DS_TRY(ds_markup(text, "%s", item->title));
+    DS_TRY(ds_markup(text, "\">\n<table>\n"));
+    DS_TRY(ds_markup(text, "<caption>%s</caption>\n", item->title));
     DS_TRY(append_head(text, table));
-    DS_TRY(append(text, "<tbody>\n"));
+    DS_TRY(ds_markup(text, "<tbody>\n"));
     for (size_t row = 0; row < ds_table_rows(table); row++) {
-        DS_TRY(append(text, "<tr>"));
+        DS_TRY(ds_markup(text, "<tr>"));
         for (size_t c = 0; c < table->count; c++) DS_TRY(append_cell(text, table, row, c));
-        DS_TRY(append(text, "</tr>\n"));
+        DS_TRY(ds_markup(text, "</tr>\n"));
     }
-    DS_TRY(append(text, "</tbody>\n</table>\n</div>\n"));
-    if (item->note != NULL) DS_TRY(append_element(text, "p class=\"note\"", item->note));
+    DS_TRY(ds_markup(text, "</tbody>\n</table>\n</div>\n"));
+    if (item->note != NULL) DS_TRY(ds_markup(text, "<p class=\"note\">%s</p>\n", item->note));
 done:
     return status;
 }
@@ -219,70 +196,74 @@ static const char script[] =
 
 static ds_status append_contents(ds_text *text, const ds_page *page) {
     ds_status status = DS_OK;
-    DS_TRY(
-        append(text, "<nav aria-label=\"Contents\">\n<h2>Contents</h2>\n<ol>\n<li><a href=\"#findings\">Findings</a></li>\n"));
+    DS_TRY(ds_markup(text,
+                     "<nav aria-label=\"Contents\">\n<h2>Contents</h2>\n<ol>\n<li><a href=\"#findings\">Findings</a></li>\n"));
     for (size_t i = 0; i < page->section_count; i++) {
-        DS_TRY(ds_text_printf(text, "<li><a href=\"#%s\">", page->sections[i].id));
-        DS_TRY(append_escaped(text, page->sections[i].title));
-        DS_TRY(append(text, "</a></li>\n"));
+        DS_TRY(ds_markup(text, "<li><a href=\"#%s\">", page->sections[i].id));
+        DS_TRY(ds_markup(text, "%s", page->sections[i].title));
+        DS_TRY(ds_markup(text, "</a></li>\n"));
     }
-    status = append(text, "</ol>\n</nav>\n");
+    status = ds_markup(text, "</ol>\n</nav>\n");
 done:
     return status;
 }
 
 static ds_status append_findings(ds_text *text, const ds_page *page) {
     ds_status status = DS_OK;
-    DS_TRY(append(text,
-                  "<section id=\"findings\">\n<h2>Findings</h2>\n<div class=\"table findings\" role=\"region\" tabindex=\"0\" "
-                  "aria-label=\"Findings\">\n<table>\n<thead>\n<tr><th scope=\"col\">finding</th>"
-                  "<th scope=\"col\">threshold</th><th scope=\"col\" class=\"n\">count</th><th scope=\"col\">where</th>"
-                  "<th scope=\"col\">evidence</th></tr>\n</thead>\n<tbody>\n"));
+    DS_TRY(ds_markup(
+        text, "<section id=\"findings\">\n<h2>Findings</h2>\n<div class=\"table findings\" role=\"region\" tabindex=\"0\" "
+              "aria-label=\"Findings\">\n<table>\n<thead>\n<tr><th scope=\"col\">finding</th>"
+              "<th scope=\"col\">threshold</th><th scope=\"col\" class=\"n\">count</th><th scope=\"col\">where</th>"
+              "<th scope=\"col\">evidence</th></tr>\n</thead>\n<tbody>\n"));
     for (size_t i = 0; i < page->finding_count; i++) {
         const ds_finding *finding = &page->findings[i];
-        DS_TRY(ds_text_printf(text, "<tr%s><th scope=\"row\">", finding->alarm ? " class=\"alarm\"" : ""));
-        DS_TRY(append_escaped(text, finding->kind));
-        DS_TRY(append(text, "</th><td data-of=\"counts when\">"));
-        DS_TRY(append_escaped(text, finding->threshold));
-        DS_TRY(ds_text_printf(text, "</td><td class=\"n\" data-of=\"count\">%zu</td><td data-of=\"where\">", finding->count));
-        DS_TRY(append_escaped(text, finding->where));
-        DS_TRY(ds_text_printf(text, "</td><td data-of=\"evidence\"><a href=\"#%s\">%s</a></td></tr>\n", finding->evidence,
-                              ds_page_evidence_title(page, finding->evidence)));
+        DS_TRY(ds_markup(text, "<tr class=\"%s\"><th scope=\"row\">", finding->alarm ? "alarm" : "usual"));
+        DS_TRY(ds_markup(text, "%s", finding->kind));
+        DS_TRY(ds_markup(text, "</th><td data-of=\"counts when\">"));
+        DS_TRY(ds_markup(text, "%s", finding->threshold));
+        DS_TRY(ds_markup(text, "</td><td class=\"n\" data-of=\"count\">%zu</td><td data-of=\"where\">", finding->count));
+        DS_TRY(ds_markup(text, "%s", finding->where));
+        DS_TRY(ds_markup(text, "</td><td data-of=\"evidence\"><a href=\"#%s\">%s</a></td></tr>\n", finding->evidence,
+                         ds_page_evidence_title(page, finding->evidence)));
     }
-    status = append(text, "</tbody>\n</table>\n</div>\n</section>\n");
+    status = ds_markup(text, "</tbody>\n</table>\n</div>\n</section>\n");
 done:
     return status;
 }
 
 static ds_status append_section(ds_text *text, const ds_page_section *section) {
     ds_status status = DS_OK;
-    DS_TRY(ds_text_printf(text, "<section id=\"%s\">\n", section->id));
-    DS_TRY(append_element(text, "h2", section->title));
-    DS_TRY(append_element(text, "p", section->lead));
-    if (section->figure_count > 0) DS_TRY(append(text, "<div class=\"figures\">\n"));
+    DS_TRY(ds_markup(text, "<section id=\"%s\">\n", section->id));
+    DS_TRY(ds_markup(text, "<h2>%s</h2>\n", section->title));
+    DS_TRY(ds_markup(text, "<p>%s</p>\n", section->lead));
+    if (section->figure_count > 0) DS_TRY(ds_markup(text, "<div class=\"figures\">\n"));
     for (size_t i = 0; i < section->figure_count; i++) DS_TRY(append_figure(text, &section->figures[i]));
-    if (section->figure_count > 0) DS_TRY(append(text, "</div>\n"));
+    if (section->figure_count > 0) DS_TRY(ds_markup(text, "</div>\n"));
     for (size_t i = 0; i < section->table_count; i++) DS_TRY(append_table(text, &section->tables[i]));
-    status = append(text, "</section>\n");
+    status = ds_markup(text, "</section>\n");
 done:
     return status;
 }
 
 ds_status ds_page_html(ds_text *text, const ds_page *page) {
     ds_status status = DS_OK;
-    DS_TRY(append(text, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"));
-    DS_TRY(append_element(text, "title", page->title));
-    DS_TRY(ds_text_printf(text, "<style>\n%s</style>\n</head>\n<body>\n<header>\n", style));
-    DS_TRY(append_element(text, "h1", page->title));
-    DS_TRY(append_element(text, "p class=\"verdict\"", page->verdict));
-    DS_TRY(append(text, "</header>\n<main>\n"));
+    DS_TRY(ds_markup(text, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+                           "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"));
+    DS_TRY(ds_markup(text, "<title>%s</title>\n", page->title));
+    DS_TRY(ds_markup(text, "<style>\n"));
+    DS_TRY(ds_text_append(text, style, sizeof style - 1));
+    DS_TRY(ds_markup(text, "</style>\n</head>\n<body>\n<header>\n"));
+    DS_TRY(ds_markup(text, "<h1>%s</h1>\n", page->title));
+    DS_TRY(ds_markup(text, "<p class=\"verdict\">%s</p>\n", page->verdict));
+    DS_TRY(ds_markup(text, "</header>\n<main>\n"));
     DS_TRY(append_findings(text, page));
     DS_TRY(append_contents(text, page));
     for (size_t i = 0; i < page->section_count; i++) DS_TRY(append_section(text, &page->sections[i]));
-    DS_TRY(append(text, "</main>\n<footer>\n<h2>How this was made</h2>\n"));
-    DS_TRY(append_element(text, "p", page->footer));
-    status = ds_text_printf(text, "</footer>\n<script>\n%s\n</script>\n</body>\n</html>\n", script);
+    DS_TRY(ds_markup(text, "</main>\n<footer>\n<h2>How this was made</h2>\n"));
+    DS_TRY(ds_markup(text, "<p>%s</p>\n", page->footer));
+    DS_TRY(ds_markup(text, "</footer>\n<script>\n"));
+    DS_TRY(ds_text_append(text, script, sizeof script - 1));
+    status = ds_markup(text, "\n</script>\n</body>\n</html>\n");
 done:
     return status;
 }

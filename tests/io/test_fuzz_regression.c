@@ -12,13 +12,17 @@ typedef int (*fuzz_target)(const uint8_t *data, size_t size);
 int fuzz_bpe(const uint8_t *data, size_t size);
 int fuzz_config(const uint8_t *data, size_t size);
 int fuzz_index(const uint8_t *data, size_t size);
+int fuzz_journal(const uint8_t *data, size_t size);
 int fuzz_json(const uint8_t *data, size_t size);
 int fuzz_map(const uint8_t *data, size_t size);
+int fuzz_manifest(const uint8_t *data, size_t size);
 int fuzz_meta(const uint8_t *data, size_t size);
 int fuzz_model(const uint8_t *data, size_t size);
 int fuzz_npy(const uint8_t *data, size_t size);
 int fuzz_pickle(const uint8_t *data, size_t size);
+int fuzz_results(const uint8_t *data, size_t size);
 int fuzz_safetensors(const uint8_t *data, size_t size);
+int fuzz_tokenizer_json(const uint8_t *data, size_t size);
 int fuzz_tokens(const uint8_t *data, size_t size);
 int fuzz_torch(const uint8_t *data, size_t size);
 int fuzz_zip(const uint8_t *data, size_t size);
@@ -54,23 +58,31 @@ static void run_folder(const char *name, fuzz_target target) {
 TARGET(bpe)
 TARGET(config)
 TARGET(index)
+TARGET(journal)
 TARGET(json)
 TARGET(map)
+TARGET(manifest)
 TARGET(meta)
 TARGET(model)
 TARGET(npy)
 TARGET(pickle)
+TARGET(results)
 TARGET(safetensors)
+TARGET(tokenizer_json)
 TARGET(tokens)
 TARGET(torch)
 TARGET(zip)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bpe),         cmocka_unit_test(test_config), cmocka_unit_test(test_index),
-        cmocka_unit_test(test_json),        cmocka_unit_test(test_map),    cmocka_unit_test(test_meta),
-        cmocka_unit_test(test_model),       cmocka_unit_test(test_npy),    cmocka_unit_test(test_pickle),
-        cmocka_unit_test(test_safetensors), cmocka_unit_test(test_tokens), cmocka_unit_test(test_torch),
+        cmocka_unit_test(test_bpe),         cmocka_unit_test(test_config),
+        cmocka_unit_test(test_index),       cmocka_unit_test(test_journal),
+        cmocka_unit_test(test_json),        cmocka_unit_test(test_manifest),
+        cmocka_unit_test(test_map),         cmocka_unit_test(test_meta),
+        cmocka_unit_test(test_model),       cmocka_unit_test(test_npy),
+        cmocka_unit_test(test_pickle),      cmocka_unit_test(test_results),
+        cmocka_unit_test(test_safetensors), cmocka_unit_test(test_tokenizer_json),
+        cmocka_unit_test(test_tokens),      cmocka_unit_test(test_torch),
         cmocka_unit_test(test_zip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -302,7 +302,7 @@ static void expect_refusal(const ds_tokenizer *tokenizer, const char *text, size
 
 static void test_malformed_text(void **state) {
     (void)state;
-    expect_refusal(gpt2, "ab\xFF", 3, "file.txt: malformed UTF-8 at byte 2: \"\\xFF\"");
+    expect_refusal(gpt2, "ab\xFF", 3, "file.txt: malformed UTF-8 at byte 2 (line 1, column 3): \"\\xFF\"");
     expect_refusal(gpt2, "\xED\xA0\x80", 3, "at byte 0");
     expect_refusal(gpt2, "a\xC0\xAF", 3, "at byte 1");
     expect_refusal(gpt2, "\xE6\x97\xA5\xE6\x97", 5, "at byte 3");
@@ -348,7 +348,8 @@ static void test_folders_are_refused(void **state) {
         {", \"ab\": 256", "#version: 0.2\n\na b\n", "line 2: \"\" found"},
         {", \"ab\": 256", "a  b\n", "line 1"},
         {", \"ab\": 256", "a b c\n", "line 1"},
-        {", \"ab\": 256", "a b\r\n", "token \"b\\x0D\" is not"},
+        {", \"ab\": 256", "a b\r\r\n", "token \"b\\x0D\" is not"},
+        {", \"ab\": 256", "\xEF\xBB\xBF#version: 0.2\na b\n", "begins with a byte order mark (\\xEF\\xBB\\xBF)"},
         {", \"ab\": 256", "a b\na b\n", "is also that of merge"},
         {", \"ab\": 257", "a b\n", "vocab.json: the id of token \"ab\" is not an integer from 0 to 256"},
         {", \"ab\": -1", "a b\n", "the id of token \"ab\""},
@@ -373,7 +374,7 @@ static void test_folders_are_refused(void **state) {
     assert_int_equal(ds_tokenizer_open(&tokenizer, scratch_path("folder")), DS_ERR_INPUT);
     (void)scratch_write("bare/other", "", 0);
     assert_int_not_equal(ds_tokenizer_open(&tokenizer, scratch_path("bare")), DS_OK);
-    assert_non_null(strstr(ds_error_text(), "bare/vocab.json"));
+    assert_non_null(strstr(ds_error_text(), "bare: holds no tokenizer: tokenizer.json, vocab.json with"));
 }
 
 /* "abc" is made in two ways, and a pair of them has a rank in between: as in the reference, a round merges every (ab, c) before
@@ -401,8 +402,10 @@ static void test_characters(void **state) {
     assert_int_equal(ds_tokenizer_vocab(tokenizer), 65);
     EXPECT_IDS(tokenizer, "\n !az", 0, 1, 2, 39, 64);
     expect_refusal(tokenizer, "to\xC3\xA9", 4,
-                   "file.txt: character \"\xC3\xA9\" (U+00E9) at byte 2 is not among those of fixtures");
+                   "file.txt: character \"\xC3\xA9\" (U+00E9) at byte 2 (line 1, column 3) is not among those of fixtures");
     expect_refusal(tokenizer, "to\r\n", 4, "character \"\\x0D\" (U+000D) at byte 2");
+    expect_refusal(tokenizer, "to\nb\xC3\xA9", 6, "at byte 4 (line 2, column 2)");
+    expect_refusal(tokenizer, "\xEF\xBB\xBFto", 5, "character \"\\xEF\\xBB\\xBF\" (U+FEFF, a byte order mark) at byte 0");
     expect_refusal(tokenizer, "to\xC3", 3, "malformed UTF-8 at byte 2");
     /* the last tenth of the text is the validation file */
     ds_tokens *text, *stored;
@@ -468,12 +471,11 @@ static void test_inconsistent_characters(void **state) {
     expect_bad_meta(META("K\x02", CHAR("a") "K\0", "K\0" CHAR("b")), "id 0 is \"b\" in itos");
     expect_bad_meta(META("K\x02", CHAR("a") "K\0", "K\x01" CHAR("a")), "id 1 is \"a\" in itos");
     expect_bad_meta(META("K\x02", CHAR("a") "K\0" CHAR("b") "K\0", "K\0" CHAR("a") "K\x01" CHAR("b")),
-                    "id 0 in stoi that another");
-    expect_bad_meta(META("K\x02", CHAR("a") "K\0" CHAR("b") "K\x01", "K\0" CHAR("a")), "stoi has 2 characters and itos 1 ids");
+                    "\"b\" has id 0 in stoi that another key has already");
+    expect_bad_meta(META("K\x02", CHAR("a") "K\0" CHAR("b") "K\x01", "K\0" CHAR("a")), "stoi has 2 keys and itos 1 ids");
     expect_bad_meta(META("K\x01", CHAR("a") "K\x01", "K\x01" CHAR("a")), "id 1 in stoi, expected 0 to 0");
     expect_bad_meta(META("K\x01", CHAR("a") "J\xFF\xFF\xFF\xFF", "K\0" CHAR("a")), "id -1 in stoi");
-    expect_bad_meta(META("K\x01", TWO("ab") "K\0", "K\0" TWO("ab")), "key \"ab\" of stoi is not one character");
-    expect_bad_meta(META("K\x01", "X\0\0\0\0K\0", "K\0X\0\0\0\0"), "is not one character");
+    expect_bad_meta(META("K\x01", "X\0\0\0\0K\0", "K\0X\0\0\0\0"), "key \"\" of stoi is neither a character nor a word");
     expect_bad_meta(META("K\x01", CHAR("a") CHAR("b"), "K\0" CHAR("a")), "an id in stoi is");
     expect_bad_meta(META("K\x01", "K\x61K\0", "K\0" CHAR("a")), "a key of stoi is");
     expect_bad_meta(META("K\x01", CHAR("a") "K\0", "K\0K\x61"), "id 0 in itos is");
@@ -483,6 +485,64 @@ static void test_inconsistent_characters(void **state) {
     expect_bad_meta(scratch_write("meta.pkl", "\x80\x02}.", 4), "key \"vocab_size\" is missing");
     expect_bad_meta(scratch_write("meta.pkl", "\x80\x02].", 4), "expected a dict");
     expect_bad_meta(scratch_write("meta.pkl", "{}", 2), "");
+}
+
+/* Markers and words beside characters are decoded and never made; a table of words makes nothing. */
+static void test_longer_keys(void **state) {
+    (void)state;
+    ds_tokenizer *tokenizer;
+    size_t length = 0;
+#define UNK "X\x05\0\0\0<UNK>"
+    const char *path = META("K\x05", UNK "K\x01" CHAR("a") "K\0" CHAR("<") "K\x02" CHAR("U") "K\x03" TWO("ab") "K\x04",
+                            "K\x01" UNK "K\0" CHAR("a") "K\x02" CHAR("<") "K\x03" CHAR("U") "K\x04" TWO("ab"));
+    expect_ok(ds_tokenizer_open(&tokenizer, path));
+    assert_int_equal(ds_tokenizer_vocab(tokenizer), 5);
+    assert_memory_equal(ds_tokenizer_piece(tokenizer, 1, &length), "<UNK>", 5);
+    assert_int_equal(length, 5);
+    assert_memory_equal(ds_tokenizer_piece(tokenizer, 4, &length), "ab", 2);
+    EXPECT_IDS(tokenizer, "a<Ua", 0, 2, 3, 0);
+    expect_refusal(tokenizer, "a<UNK>", 6, "character \"N\" (U+004E) at byte 3");
+    ds_tokenizer_close(&tokenizer);
+    path = META("K\x04", UNK "K\0" TWO("to") "K\x01" TWO("be") "K\x02" CHAR("a") "K\x03",
+                "K\0" UNK "K\x01" TWO("to") "K\x02" TWO("be") "K\x03" CHAR("a"));
+    expect_ok(ds_tokenizer_open(&tokenizer, path));
+    assert_memory_equal(ds_tokenizer_piece(tokenizer, 1, &length), "to", 2);
+    expect_refusal(tokenizer, "a", 1,
+                   "a table of 2 words beside 1 characters, and nothing that says how a text is cut into them");
+    ds_tokenizer_close(&tokenizer);
+}
+
+static void copy_file(const char *from, const char *to, bool windows) {
+    char *bytes;
+    size_t length;
+    ds_text out = {0};
+    expect_ok(ds_read_file(&bytes, &length, from, 1 << 26));
+    for (size_t i = 0; i < length; i++) {
+        if (windows && bytes[i] == '\n') expect_ok(ds_text_append(&out, "\r", 1));
+        expect_ok(ds_text_append(&out, bytes + i, 1));
+    }
+    (void)scratch_write(to, out.bytes, out.length);
+    ds_text_release(&out);
+    free(bytes);
+}
+
+/* The names OpenAI gave the two files, and lines that end as on Windows. A tokenizer.json beside them decides. */
+static void test_other_names_and_line_ends(void **state) {
+    (void)state;
+    ds_tokenizer *tokenizer;
+    copy_file("fixtures/tokenizer/gpt2/vocab.json", "openai/encoder.json", false);
+    copy_file("fixtures/tokenizer/gpt2/merges.txt", "openai/vocab.bpe", true);
+    expect_ok(ds_tokenizer_open(&tokenizer, scratch_path("openai")));
+    EXPECT_IDS(tokenizer, "Hello world", 15496, 995);
+    ds_tokenizer_close(&tokenizer);
+    (void)scratch_write("openai/vocab.bpe", "a qzqz\n", 7);
+    assert_int_equal(ds_tokenizer_open(&tokenizer, scratch_path("openai")), DS_ERR_INPUT);
+    assert_non_null(strstr(ds_error_text(), "openai/vocab.bpe: line 1: token \"qzqz\" is not in encoder.json"));
+    static const char one[] = "{\"model\": {\"vocab\": {\"a\": 0}, \"merges\": []}}";
+    (void)scratch_write("openai/tokenizer.json", one, sizeof one - 1);
+    expect_ok(ds_tokenizer_open(&tokenizer, scratch_path("openai")));
+    EXPECT_IDS(tokenizer, "aa", 0, 0);
+    ds_tokenizer_close(&tokenizer);
 }
 
 int main(void) {
@@ -500,6 +560,8 @@ int main(void) {
         cmocka_unit_test(test_rounds),
         cmocka_unit_test(test_characters),
         cmocka_unit_test(test_inconsistent_characters),
+        cmocka_unit_test(test_longer_keys),
+        cmocka_unit_test(test_other_names_and_line_ends),
     };
     return cmocka_run_group_tests(tests, open_gpt2, close_gpt2);
 }

@@ -77,7 +77,8 @@ static void test_refusals(void **state) {
     (void)state;
     const char *output = scratch_write("kept.bin", "before", 6), *text = scratch_write("text", "caf\xC3\xA9", 5);
     assert_int_equal(run(with(text, "fixtures/data/meta.pkl", output, "")), 3);
-    expect_complaint("text: character \"\xC3\xA9\" (U+00E9) at byte 3 is not among those of fixtures/data/meta.pkl");
+    expect_complaint(
+        "text: character \"\xC3\xA9\" (U+00E9) at byte 3 (line 1, column 4) is not among those of fixtures/data/meta.pkl");
     expect_content("out", "");
     text = scratch_write("text", "caf\xC3", 4);
     assert_int_equal(run(with(text, "fixtures/tokenizer/gpt2", output, "")), 3);
@@ -87,7 +88,7 @@ static void test_refusals(void **state) {
     assert_int_equal(run(with(text, "fixtures/absent", output, "")), 3);
     expect_complaint("fixtures/absent: ");
     assert_int_equal(run(with(text, "fixtures/data", output, "")), 3);
-    expect_complaint("fixtures/data/vocab.json: ");
+    expect_complaint("fixtures/data: holds no tokenizer: ");
     assert_int_equal(run("--text a --tokenizer b"), 2);
     expect_complaint("tokenize needs --text FILE, --tokenizer PATH and --output FILE");
     assert_int_equal(run(with(text, "fixtures/data/meta.pkl", output, "model/")), 2);
@@ -105,9 +106,18 @@ static void test_a_vocabulary_too_large(void **state) {
     const char *large = scratch_write("large.pkl", pickle, sizeof pickle - 1), *text = scratch_write("text", "a", 1);
     const char *output = scratch_path("ids.bin");
     (void)unlink(output);
-    assert_int_equal(run(with(text, large, output, "")), 3);
-    expect_complaint("large.pkl: a vocabulary of 65537 ids; raw uint16 has room for 65536");
+    assert_int_equal(run(with(text, large, output, "")), 2);
+    expect_complaint(
+        "large.pkl: a vocabulary of 65537 ids, and raw uint16 has room for 65536: name an output that ends in .npy");
     assert_int_not_equal(access(output, F_OK), 0);
+    assert_int_equal(run(with(text, large, scratch_path("ids.npy"), "")), 0);
+    ds_tokens *tokens;
+    uint32_t id;
+    expect_ok(ds_tokens_open(&tokens, scratch_path("ids.npy"), 65537));
+    assert_int_equal(ds_tokens_count(tokens), 1);
+    expect_ok(ds_tokens_read(tokens, &id, 0, 1));
+    assert_int_equal(id, 65535);
+    ds_tokens_close(&tokens);
     assert_int_equal(run(with(text, scratch_write("fits.pkl", fits, sizeof fits - 1), output, "")), 0);
     expect_content("ids.bin", "\xFF\xFF");
 }

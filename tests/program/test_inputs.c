@@ -176,6 +176,14 @@ static void one_run_at_a_time(void **state) {
         if (result.status != 4 || strstr(result.err, "another run is writing into this folder") == NULL)
             fail_msg("%s: status %d: %s", commands[i], result.status, result.err);
     }
+    child result;
+    const char *saved = scratch_path("gates-for-plot.json");
+    CHILD_RUN(&result, usual, "gates", "--tokens", "fixtures/data/val.bin", "--seq-len", "16", "--quiet", "--json", saved,
+              MODEL);
+    assert_int_equal(result.status, 0);
+    CHILD_RUN(&result, usual, "plot", "--figure", "gate-distribution", "--out", scratch_path("held"), saved);
+    if (result.status != 4 || strstr(result.err, "another run is writing into this folder") == NULL)
+        fail_msg("plot: status %d: %s", result.status, result.err);
     assert_int_equal(rmdir(scratch_path("held")), 0); /* nothing was put there */
     (void)close(held);
 }
