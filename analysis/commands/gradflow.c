@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "cli/standard_streams.h"
+#include "cli/text_wrapping.h"
 #include "deltascope/measure/gradient_flow.h"
 #include "model_command.h"
 #include "run_notes.h"
@@ -79,14 +80,24 @@ static double real_at(const json_t *results, const char *path) {
 }
 
 /* Without a coefficient, of constant sides, there is no interval either. */
-static void print_correlation(const char *name, const json_t *correlation, const char *end) {
-    double low = real_at(correlation, "ci95/0"), high = real_at(correlation, "ci95/1");
-    if (!json_is_number(ds_json_at(correlation, "coefficient")))
-        (void)printf("%s none%s", name, end);
-    else if (isnan(low) || isnan(high))
-        (void)printf("%s %.2f%s", name, real_at(correlation, "coefficient"), end);
-    else
-        (void)printf("%s %.2f [%.2f, %.2f]%s", name, real_at(correlation, "coefficient"), low, high, end);
+static ds_status say_correlation(ds_text *text, const char *name, const json_t *correlation) {
+    double r = real_at(correlation, "coefficient"), low = real_at(correlation, "ci95/0"), high = real_at(correlation, "ci95/1");
+    if (isnan(r)) return ds_text_printf(text, " %s none", name);
+    if (isnan(low) || isnan(high)) return ds_text_printf(text, " %s %.2f", name, r);
+    return ds_text_printf(text, " %s %.2f [%.2f, %.2f]", name, r, low, high);
+}
+
+static ds_status print_attribution(const json_t *results) {
+    ds_status status = DS_OK;
+    ds_text text = {0};
+    DS_TRY(ds_text_printf(&text, "estimate against measurement:"));
+    DS_TRY(say_correlation(&text, "Pearson", ds_json_at(results, "attribution/pearson")));
+    DS_TRY(ds_text_printf(&text, ","));
+    DS_TRY(say_correlation(&text, "Spearman", ds_json_at(results, "attribution/spearman")));
+    ds_print_wrapped(text.bytes, 0, 0);
+done:
+    ds_text_release(&text);
+    return status;
 }
 
 static ds_status print(const ds_run *run, const json_t *results, ds_table *const *tables, size_t count) {
@@ -96,9 +107,7 @@ static ds_status print(const ds_run *run, const json_t *results, ds_table *const
     (void)printf("\n");
     DS_TRY(ds_print_table(tables[0]));
     if (ds_json_at(results, "attribution/pearson") != NULL) {
-        (void)printf("estimate against measurement: ");
-        print_correlation("Pearson", ds_json_at(results, "attribution/pearson"), ", ");
-        print_correlation("Spearman", ds_json_at(results, "attribution/spearman"), "\n");
+        DS_TRY(print_attribution(results));
         DS_TRY(ds_print_inference(run, results));
     }
     if (count == 1) goto done;
