@@ -173,7 +173,7 @@ ds_status ds_verify_new(ds_verify **out, ds_model *model, ds_model *exact, const
     ds_status status = DS_OK;
     ds_verify *v = NULL;
     const ds_spec *spec = ds_model_spec(model);
-    double differences = 6 * (double)(ds_model_parameters(model) + ds_spec_sublayers(spec) + 1); /* passes */
+    double differences = 8 * (double)(ds_model_parameters(model) + ds_spec_sublayers(spec) + 1); /* passes */
     *out = NULL;
     if (ds_model_precision(exact) != DS_F64)
         return ds_fail(DS_ERR_USAGE, "the second model of a verification has to be in double");
