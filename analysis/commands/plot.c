@@ -178,9 +178,8 @@ const ds_command ds_command_plot = {
     .description =
         "Draws from files written by --json or --out, or from report.json, without model or data. Results of one "
         "checkpoint may be combined. Beside each picture stand its data (.tsv) and a gnuplot script (.gp) that redraws "
-        "it by itself; equal results give equal bytes of data. Of a report whose digests do not hold it is warned. Without "
-        "gnuplot these two are written and the picture is "
-        "not.",
+        "it by itself; equal results give equal bytes of data. Without gnuplot these two are written and the picture is "
+        "not. A warning is given of a report whose digests do not hold.",
     .examples = "  deltascope plot --list\n"
                 "  deltascope plot --figure gate-distribution --format pdf gates.json\n"
                 "  deltascope plot --preset mhc-gain --width 17 --theme dark report/report.json\n",

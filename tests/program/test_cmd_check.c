@@ -265,6 +265,58 @@ static void test_measuring_finds_what_was_sealed(void **state) {
     json_decref(forged);
 }
 
+/* Puts something of another kind in the place of a node drawn at random. */
+static void break_node(json_t *tree, ds_random *random) {
+    static const char *const others[] = {"null",
+                                         "true",
+                                         "-7",
+                                         "1e300",
+                                         "\"x\"",
+                                         "[]",
+                                         "{}",
+                                         "[[1],{\"path\":2}]",
+                                         "{\"name\":3,\"quantiles\":[],\"steps\":{\"gates\":4}}"};
+    json_t *holder = tree, *node = tree;
+    const char *key = NULL;
+    size_t index = 0;
+    for (size_t depth = 1 + ds_random_below(random, 7); depth > 0; depth--) {
+        const size_t n = json_is_object(node) ? json_object_size(node) : json_array_size(node);
+        if (n == 0) break;
+        holder = node;
+        index = ds_random_below(random, n);
+        void *at = json_object_iter(holder);
+        for (size_t i = 0; i < index && at != NULL; i++) at = json_object_iter_next(holder, at);
+        key = at == NULL ? NULL : json_object_iter_key(at);
+        node = json_is_object(holder) ? json_object_iter_value(at) : json_array_get(holder, index);
+    }
+    json_t *value = json_loads(others[ds_random_below(random, sizeof others / sizeof *others)], JSON_DECODE_ANY, NULL);
+    assert_non_null(value);
+    assert_int_equal(key != NULL ? json_object_set_new(holder, key, value) : json_array_set_new(holder, index, value), 0);
+}
+
+/* Whatever a file's nodes are, the program ends with a verdict that is not agreement, or with a sentence. */
+static void test_broken_files(void **state) {
+    (void)state;
+    ds_random random = ds_random_init(SEED);
+    for (size_t i = 0; i < 30; i++) {
+        json_t *broken = json_deep_copy(honest), *told;
+        bool hold;
+        for (size_t n = 1 + i % 3; n > 0; n--) break_node(broken, &random);
+        if (i % 2 == 0 && json_is_object(broken)) seal(broken);
+        const char *file = write_forged(broken);
+        if (i % 6 == 0) /* the costly way now and then */
+            CHILD_RUN(&result, (child_limits){0}, "check", "--quiet", TOKENS, "--sections", "gates,inspect", file, MODEL);
+        else
+            CHILD_RUN(&result, (child_limits){0}, "check", "--quiet", file);
+        if (result.signal != 0 || result.status < 0 || result.status > 3 || (result.status >= 2) != (result.err[0] != '\0'))
+            fail_msg("file %zu: signal %d, exit status %d, \"%s\"", i, result.signal, result.status, result.err);
+        expect_ok(ds_digests_check(&told, &hold, broken));
+        if (!hold) assert_int_not_equal(result.status, 0);
+        json_decref(told);
+        json_decref(broken);
+    }
+}
+
 /* What is added, left out or cut short. */
 static void test_what_is_missing(void **state) {
     (void)state;
@@ -370,6 +422,7 @@ int main(void) {
         cmocka_unit_test(test_digests_find_every_forgery),
         cmocka_unit_test(test_measuring_finds_what_was_sealed),
         cmocka_unit_test(test_what_is_missing),
+        cmocka_unit_test(test_broken_files),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_warnings),
         cmocka_unit_test(test_rate_of_a_sample),
