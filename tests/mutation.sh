@@ -1,7 +1,7 @@
 #!/bin/sh
 # Does verify notice? One error at a time is planted in a copy of the sources, the copy is built, and verify has to end with exit
-# status 1 on a model that uses the code. A planted error that verify misses fails the test, and so does one whose place the
-# sources no longer have: then it has to be planted anew.
+# status 1 on a model that uses the code; errors in training have to be noticed by the test that follows known runs. A planted error
+# that is missed fails the test, and so does one whose place the sources no longer have: then it has to be planted anew.
 #
 # usage: tests/mutation.sh [FOLDER]   (default build-mutation; an argument after it picks the errors whose line matches)
 set -u
@@ -13,7 +13,7 @@ program=$tree/build/deltascope
 failed=0 planted=0
 
 # The copy: files that differ are written anew, so that make sees them; files that are gone go.
-parts='src include analysis plots Makefile'
+parts='src include analysis plots tests/train tests/support Makefile'
 mkdir -p "$tree/tests" || exit 1
 for file in $(find $parts -type f); do
     cmp -s "$file" "$tree/$file" && continue
@@ -24,10 +24,16 @@ for file in $(cd "$tree" && find $parts -type f); do
 done
 
 # A planted error may leave a variable unused: no warnings.
-build() { make -s -j2 -C "$tree" OPT=-O1 WARNINGS=-w build/deltascope >"$folder/build.log" 2>&1; }
+build() { make -s -j2 -C "$tree" OPT=-O1 WARNINGS=-w build/deltascope build/tests/train/test_trainer >"$folder/build.log" 2>&1; }
 
 # Prints the ids of the checks that failed; the exit status is verify's.
 verify() {
+    if [ "$1" = training ]; then
+        "$tree/build/tests/train/test_trainer" >"$folder/verify.log" 2>&1
+        [ $? -eq 0 ] && return 0
+        sed -n 's/^\[  FAILED  \] \([a-z_]*\)$/\1/p' "$folder/verify.log" | sort -u | tr '\n' ' '
+        return 1
+    fi
     "$program" verify --tokens fixtures/data/val.bin --seq-len 24 --sequences 2 "fixtures/models/$1" >"$folder/verify.log" 2>&1
     status=$?
     sed -n 's/^fail  \([^ ]*\).*/\1/p' "$folder/verify.log" | tr '\n' ' '
@@ -78,7 +84,7 @@ if ! build; then
     tail -5 "$folder/build.log"
     exit 1
 fi
-for model in additive-small cc-bf16 cc-ec-activations cc-ec-vlinear scalar-kvshift scalar-two-layer-gate tc-ec-sharded tc-output-gate; do
+for model in additive-small cc-bf16 cc-ec-activations cc-ec-vlinear scalar-kvshift scalar-two-layer-gate tc-ec-sharded tc-output-gate training; do
     found=$(verify $model) || complain "$model: verify ended with $? on sound sources: $found"
 done
 
@@ -151,8 +157,28 @@ plant cc-bf16 $room/rule_delta.real.c value_tangent '(1 - target[j] / spec->valu
 plant additive-small $room/rule_additive.real.c write_backward 'mult * dnext[i]' 'mult * dnext[i] * (i == 0 ? 2 : 1)'
 plant additive-small $room/rule_additive.real.c write_tangent 'dstate, dh, &spec->residual_mult' 'dstate, dstate, &spec->residual_mult'
 
+# Training: what an optimiser can get wrong, most of it seen in the weights alone.
+room=src/train
+plant training $room/optimiser.real.c ds_adamw 'sqrt(v) / t.root + t.eps' 'sqrt(v / (t.root * t.root) + t.eps)'
+plant training $room/optimiser.real.c ds_adamw 'sqrt(v) / t.root + t.eps' '(sqrt(v) + t.eps) / t.root'
+plant training $room/optimiser.real.c ds_adamw '+ t.eps' '+ 1e-6'
+plant training $room/optimiser.real.c ds_adamw 't.clip * (double)gradient[i]' '(double)gradient[i]'
+plant training $room/optimiser.real.c ds_adamw '(double)gradient[i];' '(double)gradient[i] + 0.1 * (double)weight[i];'
+plant training $room/optimiser.real.c ds_adamw 't.keep - t.rate' 't.keep - t.keep * t.rate'
+plant training $room/optimiser.c set_terms 'eta / (1 - pow(recipe->beta1, s))' 'eta'
+plant training $room/optimiser.c set_terms 'sqrt(1 - pow(recipe->beta2, s))' '1'
+plant training $room/optimiser.c set_terms 'learning_rate(recipe, step)' 'learning_rate(recipe, step + 1)'
+plant training $room/optimiser.c set_terms 'eta * recipe->weight_decay' '0'
+plant training $room/optimiser.c decays 'parameter->rank >= 2' 'true'
+plant training $room/optimiser.c decays 'parameter->rank >= 2' 'parameter->group != DS_GROUP_NORMS'
+plant training $room/optimiser.c decays 'parameter->rank >= 2' 'parameter->rank >= 2 && parameter->shape[0] > 1'
+plant training $room/optimiser.c decays 'parameter->rank >= 2' 'parameter->rank >= 2 && parameter->group != DS_GROUP_EMBEDDING'
+plant training $room/optimiser.c ds_optimiser_norm 'tensor * tensor' 'tensor'
+plant training $room/trainer.c pass_windows '(double)recipe->accumulation' '1'
+plant training src/model/control.c close_half 'layer->ln_2, ' ''
+
 if [ $failed -gt 0 ]; then
     echo "$failed of $planted planted errors: see above"
     exit 1
 fi
-echo "verify caught all $planted planted errors"
+echo "caught all $planted planted errors"

@@ -136,6 +136,32 @@ static void plain_models_stay_plain(void **state) {
     trace_close(&t);
 }
 
+/* Without the erase the shortcut is the identity: its eigenvalue is 1, and there is no operator to take apart. */
+static void a_write_only_model_is_read_as_one(void **state) {
+    (void)state;
+    training_trace t;
+    trace_open(&t, CONTROL);
+    train(&t, "written", (const char *const[]){"--set", "rule=write-only", "--set", "steps=2", NULL}, usual);
+    assert_int_equal(found.status, 0);
+    const char *result = scratch_path("written.json"), *checkpoint = inside("written", "checkpoint-2");
+    CHILD_RUN(&found, usual, "gates", "--tokens", t.val, "--seq-len", "32", "--quiet", "--json", result, checkpoint);
+    assert_int_equal(found.status, 0);
+    json_t *gates = read_json(result);
+    assert_string_equal(json_string_value(ds_json_at(gates, "checkpoint/rule")), "write-only");
+    for (size_t s = 0; s < 4; s++) {
+        const json_t *sublayer = json_array_get(ds_json_at(gates, "results/sublayers"), s);
+        expect_close(ds_json_real_at(sublayer, "eigenvalue/min"), 1, 0);
+        expect_close(ds_json_real_at(sublayer, "eigenvalue/max"), 1, 0);
+        assert_true(ds_json_real_at(sublayer, "beta/mean") > 0 && ds_json_real_at(sublayer, "edit_norm") > 0);
+    }
+    json_decref(gates);
+    CHILD_RUN(&found, usual, "spectrum", "--tokens", t.val, "--seq-len", "32", "--quiet", checkpoint);
+    expect_refusal(2, "a write-only checkpoint has no shortcut operator but the identity");
+    CHILD_RUN(&found, usual, "verify", "--tokens", t.val, "--seq-len", "8", "--sequences", "2", checkpoint);
+    assert_int_equal(found.status, 0);
+    trace_close(&t);
+}
+
 /* ---- refused ----------------------------------------------------------------------------------------------------- */
 
 static void what_cannot_run_is_refused(void **state) {
@@ -369,11 +395,17 @@ static void a_full_disk_keeps_the_last_checkpoint(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_trace_is_followed),        cmocka_unit_test(plain_models_stay_plain),
-        cmocka_unit_test(what_cannot_run_is_refused), cmocka_unit_test(costs_are_told),
-        cmocka_unit_test(another_run_is_not_touched), cmocka_unit_test(a_diverging_run_keeps_its_last_good_checkpoint),
-        cmocka_unit_test(kills_change_no_byte),       cmocka_unit_test(signals_save_and_stop),
-        cmocka_unit_test(a_configuration_is_enough),  cmocka_unit_test(a_full_disk_keeps_the_last_checkpoint),
+        cmocka_unit_test(a_trace_is_followed),
+        cmocka_unit_test(plain_models_stay_plain),
+        cmocka_unit_test(a_write_only_model_is_read_as_one),
+        cmocka_unit_test(what_cannot_run_is_refused),
+        cmocka_unit_test(costs_are_told),
+        cmocka_unit_test(another_run_is_not_touched),
+        cmocka_unit_test(a_diverging_run_keeps_its_last_good_checkpoint),
+        cmocka_unit_test(kills_change_no_byte),
+        cmocka_unit_test(signals_save_and_stop),
+        cmocka_unit_test(a_configuration_is_enough),
+        cmocka_unit_test(a_full_disk_keeps_the_last_checkpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
