@@ -170,8 +170,8 @@ static ds_status compare_orthogonality(ds_worst *worst, const dense_case *a) {
     long double b = 0;
     DS_NEW_ARRAY(square, d * d);
     for (size_t i = 0; i < d; i++) {
-        for (size_t j = i; j < d; j++) /* the upper triangle is what is read */
-            square[i * d + j] = ds_dot_plain(a->matrix + i * d, a->matrix + j * d, d) - (i == j ? 1 : 0);
+        for (size_t j = i; j < d; j++)
+            square[i * d + j] = square[j * d + i] = ds_dot_plain(a->matrix + i * d, a->matrix + j * d, d) - (i == j ? 1 : 0);
         b += (long double)a->k[i] * (long double)a->k[i] * (long double)a->c;
     }
     DS_TRY(ds_symmetric_eigen_approx(a->values, a->vectors, square, d, a->solver));
