@@ -32,10 +32,10 @@ static void written_is_fit(const ds_folder *folder, const char *id, const char *
 static void draw(const ds_folder *folder, const ds_figure *figure, const json_t *results, const json_t *envelope) {
     const ds_figure_options options = {.width_cm = 8.5};
     ds_text caption = {0};
-    bool drawn;
-    ds_status status = ds_figure_write(&drawn, folder, figure, results, &options);
+    ds_figure_outcome outcome;
+    ds_status status = ds_figure_write(&outcome, folder, figure, results, &options);
     is_done_or_refused(status);
-    if (status == DS_OK) {
+    if (status == DS_OK && !outcome.empty) {
         written_is_fit(folder, ds_figure_id(figure), "tsv");
         written_is_fit(folder, ds_figure_id(figure), "gp");
     }
@@ -77,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const char *path = relation_file("result.json", data, size);
     json_t *results, *envelope;
     ds_folder *folder;
-    ds_status status = ds_results_load(&results, &envelope, &path, 1);
+    ds_status status = ds_results_load(&results, &envelope, &path, 1, NULL);
     if (status != DS_OK) {
         refusal_is_a_sentence(status);
         return 0;
