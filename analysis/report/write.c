@@ -117,7 +117,11 @@ static ds_status make_figure(void *context, size_t i, size_t worker) {
     size_t length;
     (void)worker;
     DS_TRY(ds_figure_write(&all->outcome[i], all->figure_folder, figure, all->results, &every_format));
-    if (all->outcome[i].pictures != every_format.formats) DS_TRY(ds_text_printf(&all->missing[i], "%s", ds_error_text()));
+    if (all->outcome[i].no_gnuplot) /* the page does not know in which folder it lies */
+        DS_TRY(ds_text_printf(&all->missing[i], "gnuplot is not installed: figures/%s.gp will draw the figure once it is",
+                              ds_figure_id(figure)));
+    else if (all->outcome[i].pictures != every_format.formats)
+        DS_TRY(ds_text_printf(&all->missing[i], "%s", ds_error_text()));
     DS_TRY(ds_text_printf(&path, "%s.svg", ds_figure_id(figure)));
     if ((all->outcome[i].pictures & DS_FIGURE_SVG) != 0)
         DS_TRY(ds_read_file_in(&all->svg[i], &length, all->figure_folder, path.bytes, MOST_BYTES));

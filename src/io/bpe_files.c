@@ -34,12 +34,9 @@ done:
 /* Lines end as they do on Unix or on Windows: no token has a carriage return, which the alphabet spells otherwise. */
 static ds_status parse_merges(ds_bpe *bpe, char *bytes, size_t length, ds_merge_source *source) {
     ds_status status = DS_OK;
-    if (memchr(bytes, '\0', length) != NULL)
-        return ds_fail(DS_ERR_INPUT, "%s: a NUL byte at byte %zu, text expected", DS_SHOW(source->path), strlen(bytes));
-    if (strncmp(bytes, "\xEF\xBB\xBF", 3) == 0)
-        return ds_fail(DS_ERR_INPUT, "%s: begins with a byte order mark (\\xEF\\xBB\\xBF): save it as UTF-8 without one",
-                       DS_SHOW(source->path));
     status = ds_kind_refuse(source->path, bytes, length, "merges of byte pairs");
+    if (status == DS_OK && memchr(bytes, '\0', length) != NULL)
+        return ds_fail(DS_ERR_INPUT, "%s: a NUL byte at byte %zu, text expected", DS_SHOW(source->path), strlen(bytes));
     for (char *at = bytes, *end = bytes + length; at < end && status == DS_OK;) {
         char *newline = memchr(at, '\n', (size_t)(end - at));
         char *stop = newline == NULL ? end : newline;

@@ -44,7 +44,7 @@ static const signature signatures[] = {
     {MAGIC("\x80\x03]q"), 0, "a pickle", AGAIN},
 };
 static const signature marks[] = {
-    {MAGIC("\xef\xbb\xbf"), 0, "text with a byte order mark in front", PLAIN},
+    {MAGIC("\xef\xbb\xbf"), 0, "text with a byte order mark in front (\\xEF\\xBB\\xBF)", PLAIN},
     {MAGIC("\xff\xfe"), 0, "UTF-16 text, by its byte order mark", PLAIN},
     {MAGIC("\xfe\xff"), 0, "UTF-16 text, by its byte order mark", PLAIN},
 };

@@ -20,7 +20,7 @@ done >"$work/headers.c"
 gcc -std=c11 -D_GNU_SOURCE -Iinclude -fsyntax-only -aux-info "$work/functions" "$work/headers.c" ||
     fail "the headers do not compile"
 {
-    sed -n 's,^/\* include/deltascope/[^ ]* \*/ extern .*[ *]\(ds_[a-z0-9_]*\) (.*,\1,p' "$work/functions"
+    sed -n 's,^/\* include/deltascope/[^ ]* \*/ extern [^(]*[ *]\(ds_[a-z0-9_]*\) (.*,\1,p' "$work/functions"
     cat include/deltascope/*.h include/deltascope/measure/*.h | sed -n 's/^extern [^;(]*[ *]\(ds_[a-z0-9_]*\)[[;].*/\1/p'
 } | sort -u >"$work/declared"
 nm -D --defined-only "$build/libdeltascope.so" | awk '$3 !~ /^_/ { print $3 }' | sort -u >"$work/visible"

@@ -349,7 +349,7 @@ static void test_folders_are_refused(void **state) {
         {", \"ab\": 256", "a  b\n", "line 1"},
         {", \"ab\": 256", "a b c\n", "line 1"},
         {", \"ab\": 256", "a b\r\r\n", "token \"b\\x0D\" is not"},
-        {", \"ab\": 256", "\xEF\xBB\xBF#version: 0.2\na b\n", "begins with a byte order mark (\\xEF\\xBB\\xBF)"},
+        {", \"ab\": 256", "\xEF\xBB\xBF#version: 0.2\na b\n", "text with a byte order mark in front (\\xEF\\xBB\\xBF)"},
         {", \"ab\": 256", "a b\na b\n", "is also that of merge"},
         {", \"ab\": 257", "a b\n", "vocab.json: the id of token \"ab\" is not an integer from 0 to 256"},
         {", \"ab\": -1", "a b\n", "the id of token \"ab\""},

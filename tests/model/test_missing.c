@@ -22,10 +22,10 @@ static void rename_one(char renamed[160], const char *name, ds_random *random) {
     size_t length = strlen(name);
     switch (ds_random_below(random, 4)) {
     case 0:
-        (void)snprintf(renamed, 160, "net.%s", name);
+        (void)snprintf(renamed, 160, "inner_%s", name);
         return;
     case 1:
-        (void)snprintf(renamed, 160, "%.*s._checkpoint_wrapped_module%s", (int)(dot - name), name, dot);
+        (void)snprintf(renamed, 160, "%.*s.inner%s", (int)(dot - name), name, dot);
         return;
     case 2:
         (void)snprintf(renamed, 160, "%s_packed", name);

@@ -184,7 +184,6 @@ static const forgery forgeries[] = {
     {"results/verify/checks/3", "status", 0, "fail"},
     {"results/verify/checks/4", "measured", 1e9, NULL},
     {"results/inspect/tensors/0", "crc32_f32", 0, "00000000"},
-    {"options/steps/ablate", "resamples", 10, NULL},
     {"checkpoint", "variant", 0, "ddl-cc-ec"},
     {"data/starts", "1", 2, NULL},
 };

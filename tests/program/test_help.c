@@ -258,7 +258,7 @@ static void test_words_are_completed(void **state) {
     free(script);
     expect_completion("spec", "spectrum");
     expect_completion("help grad", "gradflow");
-    expect_completion("gates --tok", "--tokens --tokenizer");
+    expect_completion("gates --tok", "--tokens --token-type --tokenizer");
     expect_completion("gates --precision = d", "double");
     expect_completion("gates --precision =", "float double");
     expect_completion("ablate --modes \"\"", "closed open reflect mean-gate write-only erase-only");
