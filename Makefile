@@ -158,8 +158,7 @@ check: deps
 	@$(MAKE) --no-print-directory layers headers tests
 
 tests: all $(TESTS)
-	@failed=; for t in $(TESTS); do echo "== $$(basename $$t)"; DELTASCOPE=$(BUILD)/deltascope $$t || failed="$$failed $$(basename $$t)"; done; \
-	if [ -n "$$failed" ]; then echo "FAILED:$$failed"; exit 1; fi; echo "all test programs passed: $(words $(TESTS))"
+	@DELTASCOPE=$(BUILD)/deltascope tests/run.sh $(TESTS)
 
 # The tests whose numbers come from LAPACK: they have to hold whichever kernels OpenBLAS picks.
 NUMERIC = delta/test_operator delta/test_product measure/test_determinism measure/test_distribution measure/test_end_to_end \

@@ -18,10 +18,8 @@ under() {
     type=$1
     shift
     if [ "$type" = own ]; then unset OPENBLAS_CORETYPE; else export OPENBLAS_CORETYPE="$type"; fi
-    for program in "$@"; do
-        echo "== $(basename "$program"), core type $type"
-        "$program" || failed="$failed $(basename "$program")/$type"
-    done
+    echo "==== core type $type"
+    tests/run.sh "$@" || failed="$failed $type"
 }
 
 under own "$@"
@@ -29,7 +27,7 @@ if can avx2 fma; then under Haswell "$@"; fi
 if can avx512f avx512cd avx512bw avx512dq avx512vl; then under SkylakeX "$@"; fi
 if can pni; then under Prescott "$@"; fi
 if [ -n "$failed" ]; then
-    echo "FAILED:$failed"
+    echo "FAILED under:$failed"
     exit 1
 fi
 echo "the numeric tests passed under every core type"
