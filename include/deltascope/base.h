@@ -167,7 +167,7 @@ bool ds_next_word(const char **list, const char **word, size_t *length);
 bool ds_is_word(const char *name, const char *word, size_t length);
 
 /* How many letters have to be left out, added, changed, or swapped with their neighbour to make one word of the other, capitals
- * being as small letters; 64 when one is longer than 63 bytes. */
+ * being as small letters; 129 when one is longer than 128 bytes. */
 size_t ds_word_distance(const char *a, size_t a_length, const char *b, size_t b_length);
 /* What a misspelt word was meant to be: begin with {.word, .length}, offer every known word (borrowed). The first of the
  * nearest is taken if it is a third of its letters away at most, or goes on where the word stops. */

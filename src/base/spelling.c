@@ -3,7 +3,7 @@
 
 #include "deltascope/base.h"
 
-enum { LONGEST = 63, NEVER = LONGEST + 1 };
+enum { LONGEST = 128, NEVER = LONGEST + 1 };
 
 static int lower(char byte) { return byte >= 'A' && byte <= 'Z' ? byte - 'A' + 'a' : (unsigned char)byte; }
 

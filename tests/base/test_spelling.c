@@ -34,12 +34,12 @@ static void test_distances(void **state) {
         for (size_t i = 0; i < m; i += 2) a[i] = (char)(a[i] - 'a' + 'A');
         assert_int_equal(ds_word_distance(a, m, b, n), found);
     }
-    char word[64];
+    char word[129];
     memset(word, 'x', sizeof word);
-    assert_int_equal(ds_word_distance(word, 63, word, 0), 63);
-    assert_int_equal(ds_word_distance(word, 63, word, 63), 0);
-    assert_int_equal(ds_word_distance(word, 64, word, 64), 64);
-    assert_int_equal(ds_word_distance(word, 1, word, 64), 64);
+    assert_int_equal(ds_word_distance(word, 128, word, 0), 128);
+    assert_int_equal(ds_word_distance(word, 128, word, 128), 0);
+    assert_int_equal(ds_word_distance(word, 129, word, 129), 129);
+    assert_int_equal(ds_word_distance(word, 1, word, 129), 129);
 }
 
 static const char *guessed(const char *word) {
