@@ -13,6 +13,8 @@ PACKAGES = gcc make pkg-config libopenblas-dev liblapacke-dev libgsl-dev libflin
 CHECK_PACKAGES = clang libclang-rt-14-dev
 # The browser that opens a report.
 LONG_PACKAGES = chromium
+# What makes a minimal system in a folder.
+FRESH_PACKAGES = debootstrap git
 TIDY_PACKAGES = clang clang-tidy clang-tools cppcheck
 
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wvla -Wundef -Wformat=2 -Wcast-qual -Wwrite-strings -Wstrict-prototypes \
@@ -126,6 +128,8 @@ $(BUILD)/tests/run/test_example.o build-tidy/tests/run/test_example.c.passed: CP
 ## make check-long    the long tests (allocation failures, kills, proofs), check-mutation, check-matrix and check-msan
 ## make check-mutation  plant one error at a time in kernels and model: verify has to fail each time
 ## make check-matrix  every command on models of every option at the shortest windows, under the sanitizers
+## make check-matrix  every command, variant and option at windows of 1, 2, 3 tokens and a block, under sanitizers
+## make check-fresh   the README's two commands in a minimal Debian 12 that debootstrap makes (as root)
 ## make check-msan    the readers over all hostile and fuzz inputs under MemorySanitizer
 ## make tidy          clang-tidy and cppcheck over all C, scan-build over src and analysis
 ## make fuzz          run every fuzz target for SECONDS (60) with libFuzzer; FUZZ="zip torch" chooses some
@@ -133,7 +137,7 @@ $(BUILD)/tests/run/test_example.o build-tidy/tests/run/test_example.c.passed: CP
 ## make bench         speed of every stage beside the machine's own matrix product
 ## make install       into PREFIX (/usr/local); prefix, bindir, libdir ... and DESTDIR as in every GNU makefile
 ## make format        clang-format everything
-.PHONY: all help deps deps-check deps-long deps-tidy demo train-demo check tests check-cores check-san check-clang check-long check-mutation check-matrix check-msan tidy tidied fuzz layers headers bench install uninstall format clean
+.PHONY: all help deps deps-check deps-long deps-fresh deps-tidy demo train-demo check tests check-cores check-san check-clang check-long check-mutation check-matrix check-fresh check-msan tidy tidied fuzz layers headers bench install uninstall format clean
 
 define install_packages
 	@missing=; for p in $(1); do \
@@ -150,6 +154,8 @@ deps-check: deps
 	$(call install_packages,$(CHECK_PACKAGES))
 deps-long: deps
 	$(call install_packages,$(LONG_PACKAGES))
+deps-fresh:
+	$(call install_packages,$(FRESH_PACKAGES))
 deps-tidy: deps
 	$(call install_packages,$(TIDY_PACKAGES))
 
@@ -184,6 +190,9 @@ check-long: deps-long
 	@$(MAKE) --no-print-directory check-mutation
 	@$(MAKE) --no-print-directory check-matrix
 	@$(MAKE) --no-print-directory check-msan
+
+check-fresh: deps-fresh
+	@tests/fresh.sh
 
 check-matrix: deps
 	@$(MAKE) --no-print-directory $(SAN) all build-san/tests/program/long_matrix
