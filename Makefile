@@ -128,7 +128,6 @@ $(BUILD)/tests/run/test_example.o build-tidy/tests/run/test_example.c.passed: CP
 ## make check-long    the long tests (allocation failures, kills, proofs), check-mutation, check-matrix and check-msan
 ## make check-mutation  plant one error at a time in kernels and model: verify has to fail each time
 ## make check-matrix  every command on models of every option at the shortest windows, under the sanitizers
-## make check-matrix  every command, variant and option at windows of 1, 2, 3 tokens and a block, under sanitizers
 ## make check-fresh   the README's two commands in a minimal Debian 12 that debootstrap makes (as root)
 ## make check-msan    the readers over all hostile and fuzz inputs under MemorySanitizer
 ## make tidy          clang-tidy and cppcheck over all C, scan-build over src and analysis
