@@ -80,13 +80,14 @@ static void make_page(ds_text *html, char *const *s) {
     ds_table_text(table, s[4]);
     ds_table_real(table, 1.5);
     const ds_finding findings[] = {{s[5], s[6], 3, s[7], "figure", true}, {s[8], s[9], 0, s[10], "elsewhere", false}};
-    const ds_page_section section = {.id = "part",
-                                     .title = s[11],
-                                     .lead = s[12],
-                                     .figures = {{"figure", s[13], s[14], s[15], NULL}},
-                                     .figure_count = 1,
-                                     .tables = {{"table", s[16], s[17], table}},
-                                     .table_count = 1};
+    const ds_page_section section = {
+        .id = "part",
+        .title = s[11],
+        .lead = s[12],
+        .figures = {{.id = "figure", .title = s[13], .caption = s[14], .command = s[15], .missing = s[14]}},
+        .figure_count = 1,
+        .tables = {{"table", s[16], s[17], table}},
+        .table_count = 1};
     const ds_page page = {s[18], s[19], findings, 2, &section, 1, s[20]};
     expect_ok(ds_page_html(html, &page));
     ds_table_free(&table);
