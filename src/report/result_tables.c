@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "deltascope/report.h"
+#include "table.h"
 
 /* One row in hand: of an array, `key` NULL, or the member `key` of an object. */
 typedef struct place {
@@ -121,7 +121,9 @@ ds_status ds_result_table_new(ds_table **table, const ds_result_table *kind, con
     DS_TRY(ds_table_new(table, kind->title, columns, all.count));
     all.table = *table;
     visit_rows(results, rows, fill, &all);
+    status = ds_table_check(*table); /* here: a table whose first cell failed has no rows, as one of nothing */
 done:
+    if (status != DS_OK) ds_table_free(table);
     free((void *)all.columns);
     free(columns);
     return status;

@@ -96,4 +96,9 @@ void ds_table_real(ds_table *table, double value) {
     add(table, kind != DS_COLUMN_TEXT && kind != DS_COLUMN_INTEGER, "a real number", (ds_cell){.real = value});
 }
 
+ds_status ds_table_check(const ds_table *table) {
+    if (table->status == DS_OK) return DS_OK;
+    return ds_fail(table->status, "%s", table->failure.bytes != NULL ? table->failure.bytes : "out of memory");
+}
+
 size_t ds_table_rows(const ds_table *table) { return table->filled / table->count; }

@@ -20,6 +20,8 @@ struct ds_table {
     ds_text failure;  /* its sentence */
 };
 
+/* The first failure while cells were given, with its sentence. */
+ds_status ds_table_check(const ds_table *table) DS_MUST_CHECK;
 static inline const ds_cell *ds_table_cell(const ds_table *table, size_t row, size_t column) {
     return &table->cells[row * table->count + column];
 }

@@ -230,8 +230,8 @@ done:
 
 ds_status ds_table_format_text(ds_text *text, const ds_table *table, ds_table_format format, const ds_terminal *terminal) {
     static const ds_terminal plain = {80, false, false};
-    if (table->status != DS_OK)
-        return ds_fail(table->status, "%s", table->failure.bytes != NULL ? table->failure.bytes : "out of memory");
+    ds_status status = ds_table_check(table);
+    if (status != DS_OK) return status;
     if (table->filled % table->count != 0)
         return ds_fail(DS_ERR_USAGE, "table \"%s\": the last row has %zu cells, expected %zu", table->title,
                        table->filled % table->count, table->count);
