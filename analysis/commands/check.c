@@ -6,7 +6,6 @@
 
 #include "claim_view.h"
 #include "cli/progress_line.h"
-#include "cli/standard_streams.h"
 #include "cli/text_wrapping.h"
 #include "deltascope/claims.h"
 #include "remeasure.h"
@@ -269,10 +268,7 @@ static ds_status publish(const checking *all, const ds_invocation *invocation) {
     const char *verdict = json_string_value(json_object_get(told.results, "verdict"));
     if (invocation->common.table) {
         ds_claim_print_digests(all->digests, "");
-        (void)printf("\n");
-        DS_TRY(ds_print_table(table));
-        (void)printf("\n");
-        ds_claim_view_print(&all->view);
+        DS_TRY(ds_claim_view_print(&all->view, table));
         DS_TRY(print_verdict(all, verdict));
     }
     if (strcmp(verdict, "disagrees") == 0) status = DS_CHECK_FAILED;

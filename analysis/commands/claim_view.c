@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/standard_streams.h"
 #include "cli/text_wrapping.h"
 #include "deltascope/claims.h"
 
@@ -113,7 +114,10 @@ static size_t print_obstacle(const ds_claim_view *view, size_t first, const char
     return s - 1;
 }
 
-void ds_claim_view_print(const ds_claim_view *view) {
+ds_status ds_claim_view_print(const ds_claim_view *view, const ds_table *table) {
+    (void)printf("\n");
+    ds_status status = ds_print_table(table);
+    (void)printf("\n");
     for (size_t s = 0; s < json_array_size(view->sections); s++) {
         const json_t *section = json_array_get(view->sections, s), *list = json_object_get(section, "differences");
         const char *obstacle = json_string_value(json_object_get(section, "obstacle"));
@@ -123,6 +127,7 @@ void ds_claim_view_print(const ds_claim_view *view) {
             (void)printf("    and %lld more in %s\n", (long long)more, json_string_value(json_object_get(section, "name")));
         if (obstacle != NULL) s = print_obstacle(view, s, obstacle);
     }
+    return status;
 }
 
 void ds_claim_print_digests(const json_t *told, const char *whose) {

@@ -24,8 +24,8 @@ const char *ds_claim_view_verdict(const ds_claim_view *view, bool digests_hold);
 /* The envelope's "inputs": checkpoint, data, precision. A new reference. */
 ds_status ds_claim_inputs(json_t **inputs, const json_t *envelope) DS_MUST_CHECK;
 
-/* What does not agree, number by number, and what was not compared. */
-void ds_claim_view_print(const ds_claim_view *view);
+/* The table of sections, then what does not agree, number by number, and what was not compared. */
+ds_status ds_claim_view_print(const ds_claim_view *view, const ds_table *table) DS_MUST_CHECK;
 /* Of one file's digests, as ds_digests_check tells them; `whose` is put in front. */
 void ds_claim_print_digests(const json_t *told, const char *whose);
 

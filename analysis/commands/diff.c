@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "claim_view.h"
-#include "cli/standard_streams.h"
 #include "cli/text_wrapping.h"
 #include "deltascope/claims.h"
 #include "remeasure.h"
@@ -127,10 +126,7 @@ static ds_status publish(const comparison *all, const ds_invocation *invocation)
     if (invocation->common.table) {
         ds_claim_print_digests(all->digests[0], "first: ");
         ds_claim_print_digests(all->digests[1], "second: ");
-        (void)printf("\n");
-        DS_TRY(ds_print_table(table));
-        (void)printf("\n");
-        ds_claim_view_print(&all->view);
+        DS_TRY(ds_claim_view_print(&all->view, table));
         for (size_t i = 0; i < sizeof sentences / sizeof *sentences; i++) {
             if (strcmp(sentences[i][0], verdict) == 0) ds_print_wrapped(sentences[i][1], 0, 0);
         }
