@@ -29,7 +29,8 @@ BEGIN {
     owners["flint/"] = owners["gmp.h"] = "spectra"
     owners["gsl/"] = "stats"
     owners["pcre2.h"] = owners["zlib.h"] = "io"
-    owners["zip.h"] = owners["openssl/"] = "io report"
+    owners["zip.h"] = "io report"
+    owners["openssl/"] = "io claims"
     owners["mpi.h"] = "run"
     owners["jansson.h"] = "io model run verify train measure claims report analysis"
     # 4. who may name a residual rule: the rules, their list and its door, the reader of specifications, the second computation of

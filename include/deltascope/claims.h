@@ -1,5 +1,5 @@
 /* claims: what a result file claims, and how to hold it against another: digests that anybody can compute, one table that
- * says of every number how far two honest runs may differ, and the comparison of two results by it. */
+ * says of every number how far two honest runs may differ, the comparison of two results by it, and signatures. */
 #ifndef DELTASCOPE_CLAIMS_H
 #define DELTASCOPE_CLAIMS_H
 
@@ -69,6 +69,33 @@ ds_status ds_digests_make(json_t **digests, const json_t *envelope) DS_MUST_CHEC
  * reference; "holds" is null where none is stated. *hold <- false when one does not hold. `own` is computed over the paths
  * that the table has now, and the file's list has to be that list. */
 ds_status ds_digests_check(json_t **told, bool *hold, const json_t *envelope) DS_MUST_CHECK;
+
+/* ---- signatures -------------------------------------------------------------------------------------------------- */
+
+/* A private Ed25519 key (RFC 8032) while it is used: in a page that is neither dumped nor inherited nor swapped, and wiped. */
+typedef struct ds_signer ds_signer;
+/* From a file as "openssl genpkey -algorithm ed25519" writes it (PKCS #8 in PEM, unencrypted), "-": from standard input.
+ * DS_ERR_INPUT names what was found instead. */
+ds_status ds_signer_open(ds_signer **out, const char *path) DS_MUST_CHECK;
+void ds_signer_close(ds_signer **signer);              /* wipes it, sets NULL; NULL is fine */
+bool ds_signer_is_exposed(const ds_signer *signer);    /* others than its owner have rights to the file it came from */
+const char *ds_signer_sha256(const ds_signer *signer); /* of its public key, as in ds_public_key */
+
+/* A public key, and the SHA-256 of what "openssl pkey -in KEY.pem -pubout -outform DER" prints. */
+typedef struct ds_public_key {
+    unsigned char bytes[32];
+    char sha256[65];
+} ds_public_key;
+/* From a file as "openssl pkey -in KEY.pem -pubout" writes it. */
+ds_status ds_public_key_read(ds_public_key *key, const char *path) DS_MUST_CHECK;
+
+/* The envelope's "signature" <- {"algorithm", "public_key", "key_sha256", "value"}, of the canonical form of everything else in
+ * it, times and digests included. One that is there already is replaced. */
+ds_status ds_signature_add(json_t *envelope, const ds_signer *signer) DS_MUST_CHECK;
+/* Holds an envelope against its signature and a key, NULL for the one that the file names itself: that proves only that whoever
+ * has this key signed it. *told <- {"key_sha256", "signer": "given" or "named", "holds", "reason"}, null where they do not
+ * apply: a new reference. *holds <- false for a signature that does not hold and, with a key, for none at all. */
+ds_status ds_signature_check(json_t **told, bool *holds, const json_t *envelope, const ds_public_key *signer) DS_MUST_CHECK;
 
 DS_END_DECLARATIONS
 

@@ -60,6 +60,7 @@ static const ds_leaf leaves[] = {
     EXACT("envelope/warnings/**"),
     EXACT("envelope/verdict"),
     EXACT("envelope/findings/**"),
+    {"envelope/signature/**", DS_LEAF_DERIVED, false, NULL, INFINITY, NULL, "who says it, which is checked by itself"},
 
     PLACE("inspect/files/*/path"),
     OWN("inspect/files/*/sha256"),
