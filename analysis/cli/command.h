@@ -4,6 +4,7 @@
 #ifndef DELTASCOPE_CLI_COMMAND_H
 #define DELTASCOPE_CLI_COMMAND_H
 
+#include "deltascope/claims.h"
 #include "deltascope/run.h"
 
 typedef enum ds_option_kind {
@@ -44,7 +45,7 @@ ds_status ds_option_help(ds_text *text, const ds_option *option) DS_MUST_CHECK;
 
 /* Options every model command takes (CONTRACT). */
 typedef struct ds_common {
-    const char *config, *map, *tokens, *token_type, *text, *tokenizer, *spread, *precision, *json, *out;
+    const char *config, *map, *tokens, *token_type, *text, *tokenizer, *spread, *precision, *json, *out, *sign;
     ds_count seq_len, sequences, offset, threads, seed, shadow;
     bool quiet, resume;
     bool table; /* whether standard output takes a table: neither with --quiet nor when the result goes there */
@@ -55,7 +56,7 @@ enum {
     DS_TAKES_CHECKPOINT = 1, /* --config, --map, --precision */
     DS_TAKES_DATA = 2,       /* --tokens, --token-type, --text, --tokenizer, --sequences, --spread, --offset: required */
     DS_TAKES_LENGTH = 4,     /* --seq-len */
-    DS_TAKES_RUN = 8,        /* --threads, --seed, --json, --out, --quiet */
+    DS_TAKES_RUN = 8,        /* --threads, --seed, --json, --out, --sign, --quiet */
     DS_TAKES_RESUME = 16,    /* --resume: the command keeps a journal under --out */
     DS_DATA_OPTIONAL = 32,   /* beside DS_TAKES_DATA: some of the command's work needs no data */
     DS_TAKES_SHADOW = 64,    /* --shadow */
@@ -71,8 +72,9 @@ typedef struct ds_invocation {
     const void *own; /* the command's own options: the structure its table describes, defaults filled in */
     const char *const *operands;
     size_t operand_count;
-    bool help;          /* only that was asked for: nothing else is checked, operands are not set */
-    ds_folder **folder; /* what --out names once ds_command_folder has opened it, until the program ends */
+    bool help;               /* only that was asked for: nothing else is checked, operands are not set */
+    const ds_signer *signer; /* of --sign, opened before the work; or NULL */
+    ds_folder **folder;      /* what --out names once ds_command_folder has opened it, until the program ends */
 } ds_invocation;
 
 struct ds_command {

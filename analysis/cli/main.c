@@ -68,11 +68,28 @@ static ds_status print_version(void) {
     return print_text(ds_version_text(&text), &text);
 }
 
+/* A key that cannot be used is better found before the hours than after them. */
+static ds_status open_signer(ds_signer **signer, ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    const ds_common *common = &invocation->common;
+    if (common->sign == NULL) return DS_OK;
+    if (strcmp(common->sign, "-") == 0 && common->text != NULL && strcmp(common->text, "-") == 0)
+        return ds_fail(DS_ERR_USAGE, "--sign and --text cannot both be read from standard input");
+    DS_TRY(ds_signer_open(signer, common->sign));
+    invocation->signer = *signer;
+    if (ds_signer_is_exposed(*signer))
+        (void)fprintf(stderr, "deltascope: warning: %s: others than its owner have rights to this key: chmod 600 it\n",
+                      DS_SHOW(common->sign));
+done:
+    return status;
+}
+
 static ds_status run_command(const ds_command *command, int argc, char **argv) {
     void *own = ds_calloc(command->own_size, 1);
     if (own == NULL) return DS_ERR_SYSTEM;
     ds_invocation invocation;
     ds_folder *folder = NULL;
+    ds_signer *signer = NULL;
     ds_status outcome = ds_command_parse(&invocation, own, command, argc, argv);
     invocation.folder = &folder;
     if (outcome == DS_OK && invocation.help) {
@@ -81,8 +98,10 @@ static ds_status run_command(const ds_command *command, int argc, char **argv) {
     }
     if (outcome == DS_OK && invocation.common.threads.given) outcome = ds_threads_set(invocation.common.threads.value);
     if (outcome == DS_OK) outcome = ds_outputs_check(&invocation); /* better found before the hours than after them */
+    if (outcome == DS_OK) outcome = open_signer(&signer, &invocation);
     if (outcome == DS_OK) outcome = ds_standard_input_keep(&invocation, own);
     if (outcome == DS_OK) outcome = command->run(&invocation);
+    ds_signer_close(&signer);
     ds_folder_close(&folder);
     free(own);
     ds_threads_stop();

@@ -44,6 +44,8 @@ static const ds_option run_options[] = {
     {"json", "FILE", "write the machine-readable result; - is standard output, in place of the table", DS_OPTION_TEXT,
      COMMON(json), 0, NULL},
     {"out", "DIR", "a folder for result, tables and figures", DS_OPTION_TEXT, COMMON(out), 0, NULL},
+    {"sign", "FILE", "sign the result with this private Ed25519 key in PEM, - is standard input", DS_OPTION_TEXT, COMMON(sign),
+     0, NULL},
     {"quiet", NULL, "no progress and no table", DS_OPTION_FLAG, COMMON(quiet), 0, NULL},
 };
 static const ds_option resume_options[] = {
@@ -210,6 +212,8 @@ static ds_status check_invocation(const ds_command *command, const ds_invocation
     const ds_common *common = &invocation->common;
     if (common->shadow.given && strcmp(common->precision, "double") == 0)
         return ds_fail(DS_ERR_USAGE, "--shadow estimates the errors of a float run: leave out --precision double");
+    if (common->sign != NULL && common->json == NULL && common->out == NULL)
+        return ds_fail(DS_ERR_USAGE, "--sign signs the result that --json or --out writes: give one of them too");
     if (common->resume && common->out == NULL)
         return ds_fail(DS_ERR_USAGE, "--resume needs --out DIR, the folder of the run to go on with");
     if (!(command->takes & DS_TAKES_DATA)) return DS_OK;

@@ -11,7 +11,7 @@
 #include "remeasure.h"
 
 typedef struct check_options {
-    const char *config, *tokens, *text, *tokenizer, *sections;
+    const char *config, *tokens, *text, *tokenizer, *sections, *signer;
     double sample;
 } check_options;
 
@@ -22,6 +22,7 @@ static const ds_option options[] = {
     {"tokenizer", "PATH", "a nanoGPT meta.pkl, or a folder with GPT-2's vocab.json and merges.txt", DS_OPTION_TEXT,
      OWN(tokenizer), 0, NULL},
     {"config", "FILE", "configuration of a single weight file (config.json beside it)", DS_OPTION_TEXT, OWN(config), 0, NULL},
+    {"signer", "FILE", "the public Ed25519 key in PEM that must have signed it", DS_OPTION_TEXT, OWN(signer), 0, NULL},
     {"sections", "LIST", "only these commands' results: inspect, gates, spectrum, ablate, gradflow, verify (all it has)",
      DS_OPTION_TEXT, OWN(sections), 0, NULL},
     {"sample", "SHARE", "measure each section with this probability, drawn from the system's entropy or by --seed (1)",
@@ -32,11 +33,11 @@ static const check_options defaults = {.sample = 1};
 /* Everything of one check. */
 typedef struct checking {
     const check_options *own;
-    json_t *envelope, *digests;
+    json_t *envelope, *digests, *signature;
     ds_claimed claimed;
     ds_run run;
     ds_claim_view view;
-    bool digests_hold, sampled;
+    bool seals_hold, sampled; /* digests and signature */
     uint64_t seed;
     ds_text reason; /* why nothing could be measured, or what needs data */
 } checking;
@@ -44,10 +45,25 @@ typedef struct checking {
 static void release(checking *all) {
     json_decref(all->envelope);
     json_decref(all->digests);
+    json_decref(all->signature);
     ds_claimed_release(&all->claimed);
     ds_claim_view_release(&all->view);
     ds_run_close(&all->run);
     ds_text_release(&all->reason);
+}
+
+/* ---- what the file says of itself -------------------------------------------------------------------------------- */
+
+static ds_status compare_seals(checking *all) {
+    ds_status status = DS_OK;
+    ds_public_key signer;
+    bool digests_hold, signature_holds;
+    if (all->own->signer != NULL) DS_TRY(ds_public_key_read(&signer, all->own->signer));
+    DS_TRY(ds_digests_check(&all->digests, &digests_hold, all->envelope));
+    DS_TRY(ds_signature_check(&all->signature, &signature_holds, all->envelope, all->own->signer == NULL ? NULL : &signer));
+    all->seals_hold = digests_hold && signature_holds;
+done:
+    return status;
 }
 
 /* ---- what is measured -------------------------------------------------------------------------------------------- */
@@ -228,8 +244,9 @@ static ds_status tell(ds_told *told, const checking *all, const ds_invocation *i
     ds_json_end(&o);
     DS_TRY(ds_json_finish(&told->options, &o));
     ds_json_begin_object(&b, NULL);
-    ds_json_put_text(&b, "verdict", ds_claim_view_verdict(&all->view, all->digests_hold));
+    ds_json_put_text(&b, "verdict", ds_claim_view_verdict(&all->view, all->seals_hold));
     ds_json_put(&b, "digests", json_incref(all->digests));
+    ds_json_put(&b, "signature", json_incref(all->signature));
     ds_json_put_real(&b, "caught_with_probability", all->run.checkpoint == NULL ? 0 : own->sample);
     ds_json_put(&b, "sections", json_incref(all->view.sections));
     ds_json_end(&b);
@@ -268,6 +285,7 @@ static ds_status publish(const checking *all, const ds_invocation *invocation) {
     const char *verdict = json_string_value(json_object_get(told.results, "verdict"));
     if (invocation->common.table) {
         ds_claim_print_digests(all->digests, "");
+        ds_claim_print_signature(all->signature, "");
         DS_TRY(ds_claim_view_print(&all->view, table));
         DS_TRY(print_verdict(all, verdict));
     }
@@ -289,7 +307,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     DS_TRY(ds_envelope_load(&all.envelope, NULL, invocation->operands[0]));
     DS_TRY(ds_claimed_find(&all.claimed, all.envelope, invocation->operands[0]));
     DS_TRY(choose(&all, &invocation->common));
-    DS_TRY(ds_digests_check(&all.digests, &all.digests_hold, all.envelope));
+    DS_TRY(compare_seals(&all));
     DS_TRY(compare_findings(&all));
     if (measured) {
         DS_TRY(measure(&all, invocation));
@@ -317,11 +335,14 @@ const ds_command ds_command_check = {
         "that both runs state, what our own kernels make to the bit. What differs is told number by number: claimed, measured, "
         "and by how much the two may differ. A result of inspect, gates, spectrum, ablate, gradflow or verify is checked the "
         "same way, without digests.\n"
+        "A file that was written with --sign is held against the public key given with --signer, or else against the key it "
+        "names itself, which proves only that whoever has that key signed it.\n"
         "With --sample each section is measured with probability SHARE, and so catches a single forged number with that "
         "probability; the seed is printed and --seed repeats it. What cannot be checked, for want of data or because "
         "checkpoint or data are others, makes the verdict \"incomplete\", not \"agrees\". Exit status 1 when something "
         "disagrees.",
     .examples = "  deltascope check report/report.json\n"
+                "  deltascope check --signer pub.pem report/report.json\n"
                 "  deltascope check --tokens val.bin report/report.json checkpoint/\n"
                 "  deltascope check --tokens val.bin --sample 0.25 --json - report/report.json checkpoint/\n",
     .takes = DS_TAKES_RUN,

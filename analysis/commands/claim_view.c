@@ -41,8 +41,8 @@ ds_status ds_claim_view_obstacle(ds_claim_view *view, const char *name, const ch
                                "differences", "obstacle", reason));
 }
 
-const char *ds_claim_view_verdict(const ds_claim_view *view, bool digests_hold) {
-    if (!digests_hold || ds_claims_disagree(view->sections)) return "disagrees";
+const char *ds_claim_view_verdict(const ds_claim_view *view, bool seals_hold) {
+    if (!seals_hold || ds_claims_disagree(view->sections)) return "disagrees";
     return view->incomplete ? "incomplete" : "agrees";
 }
 
@@ -143,5 +143,22 @@ void ds_claim_print_digests(const json_t *told, const char *whose) {
         else
             (void)printf("%sdigest of %s does NOT hold\n    stated   %s\n    computed %s\n", whose, names[i],
                          stated == NULL ? "none" : DS_SHOW(stated), computed);
+    }
+}
+
+void ds_claim_print_signature(const json_t *told, const char *whose) {
+    const char *signer = json_string_value(json_object_get(told, "signer"));
+    const char *key = json_string_value(json_object_get(told, "key_sha256"));
+    const json_t *holds = json_object_get(told, "holds");
+    if (json_is_null(holds)) return;
+    if (json_is_false(holds))
+        (void)printf("%ssignature does NOT hold: %s\n", whose, json_string_value(json_object_get(told, "reason")));
+    else if (strcmp(signer, "given") == 0)
+        (void)printf("%ssignature holds, by the key given: %s\n", whose, key);
+    else {
+        (void)printf("%ssignature holds, by the key that the file names: %s\n    ", whose, key);
+        ds_print_wrapped("This proves only that whoever has that key signed the file; check --signer PUB.pem says whose it has "
+                         "to be.",
+                         4, 4);
     }
 }

@@ -19,8 +19,8 @@ ds_status ds_claim_view_compare(ds_claim_view *view, const char *name, const cha
                                 const json_t *b, double other) DS_MUST_CHECK;
 /* Adds a section that was not compared, and why; with `incomplete` the whole is then no agreement. */
 ds_status ds_claim_view_obstacle(ds_claim_view *view, const char *name, const char *reason, bool incomplete) DS_MUST_CHECK;
-/* "agrees", "disagrees" or "incomplete". */
-const char *ds_claim_view_verdict(const ds_claim_view *view, bool digests_hold);
+/* "agrees", "disagrees" or "incomplete"; `seals_hold`: digests and signatures do. */
+const char *ds_claim_view_verdict(const ds_claim_view *view, bool seals_hold);
 /* The envelope's "inputs": checkpoint, data, precision. A new reference. */
 ds_status ds_claim_inputs(json_t **inputs, const json_t *envelope) DS_MUST_CHECK;
 
@@ -28,6 +28,9 @@ ds_status ds_claim_inputs(json_t **inputs, const json_t *envelope) DS_MUST_CHECK
 ds_status ds_claim_view_print(const ds_claim_view *view, const ds_table *table) DS_MUST_CHECK;
 /* Of one file's digests, as ds_digests_check tells them; `whose` is put in front. */
 void ds_claim_print_digests(const json_t *told, const char *whose);
+
+/* Likewise of its signature, as ds_signature_check tells it; nothing of a file without one. */
+void ds_claim_print_signature(const json_t *told, const char *whose);
 
 extern const ds_result_table ds_claim_table; /* of the sections */
 

@@ -8,8 +8,8 @@
 
 /* Both files, and what is told of them. */
 typedef struct comparison {
-    json_t *envelopes[2], *results[2], *digests[2]; /* results by command */
-    bool hold;
+    json_t *envelopes[2], *results[2], *digests[2], *signatures[2]; /* results by command */
+    bool hold;                                                      /* the last two */
     ds_claim_view view;
 } comparison;
 
@@ -18,6 +18,7 @@ static void release(comparison *all) {
         json_decref(all->envelopes[i]);
         json_decref(all->results[i]);
         json_decref(all->digests[i]);
+        json_decref(all->signatures[i]);
     }
     ds_claim_view_release(&all->view);
 }
@@ -32,6 +33,8 @@ static ds_status load(comparison *all, size_t i, const char *path) {
         goto done;
     }
     DS_TRY(ds_digests_check(&all->digests[i], &hold, all->envelopes[i]));
+    all->hold = all->hold && hold;
+    DS_TRY(ds_signature_check(&all->signatures[i], &hold, all->envelopes[i], NULL));
     all->hold = all->hold && hold;
 done:
     return status;
@@ -103,6 +106,10 @@ static ds_status tell(ds_told *told, const comparison *all, const ds_invocation 
     ds_json_put(&b, "a", json_incref(all->digests[0]));
     ds_json_put(&b, "b", json_incref(all->digests[1]));
     ds_json_end(&b);
+    ds_json_begin_object(&b, "signatures");
+    ds_json_put(&b, "a", json_incref(all->signatures[0]));
+    ds_json_put(&b, "b", json_incref(all->signatures[1]));
+    ds_json_end(&b);
     ds_json_put(&b, "sections", json_incref(all->view.sections));
     ds_json_end(&b);
     DS_TRY(ds_json_finish(&told->results, &b));
@@ -125,7 +132,9 @@ static ds_status publish(const comparison *all, const ds_invocation *invocation)
     const char *verdict = json_string_value(json_object_get(told.results, "verdict"));
     if (invocation->common.table) {
         ds_claim_print_digests(all->digests[0], "first: ");
+        ds_claim_print_signature(all->signatures[0], "first: ");
         ds_claim_print_digests(all->digests[1], "second: ");
+        ds_claim_print_signature(all->signatures[1], "second: ");
         DS_TRY(ds_claim_view_print(&all->view, table));
         for (size_t i = 0; i < sizeof sentences / sizeof *sentences; i++) {
             if (strcmp(sentences[i][0], verdict) == 0) ds_print_wrapped(sentences[i][1], 0, 0);
@@ -161,7 +170,8 @@ const ds_command ds_command_diff = {
         "Compares two files written by --json, --out or report, section by section: inputs, options, and the results of each "
         "command. Two numbers agree within the sum of the bounds that both files state, what our own kernels make to the bit; "
         "eigenvalues are compared as sets. What differs is told number by number: first, second, and by how much the two may "
-        "differ. The digests of reports are computed anew. Where one file has a section that the other has not, the verdict is "
+        "differ. Digests and signatures are checked, each signature by the key its file names. Where one file has a section "
+        "that the other has not, the verdict is "
         "\"incomplete\". Exit status 1 when something disagrees.",
     .examples = "  deltascope diff report-a/report.json report-b/report.json\n"
                 "  deltascope diff --json - gates-1.json gates-2.json\n",

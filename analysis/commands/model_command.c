@@ -39,17 +39,22 @@ void ds_command_warn(const ds_run *run, size_t first) {
 
 ds_status ds_command_warn_changed(const char *path, const json_t *envelope) {
     ds_status status = DS_OK;
-    json_t *told = NULL;
-    bool hold;
-    DS_TRY(ds_digests_check(&told, &hold, envelope));
+    json_t *digests = NULL, *signature = NULL;
+    bool hold, holds;
+    DS_TRY(ds_digests_check(&digests, &hold, envelope));
+    DS_TRY(ds_signature_check(&signature, &holds, envelope, NULL));
     if (!hold)
         (void)fprintf(
             stderr,
             "deltascope: warning: %s: its digest does not hold: it was changed after it was written; \"deltascope check\" "
             "tells more\n",
             DS_SHOW(path));
+    if (!holds)
+        (void)fprintf(stderr, "deltascope: warning: %s: its signature does not hold: %s; \"deltascope check\" tells more\n",
+                      DS_SHOW(path), json_string_value(json_object_get(signature, "reason")));
 done:
-    json_decref(told);
+    json_decref(digests);
+    json_decref(signature);
     return status;
 }
 
@@ -130,14 +135,18 @@ done:
     return status;
 }
 
-ds_status ds_command_write_lasting(const ds_folder *folder, const char *path, json_t *envelope) {
+ds_status ds_command_write_lasting(const ds_folder *folder, const char *path, json_t *envelope, const ds_signer *signer) {
+    ds_status status = DS_OK;
     if (json_object_set_new(envelope, "threads", json_null()) != 0 ||
         json_object_set_new(envelope, "seconds", json_null()) != 0)
         return ds_fail(DS_ERR_SYSTEM, "%s: out of memory for the result", DS_SHOW(path));
-    return ds_json_write_in(folder, path, envelope, DS_JSON_READABLE);
+    if (signer != NULL) DS_TRY(ds_signature_add(envelope, signer));
+    status = ds_json_write_in(folder, path, envelope, DS_JSON_READABLE);
+done:
+    return status;
 }
 
-/* `envelope` is changed. */
+/* `envelope` is changed: a file is signed as it is written. */
 static ds_status write_folder(const ds_invocation *invocation, json_t *envelope, ds_table *const *tables, size_t count) {
     ds_status status = DS_OK;
     const char *name = invocation->command->name;
@@ -145,7 +154,7 @@ static ds_status write_folder(const ds_invocation *invocation, json_t *envelope,
     ds_text path = {0};
     DS_TRY(ds_command_folder(&folder, invocation));
     DS_TRY(ds_text_printf(&path, "%s.json", name));
-    DS_TRY(ds_command_write_lasting(folder, path.bytes, envelope));
+    DS_TRY(ds_command_write_lasting(folder, path.bytes, envelope, invocation->signer));
     DS_TRY(write_tables(folder, name, tables, count));
     DS_TRY(write_figures(invocation, folder, envelope));
 done:
@@ -165,6 +174,7 @@ ds_status ds_command_publish_tables(const ds_invocation *invocation, const ds_ru
     const ds_common *common = &invocation->common;
     json_t *envelope = NULL;
     DS_TRY(ds_run_envelope(&envelope, run, invocation->command->name, told->options, told->results));
+    if (invocation->signer != NULL) DS_TRY(ds_signature_add(envelope, invocation->signer));
     if (common->json != NULL) DS_TRY(ds_json_output(common->json, envelope, DS_JSON_READABLE));
     if (common->out != NULL) DS_TRY(write_folder(invocation, envelope, tables, count));
 done:

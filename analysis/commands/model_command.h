@@ -14,7 +14,8 @@ ds_status ds_command_open(ds_run *run, const ds_invocation *invocation) DS_MUST_
 ds_status ds_command_open_as(ds_run *run, const ds_invocation *invocation, const ds_run_options *options) DS_MUST_CHECK;
 /* What a reader of the run's results must know, on standard error, from the warning numbered `first` on. */
 void ds_command_warn(const ds_run *run, size_t first);
-/* Warns on standard error of a file that is not what it was when it was written: a digest it states does not hold. */
+/* Warns on standard error of a file that is not what it was when it was written: a digest it states or its signature does not
+ * hold. */
 ds_status ds_command_warn_changed(const char *path, const json_t *envelope) DS_MUST_CHECK;
 /* *folder <- what --out names, opened and locked by the first call, borrowed. DS_ERR_SYSTEM while another run writes there. */
 ds_status ds_command_folder(ds_folder **folder, const ds_invocation *invocation) DS_MUST_CHECK;
@@ -37,7 +38,8 @@ ds_status ds_command_publish_tables(const ds_invocation *invocation, const ds_ru
 ds_status ds_command_publish_results(ds_table **tables, size_t *made, const ds_invocation *invocation, const ds_run *run,
                                      const ds_told *told, const ds_result_table *kinds, size_t count) DS_MUST_CHECK;
 /* Writes an envelope as it stands under --out: it depends on the inputs alone, byte for byte. How the run went, "threads"
- * and "seconds", becomes null in it. */
-ds_status ds_command_write_lasting(const ds_folder *folder, const char *path, json_t *envelope) DS_MUST_CHECK;
+ * and "seconds", becomes null in it; then it is signed, with a signer. */
+ds_status ds_command_write_lasting(const ds_folder *folder, const char *path, json_t *envelope,
+                                   const ds_signer *signer) DS_MUST_CHECK;
 
 #endif

@@ -49,14 +49,16 @@ static ds_status run_command(const ds_invocation *invocation) {
     if (common->out == NULL) return ds_fail(DS_ERR_USAGE, "report needs --out DIR, the folder the report is written into");
     DS_TRY(ds_report_measure(&results, &envelope, &files, invocation, own->skip, own->force));
     DS_TRY(complete(envelope, &findings, results, started));
+    if (invocation->signer != NULL) DS_TRY(ds_signature_add(envelope, invocation->signer));
     if (common->json != NULL) DS_TRY(ds_json_output(common->json, envelope, DS_JSON_CANONICAL));
     DS_TRY(ds_command_folder(&folder, invocation));
-    DS_TRY(ds_report_write(folder, &files, envelope, &findings, common->quiet));
+    DS_TRY(ds_report_write(folder, &files, envelope, &findings, invocation->signer, common->quiet));
     DS_TRY(ds_manifest_replace(&files, folder));
     if (!common->table) goto done;
     ds_print_wrapped(findings.verdict.bytes, 0, 0);
     (void)printf("\n%s/report.html\ndigest of all %s\n", common->out, json_string_value(ds_json_at(envelope, "digests/all")));
     (void)printf("digest of own %s\n", json_string_value(ds_json_at(envelope, "digests/own")));
+    if (invocation->signer != NULL) (void)printf("signed by key %s\n", ds_signer_sha256(invocation->signer));
 done:
     ds_findings_release(&findings);
     ds_manifest_release(&files);
@@ -78,7 +80,9 @@ const ds_command ds_command_report = {
         "their thresholds.\n"
         "report.json is canonical JSON, and anybody can compute its digests: \"all\" of the whole file but for times and "
         "numbers of threads, \"own\" of what our own kernels make, equal on every x86-64 with FMA and the same C library. "
-        "\"deltascope check\" holds every number of it against the checkpoint; \"deltascope diff\" compares two.\n"
+        "\"deltascope check\" holds every number of it against the checkpoint; \"deltascope diff\" compares two. With --sign "
+        "it "
+        "carries an Ed25519 signature of all it says, which \"deltascope check --signer\" checks; the key is in no output.\n"
         "DIR/report.journal tells what is finished: an interrupted report goes on with --resume, inside its spectrum and its "
         "ablations too, and ends with the bytes it would have had. The folder of another run is refused, and so is the "
         "finished report of another checkpoint unless --force is given. A failed check of "

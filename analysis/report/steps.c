@@ -182,7 +182,7 @@ static ds_status run_step(const step *what, ds_run *run, const ds_folder *folder
     at.journal = (ds_journal_plan){.path = journal.bytes, .resume = resume, .folder = folder};
     DS_TRY(what->measure(&at));
     DS_TRY(ds_run_envelope(&envelope, run, what->command, at.told.options, at.told.results));
-    DS_TRY(ds_command_write_lasting(folder, path, envelope));
+    DS_TRY(ds_command_write_lasting(folder, path, envelope, NULL));
 done:
     json_decref(envelope);
     ds_told_release(&at.told);

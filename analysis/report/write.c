@@ -48,6 +48,7 @@ typedef struct document {
     const ds_folder *folder, *figure_folder;
     ds_manifest *files;
     const json_t *envelope, *results;
+    const ds_signer *signer;
     ds_page_section sections[CHAPTERS];
     size_t figure_count;
     const ds_figure **figures; /* (figure_count): those that apply */
@@ -243,6 +244,11 @@ static ds_status make_words(document *all) {
                           DS_VERSION, text_at(envelope, "precision"), text_at(envelope, "checkpoint/sha256"),
                           DS_SHOW(text_at(envelope, "data/path")), text_at(envelope, "data/sha256"),
                           text_at(envelope, "digests/all"), text_at(envelope, "digests/own")));
+    if (all->signer != NULL)
+        DS_TRY(ds_text_printf(&all->footer,
+                              " report.json is signed with the Ed25519 key of SHA-256 %s; whoever has its public part from a "
+                              "place to trust can check that: deltascope check --signer PUB.pem report.json.",
+                              ds_signer_sha256(all->signer)));
 done:
     return status;
 }
@@ -259,7 +265,8 @@ done:
     return status;
 }
 
-/* Equal inputs give equal bytes: how the run went is null here, as in every result under --out. */
+/* Equal inputs give equal bytes: how the run went is null here, as in every result under --out, and so the signature is another
+ * than that of the file that --json writes. */
 static ds_status write_results(const document *all) {
     ds_status status = DS_OK;
     json_t *kept = ds_json_copy(all->envelope);
@@ -267,6 +274,7 @@ static ds_status write_results(const document *all) {
         status = ds_fail(DS_ERR_SYSTEM, "report: out of memory for the result");
         goto done;
     }
+    if (all->signer != NULL) DS_TRY(ds_signature_add(kept, all->signer));
     DS_TRY(ds_json_write_in(all->folder, "report.json", kept, DS_JSON_CANONICAL));
     DS_TRY(ds_manifest_add(all->files, "report.json"));
 done:
@@ -289,9 +297,13 @@ static void tell_missing(const document *all) {
 }
 
 ds_status ds_report_write(const ds_folder *folder, ds_manifest *files, const json_t *envelope, const ds_findings *findings,
-                          bool quiet) {
+                          const ds_signer *signer, bool quiet) {
     ds_status status = DS_OK;
-    document all = {.folder = folder, .files = files, .envelope = envelope, .results = json_object_get(envelope, "results")};
+    document all = {.folder = folder,
+                    .files = files,
+                    .envelope = envelope,
+                    .results = json_object_get(envelope, "results"),
+                    .signer = signer};
     ds_page page = {.findings = findings->rows, .finding_count = findings->count, .verdict = findings->verdict.bytes};
     ds_page_section shown[CHAPTERS];
     DS_TRY(make_leads(&all));

@@ -8,6 +8,7 @@
 #include "child.h"
 #include "deltascope/claims.h"
 #include "deltascope/io.h"
+#include "keys.h"
 #include "scratch.h"
 #include "support.h"
 
@@ -91,6 +92,8 @@ static const char *shape_of(const json_t *object) {
         {"over_relaxed", "regimes"},
         {"largest_window_loss_error", "shadow"},
         {"limit", "limit"},
+        {"public_key", "signature"},
+        {"signer", "judged"},
         {"holds", "digest"},
         {"allowed", "difference"},
         {"windows_needed", "intervals"},
@@ -240,6 +243,8 @@ static void test_report(void **state) {
                                      FEW,
                                      "--skip",
                                      "inspect,spectrum,weights,controls,gradflow,jacobians,verify",
+                                     "--sign",
+                                     private_key_file(0),
                                      "fixtures/models/cc-bf16",
                                      NULL};
     json_t *tree = result_of(arguments, scratch_path("result.json"));
@@ -249,6 +254,8 @@ static void test_report(void **state) {
     const char *const check[] = {"check", scratch_path("report/report.json"), NULL};
     const char *const diff[] = {"diff", scratch_path("report/report.json"), scratch_path("report/report.json"), NULL};
     walk("report", "", own, true);
+    walk("envelope", "signature", json_object_get(tree, "signature"), true); /* of other results too */
+    expect_in_table("envelope/signature", json_object_get(tree, "signature"));
     expect_in_table("envelope/findings", json_object_get(own, "findings"));
     expect_in_table("envelope/verdict", json_object_get(own, "verdict"));
     json_decref(own);
