@@ -43,9 +43,12 @@ static ds_status record(ds_gradient *g, const ds_batch *batch, size_t first, siz
     DS_TRY(begin(&pass, g, batch));
     pass.forces = g->forces;
     for (size_t s = first; s < last; s++) {
-        memcpy(g->states[s + 1], g->states[s], state_bytes(g, batch));
-        if (is_identity(g, s)) continue;
-        pass.state = g->states[s + 1];
+        if (is_identity(g, s)) {
+            memcpy(g->states[s + 1], g->states[s], state_bytes(g, batch));
+            continue;
+        }
+        pass.state = g->states[s];
+        pass.next = g->states[s + 1];
         pass.tape = &g->tapes[s];
         DS_TRY(ds_pass_sublayer(&pass, s));
         if (s < g->kept_from) g->shared_holds[s % 2] = s;
@@ -120,6 +123,34 @@ static ds_status identity_backward(ds_derivative *b, size_t s) {
     return ds_pass_run(&b->pass, ds_steps_of(b->pass.model)->state_backward);
 }
 
+/* A tile's last two steps, one after the other: its part of the state is read while it is in the cache. */
+typedef struct last_steps {
+    ds_derivative *b;
+    ds_task inputs;
+} last_steps;
+
+static ds_status last_steps_task(void *context, size_t task, size_t worker) {
+    ds_status status = DS_OK;
+    const last_steps *two = context;
+    DS_TRY(two->inputs(two->b, task, worker));
+    DS_TRY(ds_steps_of(two->b->pass.model)->state_backward(two->b, task, worker));
+done:
+    return status;
+}
+
+/* From the branch's gradient to the state's; where the read takes other tokens' states every tile waits for all. */
+static ds_status inputs_and_state_backward(ds_derivative *b, ds_task inputs) {
+    ds_status status = DS_OK;
+    last_steps two = {b, inputs};
+    if (!ds_rule_reads_other_tokens(&b->pass.model->spec))
+        return ds_parallel_for_within(b->pass.workspace->workers, b->pass.batch->sequences * b->pass.tiles, last_steps_task,
+                                      &two);
+    DS_TRY(ds_pass_run(&b->pass, inputs));
+    DS_TRY(ds_pass_run(&b->pass, ds_steps_of(b->pass.model)->state_backward));
+done:
+    return status;
+}
+
 /* Gradient b->state at X_{s+1} -> at X_s. */
 static ds_status sublayer_backward(ds_derivative *b, size_t s) {
     ds_status status;
@@ -131,11 +162,10 @@ static ds_status sublayer_backward(ds_derivative *b, size_t s) {
         DS_TRY(ds_pass_run(&b->pass, steps->attention_output_backward));
         DS_TRY(run_tasks(b, b->pass.batch->sequences * g->model->spec.heads, steps->attention_scores_backward));
         DS_TRY(ds_pass_run(&b->pass, steps->qkv_transform_backward));
-        DS_TRY(ds_pass_run(&b->pass, steps->qkv_backward));
+        DS_TRY(inputs_and_state_backward(b, steps->qkv_backward));
     } else {
-        DS_TRY(ds_pass_run(&b->pass, backbone_of(b)->mlp_backward));
+        DS_TRY(inputs_and_state_backward(b, backbone_of(b)->mlp_backward));
     }
-    DS_TRY(ds_pass_run(&b->pass, steps->state_backward));
     if (b->parameters) DS_TRY(sublayer_parameters(b));
 done:
     return status;

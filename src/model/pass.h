@@ -36,6 +36,7 @@ typedef struct ds_pass {
     const ds_batch *batch;
     size_t tiles;           /* per window */
     void *state;            /* (B,T,planes,d) */
+    void *next;             /* (B,T,planes,d): where a sublayer leaves the new state; NULL: in `state` itself */
     void *hidden;           /* (B,T,d): written by readout */
     size_t sublayer;        /* being run; S stands for the readout */
     const ds_force *forces; /* (S), or NULL: none */

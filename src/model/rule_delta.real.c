@@ -113,10 +113,10 @@ static void value_forward(double *target, const ds_pass *pass, const REAL *x_in,
         for (size_t i = 0; i < rows * dv; i++) target[i] = spec->value_constant_value;
         return;
     }
-    for (size_t t = 0; t < rows; t++)
-        for (size_t j = 0; j < dv; j++)
-            target[t * dv + j] =
-                REAL_NAME(ds_dot)(VALUES(weights->value) + j * d, x_in + t * d, d) + (double)VALUES(weights->value_bias)[j];
+    for (size_t t = 0; t < rows; t++) {
+        REAL_NAME(ds_dot_rows)(target + t * dv, x_in + t * d, VALUES(weights->value), dv, d);
+        for (size_t j = 0; j < dv; j++) target[t * dv + j] += (double)VALUES(weights->value_bias)[j];
+    }
     if (!spec->value_sigmoid) return;
     ds_sigmoid_f64(target, target, rows * dv);
     for (size_t i = 0; i < rows * dv; i++) target[i] *= spec->value_scale;
@@ -192,8 +192,8 @@ static bool update_forward(const ds_pass *pass, ds_delta_form form, size_t token
     const double *target = own->target + token * dv;
     double strength = spec->residual_mult * own->beta[token];
     own->k_norm2[token] = REAL_NAME(ds_direction_forward)(h, h, d, spec->k_eps);
+    REAL_NAME(ds_dot_rows)(readout, h, state, dv, d);
     for (size_t j = 0; j < dv; j++) {
-        readout[j] = REAL_NAME(ds_dot)(h, state + j * d, d);
         double wanted = form.write ? target[j] : 0;
         double held = form.erase ? readout[j] : 0;
         u[j] = strength * (wanted - held);
@@ -234,13 +234,16 @@ static void update_backward(const ds_derivative *b, ds_delta_form form, size_t t
     const ds_delta_workspace *forward = b->gradient->workspace->rule;
     size_t d = spec->hidden, dv = spec->value_channels;
     double beta = forward->beta[token], strength = spec->residual_mult * beta, slope = 0;
+    double *u = own->u + token * dv, *e = own->e + token * dv;
+    REAL_NAME(ds_dot_rows)(e, k, dnext, dv, d); /* each becomes u_j and e_j below */
+    if (form.erase) REAL_NAME(ds_dot_rows)(u, k, state, dv, d);
     for (size_t j = 0; j < dv; j++) {
         size_t at = token * dv + j;
-        double v = forward->target[at], along = REAL_NAME(ds_dot)(k, dnext + j * d, d);
+        double v = forward->target[at], along = e[j];
         double wanted = form.write ? v : 0;
-        double held = form.erase ? REAL_NAME(ds_dot)(k, state + j * d, d) : 0;
-        own->u[at] = strength * (wanted - held);
-        own->e[at] = form.erase ? -strength * along : 0;
+        double held = form.erase ? u[j] : 0;
+        u[j] = strength * (wanted - held);
+        e[j] = form.erase ? -strength * along : 0;
         slope += along * (wanted - held);
         own->dvalue[at] = form.write ? strength * along : 0;
         if (spec->value_sigmoid) own->dvalue[at] *= v * (1 - v / spec->value_scale);

@@ -114,7 +114,12 @@ void REAL_NAME(ds_sublayer_output_forward)(const ds_pass *pass, ds_tile tile, RE
     }
     if ((pass->wants & DS_OBSERVE_STATES) != 0)
         REAL_NAME(ds_record)(w->before, ROWS(pass->state, tile, token_size), tile, token_size);
-    size_t row = RULE(pass)->write_forward(pass, tile, h);
+    ds_pass into = *pass; /* a tile is copied while it is in the cache, and written where it then is */
+    if (pass->next != NULL) {
+        REAL_NAME(ds_record)(pass->next, ROWS(pass->state, tile, token_size), tile, token_size);
+        into.state = pass->next;
+    }
+    size_t row = RULE(pass)->write_forward(&into, tile, h);
     w->not_finite[tile.sequence * pass->tiles + tile.index] = row < tile.rows ? tile.first + row : pass->batch->length;
 }
 

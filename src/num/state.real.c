@@ -5,6 +5,7 @@
 #include "deltascope/num.h"
 
 #include "lanes.h"
+#include "vector.h"
 
 /* y += w x, elementwise. */
 static void add_product(REAL *restrict y, const REAL *restrict w, const REAL *restrict x, size_t count) {
@@ -70,9 +71,19 @@ void REAL_NAME(ds_embed_taps_backward)(double *dtaps, const REAL *dstate, const 
 
 void REAL_NAME(ds_compress_cc_forward)(REAL *x_in, const REAL *state, const REAL *taps, size_t rows, size_t hidden,
                                        size_t channels) {
-    for (size_t t = 0; t < rows; t++, x_in += hidden) {
-        memset(x_in, 0, hidden * sizeof *x_in);
-        for (size_t v = 0; v < channels; v++, state += hidden) add_product(x_in, taps + v * hidden, state, hidden);
+    for (size_t t = 0; t < rows; t++, x_in += hidden, state += channels * hidden) {
+        size_t i = 0;
+        for (; i + VECTOR_LANES <= hidden; i += VECTOR_LANES) { /* the sum stays in a register */
+            vector sum = {0};
+            for (size_t v = 0; v < channels; v++)
+                sum += *(const unaligned_vector *)(taps + v * hidden + i) * *(const unaligned_vector *)(state + v * hidden + i);
+            *(unaligned_vector *)(x_in + i) = sum;
+        }
+        for (; i < hidden; i++) {
+            REAL sum = 0;
+            for (size_t v = 0; v < channels; v++) sum += taps[v * hidden + i] * state[v * hidden + i];
+            x_in[i] = sum;
+        }
     }
 }
 

@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Windows that go through the model at once hold at most about this many tokens: how the sums of gradients are taken depends on
- * the recipe alone, and memory does not grow with its batch. */
-enum { TOKENS_AT_ONCE = 4096 };
+/* Windows that go through the model at once hold about so many tokens, so that what they leave for the way back stays in the
+ * cache; long windows come at least in twos, so that there is work for several threads. How the sums of gradients are taken
+ * depends on the recipe alone, and memory does not grow with its batch. */
+enum { TOKENS_AT_ONCE = 1024, LONG_TOKENS_AT_ONCE = 2048, LONG_WINDOWS_AT_ONCE = 4 };
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 
@@ -96,6 +97,11 @@ done:
     return status;
 }
 
+static size_t windows_at_once(const ds_recipe *recipe) {
+    size_t few = ds_min_size(LONG_WINDOWS_AT_ONCE, LONG_TOKENS_AT_ONCE / recipe->length);
+    return ds_min_size(recipe->batch, ds_max_size(1, ds_max_size(few, TOKENS_AT_ONCE / recipe->length)));
+}
+
 ds_status ds_trainer_new(ds_trainer **out, const ds_trainer_options *options) {
     ds_status status = DS_OK;
     const ds_gradient_options gradient = {.parameters = true};
@@ -106,7 +112,7 @@ ds_status ds_trainer_new(ds_trainer **out, const ds_trainer_options *options) {
     t->recipe = options->recipe;
     DS_TRY(open_run(t));
     DS_TRY(open_tokens(t));
-    t->at_once = ds_min_size(t->recipe.batch, ds_max_size(1, TOKENS_AT_ONCE / t->recipe.length));
+    t->at_once = windows_at_once(&t->recipe);
     DS_TRY(ds_gradient_new(&t->gradient, t->run.model, t->at_once, t->recipe.length, &gradient));
     DS_TRY(ds_optimiser_init(&t->optimiser, t->run.model, &t->recipe));
     DS_TRY(list_untouched(t));
