@@ -9,7 +9,7 @@
 #include "model_command.h"
 
 typedef struct train_options {
-    const char *recipe, *from, *config, *variant, *init, *tokens, *val, *precision, *save;
+    const char *recipe, *from, *config, *variant, *init, *tokens, *val, *precision, *save, *log;
     ds_words set;
     ds_count keep, evaluate;
     bool dry_run;
@@ -36,6 +36,7 @@ static const ds_option options[] = {
     {"keep", "N", "keep the newest N checkpoints (all)", DS_OPTION_COUNT, OWN(keep), 1, NULL},
     {"evaluate", "N", "validate every N updates too, into log.jsonl (before and after all of them)", DS_OPTION_COUNT,
      OWN(evaluate), 1, NULL},
+    {"log", "llmc", "write main.log too, the lines of llm.c", DS_OPTION_CHOICE, OWN(log), 0, NULL},
     {"dry-run", NULL, "tell what the run will cost, and run nothing", DS_OPTION_FLAG, OWN(dry_run), 0, NULL},
 };
 static const train_options defaults = {.precision = "float", .save = "100"};
@@ -133,6 +134,7 @@ static ds_status make_options(json_t **out, const train_options *own, const ds_t
     ds_json_put_text(&b, "save", own->save);
     ds_json_put_count(&b, "keep", own->keep.value);
     ds_json_put_count(&b, "evaluate", own->evaluate.value);
+    ds_json_put_text(&b, "log", own->log);
     ds_json_end(&b);
     DS_TRY(ds_json_finish(out, &b));
 done:
@@ -143,11 +145,14 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, con
     ds_status status = DS_OK;
     ds_table *table = NULL;
     size_t made, updates = json_array_size(json_object_get(told->results, "steps"));
+    const size_t spikes = json_array_size(json_object_get(told->results, "spikes"));
     DS_TRY(ds_command_publish_results(&table, &made, invocation, run, told, tables, 1));
     if (!invocation->common.table) goto done;
-    (void)printf("validation loss %.6f nats before, %.6f after %zu update%s; %s/checkpoint-%zu holds the model\n",
-                 ds_json_real_at(told->results, "val_before"), ds_json_real_at(told->results, "val_after"), updates,
-                 ds_plural(updates), DS_SHOW(invocation->common.out), updates);
+    (void)printf("validation loss %.6f nats before, %.6f after %zu update%s", ds_json_real_at(told->results, "val_before"),
+                 ds_json_real_at(told->results, "val_after"), updates, ds_plural(updates));
+    (void)printf("; best %.6f after %.0f; %zu spike%s; %s/checkpoint-%zu holds the model\n",
+                 ds_json_real_at(told->results, "best/val_loss"), ds_json_real_at(told->results, "best/step"), spikes,
+                 ds_plural(spikes), DS_SHOW(invocation->common.out), updates);
 done:
     ds_table_free(&table);
     return status;
@@ -223,8 +228,11 @@ static ds_status run_command(const ds_invocation *invocation) {
                                 .val = own->val,
                                 .precision = strcmp(own->precision, "double") == 0 ? DS_F64 : DS_F32,
                                 .listener = ds_progress_line(invocation->common.quiet)};
-    ds_training_options training = {
-        .resume = invocation->common.resume, .keep = own->keep.value, .evaluate = own->evaluate.value, .stop = stop};
+    ds_training_options training = {.resume = invocation->common.resume,
+                                    .keep = own->keep.value,
+                                    .evaluate = own->evaluate.value,
+                                    .llmc = own->log != NULL,
+                                    .stop = stop};
     DS_TRY(check_options(invocation, own));
     DS_TRY(parse_save(&training, own->save));
     DS_TRY(ds_recipe_read(&start.recipe, own->recipe, own->set.at, own->set.count));
@@ -270,8 +278,11 @@ const ds_command ds_command_train = {
         "Rules: delta is the checkpoint's own; write-only, erase-only, fixed-gate:B, closed:attn, closed:mlp and closed:all "
         "are "
         "controls, whose checkpoints every command reads as what they are.\n"
-        "DIR gets recipe.json, log.jsonl with a line for every update, checkpoint-N (N updates done) with configuration, "
-        "weights and the optimiser's state, and train.json. SIGINT and SIGTERM save and stop; --resume goes on where a run "
+        "DIR gets recipe.json, log.jsonl with a line for every update (keys as charts group them: train/loss, val/loss), "
+        "log.csv "
+        "with the same columns, checkpoint-N (N updates done) with configuration, weights and the optimiser's state, and "
+        "train.json, which lists spikes too: losses above the median of the 100 before by 8 scaled median deviations. SIGINT "
+        "and SIGTERM save and stop; --resume goes on where a run "
         "stopped, however it did, and ends with the bytes it would have had. A loss that diverges ends the run, the last good "
         "checkpoint kept.",
     .examples = "  deltascope train --recipe recipe.json --from start/ --tokens train.bin --val val.bin --out run/\n"

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "checkpoint.h"
+#include "history.h"
 #include "log.h"
 
 /* A smoothed loss is the median of so many. A run has diverged when its smoothed loss stays that far (nats) above its least for
@@ -182,10 +183,15 @@ uint64_t ds_training_next_save(const ds_training_options *options, uint64_t step
 
 static ds_status save(training *all, bool interrupted) {
     ds_status status = DS_OK;
-    bool initial = all->trainer->step == 0 && all->options->start != NULL; /* those lie there already */
+    const bool initial = all->trainer->step == 0 && all->options->start != NULL; /* those lie there already */
+    const ds_checkpoint_tale tale = {.identity = all->identity,
+                                     .steps = all->log.steps,
+                                     .evaluations = all->log.evaluations,
+                                     .evaluate = all->options->evaluate,
+                                     .interrupted = interrupted};
     if (all->saved == all->trainer->step || initial) return DS_OK;
     DS_TRY(ds_train_log_sync(&all->log));
-    DS_TRY(ds_checkpoint_save(all->trainer, all->options->folder, all->identity, interrupted));
+    DS_TRY(ds_checkpoint_save(all->trainer, all->options->folder, &tale));
     all->saved = all->trainer->step;
     all->pruned = false;
 done:
@@ -307,30 +313,39 @@ done:
 }
 
 static ds_status make_results(json_t **results, const training *all) {
+    ds_status status = DS_OK;
     ds_json_builder b = {0};
+    json_t *spikes = NULL;
+    const ds_recipe *recipe = &all->trainer->recipe;
     size_t count, last = json_array_size(all->log.evaluations) - 1;
     const char *const *untouched = ds_trainer_untouched(all->trainer, &count);
+    DS_TRY(ds_training_spikes(&spikes, all->log.steps));
     ds_json_begin_object(&b, NULL);
     ds_json_begin_array(&b, "untouched");
     for (size_t i = 0; i < count; i++) ds_json_put_text(&b, NULL, untouched[i]);
     ds_json_end(&b);
     ds_json_put_real(&b, "val_before", ds_json_real_at(json_array_get(all->log.evaluations, 0), "val_loss"));
     ds_json_put_real(&b, "val_after", ds_json_real_at(json_array_get(all->log.evaluations, last), "val_loss"));
+    ds_json_put(&b, "best", ds_json_copy(ds_history_best(all->log.evaluations)));
+    ds_json_put_count(&b, "tokens_per_update", recipe->accumulation * recipe->batch * recipe->length);
+    ds_json_put(&b, "spikes", spikes);
     ds_json_put(&b, "steps", json_incref(all->log.steps));
     ds_json_put(&b, "evaluations", json_incref(all->log.evaluations));
     ds_json_end(&b);
-    return ds_json_finish(results, &b);
+    DS_TRY(ds_json_finish(results, &b));
+done:
+    return status;
 }
 
 ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_training_options *options) {
     ds_status status = DS_OK;
     bool stopped;
-    training all = {.trainer = trainer, .options = options, .log = {.descriptor = -1}, .saved = UINT64_MAX};
+    training all = {.trainer = trainer, .options = options, .log = ds_train_log_closed, .saved = UINT64_MAX};
     *results = NULL;
     DS_TRY(identify(&all));
     DS_TRY(take_up(&all));
     if (all.saved == UINT64_MAX) DS_TRY(write_recipe(&all));
-    DS_TRY(ds_train_log_open(&all.log, options->folder, trainer->step));
+    DS_TRY(ds_train_log_open(&all.log, options->folder, trainer->step, options->llmc));
     for (size_t end = 1; end <= trainer->step; end++) watch(&all, end);
     all.first = trainer->step;
     all.began = ds_seconds();

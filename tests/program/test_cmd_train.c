@@ -162,6 +162,107 @@ static void a_write_only_model_is_read_as_one(void **state) {
     trace_close(&t);
 }
 
+/* ---- logs -------------------------------------------------------------------------------------------------------- */
+
+/* The next line of a text, cut off in place; NULL at the end. */
+static char *next_line(char **text) {
+    char *line = strsep(text, "\n");
+    return line == NULL || line[0] == '\0' ? NULL : line;
+}
+
+static char *read_text(const char *path) {
+    char *bytes = NULL;
+    size_t length;
+    expect_ok(ds_read_file(&bytes, &length, path, 1 << 24));
+    return bytes;
+}
+
+/* The next cell of a row, cut off in place; an empty one is NaN. */
+static double next_cell(char **row) {
+    const char *cell = strsep(row, ",");
+    return cell == NULL || cell[0] == '\0' ? NAN : strtod(cell, NULL);
+}
+
+static void expect_same(double value, double expected) {
+    if (!isnan(value) || !isnan(expected)) expect_close(value, expected, 0);
+}
+
+/* log.jsonl, log.csv, main.log and the last state tell the same run as train.json, to the last digit. */
+static void logs_tell_the_run(void **state) {
+    (void)state;
+    static const char *const columns[] = {
+        "step", "lr", "train/loss", "train/micro_loss", "train/grad_norm", "train/clip_coefficient", "val/loss"};
+    training_trace t;
+    char paths[2][64];
+    trace_open(&t, "additive-accumulate");
+    train(&t, "logged", (const char *const[]){"--evaluate", "3", "--log", "llmc", NULL}, usual);
+    if (found.status != 0) fail_msg("%s", found.err);
+    json_t *envelope = read_json(inside("logged", "train.json")), *line;
+    const json_t *results = json_object_get(envelope, "results");
+    char *lines = read_text(inside("logged", "log.jsonl")), *rows = read_text(inside("logged", "log.csv"));
+    char *llmc = read_text(inside("logged", "main.log")), *l = lines, *r = rows, *m = llmc, *head = next_line(&r);
+    assert_string_equal(head, "step,lr,train/loss,train/micro_loss,train/grad_norm,train/clip_coefficient,val/loss");
+    size_t updates = 0, evaluations = 0;
+    for (char *text; (text = next_line(&l)) != NULL;) {
+        expect_ok(ds_json_parse(&line, text, strlen(text), "log.jsonl"));
+        char *row = next_line(&r), *told = next_line(&m);
+        for (size_t c = 0; c < sizeof columns / sizeof *columns; c++) {
+            const double cell = next_cell(&row);
+            if (c != 3) expect_same(cell, ds_json_real_at(json_object_get(line, columns[c]), ""));
+        }
+        const bool evaluation = json_object_get(line, "val/loss") != NULL;
+        (void)snprintf(paths[0], sizeof paths[0], "%s/%zu/%s", evaluation ? "evaluations" : "steps",
+                       evaluation ? evaluations : updates, evaluation ? "val_loss" : "loss");
+        const double loss = ds_json_real_at(json_object_get(line, evaluation ? "val/loss" : "train/loss"), "");
+        expect_close(loss, ds_json_real_at(results, paths[0]), 0);
+        (void)snprintf(paths[1], sizeof paths[1], evaluation ? "s:%.0f tel:" : "s:%.0f trl:", ds_json_real_at(line, "step"));
+        assert_int_equal(strncmp(told, paths[1], strlen(paths[1])), 0);
+        expect_close(strtod(told + strlen(paths[1]), NULL), loss, 0);
+        updates += !evaluation;
+        evaluations += evaluation;
+        json_decref(line);
+    }
+    assert_int_equal(updates, 20);
+    assert_int_equal(evaluations, 8); /* after 0, 3, ... 18, 20 */
+    assert_true(next_line(&r) == NULL && next_line(&m) == NULL);
+    free(lines);
+    free(rows);
+    free(llmc);
+    json_decref(envelope);
+    trace_close(&t);
+}
+
+/* trainer_state.json as other programs read it. */
+static void a_state_tells_its_history(void **state) {
+    (void)state;
+    json_t *envelope = read_json(inside("logged", "train.json"));
+    json_t *told = read_json(inside("logged", "checkpoint-20/trainer_state.json"));
+    const json_t *history = json_object_get(told, "log_history");
+    double best = INFINITY, best_step = -1;
+    char at[64];
+    size_t updates = 0;
+    for (size_t i = 0; i < json_array_size(history); i++) {
+        const json_t *entry = json_array_get(history, i);
+        const double value = ds_json_real_at(entry, "eval_loss");
+        if (value < best) best_step = ds_json_real_at(entry, "step");
+        best = fmin(best, isnan(value) ? INFINITY : value);
+        if (!isnan(value)) continue;
+        static const char *const pairs[][2] = {{"loss", "loss"}, {"grad_norm", "gradient_norm"}, {"learning_rate", "lr"}};
+        for (size_t k = 0; k < 3; k++) {
+            (void)snprintf(at, sizeof at, "results/steps/%zu/%s", updates, pairs[k][1]);
+            expect_close(ds_json_real_at(entry, pairs[k][0]), ds_json_real_at(envelope, at), 0);
+        }
+        expect_close(ds_json_real_at(entry, "step"), (double)++updates, 0);
+    }
+    assert_int_equal(updates, 20);
+    expect_close(ds_json_real_at(told, "best_metric"), best, 0);
+    expect_close(ds_json_real_at(told, "best_global_step"), best_step, 0);
+    expect_close(ds_json_real_at(envelope, "results/best/val_loss"), best, 0);
+    expect_close(ds_json_real_at(told, "max_steps"), 20, 0);
+    json_decref(told);
+    json_decref(envelope);
+}
+
 /* ---- refused ----------------------------------------------------------------------------------------------------- */
 
 static void what_cannot_run_is_refused(void **state) {
@@ -280,7 +381,7 @@ static int remove_one(const char *path, const struct stat *info, int kind, struc
     return remove(path);
 }
 
-#define INTERRUPTED "--set", "steps=40", "--save", "7", "--evaluate", "9", "--keep", "3", "--quiet"
+#define INTERRUPTED "--set", "steps=40", "--save", "7", "--evaluate", "9", "--keep", "3", "--log", "llmc", "--quiet"
 
 /* Killed or asked to stop at random moments and taken up again until it is done, with other numbers of threads each time. */
 static void interrupt_and_resume(int number, size_t times, uint64_t seed) {
@@ -294,7 +395,8 @@ static void interrupt_and_resume(int number, size_t times, uint64_t seed) {
     }
     whole = scratch_path("whole");
     pieces = scratch_path("pieces");
-    for (double undisturbed = 0.3; struck < times || finished == 0;) {
+    bool pending = true; /* the run that was struck last has not been finished */
+    for (double undisturbed = 0.3; struck < times || pending;) {
         char threads[8];
         (void)snprintf(threads, sizeof threads, "%d", 1 + (int)ds_random_below(&random, 3));
         child_limits limits = usual;
@@ -304,12 +406,14 @@ static void interrupt_and_resume(int number, size_t times, uint64_t seed) {
         if (found.signal != 0) {
             assert_int_equal(found.signal, number);
             struck++;
+            pending = true;
             continue;
         }
         if (found.status != 0) fail_msg("after %zu interruptions (seed %llu): %s", struck, (unsigned long long)seed, found.err);
         undisturbed = found.seconds > undisturbed ? undisturbed : found.seconds;
         expect_same_folders();
         finished++;
+        pending = false;
         assert_int_equal(nftw(pieces, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
     }
     (void)printf("signal %d: %zu times (seed %llu), %zu runs finished with the same bytes\n", number, struck,
@@ -383,7 +487,7 @@ static void a_full_disk_keeps_the_last_checkpoint(void **state) {
     full.file_size = 60000; /* the weights are larger, the log is not */
     trace_open(&t, CONTROL);
     train(&t, "pieces", (const char *const[]){INTERRUPTED, NULL}, full);
-    assert_int_equal(found.status, 4);
+    if (found.status != 4) fail_msg("exit status %d: %s", found.status, found.err);
     assert_true(access(inside("pieces", "checkpoint-7/trainer_state.json"), F_OK) != 0);
     train(&t, "pieces", (const char *const[]){INTERRUPTED, "--resume", NULL}, usual);
     assert_int_equal(found.status, 0);
@@ -398,6 +502,8 @@ int main(void) {
         cmocka_unit_test(a_trace_is_followed),
         cmocka_unit_test(plain_models_stay_plain),
         cmocka_unit_test(a_write_only_model_is_read_as_one),
+        cmocka_unit_test(logs_tell_the_run),
+        cmocka_unit_test(a_state_tells_its_history),
         cmocka_unit_test(what_cannot_run_is_refused),
         cmocka_unit_test(costs_are_told),
         cmocka_unit_test(another_run_is_not_touched),
