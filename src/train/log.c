@@ -6,30 +6,46 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const names[DS_LOG_FILES] = {"log.jsonl", "log.csv", "main.log"};
+static const char *const names[DS_LOG_FILES] = {"log.jsonl", "log.csv", "gates.csv", "main.log"};
+
+typedef enum entry_kind { UPDATE, EVALUATION, AUDIT } entry_kind;
 
 /* What an entry is called in the results, and in the lines and columns of the logs: there by the names that a chart made of
  * them needs. */
 static const struct {
     const char *result, *line;
-    bool evaluation;
+    entry_kind kind;
 } keys[] = {
-    {"lr", "lr", false},
-    {"loss", "train/loss", false},
-    {"micro_loss", "train/micro_loss", false},
-    {"gradient_norm", "train/grad_norm", false},
-    {"clip_coefficient", "train/clip_coefficient", false},
-    {"val_loss", "val/loss", true},
+    {"lr", "lr", UPDATE},
+    {"loss", "train/loss", UPDATE},
+    {"micro_loss", "train/micro_loss", UPDATE},
+    {"gradient_norm", "train/grad_norm", UPDATE},
+    {"clip_coefficient", "train/clip_coefficient", UPDATE},
+    {"val_loss", "val/loss", EVALUATION},
+    {"gates", "gates", AUDIT},
 };
 enum { KEYS = sizeof keys / sizeof *keys };
 
-const ds_train_log ds_train_log_closed = {.descriptors = {-1, -1, -1}};
+/* Columns of gates.csv after step and sublayer: where an audit has them. */
+static const struct {
+    const char *name, *path;
+} gate_columns[] = {
+    {"beta_mean", "beta_mean"},           {"k_norm2_mean", "k_norm2_mean"},         {"eigenvalue_mean", "eigenvalue_mean"},
+    {"relative_edit", "relative_edit"},   {"identity", "regimes/identity"},         {"damped", "regimes/damped"},
+    {"projection", "regimes/projection"}, {"over_relaxed", "regimes/over_relaxed"}, {"reflection", "regimes/reflection"},
+};
+enum { GATE_COLUMNS = sizeof gate_columns / sizeof *gate_columns };
+
+const ds_train_log ds_train_log_closed = {.descriptors = {-1, -1, -1, -1}};
 
 static ds_status failure(const ds_train_log *log, int file, ds_status code, const char *what) {
     return ds_fail(code, "%s/%s: %s", DS_SHOW(ds_folder_path(log->folder)), names[file], what);
 }
 
-static bool is_evaluation(const json_t *entry) { return json_object_get(entry, "val_loss") != NULL; }
+static entry_kind kind_of(const json_t *entry) {
+    if (json_object_get(entry, "val_loss") != NULL) return EVALUATION;
+    return json_object_get(entry, "gates") != NULL ? AUDIT : UPDATE;
+}
 
 /* ---- an entry in each file's way ----------------------------------------------------------------------------------- */
 
@@ -40,8 +56,7 @@ static ds_status append_line(ds_text *text, const json_t *entry) {
     ds_json_begin_object(&b, NULL);
     ds_json_put(&b, "step", json_incref(json_object_get(entry, "step")));
     for (size_t i = 0; i < KEYS; i++) {
-        if (keys[i].evaluation == is_evaluation(entry))
-            ds_json_put(&b, keys[i].line, json_incref(json_object_get(entry, keys[i].result)));
+        if (keys[i].kind == kind_of(entry)) ds_json_put(&b, keys[i].line, json_incref(json_object_get(entry, keys[i].result)));
     }
     ds_json_end(&b);
     DS_TRY(ds_json_finish(&line, &b));
@@ -66,8 +81,10 @@ done:
 
 static ds_status append_row(ds_text *text, const json_t *entry) {
     ds_status status = DS_OK;
+    if (kind_of(entry) == AUDIT) return DS_OK;
     DS_TRY(append_cell(text, json_object_get(entry, "step")));
     for (size_t i = 0; i < KEYS; i++) {
+        if (keys[i].kind == AUDIT) continue;
         DS_TRY(ds_text_append(text, ",", 1));
         DS_TRY(append_cell(text, json_object_get(entry, keys[i].result)));
     }
@@ -76,11 +93,35 @@ done:
     return status;
 }
 
-static ds_status append_head(ds_text *text) {
+/* A row a sublayer. */
+static ds_status append_gates(ds_text *text, const json_t *entry) {
     ds_status status = DS_OK;
-    DS_TRY(ds_text_printf(text, "step"));
-    for (size_t i = 0; i < KEYS; i++) DS_TRY(ds_text_printf(text, ",%s", keys[i].line));
-    status = ds_text_append(text, "\n", 1);
+    const json_t *gates = json_object_get(entry, "gates");
+    for (size_t s = 0; s < json_array_size(gates); s++) {
+        const json_t *sublayer = json_array_get(gates, s);
+        const char *name = json_string_value(json_object_get(sublayer, "name"));
+        DS_TRY(append_cell(text, json_object_get(entry, "step")));
+        DS_TRY(ds_text_printf(text, ",%s", name == NULL ? "" : name));
+        for (size_t c = 0; c < GATE_COLUMNS; c++) {
+            DS_TRY(ds_text_append(text, ",", 1));
+            DS_TRY(append_cell(text, ds_json_at(sublayer, gate_columns[c].path)));
+        }
+        DS_TRY(ds_text_append(text, "\n", 1));
+    }
+done:
+    return status;
+}
+
+static ds_status append_heads(ds_text texts[DS_LOG_FILES]) {
+    ds_status status = DS_OK;
+    DS_TRY(ds_text_printf(&texts[DS_LOG_CSV], "step"));
+    for (size_t i = 0; i < KEYS; i++) {
+        if (keys[i].kind != AUDIT) DS_TRY(ds_text_printf(&texts[DS_LOG_CSV], ",%s", keys[i].line));
+    }
+    DS_TRY(ds_text_append(&texts[DS_LOG_CSV], "\n", 1));
+    DS_TRY(ds_text_printf(&texts[DS_LOG_GATES], "step,sublayer"));
+    for (size_t c = 0; c < GATE_COLUMNS; c++) DS_TRY(ds_text_printf(&texts[DS_LOG_GATES], ",%s", gate_columns[c].name));
+    status = ds_text_append(&texts[DS_LOG_GATES], "\n", 1);
 done:
     return status;
 }
@@ -89,14 +130,16 @@ done:
 static ds_status append_llmc(ds_text *text, const json_t *entry) {
     char loss[32], rate[32], norm[32];
     const long long step = (long long)json_integer_value(json_object_get(entry, "step"));
-    if (is_evaluation(entry))
+    if (kind_of(entry) == AUDIT) return DS_OK;
+    if (kind_of(entry) == EVALUATION)
         return ds_text_printf(text, "s:%lld tel:%s\n", step, ds_format_real(loss, ds_json_real_at(entry, "val_loss")));
     return ds_text_printf(text, "s:%lld trl:%s lr:%s norm:%s\n", step, ds_format_real(loss, ds_json_real_at(entry, "loss")),
                           ds_format_real(rate, ds_json_real_at(entry, "lr")),
                           ds_format_real(norm, ds_json_real_at(entry, "gradient_norm")));
 }
 
-static ds_status (*const append_entry[DS_LOG_FILES])(ds_text *, const json_t *) = {append_line, append_row, append_llmc};
+static ds_status (*const append_entry[DS_LOG_FILES])(ds_text *, const json_t *) = {append_line, append_row, append_gates,
+                                                                                   append_llmc};
 
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
@@ -162,6 +205,32 @@ done:
     return status;
 }
 
+/* *sorted <- the same with all keys in the order that a line gives them back in. */
+static ds_status sort_keys(json_t **sorted, const json_t *value) {
+    ds_status status = DS_OK;
+    ds_text text = {0};
+    DS_TRY(ds_json_print(&text, value, DS_JSON_CANONICAL));
+    DS_TRY(ds_json_parse(sorted, text.bytes, text.length, "an audit"));
+done:
+    ds_text_release(&text);
+    return status;
+}
+
+ds_status ds_train_log_audit(ds_train_log *log, uint64_t step, const json_t *gates) {
+    ds_status status = DS_OK;
+    json_t *entry = NULL, *sorted = NULL;
+    ds_json_builder b = {0};
+    DS_TRY(sort_keys(&sorted, gates));
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_count(&b, "step", step);
+    ds_json_put(&b, "gates", sorted);
+    ds_json_end(&b);
+    DS_TRY(ds_json_finish(&entry, &b));
+    DS_TRY(append(log, log->audits, entry));
+done:
+    return status;
+}
+
 ds_status ds_train_log_sync(const ds_train_log *log) {
     for (int file = 0; file < DS_LOG_FILES; file++) {
         if (log->descriptors[file] >= 0 && fdatasync(log->descriptors[file]) != 0)
@@ -176,16 +245,17 @@ ds_status ds_train_log_sync(const ds_train_log *log) {
 static ds_status entry_of(json_t **entry, const json_t *line) {
     ds_status status = DS_OK;
     ds_json_builder b = {0};
-    const bool evaluation = json_object_get(line, "val/loss") != NULL;
+    const entry_kind kind = json_object_get(line, "val/loss") != NULL ? EVALUATION
+                            : json_object_get(line, "gates") != NULL  ? AUDIT
+                                                                      : UPDATE;
     bool whole = json_is_integer(json_object_get(line, "step"));
     *entry = NULL;
-    for (size_t i = 0; i < KEYS; i++)
-        whole = whole && (keys[i].evaluation != evaluation || json_object_get(line, keys[i].line) != NULL);
+    for (size_t i = 0; i < KEYS; i++) whole = whole && (keys[i].kind != kind || json_object_get(line, keys[i].line) != NULL);
     if (!whole) return DS_OK;
     ds_json_begin_object(&b, NULL);
     ds_json_put(&b, "step", json_incref(json_object_get(line, "step")));
     for (size_t i = 0; i < KEYS; i++) {
-        if (keys[i].evaluation == evaluation) ds_json_put(&b, keys[i].result, json_incref(json_object_get(line, keys[i].line)));
+        if (keys[i].kind == kind) ds_json_put(&b, keys[i].result, json_incref(json_object_get(line, keys[i].line)));
     }
     ds_json_end(&b);
     DS_TRY(ds_json_finish(entry, &b));
@@ -204,15 +274,15 @@ static ds_status take_line(bool *kept, ds_train_log *log, ds_text texts[DS_LOG_F
         status = failure(log, DS_LOG_LINES, DS_ERR_INPUT, "it lacks a key that this run would have written");
         goto done;
     }
-    const bool evaluation = is_evaluation(entry);
+    const entry_kind kind = kind_of(entry);
+    json_t *const lists[] = {log->steps, log->evaluations, log->audits};
     const uint64_t at = (uint64_t)json_integer_value(json_object_get(entry, "step"));
-    *kept = evaluation ? at <= step : at < step;
-    if (*kept && !evaluation && at != json_array_size(log->steps))
+    *kept = kind == UPDATE ? at < step : at <= step;
+    if (*kept && kind == UPDATE && at != json_array_size(log->steps))
         status = failure(log, DS_LOG_LINES, DS_ERR_INPUT, "not the log of one run: an update is missing or stands twice");
     if (status != DS_OK || !*kept) goto done;
     for (int file = 0; file < DS_LOG_FILES; file++) DS_TRY(append_entry[file](&texts[file], entry));
-    if (json_array_append(evaluation ? log->evaluations : log->steps, entry) != 0)
-        status = failure(log, DS_LOG_LINES, DS_ERR_SYSTEM, "out of memory");
+    if (json_array_append(lists[kind], entry) != 0) status = failure(log, DS_LOG_LINES, DS_ERR_SYSTEM, "out of memory");
 done:
     json_decref(line);
     json_decref(entry);
@@ -226,7 +296,7 @@ static ds_status cut_back(ds_text texts[DS_LOG_FILES], ds_train_log *log, uint64
     char *bytes = NULL;
     size_t length = 0, end = 0;
     bool kept = true;
-    DS_TRY(append_head(&texts[DS_LOG_CSV]));
+    DS_TRY(append_heads(texts));
     if (step > 0) DS_TRY(ds_read_file_in(&bytes, &length, log->folder, names[DS_LOG_LINES], most));
     while (kept && end < length) {
         const char *stop = memchr(bytes + end, '\n', length - end);
@@ -257,18 +327,21 @@ static bool lies_there(const ds_folder *folder, const char *name) {
     return descriptor >= 0;
 }
 
-ds_status ds_train_log_open(ds_train_log *log, const ds_folder *folder, uint64_t step, bool llmc) {
+ds_status ds_train_log_open(ds_train_log *log, const ds_training_options *options, uint64_t step) {
     ds_status status = DS_OK;
     ds_text texts[DS_LOG_FILES] = {{0}};
+    bool wanted[DS_LOG_FILES] = {true, true, options->audit > 0, options->llmc};
     *log = ds_train_log_closed;
-    log->folder = folder;
+    log->folder = options->folder;
     log->steps = json_array();
     log->evaluations = json_array();
-    if (log->steps == NULL || log->evaluations == NULL) return failure(log, DS_LOG_LINES, DS_ERR_SYSTEM, "out of memory");
+    log->audits = json_array();
+    if (log->steps == NULL || log->evaluations == NULL || log->audits == NULL)
+        return failure(log, DS_LOG_LINES, DS_ERR_SYSTEM, "out of memory");
     DS_TRY(cut_back(texts, log, step));
-    if (step > 0) llmc |= lies_there(folder, names[DS_LOG_LLMC]);
+    if (step > 0) wanted[DS_LOG_LLMC] |= lies_there(log->folder, names[DS_LOG_LLMC]);
     for (int file = 0; file < DS_LOG_FILES; file++) {
-        if (file != DS_LOG_LLMC || llmc) DS_TRY(open_file(log, file, &texts[file]));
+        if (wanted[file]) DS_TRY(open_file(log, file, &texts[file]));
     }
 done:
     for (int file = 0; file < DS_LOG_FILES; file++) ds_text_release(&texts[file]);
@@ -281,5 +354,6 @@ void ds_train_log_close(ds_train_log *log) {
     }
     json_decref(log->steps);
     json_decref(log->evaluations);
+    json_decref(log->audits);
     *log = ds_train_log_closed;
 }

@@ -9,59 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "child.h"
 #include "deltascope/io.h"
 #include "scratch.h"
 #include "support.h"
-#include "training_trace.h"
+#include "training_run.h"
 
 #define CONTROL "scalar-closed-mlp"
-static const child_limits usual = {.seconds = 120};
-static child found;
-
-/* ---- calling it -------------------------------------------------------------------------------------------------- */
-
-/* recipe.json of a trace, in the scratch folder. */
-static const char *recipe_of(const training_trace *t) {
-    json_t *recipe = NULL;
-    ds_text text = {0};
-    expect_ok(ds_recipe_json(&recipe, &t->recipe));
-    expect_ok(ds_json_print(&text, recipe, DS_JSON_READABLE));
-    const char *path = scratch_write("recipe.json", text.bytes, text.length);
-    ds_text_release(&text);
-    json_decref(recipe);
-    return path;
-}
-
-/* Runs train on a trace into the folder `out`, with up to eight more arguments, NULL after the last. */
-static void train(const training_trace *t, const char *out, const char *const *more, child_limits limits) {
-    const char *line[32] = {"train",  "--recipe", recipe_of(t), "--from", t->initial,       "--tokens",
-                            t->train, "--val",    t->val,       "--out",  scratch_path(out)};
-    size_t count = 11;
-    for (size_t i = 0; more != NULL && more[i] != NULL; i++) line[count++] = more[i];
-    child_run(&found, line, limits);
-}
-
-static void expect_refusal(int status, const char *words) {
-    if (found.status != status || strstr(found.err, words) == NULL)
-        fail_msg("exit status %d and \"%s\", expected %d with \"%s\"", found.status, found.err, status, words);
-}
-
-static json_t *read_json(const char *path) {
-    char *bytes;
-    size_t length;
-    json_t *tree;
-    expect_ok(ds_read_file(&bytes, &length, path, 1 << 24));
-    expect_ok(ds_json_parse(&tree, bytes, length, path));
-    free(bytes);
-    return tree;
-}
-
-static const char *inside(const char *folder, const char *name) {
-    char path[256];
-    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    return scratch_path(path);
-}
 
 /* ---- results ----------------------------------------------------------------------------------------------------- */
 
@@ -160,107 +113,6 @@ static void a_write_only_model_is_read_as_one(void **state) {
     CHILD_RUN(&found, usual, "verify", "--tokens", t.val, "--seq-len", "8", "--sequences", "2", checkpoint);
     assert_int_equal(found.status, 0);
     trace_close(&t);
-}
-
-/* ---- logs -------------------------------------------------------------------------------------------------------- */
-
-/* The next line of a text, cut off in place; NULL at the end. */
-static char *next_line(char **text) {
-    char *line = strsep(text, "\n");
-    return line == NULL || line[0] == '\0' ? NULL : line;
-}
-
-static char *read_text(const char *path) {
-    char *bytes = NULL;
-    size_t length;
-    expect_ok(ds_read_file(&bytes, &length, path, 1 << 24));
-    return bytes;
-}
-
-/* The next cell of a row, cut off in place; an empty one is NaN. */
-static double next_cell(char **row) {
-    const char *cell = strsep(row, ",");
-    return cell == NULL || cell[0] == '\0' ? NAN : strtod(cell, NULL);
-}
-
-static void expect_same(double value, double expected) {
-    if (!isnan(value) || !isnan(expected)) expect_close(value, expected, 0);
-}
-
-/* log.jsonl, log.csv, main.log and the last state tell the same run as train.json, to the last digit. */
-static void logs_tell_the_run(void **state) {
-    (void)state;
-    static const char *const columns[] = {
-        "step", "lr", "train/loss", "train/micro_loss", "train/grad_norm", "train/clip_coefficient", "val/loss"};
-    training_trace t;
-    char paths[2][64];
-    trace_open(&t, "additive-accumulate");
-    train(&t, "logged", (const char *const[]){"--evaluate", "3", "--log", "llmc", NULL}, usual);
-    if (found.status != 0) fail_msg("%s", found.err);
-    json_t *envelope = read_json(inside("logged", "train.json")), *line;
-    const json_t *results = json_object_get(envelope, "results");
-    char *lines = read_text(inside("logged", "log.jsonl")), *rows = read_text(inside("logged", "log.csv"));
-    char *llmc = read_text(inside("logged", "main.log")), *l = lines, *r = rows, *m = llmc, *head = next_line(&r);
-    assert_string_equal(head, "step,lr,train/loss,train/micro_loss,train/grad_norm,train/clip_coefficient,val/loss");
-    size_t updates = 0, evaluations = 0;
-    for (char *text; (text = next_line(&l)) != NULL;) {
-        expect_ok(ds_json_parse(&line, text, strlen(text), "log.jsonl"));
-        char *row = next_line(&r), *told = next_line(&m);
-        for (size_t c = 0; c < sizeof columns / sizeof *columns; c++) {
-            const double cell = next_cell(&row);
-            if (c != 3) expect_same(cell, ds_json_real_at(json_object_get(line, columns[c]), ""));
-        }
-        const bool evaluation = json_object_get(line, "val/loss") != NULL;
-        (void)snprintf(paths[0], sizeof paths[0], "%s/%zu/%s", evaluation ? "evaluations" : "steps",
-                       evaluation ? evaluations : updates, evaluation ? "val_loss" : "loss");
-        const double loss = ds_json_real_at(json_object_get(line, evaluation ? "val/loss" : "train/loss"), "");
-        expect_close(loss, ds_json_real_at(results, paths[0]), 0);
-        (void)snprintf(paths[1], sizeof paths[1], evaluation ? "s:%.0f tel:" : "s:%.0f trl:", ds_json_real_at(line, "step"));
-        assert_int_equal(strncmp(told, paths[1], strlen(paths[1])), 0);
-        expect_close(strtod(told + strlen(paths[1]), NULL), loss, 0);
-        updates += !evaluation;
-        evaluations += evaluation;
-        json_decref(line);
-    }
-    assert_int_equal(updates, 20);
-    assert_int_equal(evaluations, 8); /* after 0, 3, ... 18, 20 */
-    assert_true(next_line(&r) == NULL && next_line(&m) == NULL);
-    free(lines);
-    free(rows);
-    free(llmc);
-    json_decref(envelope);
-    trace_close(&t);
-}
-
-/* trainer_state.json as other programs read it. */
-static void a_state_tells_its_history(void **state) {
-    (void)state;
-    json_t *envelope = read_json(inside("logged", "train.json"));
-    json_t *told = read_json(inside("logged", "checkpoint-20/trainer_state.json"));
-    const json_t *history = json_object_get(told, "log_history");
-    double best = INFINITY, best_step = -1;
-    char at[64];
-    size_t updates = 0;
-    for (size_t i = 0; i < json_array_size(history); i++) {
-        const json_t *entry = json_array_get(history, i);
-        const double value = ds_json_real_at(entry, "eval_loss");
-        if (value < best) best_step = ds_json_real_at(entry, "step");
-        best = fmin(best, isnan(value) ? INFINITY : value);
-        if (!isnan(value)) continue;
-        static const char *const pairs[][2] = {{"loss", "loss"}, {"grad_norm", "gradient_norm"}, {"learning_rate", "lr"}};
-        for (size_t k = 0; k < 3; k++) {
-            (void)snprintf(at, sizeof at, "results/steps/%zu/%s", updates, pairs[k][1]);
-            expect_close(ds_json_real_at(entry, pairs[k][0]), ds_json_real_at(envelope, at), 0);
-        }
-        expect_close(ds_json_real_at(entry, "step"), (double)++updates, 0);
-    }
-    assert_int_equal(updates, 20);
-    expect_close(ds_json_real_at(told, "best_metric"), best, 0);
-    expect_close(ds_json_real_at(told, "best_global_step"), best_step, 0);
-    expect_close(ds_json_real_at(envelope, "results/best/val_loss"), best, 0);
-    expect_close(ds_json_real_at(told, "max_steps"), 20, 0);
-    json_decref(told);
-    json_decref(envelope);
 }
 
 /* ---- refused ----------------------------------------------------------------------------------------------------- */
@@ -381,7 +233,8 @@ static int remove_one(const char *path, const struct stat *info, int kind, struc
     return remove(path);
 }
 
-#define INTERRUPTED "--set", "steps=40", "--save", "7", "--evaluate", "9", "--keep", "3", "--log", "llmc", "--quiet"
+#define INTERRUPTED                                                                                                            \
+    "--set", "steps=40", "--save", "7", "--evaluate", "9", "--keep", "3", "--audit", "6", "--log", "llmc", "--quiet"
 
 /* Killed or asked to stop at random moments and taken up again until it is done, with other numbers of threads each time. */
 static void interrupt_and_resume(int number, size_t times, uint64_t seed) {
@@ -502,8 +355,6 @@ int main(void) {
         cmocka_unit_test(a_trace_is_followed),
         cmocka_unit_test(plain_models_stay_plain),
         cmocka_unit_test(a_write_only_model_is_read_as_one),
-        cmocka_unit_test(logs_tell_the_run),
-        cmocka_unit_test(a_state_tells_its_history),
         cmocka_unit_test(what_cannot_run_is_refused),
         cmocka_unit_test(costs_are_told),
         cmocka_unit_test(another_run_is_not_touched),
