@@ -53,6 +53,13 @@ static bool ends_with(const char *name, const char *ending) {
     return length >= most && strcmp(name + length - most, ending) == 0;
 }
 
+static bool is_listed(const char *const *names, size_t count, const char *name) {
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(names[i], name) == 0) return true;
+    }
+    return false;
+}
+
 /* What is read of a folder: weights, their index, configuration, vocabulary. Results that lie beside them are not. */
 static bool is_read_of_folder(const char *name) {
     static const char *const endings[] = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".index.json"};
@@ -61,10 +68,7 @@ static bool is_read_of_folder(const char *name) {
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         if (ends_with(name, endings[i])) return true;
     }
-    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
-        if (strcmp(name, whole[i]) == 0) return true;
-    }
-    return false;
+    return is_listed(whole, sizeof whole / sizeof *whole, name);
 }
 
 /* Whether `output` is the file `path`, the configuration beside it, or what is read of the folder `path`. */
@@ -118,8 +122,9 @@ done:
 static bool writes(const ds_invocation *invocation, const char *place, const char *name) {
     const char *command = invocation->command->name;
     static const char *const pictures[] = {".tsv", ".gp", ".svg", ".pdf", ".png", ".tex"};
+    static const char *const logs[] = {"log.jsonl", "log.csv", "gates.csv", "main.log"};
     size_t length = strlen(command);
-    if (strcmp(command, "train") == 0 && strcmp(name, "log.jsonl") == 0) return true;
+    if (strcmp(command, "train") == 0 && is_listed(logs, sizeof logs / sizeof *logs, name)) return true;
     if (strcmp(command, "train") == 0 && strcmp(name, "recipe.json") == 0) return !invocation->common.resume;
     if (strcmp(command, "plot") != 0) return place[0] != '\0' || (strncmp(name, command, length) == 0 && name[length] == '.');
     for (size_t i = 0; place[0] == '\0' && i < sizeof pictures / sizeof *pictures; i++) {

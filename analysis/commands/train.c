@@ -4,14 +4,15 @@
 #include <string.h>
 
 #include "cli/progress_line.h"
+#include "deltascope/measure.h"
 #include "deltascope/num.h"
 #include "deltascope/train.h"
 #include "model_command.h"
 
 typedef struct train_options {
-    const char *recipe, *from, *config, *variant, *init, *tokens, *val, *precision, *save;
+    const char *recipe, *from, *config, *variant, *init, *tokens, *val, *precision, *save, *log;
     ds_words set;
-    ds_count keep, evaluate;
+    ds_count keep, evaluate, audit;
     bool dry_run;
 } train_options;
 
@@ -36,6 +37,10 @@ static const ds_option options[] = {
     {"keep", "N", "keep the newest N checkpoints (all)", DS_OPTION_COUNT, OWN(keep), 1, NULL},
     {"evaluate", "N", "validate every N updates too, into log.jsonl (before and after all of them)", DS_OPTION_COUNT,
      OWN(evaluate), 1, NULL},
+    {"audit", "N",
+     "measure the gates on the validation windows every N updates, before and after all of them, into log.jsonl (never)",
+     DS_OPTION_COUNT, OWN(audit), 1, NULL},
+    {"log", "llmc", "write main.log too, the lines of llm.c", DS_OPTION_CHOICE, OWN(log), 0, NULL},
     {"dry-run", NULL, "tell what the run will cost, and run nothing", DS_OPTION_FLAG, OWN(dry_run), 0, NULL},
 };
 static const train_options defaults = {.precision = "float", .save = "100"};
@@ -133,6 +138,8 @@ static ds_status make_options(json_t **out, const train_options *own, const ds_t
     ds_json_put_text(&b, "save", own->save);
     ds_json_put_count(&b, "keep", own->keep.value);
     ds_json_put_count(&b, "evaluate", own->evaluate.value);
+    ds_json_put_count(&b, "audit", own->audit.value);
+    ds_json_put_text(&b, "log", own->log);
     ds_json_end(&b);
     DS_TRY(ds_json_finish(out, &b));
 done:
@@ -143,11 +150,14 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, con
     ds_status status = DS_OK;
     ds_table *table = NULL;
     size_t made, updates = json_array_size(json_object_get(told->results, "steps"));
+    const size_t spikes = json_array_size(json_object_get(told->results, "spikes"));
     DS_TRY(ds_command_publish_results(&table, &made, invocation, run, told, tables, 1));
     if (!invocation->common.table) goto done;
-    (void)printf("validation loss %.6f nats before, %.6f after %zu update%s; %s/checkpoint-%zu holds the model\n",
-                 ds_json_real_at(told->results, "val_before"), ds_json_real_at(told->results, "val_after"), updates,
-                 ds_plural(updates), DS_SHOW(invocation->common.out), updates);
+    (void)printf("validation loss %.6f nats before, %.6f after %zu update%s", ds_json_real_at(told->results, "val_before"),
+                 ds_json_real_at(told->results, "val_after"), updates, ds_plural(updates));
+    (void)printf("; best %.6f after %.0f; %zu spike%s; %s/checkpoint-%zu holds the model\n",
+                 ds_json_real_at(told->results, "best/val_loss"), ds_json_real_at(told->results, "best/step"), spikes,
+                 ds_plural(spikes), DS_SHOW(invocation->common.out), updates);
 done:
     ds_table_free(&table);
     return status;
@@ -163,6 +173,31 @@ static ds_beginning beginning_of(const ds_invocation *invocation, const ds_train
                           .recipe = &run->recipe,
                           .train = run->train,
                           .val = run->val};
+}
+
+/* What will be trained, before anything is made. */
+static ds_status find_spec(ds_spec *spec, const ds_invocation *invocation, const ds_trainer_options *run) {
+    ds_status status = DS_OK;
+    ds_run opened = {0};
+    const ds_beginning beginning = beginning_of(invocation, run);
+    const ds_run_options structure = {.checkpoint = run->checkpoint, .without_weights = true};
+    if (run->checkpoint == NULL) return ds_beginning_spec(spec, &beginning);
+    DS_TRY(ds_run_open(&opened, &structure));
+    *spec = opened.spec;
+done:
+    ds_run_close(&opened);
+    return status;
+}
+
+static ds_status check_audit(const ds_invocation *invocation, const ds_trainer_options *run) {
+    ds_status status = DS_OK;
+    const train_options *own = invocation->own;
+    ds_spec spec;
+    if (own->audit.value == 0) return DS_OK;
+    DS_TRY(find_spec(&spec, invocation, run));
+    DS_TRY(ds_gate_audit_check(&spec, "--audit"));
+done:
+    return status;
 }
 
 /* *path <- checkpoint-0, where the run starts from a configuration alone. */
@@ -182,18 +217,10 @@ static ds_status tell_cost(const ds_invocation *invocation, const ds_trainer_opt
                            const ds_training_options *training) {
     const size_t product = 1024;
     ds_status status = DS_OK;
-    ds_run opened = {0};
     ds_spec spec;
     ds_training_cost cost;
     double rate;
-    const ds_beginning beginning = beginning_of(invocation, run);
-    const ds_run_options structure = {.checkpoint = run->checkpoint, .without_weights = true};
-    if (run->checkpoint == NULL) {
-        DS_TRY(ds_beginning_spec(&spec, &beginning));
-    } else {
-        DS_TRY(ds_run_open(&opened, &structure));
-        spec = opened.spec;
-    }
+    DS_TRY(find_spec(&spec, invocation, run));
     DS_TRY(ds_training_estimate(&cost, &spec, &run->recipe, run->precision, training));
     DS_TRY(ds_gemm_rate(&rate, product));
     (void)printf("%llu parameters; %llu updates, %llu tokens\n", (unsigned long long)cost.parameters,
@@ -206,7 +233,6 @@ static ds_status tell_cost(const ds_invocation *invocation, const ds_trainer_opt
                  (unsigned long long)cost.checkpoints, ds_plural(cost.checkpoints), 1e-6 * (double)cost.checkpoint_bytes,
                  1e-6 * (double)cost.memory_bytes);
 done:
-    ds_run_close(&opened);
     return status;
 }
 
@@ -223,11 +249,17 @@ static ds_status run_command(const ds_invocation *invocation) {
                                 .val = own->val,
                                 .precision = strcmp(own->precision, "double") == 0 ? DS_F64 : DS_F32,
                                 .listener = ds_progress_line(invocation->common.quiet)};
-    ds_training_options training = {
-        .resume = invocation->common.resume, .keep = own->keep.value, .evaluate = own->evaluate.value, .stop = stop};
+    ds_training_options training = {.resume = invocation->common.resume,
+                                    .keep = own->keep.value,
+                                    .evaluate = own->evaluate.value,
+                                    .audit = own->audit.value,
+                                    .measure_gates = ds_gate_audit,
+                                    .llmc = own->log != NULL,
+                                    .stop = stop};
     DS_TRY(check_options(invocation, own));
     DS_TRY(parse_save(&training, own->save));
     DS_TRY(ds_recipe_read(&start.recipe, own->recipe, own->set.at, own->set.count));
+    DS_TRY(check_audit(invocation, &start));
     if (own->dry_run) {
         status = tell_cost(invocation, &start, &training);
         goto done;
@@ -270,8 +302,14 @@ const ds_command ds_command_train = {
         "Rules: delta is the checkpoint's own; write-only, erase-only, fixed-gate:B, closed:attn, closed:mlp and closed:all "
         "are "
         "controls, whose checkpoints every command reads as what they are.\n"
-        "DIR gets recipe.json, log.jsonl with a line for every update, checkpoint-N (N updates done) with configuration, "
-        "weights and the optimiser's state, and train.json. SIGINT and SIGTERM save and stop; --resume goes on where a run "
+        "--audit N measures the gates of every sublayer as they change, so that their way takes no second run: means of the "
+        "gate, "
+        "of |k|^2 and of the eigenvalue, shares of the regimes.\n"
+        "DIR gets recipe.json, log.jsonl with a line for every update (keys as charts group them: train/loss, val/loss), "
+        "log.csv "
+        "with the same columns, checkpoint-N (N updates done) with configuration, weights and the optimiser's state, and "
+        "train.json, which lists spikes too: losses above the median of the 100 before by 8 scaled median deviations. SIGINT "
+        "and SIGTERM save and stop; --resume goes on where a run "
         "stopped, however it did, and ends with the bytes it would have had. A loss that diverges ends the run, the last good "
         "checkpoint kept.",
     .examples = "  deltascope train --recipe recipe.json --from start/ --tokens train.bin --val val.bin --out run/\n"

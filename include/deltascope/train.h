@@ -101,26 +101,34 @@ ds_status ds_training_begin(ds_text *path, json_t **start, const ds_folder *fold
 
 /* ---- a run in a folder ------------------------------------------------------------------------------------------- */
 
-/* DIR holds recipe.json; log.jsonl, an object a line for every update and evaluation; and folders checkpoint-N, N updates done,
- * as CONTRACT.md has them. Their trainer_state.json is written last and makes them complete. All bytes depend on the run alone:
- * not on when it was interrupted and resumed. */
+/* DIR holds recipe.json; log.jsonl, an object a line for every update, evaluation and audit of gates; log.csv with the same
+ * columns, and gates.csv; and folders checkpoint-N, N updates done, as CONTRACT.md has them. Their trainer_state.json is
+ * written last and makes them complete. All bytes depend on the run alone: not on when it was interrupted and resumed. */
 typedef struct ds_training_options {
-    const ds_folder *folder;     /* locked by the caller */
-    bool resume;                 /* go on from the highest complete checkpoint, which has to be of this run */
-    const json_t *start;         /* what tells where the weights come from, beside `checkpoint`; NULL: nothing more */
-    uint64_t save;               /* a checkpoint every so many updates, and one at the end; 0: at the end alone */
-    bool save_log2;              /* checkpoints 0, 1, 2, 4, ... 512, then every 1,000, instead */
-    uint64_t keep;               /* how many of the newest are kept; 0: all */
-    uint64_t evaluate;           /* an evaluation every so many updates, beside those at the two ends; 0: none */
+    const ds_folder *folder; /* locked by the caller */
+    bool resume;             /* go on from the highest complete checkpoint, which has to be of this run */
+    const json_t *start;     /* what tells where the weights come from, beside `checkpoint`; NULL: nothing more */
+    uint64_t save;           /* a checkpoint every so many updates, and one at the end; 0: at the end alone */
+    bool save_log2;          /* checkpoints 0, 1, 2, 4, ... 512, then every 1,000, instead */
+    uint64_t keep;           /* how many of the newest are kept; 0: all */
+    uint64_t evaluate;       /* an evaluation every so many updates, beside those at the two ends; 0: none */
+    uint64_t audit;          /* gates are measured every so many updates, beside the two ends; 0: never */
+    /* *gates <- what an audit logs of the run's gates, by the weights as they are: an array of objects, each with a
+     * "name"; a new reference. */
+    ds_status (*measure_gates)(json_t **gates, ds_run *run);
+    bool llmc;                   /* main.log too, the lines of llm.c; a run that has one goes on writing it */
     bool (*stop)(void *context); /* asked after every update: true saves a checkpoint and ends; may be NULL */
     void *context;
 } ds_training_options;
 
-/* Runs what is left of the recipe's updates. *results <- a new reference, {"untouched", "val_before", "val_after", "steps",
- * "evaluations"}; NULL when it was stopped before the end. A folder that holds another run, or without `resume` any, is refused
- * (DS_ERR_INPUT, DS_ERR_USAGE) before anything is written. A loss that diverges is DS_ERR_INPUT naming the update and the last
- * good checkpoint, which is there. */
+/* Runs what is left of the recipe's updates. *results <- a new reference, {"untouched", "val_before", "val_after", "best",
+ * "tokens_per_update", "spikes", "steps", "evaluations", "audits"}; NULL when it was stopped before the end. A folder that
+ * holds another run, or without `resume` any, is refused (DS_ERR_INPUT, DS_ERR_USAGE) before anything is written. A loss that
+ * diverges is DS_ERR_INPUT naming the update and the last good checkpoint, which is there. */
 ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_training_options *options) DS_MUST_CHECK;
+/* *spikes <- of an array of updates {"step", "loss", ...} those whose loss is above the median of the 100 before by more than 8
+ * scaled median deviations: {"step", "loss", "median", "deviation"} each, a new reference. */
+ds_status ds_training_spikes(json_t **spikes, const json_t *steps) DS_MUST_CHECK;
 /* Updates after which a checkpoint is written, in order: the first at `done` or later. */
 uint64_t ds_training_next_save(const ds_training_options *options, uint64_t steps, uint64_t done);
 

@@ -105,3 +105,41 @@ done:
     ds_gates_release(&gates);
     return status;
 }
+
+/* ---- an audit ---------------------------------------------------------------------------------------------------- */
+
+ds_status ds_gate_audit_check(const ds_spec *spec, const char *what) {
+    if (ds_rule_has_gates(spec->rule)) return DS_OK;
+    return ds_fail(DS_ERR_USAGE, "%s: an additive model has no gates: each of its sublayers adds its output as it is", what);
+}
+
+static void put_audited(ds_json_builder *b, const json_t *sublayer) {
+    static const char *const means[][2] = {{"beta_mean", "beta/mean"},
+                                           {"k_norm2_mean", "k_norm2/mean"},
+                                           {"eigenvalue_mean", "eigenvalue/mean"},
+                                           {"relative_edit", "relative_edit"}};
+    ds_json_begin_object(b, NULL);
+    ds_json_put(b, "name", json_incref(json_object_get(sublayer, "name")));
+    for (size_t i = 0; i < sizeof means / sizeof *means; i++)
+        ds_json_put_real(b, means[i][0], ds_json_real_at(sublayer, means[i][1]));
+    ds_json_put(b, "regimes", json_incref(json_object_get(sublayer, "regimes")));
+    ds_json_end(b);
+}
+
+ds_status ds_gate_audit(json_t **out, ds_run *run) {
+    ds_status status = DS_OK;
+    ds_gates gates = {.sequences = 0};
+    json_t *sublayers = NULL;
+    ds_json_builder b = {0};
+    *out = NULL;
+    DS_TRY(ds_gates_measure(&gates, run, &ds_gates_defaults));
+    DS_TRY(ds_gate_census_json(&sublayers, &gates.census));
+    ds_json_begin_array(&b, NULL);
+    for (size_t s = 0; s < json_array_size(sublayers); s++) put_audited(&b, json_array_get(sublayers, s));
+    ds_json_end(&b);
+    DS_TRY(ds_json_finish(out, &b));
+done:
+    json_decref(sublayers);
+    ds_gates_release(&gates);
+    return status;
+}

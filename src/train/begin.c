@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "checkpoint.h"
+#include "history.h"
 
 static const char state_file[] = "checkpoint-0/trainer_state.json";
 
@@ -98,13 +99,14 @@ done:
     return status;
 }
 
-static ds_status write_state(const ds_folder *folder, json_t *start) {
+static ds_status write_state(const ds_folder *folder, json_t *start, uint64_t steps) {
     ds_status status = DS_OK;
     json_t *state = NULL;
     ds_json_builder b = {0};
     ds_json_begin_object(&b, NULL);
     ds_json_put_count(&b, "global_step", 0);
     ds_json_put_count(&b, "tokens", 0);
+    ds_history_put(&b, NULL, NULL, steps, 0);
     ds_json_put(&b, "start", json_incref(start));
     ds_json_end(&b);
     DS_TRY(ds_json_finish(&state, &b));
@@ -123,7 +125,7 @@ static ds_status make(const ds_folder *folder, const ds_beginning *beginning, co
     DS_TRY(ds_checkpoint_config_for(&own, config, spec));
     DS_TRY(ds_json_write_in(folder, "checkpoint-0/config.json", own, DS_JSON_READABLE));
     DS_TRY(write_weights(folder, model));
-    DS_TRY(write_state(folder, start));
+    DS_TRY(write_state(folder, start, beginning->recipe->steps));
 done:
     json_decref(own);
     ds_model_free(&model);

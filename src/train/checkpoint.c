@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "deltascope/num.h"
+#include "history.h"
 
 static const char folder_prefix[] = "checkpoint-";
 static const char *const files[] = {"trainer_state.json", "config.json", "model.safetensors", "optimizer.safetensors"};
@@ -131,7 +132,7 @@ done:
     return status;
 }
 
-ds_status ds_checkpoint_save(const ds_trainer *t, const ds_folder *folder, const json_t *identity, bool interrupted) {
+ds_status ds_checkpoint_save(const ds_trainer *t, const ds_folder *folder, const ds_checkpoint_tale *tale) {
     ds_status status = DS_OK;
     ds_json_builder b = {0};
     json_t *state = NULL;
@@ -142,8 +143,9 @@ ds_status ds_checkpoint_save(const ds_trainer *t, const ds_folder *folder, const
     ds_json_begin_object(&b, NULL);
     ds_json_put_count(&b, "global_step", t->step);
     ds_json_put_count(&b, "tokens", t->step * recipe->accumulation * recipe->batch * recipe->length);
-    if (interrupted) ds_json_put_bool(&b, "interrupted", true);
-    ds_json_put(&b, "run", ds_json_copy(identity));
+    ds_history_put(&b, tale->steps, tale->evaluations, recipe->steps, tale->evaluate);
+    if (tale->interrupted) ds_json_put_bool(&b, "interrupted", true);
+    ds_json_put(&b, "run", ds_json_copy(tale->identity));
     ds_json_end(&b);
     DS_TRY(ds_json_finish(&state, &b));
     DS_TRY(ds_json_write_in(folder, place_of(t->step, STATE).path, state, DS_JSON_READABLE));

@@ -6,10 +6,15 @@
 
 enum { DS_STATE_BYTES = 1 << 22 }; /* of a trainer_state.json, at most */
 
-/* checkpoint-N of the updates done, complete once this returns; `identity` (borrowed) is what the run is known by. One that was
- * `interrupted` to be written is of use until the next. */
-ds_status ds_checkpoint_save(const ds_trainer *trainer, const ds_folder *folder, const json_t *identity,
-                             bool interrupted) DS_MUST_CHECK;
+/* What its state tells of a run, borrowed. */
+typedef struct ds_checkpoint_tale {
+    const json_t *identity;            /* what the run is known by */
+    const json_t *steps, *evaluations; /* so far, as results have them */
+    uint64_t evaluate;                 /* as in ds_training_options */
+    bool interrupted;                  /* written because the run was stopped: of use until the next */
+} ds_checkpoint_tale;
+/* checkpoint-N of the updates done, complete once this returns. */
+ds_status ds_checkpoint_save(const ds_trainer *trainer, const ds_folder *folder, const ds_checkpoint_tale *tale) DS_MUST_CHECK;
 /* *out <- the configuration of a model that started from `config`: what the published code cannot express gets a type of our
  * own. */
 ds_status ds_checkpoint_config_for(json_t **out, const json_t *config, const ds_spec *spec) DS_MUST_CHECK;

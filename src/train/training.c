@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "checkpoint.h"
+#include "history.h"
 #include "log.h"
 
 /* A smoothed loss is the median of so many. A run has diverged when its smoothed loss stays that far (nats) above its least for
@@ -44,6 +45,7 @@ static ds_status identify(training *all) {
     ds_json_put(&b, "from_config", ds_json_copy(ds_checkpoint_config(t->run.checkpoint)));
     if (all->options->start != NULL) ds_json_put(&b, "start", ds_json_copy(all->options->start));
     ds_json_put_count(&b, "evaluate", all->options->evaluate);
+    if (all->options->audit > 0) ds_json_put_count(&b, "audit", all->options->audit);
     ds_json_end(&b);
     DS_TRY(ds_json_finish(&all->identity, &b));
 done:
@@ -182,10 +184,15 @@ uint64_t ds_training_next_save(const ds_training_options *options, uint64_t step
 
 static ds_status save(training *all, bool interrupted) {
     ds_status status = DS_OK;
-    bool initial = all->trainer->step == 0 && all->options->start != NULL; /* those lie there already */
+    const bool initial = all->trainer->step == 0 && all->options->start != NULL; /* those lie there already */
+    const ds_checkpoint_tale tale = {.identity = all->identity,
+                                     .steps = all->log.steps,
+                                     .evaluations = all->log.evaluations,
+                                     .evaluate = all->options->evaluate,
+                                     .interrupted = interrupted};
     if (all->saved == all->trainer->step || initial) return DS_OK;
     DS_TRY(ds_train_log_sync(&all->log));
-    DS_TRY(ds_checkpoint_save(all->trainer, all->options->folder, all->identity, interrupted));
+    DS_TRY(ds_checkpoint_save(all->trainer, all->options->folder, &tale));
     all->saved = all->trainer->step;
     all->pruned = false;
 done:
@@ -244,21 +251,36 @@ done:
 
 /* ---- the run ----------------------------------------------------------------------------------------------------- */
 
-static bool has_evaluation(const training *all, uint64_t step) {
-    const json_t *last = json_array_get(all->log.evaluations, json_array_size(all->log.evaluations) - 1);
-    return last != NULL && (uint64_t)json_integer_value(json_object_get(last, "step")) >= step;
+/* Whether something done every so many updates and at the two ends is due, and its list does not have it yet. */
+static bool is_due(const training *all, uint64_t every, const json_t *list) {
+    const uint64_t step = all->trainer->step;
+    const json_t *last = json_array_get(list, json_array_size(list) - 1);
+    if (step != 0 && step != all->trainer->recipe.steps && (every == 0 || step % every != 0)) return false;
+    return last == NULL || (uint64_t)json_integer_value(json_object_get(last, "step")) < step;
 }
 
 static ds_status evaluate(training *all) {
     ds_status status = DS_OK;
-    const uint64_t step = all->trainer->step, every = all->options->evaluate;
+    const uint64_t step = all->trainer->step;
     double loss;
-    if (step != 0 && step != all->trainer->recipe.steps && (every == 0 || step % every != 0)) return DS_OK;
-    if (has_evaluation(all, step)) return DS_OK;
+    if (!is_due(all, all->options->evaluate, all->log.evaluations)) return DS_OK;
     DS_TRY(ds_trainer_evaluate(&loss, all->trainer));
     DS_TRY(ds_train_log_evaluation(&all->log, step, loss));
 done:
     if (status == DS_ERR_INPUT) status = ds_fail_prefix(status, "validation after %llu updates", (unsigned long long)step);
+    return status;
+}
+
+static ds_status audit(training *all) {
+    ds_status status = DS_OK;
+    const uint64_t step = all->trainer->step, every = all->options->audit;
+    json_t *gates = NULL;
+    if (every == 0 || !is_due(all, every, all->log.audits)) return DS_OK;
+    DS_TRY(all->options->measure_gates(&gates, ds_trainer_run(all->trainer)));
+    DS_TRY(ds_train_log_audit(&all->log, step, gates));
+done:
+    json_decref(gates);
+    if (status == DS_ERR_INPUT) status = ds_fail_prefix(status, "gates after %llu updates", (unsigned long long)step);
     return status;
 }
 
@@ -294,6 +316,7 @@ static ds_status run_updates(training *all, bool *stopped) {
     const ds_training_options *options = all->options;
     for (*stopped = false;;) {
         DS_TRY(evaluate(all));
+        DS_TRY(audit(all));
         *stopped =
             t->step < t->recipe.steps && t->step > all->first && options->stop != NULL && options->stop(options->context);
         if (*stopped || ds_training_next_save(options, t->recipe.steps, t->step) == t->step) DS_TRY(save(all, *stopped));
@@ -307,30 +330,40 @@ done:
 }
 
 static ds_status make_results(json_t **results, const training *all) {
+    ds_status status = DS_OK;
     ds_json_builder b = {0};
+    json_t *spikes = NULL;
+    const ds_recipe *recipe = &all->trainer->recipe;
     size_t count, last = json_array_size(all->log.evaluations) - 1;
     const char *const *untouched = ds_trainer_untouched(all->trainer, &count);
+    DS_TRY(ds_training_spikes(&spikes, all->log.steps));
     ds_json_begin_object(&b, NULL);
     ds_json_begin_array(&b, "untouched");
     for (size_t i = 0; i < count; i++) ds_json_put_text(&b, NULL, untouched[i]);
     ds_json_end(&b);
     ds_json_put_real(&b, "val_before", ds_json_real_at(json_array_get(all->log.evaluations, 0), "val_loss"));
     ds_json_put_real(&b, "val_after", ds_json_real_at(json_array_get(all->log.evaluations, last), "val_loss"));
+    ds_json_put(&b, "best", ds_json_copy(ds_history_best(all->log.evaluations)));
+    ds_json_put_count(&b, "tokens_per_update", recipe->accumulation * recipe->batch * recipe->length);
+    ds_json_put(&b, "spikes", spikes);
     ds_json_put(&b, "steps", json_incref(all->log.steps));
     ds_json_put(&b, "evaluations", json_incref(all->log.evaluations));
+    ds_json_put(&b, "audits", json_incref(all->log.audits));
     ds_json_end(&b);
-    return ds_json_finish(results, &b);
+    DS_TRY(ds_json_finish(results, &b));
+done:
+    return status;
 }
 
 ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_training_options *options) {
     ds_status status = DS_OK;
     bool stopped;
-    training all = {.trainer = trainer, .options = options, .log = {.descriptor = -1}, .saved = UINT64_MAX};
+    training all = {.trainer = trainer, .options = options, .log = ds_train_log_closed, .saved = UINT64_MAX};
     *results = NULL;
     DS_TRY(identify(&all));
     DS_TRY(take_up(&all));
     if (all.saved == UINT64_MAX) DS_TRY(write_recipe(&all));
-    DS_TRY(ds_train_log_open(&all.log, options->folder, trainer->step));
+    DS_TRY(ds_train_log_open(&all.log, options, trainer->step));
     for (size_t end = 1; end <= trainer->step; end++) watch(&all, end);
     all.first = trainer->step;
     all.began = ds_seconds();

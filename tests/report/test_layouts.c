@@ -224,6 +224,7 @@ static void test_training(void **state) {
                                      "--tokens", "fixtures/training/train-tokens.bin",
                                      "--val",    "fixtures/training/val-tokens.bin",
                                      "--set",    "rule=erase-only",
+                                     "--audit",  "1",
                                      "--set",    "steps=2",
                                      "--set",    "seq_len=16",
                                      "--set",    "val_windows=2",

@@ -59,8 +59,16 @@ void ds_gates_release(ds_gates *gates);
 /* CONTRACT's results of `gates`; a new reference. */
 ds_status ds_gates_json(json_t **results, ds_gates *gates) DS_MUST_CHECK;
 /* Measures, and tells options and results as the program writes them; new references. */
-ds_status ds_gates_results(json_t **options_json, json_t **results, ds_run *run,
-                           const ds_gates_options *options) DS_MUST_CHECK;
+ds_status ds_gates_results(json_t **options_json, json_t **results, ds_run *run, const ds_gates_options *options) DS_MUST_CHECK;
+
+/* ---- an audit ---------------------------------------------------------------------------------------------------- */
+
+/* That a model has gates to audit; otherwise DS_ERR_USAGE says what it has instead, after `what` was asked for. */
+ds_status ds_gate_audit_check(const ds_spec *spec, const char *what) DS_MUST_CHECK;
+/* *gates <- of every sublayer what a trajectory needs, over the run's windows: an array of {"name", "beta_mean",
+ * "k_norm2_mean", "eigenvalue_mean", "relative_edit", "regimes"}, each the number that the whole measurement has; a
+ * new reference. */
+ds_status ds_gate_audit(json_t **gates, ds_run *run) DS_MUST_CHECK;
 
 DS_END_DECLARATIONS
 
