@@ -14,6 +14,7 @@
 #include "deltascope/measure/gates.h"
 #include "deltascope/measure/gradient_flow.h"
 #include "deltascope/measure/mean_gates.h"
+#include "deltascope/measure/seed_contrasts.h"
 #include "deltascope/measure/spectrum.h"
 #include "deltascope/measure/sublayer_jacobians.h"
 #include "deltascope/measure/token_trace.h"

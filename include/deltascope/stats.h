@@ -1,4 +1,5 @@
-/* stats: sums, summaries, quantiles, histograms, correlation, power-law tails, paired differences. The only room that uses GSL.
+/* stats: sums, summaries, quantiles, histograms, correlation, power-law tails, paired differences, contrasts of seeds. The only
+ * room that uses GSL.
  *
  * Everything here is deterministic: the same values in the same order give the same bits, whatever the number of threads. */
 #ifndef DELTASCOPE_STATS_H
@@ -139,6 +140,127 @@ size_t ds_paired_needed(size_t hypotheses);
 /* Holm's step-down adjustment over the p_values that are not NaN (those stay NaN and are not counted as hypotheses). adjusted
  * may be p_values. */
 ds_status ds_holm_adjust(double *adjusted, const double *p_values, size_t count) DS_MUST_CHECK;
+
+/* ---- seeds as the sampling unit ---------------------------------------------------------------------------------- */
+
+/* Final losses of training runs, or other numbers of which lower is better, one a run; what a run that diverged has in its
+ * place is NaN or an infinity, and it is never left out in silence. Intervals are 95%, by Student's t, and NaN where there are
+ * fewer than two finite values. Deviations within the rounding of the values themselves are a standard deviation of 0: the
+ * interval is then [mean, mean], and there is no p-value. How often all this errs is in src/stats/README.md. */
+
+typedef struct ds_seed_summary {
+    size_t n, diverged; /* finite values, and the others */
+    double mean, sd;    /* of the finite ones, divided by n - 1: given no divergence */
+    double low, high;   /* mean -+ t(n - 1, 0.975) sd / sqrt(n) */
+    double median;      /* of all, a diverged run being the worst; an infinity where that is the median */
+} ds_seed_summary;
+ds_status ds_seed_summarise(ds_seed_summary *out, const double *values, size_t count) DS_MUST_CHECK;
+
+enum { DS_SIGN_FLIP_ENUMERATED = 20, DS_SIGN_FLIP_DRAWS = 100000 };
+/* How surprising the mean of differences is that are as likely to have the other sign. */
+typedef struct ds_sign_flip {
+    double p;          /* share of patterns of signs whose mean is as far from 0, either way */
+    uint64_t patterns; /* 2^n, all of them, or so many drawn; these count the differences as they are as one more */
+    double smallest_p; /* 2 / 2^n; of draws 1 / (patterns + 1) */
+} ds_sign_flip;
+/* Of finite differences; all NaN where n is 0. Means equal but for rounding are equally far. O(2^n). */
+ds_sign_flip ds_sign_flip_test(const double *differences, size_t n, uint64_t seed);
+
+typedef enum ds_contrast_verdict {
+    DS_CONTRAST_UNRESOLVED,
+    DS_CONTRAST_BETTER,
+    DS_CONTRAST_WORSE,
+    DS_CONTRAST_EQUIVALENT
+} ds_contrast_verdict;
+extern const char *const ds_contrast_verdict_names[];
+
+/* mean -+ t(df, 0.975) error, and the test that the truth is 0. */
+typedef struct ds_t_inference {
+    double mean, error, df, low, high;
+    double statistic, p; /* two-sided */
+} ds_t_inference;
+
+typedef struct ds_contrast {
+    bool paired;
+    size_t n_a, n_b; /* finite values of either side; paired: pairs of them */
+    size_t diverged_a, diverged_b;
+    double sd, dz, correlation; /* of the differences, mean / sd, of a with b; NaN unless paired */
+    ds_t_inference t;           /* of a - b; unpaired: Welch's */
+    ds_t_inference welch;       /* of all finite values, as if nothing were paired */
+    ds_sign_flip sign_flip;     /* NaN unless paired and not crossed */
+    ds_sign_flip ranks;         /* the same of the signed ranks, a diverged run being the worst: of all pairs */
+    double divergence_p;        /* McNemar's, of one side diverging more often; NaN unless paired */
+    struct {
+        double margin, low, high, p; /* the 90% interval; the larger p of two one-sided t tests */
+        bool equivalent;             /* both ends inside the margin */
+    } equivalence;
+    struct {
+        double power, alpha, effect; /* the smallest true difference found so often, were errors as they are seen here */
+    } detectable;
+    double holm_p; /* by ds_contrasts_judge, as is the verdict */
+    ds_contrast_verdict verdict;
+} ds_contrast;
+
+#define DS_DETECTABLE_POWER 0.8
+/* Of nats: differences no larger are of no consequence, unless a plan says otherwise. */
+#define DS_EQUIVALENCE_MARGIN 0.005
+
+/* Of a[count] - b[count], pair by pair. `seed`: of drawn sign patterns. Holm's p is the contrast's own until judged. */
+ds_status ds_contrast_paired(ds_contrast *out, const double *a, const double *b, size_t count, double margin,
+                             uint64_t seed) DS_MUST_CHECK;
+/* Of runs whose seeds are crossed: a, b (rows, columns), a row one seed of initial weights, a column one of data. Cells of one
+ * row or column are not independent: the error of the mean is ds_two_way's, of the differences, and NaN where a run diverged.
+ * One row or column: as ds_contrast_paired. */
+ds_status ds_contrast_crossed(ds_contrast *out, const double *a, const double *b, size_t rows, size_t columns, double margin,
+                              uint64_t seed) DS_MUST_CHECK;
+/* Of two groups that share nothing. */
+ds_status ds_contrast_unpaired(ds_contrast *out, const double *a, size_t count_a, const double *b, size_t count_b,
+                               double margin) DS_MUST_CHECK;
+/* Holm's p over all contrasts, and verdicts. With a primary contrast (an index; SIZE_MAX: none) that one is tested alone first,
+ * and the others count only if it does: their p is at least its p.
+ *   better, worse: holm_p < DS_SIGNIFICANCE, a having the lower or the higher mean; also differences all equal and not 0.
+ *   equivalent: none of these, and inside the margin; also differences all 0. Not adjusted for their number.
+ *   unresolved: the rest; what could have been seen is `detectable`. */
+ds_status ds_contrasts_judge(ds_contrast *contrasts, size_t count, size_t primary) DS_MUST_CHECK;
+
+/* P(|t| > t(df, 1 - alpha/2)) of a statistic with mean `noncentrality`: (Z + noncentrality) / sqrt(chi^2_df / df). To 1e-10. */
+double ds_t_power(double df, double noncentrality, double alpha);
+/* What a true difference must be, over the standard error of its estimate, to be found with this power; NaN for df < 1. */
+double ds_t_detectable(double df, double power, double alpha);
+/* The fewest pairs that find a difference of `effect` standard deviations; at least 2, and 0 for more than a million. */
+size_t ds_seeds_needed(double effect, double power, double alpha);
+
+/* Whether the mean of runs is below a target: one-sided p of Student's t. */
+typedef struct ds_target_test {
+    ds_seed_summary runs;
+    double target, statistic, df, p;
+} ds_target_test;
+ds_status ds_target_compare(ds_target_test *out, const double *values, size_t count, double target) DS_MUST_CHECK;
+
+/* Ratios above 0, one a seed, such as tokens needed by two variants; others are censored: counted and left out. */
+typedef struct ds_ratio_summary {
+    size_t n, censored;
+    double geometric_mean, low, high, p; /* interval and p of ratio 1 by Student's t of the logarithms */
+} ds_ratio_summary;
+ds_status ds_ratios_summarise(ds_ratio_summary *out, const double *ratios, size_t count) DS_MUST_CHECK;
+
+/* McNemar's exact test: of seeds at which one side alone had an event, whether it is one side more often. Two-sided; 1 for
+ * none. */
+double ds_mcnemar(size_t only_a, size_t only_b);
+
+/* values (rows, columns), one run a cell: row and column effects drawn at random, and what is left. Components by the method of
+ * moments: they are unbiased, and where one is negative nothing is to be seen of it. */
+typedef struct ds_two_way {
+    double mean, rows, columns, rest; /* variances */
+    double error, df; /* of the mean: by rows and columns (Satterthwaite's df), rows alone or columns alone, what is widest */
+} ds_two_way;
+/* All but the mean NaN with less than two rows or columns, or where a value is not finite. */
+ds_two_way ds_two_way_split(const double *values, size_t rows, size_t columns);
+
+/* The standard error that a finite validation set leaves in a mean difference: differences (seeds, windows), averaged over the
+ * seeds; over the independent windows the series is worth (ds_serial_correlation), if it is worth fewer. NaN for less than
+ * two. */
+ds_status ds_window_error(double *error, const double *differences, size_t seeds, size_t windows) DS_MUST_CHECK;
 
 /* ---- correlation ------------------------------------------------------------------------------------------------- */
 
