@@ -21,7 +21,11 @@ static const ds_result_column columns[] = {
     DS_CELL("kl", "KL", "nats", DS_COLUMN_FIXED, 4, "kl"),
 };
 static const ds_result_table tables[] = {
-    {.title = "Forced gates", .rows = "cases", .columns = columns, .column_count = sizeof columns / sizeof columns[0]},
+    {.id = "cases",
+     .title = "Forced gates",
+     .rows = "cases",
+     .columns = columns,
+     .column_count = sizeof columns / sizeof columns[0]},
 };
 
 static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told) {

@@ -159,6 +159,7 @@ static ds_status make_table(ds_table **table, const json_t *results) {
     ds_status status = DS_OK;
     const char *fastest = json_string_value(json_object_get(results, "fastest_core"));
     DS_TRY(ds_table_new(table, "Benchmark", columns, sizeof columns / sizeof columns[0]));
+    ds_table_describe(*table, "bench-rates", NULL);
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         const json_t *value = ds_json_at(results, lines[i].path);
         char digits[32];

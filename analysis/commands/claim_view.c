@@ -65,8 +65,11 @@ static const ds_result_column columns[] = {
     DS_CELL("disagreed", "disagree", NULL, DS_COLUMN_INTEGER, 0, "disagreed"),
     DS_CELL("worst", "nearest to what is allowed", NULL, DS_COLUMN_TEXT, 0, "worst/path"),
 };
-const ds_result_table ds_claim_table = {
-    .title = "Sections", .rows = "sections", .columns = columns, .column_count = sizeof columns / sizeof *columns};
+const ds_result_table ds_claim_table = {.id = "sections",
+                                        .title = "Sections",
+                                        .rows = "sections",
+                                        .columns = columns,
+                                        .column_count = sizeof columns / sizeof *columns};
 
 /* A value of a result; lists and objects, and what one side lacks, in a word. */
 static void print_value(const char *side, const json_t *value) {

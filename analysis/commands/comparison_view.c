@@ -70,6 +70,7 @@ ds_status ds_comparison_long_table(ds_table **table, const json_t *results) {
     size_t i;
     const json_t *checkpoint;
     DS_TRY(ds_table_new(table, "Sublayers", long_columns, LENGTH_OF(long_columns)));
+    ds_table_describe(*table, "compare-sublayers", NULL);
     json_array_foreach(checkpoints_of(results), i, checkpoint) {
         for (size_t s = 0; s < sublayers_of(checkpoint); s++) add_sublayer(*table, checkpoint, s);
     }

@@ -25,7 +25,11 @@ static const ds_result_column columns[] = {
     DS_CELL("relative_edit", "edit/|X|", NULL, DS_COLUMN_FIXED, 3, "relative_edit"),
 };
 static const ds_result_table tables[] = {
-    {.title = "Gates by sublayer", .rows = "sublayers", .columns = columns, .column_count = sizeof columns / sizeof columns[0]},
+    {.id = "sublayers",
+     .title = "Gates by sublayer",
+     .rows = "sublayers",
+     .columns = columns,
+     .column_count = sizeof columns / sizeof columns[0]},
 };
 
 static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told) {

@@ -52,9 +52,9 @@ static const ds_result_column narrow_columns[] = {
 enum { TENSORS, GROUPS, NARROW_TENSORS, TABLES };
 #define COLUMNS(c) .columns = (c), .column_count = sizeof(c) / sizeof *(c)
 static const ds_result_table kinds[TABLES] = {
-    [TENSORS] = {.title = "Tensors", .rows = "tensors", COLUMNS(tensor_columns)},
-    [GROUPS] = {.title = "Parameters", .rows = "groups", COLUMNS(group_columns)},
-    [NARROW_TENSORS] = {.title = "Tensors", .rows = "tensors", COLUMNS(narrow_columns)},
+    [TENSORS] = {.id = "tensors", .title = "Tensors", .rows = "tensors", COLUMNS(tensor_columns)},
+    [GROUPS] = {.id = "parameters", .title = "Parameters", .rows = "groups", COLUMNS(group_columns)},
+    [NARROW_TENSORS] = {.id = "narrow", .title = "Tensors", .rows = "tensors", COLUMNS(narrow_columns)},
 };
 
 /* ---- the command ------------------------------------------------------------------------------------------------- */
@@ -106,7 +106,7 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, con
     json_t *rows = NULL;
     ds_table *tables[TABLES] = {NULL};
     DS_TRY(ds_inspection_rows(&rows, told->results));
-    for (size_t i = 0; i < TABLES; i++) DS_TRY(ds_result_table_new(&tables[i], &kinds[i], rows));
+    for (size_t i = 0; i < TABLES; i++) DS_TRY(ds_command_table(&tables[i], "inspect", &kinds[i], rows));
     DS_TRY(ds_command_publish_tables(invocation, run, told, tables, NARROW_TENSORS));
     if (invocation->common.table) DS_TRY(print(run, told->results, tables));
 done:

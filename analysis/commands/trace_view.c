@@ -166,6 +166,7 @@ ds_status ds_trace_gate_table(ds_table **table, const json_t *results) {
     const json_t *token, *sublayer;
     size_t t, s;
     DS_TRY(ds_table_new(table, "Gates by token", gate_columns, sizeof gate_columns / sizeof *gate_columns));
+    ds_table_describe(*table, "trace-gates", NULL);
     json_array_foreach(json_object_get(results, "tokens"), t, token) {
         json_array_foreach(json_object_get(results, "sublayers"), s, sublayer) {
             begin_row(*table, token);
@@ -184,6 +185,7 @@ ds_status ds_trace_case_table(ds_table **table, const json_t *results) {
     const json_t *token, *item;
     size_t t, c;
     DS_TRY(ds_table_new(table, "Loss by token under forced gates", case_columns, sizeof case_columns / sizeof *case_columns));
+    ds_table_describe(*table, "trace-cases", NULL);
     json_array_foreach(json_object_get(results, "tokens"), t, token) {
         json_array_foreach(json_object_get(results, "cases"), c, item) {
             double loss = real_in(json_object_get(item, "token_loss"), t);

@@ -114,7 +114,11 @@ static const ds_result_column columns[] = {
     DS_CELL("clip_coefficient", "clip", NULL, DS_COLUMN_REAL, 3, "clip_coefficient"),
 };
 static const ds_result_table tables[] = {
-    {.title = "Updates", .rows = "steps", .columns = columns, .column_count = sizeof columns / sizeof columns[0]},
+    {.id = "updates",
+     .title = "Updates",
+     .rows = "steps",
+     .columns = columns,
+     .column_count = sizeof columns / sizeof columns[0]},
 };
 
 static const char *init_name(const train_options *own) { return own->init == NULL ? "older" : own->init; }

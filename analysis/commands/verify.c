@@ -49,7 +49,11 @@ static const ds_result_column columns[] = {
     DS_CELL_TEXT("detail", NULL, detail),
 };
 static const ds_result_table tables[] = {
-    {.title = "Checks", .rows = "checks", .columns = columns, .column_count = sizeof columns / sizeof columns[0]},
+    {.id = "checks",
+     .title = "Checks",
+     .rows = "checks",
+     .columns = columns,
+     .column_count = sizeof columns / sizeof columns[0]},
 };
 
 /* ---- for people -------------------------------------------------------------------------------------------------- */

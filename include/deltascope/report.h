@@ -36,6 +36,8 @@ typedef struct ds_column {
 typedef struct ds_table ds_table;
 ds_status ds_table_new(ds_table **out, const char *title, const ds_column *columns, size_t count) DS_MUST_CHECK;
 void ds_table_free(ds_table **table); /* sets NULL; NULL is fine */
+/* For LaTeX: the label is tab:LABEL, the note follows the title in the caption. NULL: none. Copied. */
+void ds_table_describe(ds_table *table, const char *label, const char *note);
 void ds_table_text(ds_table *table, const char *text);
 void ds_table_integer(ds_table *table, int64_t value);
 void ds_table_real(ds_table *table, double value);
@@ -51,11 +53,15 @@ typedef struct ds_terminal {
  * locale variables. */
 ds_terminal ds_terminal_of(int descriptor);
 
-/* Appends the whole table. `terminal` matters for DS_TABLE_TERMINAL only and may be NULL (80 columns, plain). */
+/* Appends the whole table. LaTeX is a float with caption and label, no wider than the line, or several where a page is too
+ * small for it; its first line names the packages it needs. `terminal` matters for DS_TABLE_TERMINAL only and may be NULL (80
+ * columns, plain). */
 ds_status ds_table_format_text(ds_text *text, const ds_table *table, ds_table_format format,
                                const ds_terminal *terminal) DS_MUST_CHECK;
 ds_status ds_table_write(const ds_folder *folder, const char *path, const ds_table *table,
                          ds_table_format format) DS_MUST_CHECK;
+/* NAME.csv for programs and NAME.tex for papers. */
+ds_status ds_table_write_files(const ds_folder *folder, const char *name, const ds_table *table) DS_MUST_CHECK;
 
 /* ---- heat maps --------------------------------------------------------------------------------------------------- */
 

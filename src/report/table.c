@@ -46,6 +46,8 @@ void ds_table_free(ds_table **pointer) {
     free(table->columns);
     free(table->cells);
     free(table->title);
+    free(table->label);
+    free(table->note);
     ds_text_release(&table->failure);
     free(table);
     *pointer = NULL;
@@ -54,6 +56,15 @@ void ds_table_free(ds_table **pointer) {
 static void fail(ds_table *table, ds_status status) {
     table->status = status;
     (void)!ds_text_printf(&table->failure, "%s", ds_error_text()); /* without memory the status alone remains */
+}
+
+void ds_table_describe(ds_table *table, const char *label, const char *note) {
+    free(table->label);
+    free(table->note);
+    table->label = copy(label);
+    table->note = copy(note);
+    if (table->status == DS_OK && ((label != NULL && table->label == NULL) || (note != NULL && table->note == NULL)))
+        fail(table, DS_ERR_SYSTEM);
 }
 
 static void add(ds_table *table, bool fits, const char *given, ds_cell cell) {
