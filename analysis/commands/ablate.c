@@ -70,6 +70,8 @@ done:
     return status;
 }
 
+static const ds_column_set column_sets[] = {DS_COLUMN_SET(columns)};
+
 const ds_command ds_command_ablate = {
     .name = "ablate",
     .operands = "CHECKPOINT",
@@ -93,6 +95,8 @@ const ds_command ds_command_ablate = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &ds_ablate_defaults,
     .own_size = sizeof ds_ablate_defaults,
+    .column_sets = column_sets,
+    .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
     .measure = measure,
 };

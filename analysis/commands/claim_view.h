@@ -29,6 +29,8 @@ ds_status ds_claim_view_print(const ds_claim_view *view, const ds_table *table) 
 /* Of one file's digests, as ds_digests_check tells them; `whose` is put in front. */
 void ds_claim_print_digests(const json_t *told, const char *whose);
 
+enum { DS_CLAIM_COLUMNS = 4 };
+extern const ds_result_column ds_claim_columns[DS_CLAIM_COLUMNS];
 extern const ds_result_table ds_claim_table; /* of the sections */
 
 #endif

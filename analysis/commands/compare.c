@@ -119,6 +119,9 @@ done:
     return status;
 }
 
+static const ds_column_set column_sets[] = {DS_COLUMN_SET(loss_columns), DS_COLUMN_SET(gate_columns),
+                                            DS_COLUMN_SET(ds_comparison_columns)};
+
 const ds_command ds_command_compare = {
     .name = "compare",
     .operands = "CHECKPOINT CHECKPOINT...",
@@ -141,5 +144,7 @@ const ds_command ds_command_compare = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &ds_compare_defaults,
     .own_size = sizeof ds_compare_defaults,
+    .column_sets = column_sets,
+    .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
 };

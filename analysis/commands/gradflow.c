@@ -159,6 +159,9 @@ done:
     return status;
 }
 
+static const ds_column_set column_sets[] = {DS_COLUMN_SET(gradient_columns), DS_COLUMN_SET(additive_columns),
+                                            DS_COLUMN_SET(jacobian_columns)};
+
 const ds_command ds_command_gradflow = {
     .name = "gradflow",
     .operands = "CHECKPOINT",
@@ -182,6 +185,8 @@ const ds_command ds_command_gradflow = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
+    .column_sets = column_sets,
+    .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
     .measure = measure,
 };

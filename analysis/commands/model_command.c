@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "cli/columns.h"
 #include "cli/json_output.h"
 #include "cli/progress_line.h"
 #include "deltascope/claims.h"
@@ -163,6 +164,7 @@ ds_status ds_command_publish_tables(const ds_invocation *invocation, const ds_ru
     ds_status status = DS_OK;
     const ds_common *common = &invocation->common;
     json_t *envelope = NULL;
+    for (size_t i = 0; i < count; i++) DS_TRY(ds_columns_choose(invocation, tables[i]));
     DS_TRY(ds_run_envelope(&envelope, run, invocation->command->name, told->options, told->results));
     if (common->json != NULL) DS_TRY(ds_json_output(common->json, envelope, DS_JSON_READABLE));
     if (common->out != NULL) DS_TRY(write_folder(invocation, envelope, tables, count));

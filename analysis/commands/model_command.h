@@ -28,8 +28,9 @@ typedef struct ds_told {
 } ds_told;
 void ds_told_release(ds_told *told);
 
-/* Publishes as the options ask: the envelope to --json; under --out (made if missing) the envelope as COMMAND.json, the
- * tables as tables/COMMAND.csv and .tex, tables/COMMAND-2.csv ..., and every figure the results allow under figures/. */
+/* Leaves the tables the columns of --columns, and publishes as the options ask: the envelope to --json; under --out (made if
+ * missing) the envelope as COMMAND.json, the tables as tables/COMMAND.csv and .tex, tables/COMMAND-2.csv ..., and every figure
+ * the results allow under figures/. */
 ds_status ds_command_publish_tables(const ds_invocation *invocation, const ds_run *run, const ds_told *told,
                                     ds_table *const *tables, size_t count) DS_MUST_CHECK;
 /* *table <- of the results, as `kind` describes it, labelled COMMAND-ID; NULL where it does not apply. */

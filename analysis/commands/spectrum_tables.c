@@ -119,6 +119,10 @@ static const ds_result_column jacobian_depth_columns[] = {
     DS_CELL("frozen_smallest", "σ min frozen", NULL, DS_COLUMN_FIXED, 4, "frozen_smallest"),
 };
 
+const ds_column_set ds_spectrum_column_sets[DS_SPECTRUM_COLUMN_SETS] = {
+    DS_COLUMN_SET(token_columns),  DS_COLUMN_SET(depth_columns),    DS_COLUMN_SET(direction_columns),
+    DS_COLUMN_SET(weight_columns), DS_COLUMN_SET(jacobian_columns), DS_COLUMN_SET(jacobian_depth_columns)};
+
 #define COLUMNS(list) .columns = (list), .column_count = sizeof(list) / sizeof(list)[0]
 
 static ds_result_table accumulated_table(ds_spectrum_tables *kinds, const char *id, char *title, const json_t *results,

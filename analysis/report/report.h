@@ -30,8 +30,8 @@ ds_status ds_report_join(json_t *results, const char *command, json_t *more) DS_
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 /* DIR/{report.json,report.html,report.md}, DIR/tables and DIR/figures from a report's complete envelope; each written file is
- * added to `files`. */
+ * added to `files`. Of the invocation, --columns and --quiet count. */
 ds_status ds_report_write(const ds_folder *folder, ds_manifest *files, const json_t *envelope, const ds_findings *findings,
-                          bool quiet) DS_MUST_CHECK;
+                          const ds_invocation *invocation) DS_MUST_CHECK;
 
 #endif

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/columns.h"
 #include "cli/version.h"
 #include "deltascope/run.h"
 #include "report.h"
@@ -93,7 +94,7 @@ done:
     return status;
 }
 
-static ds_status make_tables(document *all, const ds_findings *findings) {
+static ds_status make_tables(document *all, const ds_findings *findings, const ds_invocation *invocation) {
     ds_status status = DS_OK;
     for (size_t i = 0; i <= DS_REPORT_TABLES; i++) {
         const ds_result_table *kind = i < DS_REPORT_TABLES ? ds_report_table_at(i) : NULL;
@@ -102,6 +103,7 @@ static ds_status make_tables(document *all, const ds_findings *findings) {
         else
             DS_TRY(ds_result_table_new(&all->tables[i], kind, all->results));
         if (kind != NULL && all->tables[i] != NULL && ds_table_rows(all->tables[i]) == 0) ds_table_free(&all->tables[i]);
+        DS_TRY(ds_columns_choose(invocation, all->tables[i]));
         if (all->tables[i] != NULL) DS_TRY(write_table(all, all->tables[i], kind));
     }
 done:
@@ -292,16 +294,16 @@ static void tell_missing(const document *all) {
 }
 
 ds_status ds_report_write(const ds_folder *folder, ds_manifest *files, const json_t *envelope, const ds_findings *findings,
-                          bool quiet) {
+                          const ds_invocation *invocation) {
     ds_status status = DS_OK;
     document all = {.folder = folder, .files = files, .envelope = envelope, .results = json_object_get(envelope, "results")};
     ds_page page = {.findings = findings->rows, .finding_count = findings->count, .verdict = findings->verdict.bytes};
     ds_page_section shown[CHAPTERS];
     DS_TRY(make_leads(&all));
     DS_TRY(write_results(&all));
-    DS_TRY(make_tables(&all, findings));
+    DS_TRY(make_tables(&all, findings, invocation));
     DS_TRY(make_figures(&all));
-    if (!quiet) tell_missing(&all);
+    if (!invocation->common.quiet) tell_missing(&all);
     DS_TRY(add_figures(&all));
     DS_TRY(add_tables(&all));
     DS_TRY(make_words(&all));

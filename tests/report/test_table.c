@@ -293,6 +293,37 @@ static void test_digits(void **state) {
     }
 }
 
+/* Columns chosen at random from the sample: the CSV has those, in that order, with the cells they had. */
+static void test_choice(void **state) {
+    (void)state;
+    static const char *const keys[] = {"name", "tokens", "delta_loss", "share", "loss"};
+    static const char *const cells[] = {"closed:0.attn", "65536", "2.3915252736181563", "0.671875", "4.1417589"};
+    ds_random random = ds_random_init(20261205);
+    for (size_t round = 0; round < 200; round++) {
+        ds_table *table = sample();
+        ds_text list = {0}, expected = {0}, row = {0}, csv = {0};
+        bool used[5] = {false};
+        for (size_t i = ds_random_below(&random, 5) + 1; i > 0; i--) {
+            const size_t k = ds_random_below(&random, 5);
+            expect_ok(ds_text_printf(&list, "%s%s", list.length == 0 ? "" : ",", keys[k]));
+            if (!used[k]) expect_ok(ds_text_printf(&expected, "%s%s", expected.length == 0 ? "" : ",", keys[k]));
+            if (!used[k]) expect_ok(ds_text_printf(&row, "%s%s", row.length == 0 ? "" : ",", cells[k]));
+            used[k] = true;
+        }
+        expect_ok(ds_table_choose(table, "nothing,of,these"));
+        expect_ok(ds_table_choose(table, list.bytes));
+        expect_ok(ds_table_format_text(&csv, table, DS_TABLE_CSV, NULL));
+        expect_ok(ds_text_printf(&expected, "\r\n%s\r\n", row.bytes));
+        if (strncmp(csv.bytes, expected.bytes, expected.length) != 0) fail_msg("%s: %s", list.bytes, csv.bytes);
+        assert_int_equal(ds_table_rows(table), 3);
+        ds_table_free(&table);
+        ds_text_release(&list);
+        ds_text_release(&expected);
+        ds_text_release(&row);
+        ds_text_release(&csv);
+    }
+}
+
 static void test_misuse(void **state) {
     (void)state;
     static const ds_column columns[] = {{"a", NULL, NULL, DS_COLUMN_TEXT, 0}, {"b", NULL, NULL, DS_COLUMN_REAL, 3}};
@@ -316,7 +347,7 @@ int main(void) {
         cmocka_unit_test(test_terminal),      cmocka_unit_test(test_csv),    cmocka_unit_test(test_texts_of_strangers),
         cmocka_unit_test(test_markdown),      cmocka_unit_test(test_latex),  cmocka_unit_test(test_latex_layout),
         cmocka_unit_test(test_latex_strings), cmocka_unit_test(test_widths), cmocka_unit_test(test_digits),
-        cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_choice),        cmocka_unit_test(test_misuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
