@@ -12,7 +12,7 @@ PACKAGES = gcc make pkg-config libopenblas-dev liblapacke-dev libgsl-dev libflin
            libblas3 liblapack3 libblis4-pthread
 CHECK_PACKAGES = clang libclang-rt-14-dev
 # The browser that opens a report.
-LONG_PACKAGES = chromium
+LONG_PACKAGES = chromium texlive-latex-base texlive-latex-recommended
 # What makes a minimal system in a folder.
 FRESH_PACKAGES = debootstrap git
 TIDY_PACKAGES = clang clang-tidy clang-tools cppcheck

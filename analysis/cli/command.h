@@ -5,6 +5,7 @@
 #define DELTASCOPE_CLI_COMMAND_H
 
 #include "deltascope/claims.h"
+#include "deltascope/report.h"
 #include "deltascope/run.h"
 
 typedef enum ds_option_kind {
@@ -45,7 +46,7 @@ ds_status ds_option_help(ds_text *text, const ds_option *option) DS_MUST_CHECK;
 
 /* Options every model command takes (CONTRACT). */
 typedef struct ds_common {
-    const char *config, *map, *tokens, *token_type, *text, *tokenizer, *spread, *precision, *json, *out, *sign;
+    const char *config, *map, *tokens, *token_type, *text, *tokenizer, *spread, *precision, *json, *out, *columns, *sign;
     ds_count seq_len, sequences, offset, threads, seed, shadow;
     bool quiet, resume;
     bool table; /* whether standard output takes a table: neither with --quiet nor when the result goes there */
@@ -56,7 +57,7 @@ enum {
     DS_TAKES_CHECKPOINT = 1, /* --config, --map, --precision */
     DS_TAKES_DATA = 2,       /* --tokens, --token-type, --text, --tokenizer, --sequences, --spread, --offset: required */
     DS_TAKES_LENGTH = 4,     /* --seq-len */
-    DS_TAKES_RUN = 8,        /* --threads, --seed, --json, --out, --sign, --quiet */
+    DS_TAKES_RUN = 8,        /* --threads, --seed, --json, --out, --columns, --sign, --quiet */
     DS_TAKES_RESUME = 16,    /* --resume: the command keeps a journal under --out */
     DS_DATA_OPTIONAL = 32,   /* beside DS_TAKES_DATA: some of the command's work needs no data */
     DS_TAKES_SHADOW = 64,    /* --shadow */
@@ -91,6 +92,9 @@ struct ds_command {
     size_t own_size;
     /* NULL, or flags of the command's own with which neither operand nor data are needed, separated by | ("list|recipe"). */
     const char *alone;
+    /* Of every table it makes: what --columns chooses from. */
+    const ds_column_set *column_sets;
+    size_t column_set_count;
     /* The exit status; the sentence of a failure is stored. */
     ds_status (*run)(const ds_invocation *invocation);
     /* What it measures on an open run, by the invocation's options, as a report and a check measure it too; *options, *results:

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/columns.h"
 #include "cli/command.h"
 #include "cli/outputs.h"
 #include "cli/standard_streams.h"
@@ -97,6 +98,7 @@ static ds_status run_command(const ds_command *command, int argc, char **argv) {
         return print_command_help(command);
     }
     if (outcome == DS_OK && invocation.common.threads.given) outcome = ds_threads_set(invocation.common.threads.value);
+    if (outcome == DS_OK) outcome = ds_columns_check(&invocation);
     if (outcome == DS_OK) outcome = ds_outputs_check(&invocation); /* better found before the hours than after them */
     if (outcome == DS_OK) outcome = open_signer(&signer, &invocation);
     if (outcome == DS_OK) outcome = ds_standard_input_keep(&invocation, own);

@@ -44,6 +44,8 @@ static const ds_option run_options[] = {
     {"json", "FILE", "write the machine-readable result; - is standard output, in place of the table", DS_OPTION_TEXT,
      COMMON(json), 0, NULL},
     {"out", "DIR", "a folder for result, tables and figures", DS_OPTION_TEXT, COMMON(out), 0, NULL},
+    {"columns", "LIST", "columns of the tables and their order, by the names in the CSV files: beta_mean,loss (all)",
+     DS_OPTION_TEXT, COMMON(columns), 0, NULL},
     {"sign", "FILE", "sign the result with this private Ed25519 key in PEM, - is standard input", DS_OPTION_TEXT, COMMON(sign),
      0, NULL},
     {"quiet", NULL, "no progress and no table", DS_OPTION_FLAG, COMMON(quiet), 0, NULL},

@@ -21,7 +21,11 @@ static const ds_result_column columns[] = {
     DS_CELL("kl", "KL", "nats", DS_COLUMN_FIXED, 4, "kl"),
 };
 static const ds_result_table tables[] = {
-    {.title = "Forced gates", .rows = "cases", .columns = columns, .column_count = sizeof columns / sizeof columns[0]},
+    {.id = "cases",
+     .title = "Forced gates",
+     .rows = "cases",
+     .columns = columns,
+     .column_count = sizeof columns / sizeof columns[0]},
 };
 
 static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told) {
@@ -66,6 +70,8 @@ done:
     return status;
 }
 
+static const ds_column_set column_sets[] = {DS_COLUMN_SET(columns)};
+
 const ds_command ds_command_ablate = {
     .name = "ablate",
     .operands = "CHECKPOINT",
@@ -89,6 +95,8 @@ const ds_command ds_command_ablate = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &ds_ablate_defaults,
     .own_size = sizeof ds_ablate_defaults,
+    .column_sets = column_sets,
+    .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
     .measure = measure,
 };

@@ -159,6 +159,7 @@ static ds_status make_table(ds_table **table, const json_t *results) {
     ds_status status = DS_OK;
     const char *fastest = json_string_value(json_object_get(results, "fastest_core"));
     DS_TRY(ds_table_new(table, "Benchmark", columns, sizeof columns / sizeof columns[0]));
+    ds_table_describe(*table, "bench-rates", NULL);
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         const json_t *value = ds_json_at(results, lines[i].path);
         char digits[32];
@@ -213,6 +214,8 @@ done:
     return status;
 }
 
+static const ds_column_set column_sets[] = {DS_COLUMN_SET(columns)};
+
 const ds_command ds_command_bench = {
     .name = "bench",
     .operands = "",
@@ -227,5 +230,7 @@ const ds_command ds_command_bench = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
+    .column_sets = column_sets,
+    .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
 };

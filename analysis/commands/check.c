@@ -322,6 +322,8 @@ done:
     return status;
 }
 
+static const ds_column_set column_sets[] = {DS_COLUMN_SET(ds_claim_columns)};
+
 const ds_command ds_command_check = {
     .name = "check",
     .operands = "RESULT.json [CHECKPOINT]",
@@ -350,5 +352,7 @@ const ds_command ds_command_check = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
+    .column_sets = column_sets,
+    .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
 };

@@ -59,14 +59,14 @@ ds_status ds_claim_inputs(json_t **inputs, const json_t *envelope) {
 
 /* ---- in words ---------------------------------------------------------------------------------------------------- */
 
-static const ds_result_column columns[] = {
+const ds_result_column ds_claim_columns[DS_CLAIM_COLUMNS] = {
     DS_CELL("section", NULL, NULL, DS_COLUMN_TEXT, 0, "name"),
     DS_CELL("compared", NULL, NULL, DS_COLUMN_INTEGER, 0, "compared"),
     DS_CELL("disagreed", "disagree", NULL, DS_COLUMN_INTEGER, 0, "disagreed"),
     DS_CELL("worst", "nearest to what is allowed", NULL, DS_COLUMN_TEXT, 0, "worst/path"),
 };
 const ds_result_table ds_claim_table = {
-    .title = "Sections", .rows = "sections", .columns = columns, .column_count = sizeof columns / sizeof *columns};
+    .id = "sections", .title = "Sections", .rows = "sections", .columns = ds_claim_columns, .column_count = DS_CLAIM_COLUMNS};
 
 /* A value of a result; lists and objects, and what one side lacks, in a word. */
 static void print_value(const char *side, const json_t *value) {

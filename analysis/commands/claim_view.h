@@ -32,6 +32,8 @@ void ds_claim_print_digests(const json_t *told, const char *whose);
 /* Likewise of its signature, as ds_signature_check tells it; nothing of a file without one. */
 void ds_claim_print_signature(const json_t *told, const char *whose);
 
+enum { DS_CLAIM_COLUMNS = 4 };
+extern const ds_result_column ds_claim_columns[DS_CLAIM_COLUMNS];
 extern const ds_result_table ds_claim_table; /* of the sections */
 
 #endif

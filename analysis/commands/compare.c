@@ -42,11 +42,13 @@ static const ds_result_column gate_columns[] = {
 };
 enum { LOSSES, GATES, SUBLAYERS, TABLES };
 static const ds_result_table kinds[] = {
-    [LOSSES] = {.title = "Loss, and its difference from the first",
+    [LOSSES] = {.id = "losses",
+                .title = "Loss, and its difference from the first",
                 .rows = "checkpoints",
                 .columns = loss_columns,
                 .column_count = sizeof loss_columns / sizeof loss_columns[0]},
-    [GATES] = {.title = "Gates over all sublayers",
+    [GATES] = {.id = "gates",
+               .title = "Gates over all sublayers",
                .rows = "checkpoints",
                .columns = gate_columns,
                .column_count = sizeof gate_columns / sizeof gate_columns[0]},
@@ -82,8 +84,8 @@ done:
 static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told) {
     ds_status status = DS_OK;
     ds_table *tables[TABLES] = {NULL, NULL, NULL};
-    DS_TRY(ds_result_table_new(&tables[LOSSES], &kinds[LOSSES], told->results));
-    DS_TRY(ds_result_table_new(&tables[GATES], &kinds[GATES], told->results));
+    DS_TRY(ds_command_table(&tables[LOSSES], "compare", &kinds[LOSSES], told->results));
+    DS_TRY(ds_command_table(&tables[GATES], "compare", &kinds[GATES], told->results));
     DS_TRY(ds_comparison_long_table(&tables[SUBLAYERS], told->results));
     DS_TRY(ds_command_publish_tables(invocation, run, told, tables, TABLES));
     if (invocation->common.table) DS_TRY(print(run, told, tables));
@@ -117,6 +119,9 @@ done:
     return status;
 }
 
+static const ds_column_set column_sets[] = {DS_COLUMN_SET(loss_columns), DS_COLUMN_SET(gate_columns),
+                                            DS_COLUMN_SET(ds_comparison_columns)};
+
 const ds_command ds_command_compare = {
     .name = "compare",
     .operands = "CHECKPOINT CHECKPOINT...",
@@ -139,5 +144,7 @@ const ds_command ds_command_compare = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &ds_compare_defaults,
     .own_size = sizeof ds_compare_defaults,
+    .column_sets = column_sets,
+    .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
 };

@@ -34,7 +34,7 @@ bool ds_comparison_has_gates(const json_t *results) {
 
 /* ---- a row for every checkpoint and sublayer --------------------------------------------------------------------- */
 
-static const ds_column long_columns[] = {
+const ds_column ds_comparison_columns[DS_COMPARISON_COLUMNS] = {
     {"checkpoint", NULL, NULL, DS_COLUMN_TEXT, 0},       {"sublayer", NULL, NULL, DS_COLUMN_TEXT, 0},
     {"beta_mean", NULL, NULL, DS_COLUMN_FIXED, 3},       {"identity", NULL, NULL, DS_COLUMN_PERCENT, 1},
     {"damped", NULL, NULL, DS_COLUMN_PERCENT, 1},        {"projection", NULL, NULL, DS_COLUMN_PERCENT, 1},
@@ -69,7 +69,8 @@ ds_status ds_comparison_long_table(ds_table **table, const json_t *results) {
     ds_status status = DS_OK;
     size_t i;
     const json_t *checkpoint;
-    DS_TRY(ds_table_new(table, "Sublayers", long_columns, LENGTH_OF(long_columns)));
+    DS_TRY(ds_table_new(table, "Sublayers", ds_comparison_columns, DS_COMPARISON_COLUMNS));
+    ds_table_describe(*table, "compare-sublayers", NULL);
     json_array_foreach(checkpoints_of(results), i, checkpoint) {
         for (size_t s = 0; s < sublayers_of(checkpoint); s++) add_sublayer(*table, checkpoint, s);
     }

@@ -6,6 +6,8 @@
 
 #include "deltascope/report.h"
 
+enum { DS_COMPARISON_COLUMNS = 16 };
+extern const ds_column ds_comparison_columns[DS_COMPARISON_COLUMNS];
 /* One row a sublayer and checkpoint: everything, for programs. */
 ds_status ds_comparison_long_table(ds_table **table, const json_t *results) DS_MUST_CHECK;
 /* One row a sublayer, one column a checkpoint: mean gates, or what shutting each gate costs; `curves` adds a small curve over

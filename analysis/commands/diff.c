@@ -160,6 +160,8 @@ done:
     return status;
 }
 
+static const ds_column_set column_sets[] = {DS_COLUMN_SET(ds_claim_columns)};
+
 const ds_command ds_command_diff = {
     .name = "diff",
     .operands = "A.json B.json",
@@ -176,5 +178,7 @@ const ds_command ds_command_diff = {
     .examples = "  deltascope diff report-a/report.json report-b/report.json\n"
                 "  deltascope diff --json - gates-1.json gates-2.json\n",
     .takes = DS_TAKES_RUN,
+    .column_sets = column_sets,
+    .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
 };

@@ -25,7 +25,11 @@ static const ds_result_column columns[] = {
     DS_CELL("relative_edit", "edit/|X|", NULL, DS_COLUMN_FIXED, 3, "relative_edit"),
 };
 static const ds_result_table tables[] = {
-    {.title = "Gates by sublayer", .rows = "sublayers", .columns = columns, .column_count = sizeof columns / sizeof columns[0]},
+    {.id = "sublayers",
+     .title = "Gates by sublayer",
+     .rows = "sublayers",
+     .columns = columns,
+     .column_count = sizeof columns / sizeof columns[0]},
 };
 
 static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told) {
@@ -66,6 +70,8 @@ done:
     return status;
 }
 
+static const ds_column_set column_sets[] = {DS_COLUMN_SET(columns)};
+
 const ds_command ds_command_gates = {
     .name = "gates",
     .operands = "CHECKPOINT",
@@ -83,6 +89,8 @@ const ds_command ds_command_gates = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &ds_gates_defaults,
     .own_size = sizeof ds_gates_defaults,
+    .column_sets = column_sets,
+    .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
     .measure = measure,
 };

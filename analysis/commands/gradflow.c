@@ -64,12 +64,18 @@ static const ds_result_column jacobian_columns[] = {
 
 #define COLUMNS(c) .columns = (c), .column_count = sizeof(c) / sizeof *(c)
 /* Rows are sublayers: the gradient reaching the state before each, by path. */
-static const ds_result_table gradient_table = {
-    .title = "Gradient reaching the state before each sublayer", .rows = "sublayers", COLUMNS(gradient_columns)};
-static const ds_result_table additive_table = {
-    .title = "Gradient reaching the state before each sublayer", .rows = "sublayers", COLUMNS(additive_columns)};
-static const ds_result_table jacobian_table = {
-    .title = "Jacobians J of full sublayers, beside the frozen shortcut A", .rows = "jacobians", COLUMNS(jacobian_columns)};
+static const ds_result_table gradient_table = {.id = "sublayers",
+                                               .title = "Gradient reaching the state before each sublayer",
+                                               .rows = "sublayers",
+                                               COLUMNS(gradient_columns)};
+static const ds_result_table additive_table = {.id = "sublayers",
+                                               .title = "Gradient reaching the state before each sublayer",
+                                               .rows = "sublayers",
+                                               COLUMNS(additive_columns)};
+static const ds_result_table jacobian_table = {.id = "jacobians",
+                                               .title = "Jacobians J of full sublayers, beside the frozen shortcut A",
+                                               .rows = "jacobians",
+                                               COLUMNS(jacobian_columns)};
 enum { TABLES = 2 };
 
 /* ---- the command ------------------------------------------------------------------------------------------------- */
@@ -153,6 +159,9 @@ done:
     return status;
 }
 
+static const ds_column_set column_sets[] = {DS_COLUMN_SET(gradient_columns), DS_COLUMN_SET(additive_columns),
+                                            DS_COLUMN_SET(jacobian_columns)};
+
 const ds_command ds_command_gradflow = {
     .name = "gradflow",
     .operands = "CHECKPOINT",
@@ -176,6 +185,8 @@ const ds_command ds_command_gradflow = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
+    .column_sets = column_sets,
+    .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
     .measure = measure,
 };

@@ -48,13 +48,13 @@ static const ds_result_column narrow_columns[] = {
     DS_CELL("role", NULL, NULL, DS_COLUMN_TEXT, 0, "role_and_oddities"),
 };
 
-/* The first two are written to files; the terminal has the last two. */
+/* The first two are written to files; the terminal has the last two, unless columns are chosen. */
 enum { TENSORS, GROUPS, NARROW_TENSORS, TABLES };
 #define COLUMNS(c) .columns = (c), .column_count = sizeof(c) / sizeof *(c)
 static const ds_result_table kinds[TABLES] = {
-    [TENSORS] = {.title = "Tensors", .rows = "tensors", COLUMNS(tensor_columns)},
-    [GROUPS] = {.title = "Parameters", .rows = "groups", COLUMNS(group_columns)},
-    [NARROW_TENSORS] = {.title = "Tensors", .rows = "tensors", COLUMNS(narrow_columns)},
+    [TENSORS] = {.id = "tensors", .title = "Tensors", .rows = "tensors", COLUMNS(tensor_columns)},
+    [GROUPS] = {.id = "parameters", .title = "Parameters", .rows = "groups", COLUMNS(group_columns)},
+    [NARROW_TENSORS] = {.id = "narrow", .title = "Tensors", .rows = "tensors", COLUMNS(narrow_columns)},
 };
 
 /* ---- the command ------------------------------------------------------------------------------------------------- */
@@ -89,12 +89,13 @@ static void print_model(const ds_run *run, const json_t *results) {
         (void)printf(" from token %" PRIu64 " on\n\n", run->starts[0]);
 }
 
-static ds_status print(const ds_run *run, const json_t *results, ds_table *const *tables) {
+/* `tensors`: the table that the terminal has. */
+static ds_status print(const ds_run *run, const json_t *results, const ds_table *tensors, const ds_table *groups) {
     ds_status status = DS_OK;
     const json_t *notes = json_object_get(results, "notes");
-    DS_TRY(ds_print_table(tables[NARROW_TENSORS]));
+    DS_TRY(ds_print_table(tensors));
     (void)printf("\n");
-    DS_TRY(ds_print_table(tables[GROUPS]));
+    DS_TRY(ds_print_table(groups));
     print_model(run, results);
     for (size_t i = 0; i < json_array_size(notes); i++) print_note(json_array_get(notes, i));
 done:
@@ -106,9 +107,10 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, con
     json_t *rows = NULL;
     ds_table *tables[TABLES] = {NULL};
     DS_TRY(ds_inspection_rows(&rows, told->results));
-    for (size_t i = 0; i < TABLES; i++) DS_TRY(ds_result_table_new(&tables[i], &kinds[i], rows));
+    for (size_t i = 0; i < TABLES; i++) DS_TRY(ds_command_table(&tables[i], "inspect", &kinds[i], rows));
     DS_TRY(ds_command_publish_tables(invocation, run, told, tables, NARROW_TENSORS));
-    if (invocation->common.table) DS_TRY(print(run, told->results, tables));
+    const ds_table *tensors = tables[invocation->common.columns == NULL ? NARROW_TENSORS : TENSORS];
+    if (invocation->common.table) DS_TRY(print(run, told->results, tensors, tables[GROUPS]));
 done:
     for (size_t i = 0; i < TABLES; i++) ds_table_free(&tables[i]);
     json_decref(rows);
@@ -146,6 +148,8 @@ done:
     return status;
 }
 
+static const ds_column_set column_sets[] = {DS_COLUMN_SET(tensor_columns), DS_COLUMN_SET(group_columns)};
+
 const ds_command ds_command_inspect = {
     .name = "inspect",
     .operands = "CHECKPOINT",
@@ -167,6 +171,8 @@ const ds_command ds_command_inspect = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
+    .column_sets = column_sets,
+    .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
     .measure = measure,
 };

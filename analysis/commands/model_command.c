@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "cli/columns.h"
 #include "cli/json_output.h"
 #include "cli/progress_line.h"
 #include "deltascope/claims.h"
@@ -101,16 +102,15 @@ done:
 
 static ds_status write_tables(const ds_folder *folder, const char *command, ds_table *const *tables, size_t count) {
     ds_status status = DS_OK;
-    ds_text path = {0};
+    ds_text name = {0};
     for (size_t i = 0; i < count; i++) {
-        path.length = 0;
-        DS_TRY(ds_text_printf(&path, "tables/%s", command));
-        if (i > 0) DS_TRY(ds_text_printf(&path, "-%zu", i + 1));
-        DS_TRY(ds_text_printf(&path, ".csv"));
-        DS_TRY(ds_table_write(folder, path.bytes, tables[i], DS_TABLE_CSV));
+        name.length = 0;
+        DS_TRY(ds_text_printf(&name, "tables/%s", command));
+        if (i > 0) DS_TRY(ds_text_printf(&name, "-%zu", i + 1));
+        DS_TRY(ds_table_write_files(folder, name.bytes, tables[i]));
     }
 done:
-    ds_text_release(&path);
+    ds_text_release(&name);
     return status;
 }
 
@@ -173,6 +173,7 @@ ds_status ds_command_publish_tables(const ds_invocation *invocation, const ds_ru
     ds_status status = DS_OK;
     const ds_common *common = &invocation->common;
     json_t *envelope = NULL;
+    for (size_t i = 0; i < count; i++) DS_TRY(ds_columns_choose(invocation, tables[i]));
     DS_TRY(ds_run_envelope(&envelope, run, invocation->command->name, told->options, told->results));
     if (invocation->signer != NULL) DS_TRY(ds_signature_add(envelope, invocation->signer));
     if (common->json != NULL) DS_TRY(ds_json_output(common->json, envelope, DS_JSON_READABLE));
@@ -182,12 +183,23 @@ done:
     return status;
 }
 
+ds_status ds_command_table(ds_table **table, const char *command, const ds_result_table *kind, const json_t *results) {
+    ds_status status = DS_OK;
+    ds_text label = {0};
+    DS_TRY(ds_text_printf(&label, "%s-%s", command, kind->id));
+    DS_TRY(ds_result_table_new(table, kind, results));
+    if (*table != NULL) ds_table_describe(*table, label.bytes, kind->note);
+done:
+    ds_text_release(&label);
+    return status;
+}
+
 ds_status ds_command_publish_results(ds_table **tables, size_t *made, const ds_invocation *invocation, const ds_run *run,
                                      const ds_told *told, const ds_result_table *kinds, size_t count) {
     ds_status status = DS_OK;
     *made = 0;
     for (size_t i = 0; i < count; i++) {
-        DS_TRY(ds_result_table_new(&tables[*made], &kinds[i], told->results));
+        DS_TRY(ds_command_table(&tables[*made], invocation->command->name, &kinds[i], told->results));
         *made += tables[*made] != NULL;
     }
     DS_TRY(ds_command_publish_tables(invocation, run, told, tables, *made));

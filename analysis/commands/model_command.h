@@ -29,10 +29,14 @@ typedef struct ds_told {
 } ds_told;
 void ds_told_release(ds_told *told);
 
-/* Publishes as the options ask: the envelope to --json; under --out (made if missing) the envelope as COMMAND.json, the
- * tables as tables/COMMAND.csv, tables/COMMAND-2.csv ..., and every figure the results allow under figures/. */
+/* Leaves the tables the columns of --columns, and publishes as the options ask: the envelope to --json; under --out (made if
+ * missing) the envelope as COMMAND.json, the tables as tables/COMMAND.csv and .tex, tables/COMMAND-2.csv ..., and every figure
+ * the results allow under figures/. */
 ds_status ds_command_publish_tables(const ds_invocation *invocation, const ds_run *run, const ds_told *told,
                                     ds_table *const *tables, size_t count) DS_MUST_CHECK;
+/* *table <- of the results, as `kind` describes it, labelled COMMAND-ID; NULL where it does not apply. */
+ds_status ds_command_table(ds_table **table, const char *command, const ds_result_table *kind,
+                           const json_t *results) DS_MUST_CHECK;
 /* Makes tables of the results, as `kinds` (count) describe them, and publishes all as above. tables (count) <- those that
  * apply, in order, freed by the caller; *made <- how many. */
 ds_status ds_command_publish_results(ds_table **tables, size_t *made, const ds_invocation *invocation, const ds_run *run,

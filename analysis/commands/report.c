@@ -52,7 +52,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     if (invocation->signer != NULL) DS_TRY(ds_signature_add(envelope, invocation->signer));
     if (common->json != NULL) DS_TRY(ds_json_output(common->json, envelope, DS_JSON_CANONICAL));
     DS_TRY(ds_command_folder(&folder, invocation));
-    DS_TRY(ds_report_write(folder, &files, envelope, &findings, invocation->signer, common->quiet));
+    DS_TRY(ds_report_write(folder, &files, envelope, &findings, invocation));
     DS_TRY(ds_manifest_replace(&files, folder));
     if (!common->table) goto done;
     ds_print_wrapped(findings.verdict.bytes, 0, 0);
@@ -95,5 +95,7 @@ const ds_command ds_command_report = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
+    .column_sets = ds_report_column_sets,
+    .column_set_count = sizeof ds_report_column_sets / sizeof ds_report_column_sets[0],
     .run = run_command,
 };

@@ -163,6 +163,8 @@ const ds_command ds_command_spectrum = {
     .option_count = sizeof option_table / sizeof option_table[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
+    .column_sets = ds_spectrum_column_sets,
+    .column_set_count = DS_SPECTRUM_COLUMN_SETS,
     .run = run_command,
     .measure = measure,
 };

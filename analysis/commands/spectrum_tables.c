@@ -119,16 +119,20 @@ static const ds_result_column jacobian_depth_columns[] = {
     DS_CELL("frozen_smallest", "σ min frozen", NULL, DS_COLUMN_FIXED, 4, "frozen_smallest"),
 };
 
+const ds_column_set ds_spectrum_column_sets[DS_SPECTRUM_COLUMN_SETS] = {
+    DS_COLUMN_SET(token_columns),  DS_COLUMN_SET(depth_columns),    DS_COLUMN_SET(direction_columns),
+    DS_COLUMN_SET(weight_columns), DS_COLUMN_SET(jacobian_columns), DS_COLUMN_SET(jacobian_depth_columns)};
+
 #define COLUMNS(list) .columns = (list), .column_count = sizeof(list) / sizeof(list)[0]
 
-static ds_result_table accumulated_table(ds_spectrum_tables *kinds, char *title, const json_t *results, const char *tokens,
-                                         const char *depths) {
+static ds_result_table accumulated_table(ds_spectrum_tables *kinds, const char *id, char *title, const json_t *results,
+                                         const char *tokens, const char *depths) {
     const json_t *distribution = ds_json_at(results, depths);
-    if (distribution == NULL) return (ds_result_table){.title = title, .rows = tokens, COLUMNS(kinds->tokens)};
+    if (distribution == NULL) return (ds_result_table){.id = id, .title = title, .rows = tokens, COLUMNS(kinds->tokens)};
     size_t length = strlen(title);
     (void)snprintf(title + length, DS_SPECTRUM_TITLE - length, ", %llu tokens: means on the span",
                    (unsigned long long)json_integer_value(ds_json_at(results, "directions/tokens")));
-    return (ds_result_table){.title = title, .rows = depths, COLUMNS(depth_columns)};
+    return (ds_result_table){.id = id, .title = title, .rows = depths, COLUMNS(depth_columns)};
 }
 
 void ds_spectrum_tables_describe(ds_spectrum_tables *kinds, const json_t *results, const ds_run *run) {
@@ -152,14 +156,16 @@ void ds_spectrum_tables_describe(ds_spectrum_tables *kinds, const json_t *result
     (void)snprintf(kinds->jacobian, DS_SPECTRUM_TITLE, "Jacobian dX_S/dX_0 of %s, %zu x %zu: largest singular values", place,
                    size, size);
     const ds_result_table tables[DS_SPECTRUM_TABLES] = {
-        accumulated_table(kinds, kinds->learned, results, "accumulated", "distribution"),
-        {.title = kinds->directions, .rows = "directions/sublayers", COLUMNS(direction_columns)},
-        accumulated_table(kinds, kinds->null, results, "null/accumulated", "null/distribution"),
-        {.title = "Weights: ranks, power-law tail, outliers; ww: by WeightWatcher's rule",
+        accumulated_table(kinds, "shortcut", kinds->learned, results, "accumulated", "distribution"),
+        {.id = "directions", .title = kinds->directions, .rows = "directions/sublayers", COLUMNS(direction_columns)},
+        accumulated_table(kinds, "null", kinds->null, results, "null/accumulated", "null/distribution"),
+        {.id = "weights",
+         .title = "Weights: ranks, power-law tail, outliers; ww: by WeightWatcher's rule",
          .rows = "weights",
          COLUMNS(weight_columns)},
-        {.title = kinds->jacobian, .rows = "end_to_end/singular_values", COLUMNS(jacobian_columns)},
-        {.title = "Full Jacobian against frozen shortcuts, by depth",
+        {.id = "jacobian", .title = kinds->jacobian, .rows = "end_to_end/singular_values", COLUMNS(jacobian_columns)},
+        {.id = "depths",
+         .title = "Full Jacobian against frozen shortcuts, by depth",
          .rows = "end_to_end/by_depth",
          COLUMNS(jacobian_depth_columns)},
     };

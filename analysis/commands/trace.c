@@ -161,6 +161,8 @@ done:
     return status;
 }
 
+static const ds_column_set column_sets[] = {DS_COLUMN_SET(ds_trace_gate_columns), DS_COLUMN_SET(ds_trace_case_columns)};
+
 const ds_command ds_command_trace = {
     .name = "trace",
     .operands = "CHECKPOINT",
@@ -183,5 +185,7 @@ const ds_command ds_command_trace = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
+    .column_sets = column_sets,
+    .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
 };

@@ -143,13 +143,13 @@ done:
 
 /* ---- tables ------------------------------------------------------------------------------------------------------ */
 
-static const ds_column gate_columns[] = {
+const ds_column ds_trace_gate_columns[DS_TRACE_GATE_COLUMNS] = {
     {"position", NULL, NULL, DS_COLUMN_INTEGER, 0}, {"id", NULL, NULL, DS_COLUMN_INTEGER, 0},
     {"token", NULL, NULL, DS_COLUMN_TEXT, 0},       {"loss", NULL, "nats", DS_COLUMN_FIXED, 4},
     {"sublayer", NULL, NULL, DS_COLUMN_TEXT, 0},    {"beta", "β", NULL, DS_COLUMN_FIXED, 3},
     {"eigenvalue", NULL, NULL, DS_COLUMN_FIXED, 3}, {"relative_edit", "edit/|X|", NULL, DS_COLUMN_FIXED, 3},
 };
-static const ds_column case_columns[] = {
+const ds_column ds_trace_case_columns[DS_TRACE_CASE_COLUMNS] = {
     {"position", NULL, NULL, DS_COLUMN_INTEGER, 0}, {"id", NULL, NULL, DS_COLUMN_INTEGER, 0},
     {"token", NULL, NULL, DS_COLUMN_TEXT, 0},       {"case", NULL, NULL, DS_COLUMN_TEXT, 0},
     {"loss", NULL, "nats", DS_COLUMN_FIXED, 4},     {"delta_loss", "Δ loss", "nats", DS_COLUMN_FIXED, 4},
@@ -165,7 +165,8 @@ ds_status ds_trace_gate_table(ds_table **table, const json_t *results) {
     ds_status status = DS_OK;
     const json_t *token, *sublayer;
     size_t t, s;
-    DS_TRY(ds_table_new(table, "Gates by token", gate_columns, sizeof gate_columns / sizeof *gate_columns));
+    DS_TRY(ds_table_new(table, "Gates by token", ds_trace_gate_columns, DS_TRACE_GATE_COLUMNS));
+    ds_table_describe(*table, "trace-gates", NULL);
     json_array_foreach(json_object_get(results, "tokens"), t, token) {
         json_array_foreach(json_object_get(results, "sublayers"), s, sublayer) {
             begin_row(*table, token);
@@ -183,7 +184,8 @@ ds_status ds_trace_case_table(ds_table **table, const json_t *results) {
     ds_status status = DS_OK;
     const json_t *token, *item;
     size_t t, c;
-    DS_TRY(ds_table_new(table, "Loss by token under forced gates", case_columns, sizeof case_columns / sizeof *case_columns));
+    DS_TRY(ds_table_new(table, "Loss by token under forced gates", ds_trace_case_columns, DS_TRACE_CASE_COLUMNS));
+    ds_table_describe(*table, "trace-cases", NULL);
     json_array_foreach(json_object_get(results, "tokens"), t, token) {
         json_array_foreach(json_object_get(results, "cases"), c, item) {
             double loss = real_in(json_object_get(item, "token_loss"), t);

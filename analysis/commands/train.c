@@ -119,7 +119,11 @@ static const ds_result_column columns[] = {
     DS_CELL("clip_coefficient", "clip", NULL, DS_COLUMN_REAL, 3, "clip_coefficient"),
 };
 static const ds_result_table tables[] = {
-    {.title = "Updates", .rows = "steps", .columns = columns, .column_count = sizeof columns / sizeof columns[0]},
+    {.id = "updates",
+     .title = "Updates",
+     .rows = "steps",
+     .columns = columns,
+     .column_count = sizeof columns / sizeof columns[0]},
 };
 
 static const char *init_name(const train_options *own) { return own->init == NULL ? "older" : own->init; }
@@ -286,6 +290,8 @@ done:
     return status;
 }
 
+static const ds_column_set column_sets[] = {DS_COLUMN_SET(columns)};
+
 const ds_command ds_command_train = {
     .name = "train",
     .operands = "",
@@ -323,5 +329,7 @@ const ds_command ds_command_train = {
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
     .own_size = sizeof defaults,
+    .column_sets = column_sets,
+    .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
 };

@@ -1,6 +1,7 @@
 /* verify: the paper's statements, and our own arithmetic, as checks with measured errors. */
 #include <string.h>
 
+#include "cli/standard_streams.h"
 #include "cli/text_wrapping.h"
 #include "deltascope/measure/external_reference.h"
 #include "deltascope/measure/verification.h"
@@ -49,7 +50,11 @@ static const ds_result_column columns[] = {
     DS_CELL_TEXT("detail", NULL, detail),
 };
 static const ds_result_table tables[] = {
-    {.title = "Checks", .rows = "checks", .columns = columns, .column_count = sizeof columns / sizeof columns[0]},
+    {.id = "checks",
+     .title = "Checks",
+     .rows = "checks",
+     .columns = columns,
+     .column_count = sizeof columns / sizeof columns[0]},
 };
 
 /* ---- for people -------------------------------------------------------------------------------------------------- */
@@ -103,6 +108,7 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, con
     ds_table *table = NULL;
     size_t made;
     DS_TRY(ds_command_publish_results(&table, &made, invocation, run, told, tables, 1));
+    if (invocation->common.table && invocation->common.columns != NULL) DS_TRY(ds_print_table(table));
     if (invocation->common.table)
         (void)printf("%zu passed, %zu failed, %zu skipped\n", count_checks(told->results, DS_CHECK_PASS), failed,
                      count_checks(told->results, DS_CHECK_SKIP));
@@ -123,7 +129,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
     const verify_options *given = invocation->own;
     ds_verification_options own = given->checks;
-    bool print = invocation->common.table;
+    bool print = invocation->common.table && invocation->common.columns == NULL; /* else a table follows */
     ds_run run = {0};
     ds_told told = {NULL, NULL};
     if (given->list) return print_list();
@@ -144,6 +150,8 @@ done:
     ds_run_close(&run);
     return status;
 }
+
+static const ds_column_set column_sets[] = {DS_COLUMN_SET(columns)};
 
 const ds_command ds_command_verify = {
     .name = "verify",
@@ -167,6 +175,8 @@ const ds_command ds_command_verify = {
     .defaults = &defaults,
     .own_size = sizeof defaults,
     .alone = "list|recipe",
+    .column_sets = column_sets,
+    .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
     .measure = measure,
 };

@@ -30,8 +30,8 @@ ds_status ds_report_join(json_t *results, const char *command, json_t *more) DS_
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 /* DIR/{report.json,report.html,report.md}, DIR/tables and DIR/figures from a report's complete envelope; each written file is
- * added to `files`. With a signer (or NULL) report.json is signed as it is written. */
+ * added to `files`. Of the invocation, --columns, --sign and --quiet count: report.json is signed as it is written. */
 ds_status ds_report_write(const ds_folder *folder, ds_manifest *files, const json_t *envelope, const ds_findings *findings,
-                          const ds_signer *signer, bool quiet) DS_MUST_CHECK;
+                          const ds_invocation *invocation) DS_MUST_CHECK;
 
 #endif

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/columns.h"
 #include "cli/version.h"
 #include "deltascope/run.h"
 #include "report.h"
@@ -78,13 +79,24 @@ static void release(document *all) {
     ds_text_release(&all->ablation_lead);
 }
 
-static ds_status make_tables(document *all, const ds_findings *findings) {
-    static const struct {
-        ds_table_format format;
-        const char *ending;
-    } formats[] = {{DS_TABLE_CSV, "csv"}, {DS_TABLE_LATEX, "tex"}};
+/* Files of one table; kind NULL: the findings. */
+static ds_status write_table(const document *all, ds_table *table, const ds_result_table *kind) {
     ds_status status = DS_OK;
-    ds_text path = {0};
+    ds_text label = {0}, path = {0};
+    DS_TRY(ds_text_printf(&label, "report-%s", kind == NULL ? "findings" : kind->id + strlen("table-")));
+    DS_TRY(ds_text_printf(&path, "tables/%s", label.bytes + strlen("report-")));
+    ds_table_describe(table, label.bytes, kind == NULL ? NULL : kind->note);
+    DS_TRY(ds_table_write_files(all->folder, path.bytes, table));
+    DS_TRY(ds_manifest_add(all->files, "%s.csv", path.bytes));
+    DS_TRY(ds_manifest_add(all->files, "%s.tex", path.bytes));
+done:
+    ds_text_release(&label);
+    ds_text_release(&path);
+    return status;
+}
+
+static ds_status make_tables(document *all, const ds_findings *findings, const ds_invocation *invocation) {
+    ds_status status = DS_OK;
     for (size_t i = 0; i <= DS_REPORT_TABLES; i++) {
         const ds_result_table *kind = i < DS_REPORT_TABLES ? ds_report_table_at(i) : NULL;
         if (kind == NULL)
@@ -92,17 +104,10 @@ static ds_status make_tables(document *all, const ds_findings *findings) {
         else
             DS_TRY(ds_result_table_new(&all->tables[i], kind, all->results));
         if (kind != NULL && all->tables[i] != NULL && ds_table_rows(all->tables[i]) == 0) ds_table_free(&all->tables[i]);
-        if (all->tables[i] == NULL) continue;
-        for (size_t f = 0; f < sizeof formats / sizeof *formats; f++) {
-            const char *name = kind == NULL ? "findings" : kind->id + strlen("table-"), *ending = formats[f].ending;
-            path.length = 0;
-            DS_TRY(ds_text_printf(&path, "tables/%s.%s", name, ending));
-            DS_TRY(ds_table_write(all->folder, path.bytes, all->tables[i], formats[f].format));
-            DS_TRY(ds_manifest_add(all->files, "tables/%s.%s", name, ending));
-        }
+        DS_TRY(ds_columns_choose(invocation, all->tables[i]));
+        if (all->tables[i] != NULL) DS_TRY(write_table(all, all->tables[i], kind));
     }
 done:
-    ds_text_release(&path);
     return status;
 }
 
@@ -297,20 +302,20 @@ static void tell_missing(const document *all) {
 }
 
 ds_status ds_report_write(const ds_folder *folder, ds_manifest *files, const json_t *envelope, const ds_findings *findings,
-                          const ds_signer *signer, bool quiet) {
+                          const ds_invocation *invocation) {
     ds_status status = DS_OK;
     document all = {.folder = folder,
                     .files = files,
                     .envelope = envelope,
                     .results = json_object_get(envelope, "results"),
-                    .signer = signer};
+                    .signer = invocation->signer};
     ds_page page = {.findings = findings->rows, .finding_count = findings->count, .verdict = findings->verdict.bytes};
     ds_page_section shown[CHAPTERS];
     DS_TRY(make_leads(&all));
     DS_TRY(write_results(&all));
-    DS_TRY(make_tables(&all, findings));
+    DS_TRY(make_tables(&all, findings, invocation));
     DS_TRY(make_figures(&all));
-    if (!quiet) tell_missing(&all);
+    if (!invocation->common.quiet) tell_missing(&all);
     DS_TRY(add_figures(&all));
     DS_TRY(add_tables(&all));
     DS_TRY(make_words(&all));

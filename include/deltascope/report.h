@@ -36,6 +36,10 @@ typedef struct ds_column {
 typedef struct ds_table ds_table;
 ds_status ds_table_new(ds_table **out, const char *title, const ds_column *columns, size_t count) DS_MUST_CHECK;
 void ds_table_free(ds_table **table); /* sets NULL; NULL is fine */
+/* Keeps the columns LIST names, comma separated by their keys, in its order; a table that has none of them stays as it is. */
+ds_status ds_table_choose(ds_table *table, const char *list) DS_MUST_CHECK;
+/* For LaTeX: the label is tab:LABEL, the note follows the title in the caption. NULL: none. Copied. */
+void ds_table_describe(ds_table *table, const char *label, const char *note);
 void ds_table_text(ds_table *table, const char *text);
 void ds_table_integer(ds_table *table, int64_t value);
 void ds_table_real(ds_table *table, double value);
@@ -51,11 +55,15 @@ typedef struct ds_terminal {
  * locale variables. */
 ds_terminal ds_terminal_of(int descriptor);
 
-/* Appends the whole table. `terminal` matters for DS_TABLE_TERMINAL only and may be NULL (80 columns, plain). */
+/* Appends the whole table. LaTeX is a float with caption and label, no wider than the line, or several where a page is too
+ * small for it; its first line names the packages it needs. `terminal` matters for DS_TABLE_TERMINAL only and may be NULL (80
+ * columns, plain). */
 ds_status ds_table_format_text(ds_text *text, const ds_table *table, ds_table_format format,
                                const ds_terminal *terminal) DS_MUST_CHECK;
 ds_status ds_table_write(const ds_folder *folder, const char *path, const ds_table *table,
                          ds_table_format format) DS_MUST_CHECK;
+/* NAME.csv for programs and NAME.tex for papers. */
+ds_status ds_table_write_files(const ds_folder *folder, const char *name, const ds_table *table) DS_MUST_CHECK;
 
 /* ---- heat maps --------------------------------------------------------------------------------------------------- */
 
@@ -202,7 +210,7 @@ enum { DS_REPORT_TABLES = 8 };
 
 /* A table of results is described by where its numbers stand in them. */
 typedef struct ds_result_column {
-    ds_column column;
+    ds_column column; /* the first member: ds_column_set finds it here */
     /* From the row, as ds_json_at has it. NULL: the row's own name, the key of an object's member. One that begins with a slash
      * starts at the results instead, every "@" in it the row's number. An integer column's "#" is
      * the row's number from 1. A missing number is an empty cell. */
@@ -212,6 +220,17 @@ typedef struct ds_result_column {
     const char *(*text)(const json_t *row);
     bool optional; /* the column is left out when no row has a value for it */
 } ds_result_column;
+
+/* The columns of one table, by themselves or as parts of ds_result_column. */
+typedef struct ds_column_set {
+    const void *first;
+    size_t count, size; /* size: bytes from one to the next */
+} ds_column_set;
+#define DS_COLUMN_SET(columns)                                                                                                 \
+    { (columns), sizeof(columns) / sizeof *(columns), sizeof *(columns) }
+static inline const ds_column *ds_column_set_at(const ds_column_set *set, size_t index) {
+    return (const ds_column *)((const char *)set->first + index * set->size);
+}
 
 /* One column: DS_CELL(key, title, unit, kind, digits, path), as ds_column and `path` above. */
 #define DS_CELL(key, title, unit, kind, digits, path)                                                                          \
@@ -231,6 +250,7 @@ typedef struct ds_result_table {
     bool (*applies)(const json_t *results); /* NULL: wherever there are rows */
 } ds_result_table;
 const ds_result_table *ds_report_table_at(size_t index);
+extern const ds_column_set ds_report_column_sets[DS_REPORT_TABLES + 1]; /* and of the findings */
 /* *table <- NULL when the results do not have the rows' array or object, or the table does not apply to them. */
 ds_status ds_result_table_new(ds_table **table, const ds_result_table *kind, const json_t *results) DS_MUST_CHECK;
 

@@ -4,9 +4,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "deltascope/report.h"
 #include "deltascope/run.h"
 #include "deltascope/stats.h"
+#include "table.h"
 
 /* Stated wherever it is used. */
 static const double majority = 0.5;
@@ -324,7 +324,7 @@ ds_status ds_findings_json(json_t **out, const ds_findings *findings) {
     return ds_json_finish(out, &b);
 }
 
-static const ds_column columns[] = {
+const ds_column ds_findings_columns[DS_FINDINGS_COLUMNS] = {
     {"finding", NULL, NULL, DS_COLUMN_TEXT, 0},
     {"threshold", NULL, NULL, DS_COLUMN_TEXT, 0},
     {"count", NULL, NULL, DS_COLUMN_INTEGER, 0},
@@ -333,7 +333,7 @@ static const ds_column columns[] = {
 
 ds_status ds_findings_table(ds_table **table, const ds_findings *findings) {
     ds_status status = DS_OK;
-    DS_TRY(ds_table_new(table, "Findings", columns, sizeof columns / sizeof *columns));
+    DS_TRY(ds_table_new(table, "Findings", ds_findings_columns, DS_FINDINGS_COLUMNS));
     for (size_t i = 0; i < findings->count; i++) {
         ds_table_text(*table, findings->rows[i].kind);
         ds_table_text(*table, findings->rows[i].threshold);

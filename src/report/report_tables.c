@@ -1,5 +1,5 @@
 /* The tables of a report. */
-#include "deltascope/report.h"
+#include "table.h"
 
 static const ds_result_column parameters[] = {
     DS_CELL("part", NULL, NULL, DS_COLUMN_TEXT, 0, NULL),
@@ -114,3 +114,8 @@ static const ds_result_table tables[DS_REPORT_TABLES] = {
 };
 
 const ds_result_table *ds_report_table_at(size_t index) { return &tables[index]; }
+
+const ds_column_set ds_report_column_sets[DS_REPORT_TABLES + 1] = {
+    DS_COLUMN_SET(parameters), DS_COLUMN_SET(gates),    DS_COLUMN_SET(depths),
+    DS_COLUMN_SET(cases),      DS_COLUMN_SET(gradient), DS_COLUMN_SET(additive_gradient),
+    DS_COLUMN_SET(weights),    DS_COLUMN_SET(checks),   DS_COLUMN_SET(ds_findings_columns)};

@@ -32,20 +32,23 @@ done:
 
 static void free_string(const char *text) { free((char *)(uintptr_t)text); }
 
+static void free_column(ds_table *table, size_t column) {
+    for (size_t i = column; i < table->filled && table->columns[column].kind == DS_COLUMN_TEXT; i += table->count)
+        free(table->cells[i].text);
+    free_string(table->columns[column].key);
+    free_string(table->columns[column].title);
+    free_string(table->columns[column].unit);
+}
+
 void ds_table_free(ds_table **pointer) {
     ds_table *table = *pointer;
     if (table == NULL) return;
-    for (size_t i = 0; i < table->filled; i++) {
-        if (table->columns[i % table->count].kind == DS_COLUMN_TEXT) free(table->cells[i].text);
-    }
-    for (size_t i = 0; i < table->count; i++) {
-        free_string(table->columns[i].key);
-        free_string(table->columns[i].title);
-        free_string(table->columns[i].unit);
-    }
+    for (size_t c = 0; c < table->count; c++) free_column(table, c);
     free(table->columns);
     free(table->cells);
     free(table->title);
+    free(table->label);
+    free(table->note);
     ds_text_release(&table->failure);
     free(table);
     *pointer = NULL;
@@ -54,6 +57,15 @@ void ds_table_free(ds_table **pointer) {
 static void fail(ds_table *table, ds_status status) {
     table->status = status;
     (void)!ds_text_printf(&table->failure, "%s", ds_error_text()); /* without memory the status alone remains */
+}
+
+void ds_table_describe(ds_table *table, const char *label, const char *note) {
+    free(table->label);
+    free(table->note);
+    table->label = copy(label);
+    table->note = copy(note);
+    if (table->status == DS_OK && ((label != NULL && table->label == NULL) || (note != NULL && table->note == NULL)))
+        fail(table, DS_ERR_SYSTEM);
 }
 
 static void add(ds_table *table, bool fits, const char *given, ds_cell cell) {
@@ -99,6 +111,56 @@ void ds_table_real(ds_table *table, double value) {
 ds_status ds_table_check(const ds_table *table) {
     if (table->status == DS_OK) return DS_OK;
     return ds_fail(table->status, "%s", table->failure.bytes != NULL ? table->failure.bytes : "out of memory");
+}
+
+static bool is_among(size_t wanted, const size_t *all, size_t count) {
+    size_t i = 0;
+    while (i < count && all[i] != wanted) i++;
+    return i < count;
+}
+
+/* from (as many as come back): the columns the list names. */
+static size_t find_columns(size_t *from, const ds_table *table, const char *list) {
+    const char *word;
+    size_t count = 0;
+    for (size_t length; ds_next_word(&list, &word, &length);) {
+        for (size_t c = 0; c < table->count && count < table->count; c++) {
+            if (ds_is_word(table->columns[c].key, word, length) && !is_among(c, from, count)) from[count++] = c;
+        }
+    }
+    return count;
+}
+
+ds_status ds_table_choose(ds_table *table, const char *list) {
+    ds_status status = DS_OK;
+    const size_t rows = ds_table_rows(table);
+    size_t *from = NULL;
+    ds_column *columns = NULL;
+    ds_cell *cells = NULL;
+    DS_TRY(ds_table_check(table));
+    DS_NEW(from, table->count);
+    const size_t count = find_columns(from, table, list);
+    if (count == 0) goto done;
+    DS_NEW(columns, count);
+    DS_NEW(cells, ds_max_size(rows * count, 1));
+    for (size_t c = 0; c < count; c++) columns[c] = table->columns[from[c]];
+    for (size_t i = 0; i < rows * count; i++) cells[i] = *ds_table_cell(table, i / count, from[i % count]);
+    for (size_t c = 0; c < table->count; c++) {
+        if (!is_among(c, from, count)) free_column(table, c);
+    }
+    free(table->columns);
+    free(table->cells);
+    table->columns = columns;
+    table->cells = cells;
+    table->count = count;
+    table->filled = table->capacity = rows * count;
+    columns = NULL;
+    cells = NULL;
+done:
+    free(from);
+    free(columns);
+    free(cells);
+    return status;
 }
 
 size_t ds_table_rows(const ds_table *table) { return table->filled / table->count; }

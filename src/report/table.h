@@ -12,6 +12,7 @@ typedef union ds_cell {
 
 struct ds_table {
     char *title;
+    char *label, *note; /* of its caption in LaTeX; NULL: none */
     ds_column *columns; /* their strings copied */
     size_t count;
     ds_cell *cells; /* (rows, count) */
@@ -39,6 +40,9 @@ ds_status ds_table_append_number(ds_text *text, const ds_table *table, size_t ro
                                  ds_number_style style) DS_MUST_CHECK;
 /* "%" for percentages, the column's unit otherwise; NULL for none. */
 const char *ds_column_unit(const ds_column *column);
+
+enum { DS_FINDINGS_COLUMNS = 4 };
+extern const ds_column ds_findings_columns[DS_FINDINGS_COLUMNS];
 
 ds_status ds_table_append_terminal(ds_text *text, const ds_table *table, const ds_terminal *terminal) DS_MUST_CHECK;
 ds_status ds_table_append_csv(ds_text *text, const ds_table *table) DS_MUST_CHECK;

@@ -1,7 +1,6 @@
-/* Tables as CSV (RFC 4180), Markdown and LaTeX (booktabs), and the choice among all formats. */
+/* Tables as CSV (RFC 4180) and Markdown, and the choice among all formats. */
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "table.h"
@@ -112,120 +111,6 @@ done:
     return status;
 }
 
-/* ---- LaTeX ------------------------------------------------------------------------------------------------------- */
-
-/* What titles of this program contain beyond ASCII, and what LaTeX gives a meaning of its own. */
-static const struct {
-    const char *from, *to;
-} latex[] = {
-    {"\\", "\\textbackslash{}"},
-    {"{", "\\{"},
-    {"}", "\\}"},
-    {"$", "\\$"},
-    {"&", "\\&"},
-    {"#", "\\#"},
-    {"_", "\\_"},
-    {"%", "\\%"},
-    {"~", "\\textasciitilde{}"},
-    {"^", "\\textasciicircum{}"},
-    {"<", "$<$"},
-    {">", "$>$"},
-    {"|", "$|$"},
-    {"α", "$\\alpha$"},
-    {"β", "$\\beta$"},
-    {"γ", "$\\gamma$"},
-    {"δ", "$\\delta$"},
-    {"Δ", "$\\Delta$"},
-    {"ε", "$\\varepsilon$"},
-    {"λ", "$\\lambda$"},
-    {"μ", "$\\mu$"},
-    {"ρ", "$\\rho$"},
-    {"σ", "$\\sigma$"},
-    {"²", "$^2$"},
-    {"‖", "$\\|$"},
-    {"·", "$\\cdot$"},
-    {"×", "$\\times$"},
-    {"≤", "$\\le$"},
-    {"≥", "$\\ge$"},
-    {"→", "$\\to$"},
-    {"−", "$-$"},
-    {"–", "--"},
-    {"ᵀ", "$^T$"},
-    {"∞", "$\\infty$"},
-    {"\n", " "},
-};
-
-static ds_status append_latex(ds_text *text, const char *string) {
-    ds_status status = DS_OK;
-    while (*string != '\0') {
-        size_t i = 0, count = sizeof latex / sizeof *latex;
-        while (i < count && strncmp(string, latex[i].from, strlen(latex[i].from)) != 0) i++;
-        DS_TRY(i < count ? append(text, latex[i].to) : ds_text_append(text, string, 1));
-        string += i < count ? strlen(latex[i].from) : 1;
-    }
-done:
-    return status;
-}
-
-/* "-1.5e-07" as $-1.5 \times 10^{-7}$; a missing value as a dash. */
-static ds_status append_latex_number(ds_text *text, const char *number) {
-    const char *exponent = strchr(number, 'e');
-    if (strcmp(number, "-") == 0) return append(text, "--");
-    if (strstr(number, "inf") != NULL) return append(text, *number == '-' ? "$-\\infty$" : "$\\infty$");
-    if (exponent != NULL)
-        return ds_text_printf(text, "$%.*s \\times 10^{%d}$", (int)(exponent - number), number,
-                              (int)strtol(exponent + 1, NULL, 10));
-    return ds_text_printf(text, "$%s$", number);
-}
-
-static ds_status append_latex_row(ds_text *text, const ds_table *table, size_t row) {
-    ds_status status = DS_OK;
-    ds_text number = {0};
-    bool first = true;
-    for (size_t c = 0; c < table->count; c++) {
-        if (table->columns[c].kind == DS_COLUMN_BAR) continue;
-        if (!first) DS_TRY(append(text, " & "));
-        first = false;
-        if (table->columns[c].kind == DS_COLUMN_TEXT) {
-            DS_TRY(append_latex(text, ds_table_cell(table, row, c)->text));
-        } else {
-            number.length = 0;
-            DS_TRY(ds_table_append_number(&number, table, row, c, ds_table_number_style(table, c)));
-            DS_TRY(append_latex_number(text, number.bytes));
-        }
-    }
-    status = append(text, " \\\\\n");
-done:
-    ds_text_release(&number);
-    return status;
-}
-
-ds_status ds_table_append_latex(ds_text *text, const ds_table *table) {
-    ds_status status = DS_OK;
-    bool first = true;
-    DS_TRY(append(text, "% needs \\usepackage{booktabs}\n\\begin{tabular}{@{}"));
-    for (size_t c = 0; c < table->count; c++) {
-        if (table->columns[c].kind != DS_COLUMN_BAR) DS_TRY(append(text, ds_column_is_number(&table->columns[c]) ? "r" : "l"));
-    }
-    DS_TRY(append(text, "@{}}\n\\toprule\n"));
-    for (size_t c = 0; c < table->count; c++) {
-        const char *unit = ds_column_unit(&table->columns[c]);
-        if (table->columns[c].kind == DS_COLUMN_BAR) continue;
-        if (!first) DS_TRY(append(text, " & "));
-        first = false;
-        DS_TRY(append_latex(text, table->columns[c].title));
-        if (unit == NULL) continue;
-        DS_TRY(append(text, " ("));
-        DS_TRY(append_latex(text, unit));
-        DS_TRY(append(text, ")"));
-    }
-    DS_TRY(append(text, " \\\\\n\\midrule\n"));
-    for (size_t row = 0; row < ds_table_rows(table); row++) DS_TRY(append_latex_row(text, table, row));
-    status = append(text, "\\bottomrule\n\\end{tabular}\n");
-done:
-    return status;
-}
-
 /* ---- any format -------------------------------------------------------------------------------------------------- */
 
 ds_status ds_table_format_text(ds_text *text, const ds_table *table, ds_table_format format, const ds_terminal *terminal) {
@@ -254,5 +139,22 @@ ds_status ds_table_write(const ds_folder *folder, const char *path, const ds_tab
     status = ds_write_file_in(folder, path, text.bytes, text.length);
 done:
     ds_text_release(&text);
+    return status;
+}
+
+ds_status ds_table_write_files(const ds_folder *folder, const char *name, const ds_table *table) {
+    static const struct {
+        ds_table_format format;
+        const char *ending;
+    } formats[] = {{DS_TABLE_CSV, "csv"}, {DS_TABLE_LATEX, "tex"}};
+    ds_status status = DS_OK;
+    ds_text path = {0};
+    for (size_t f = 0; f < sizeof formats / sizeof *formats; f++) {
+        path.length = 0;
+        DS_TRY(ds_text_printf(&path, "%s.%s", name, formats[f].ending));
+        DS_TRY(ds_table_write(folder, path.bytes, table, formats[f].format));
+    }
+done:
+    ds_text_release(&path);
     return status;
 }

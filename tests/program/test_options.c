@@ -328,6 +328,84 @@ static void test_short_texts(void **state) {
     expect_refusal(line, 3, "(--sequences) or shorter ones (--seq-len)");
 }
 
+/* ---- --columns ----------------------------------------------------------------------------------------------------- */
+
+static void expect_file(const char *path, const char *front) {
+    char *bytes;
+    size_t length;
+    expect_ok(ds_read_file(&bytes, &length, scratch_path(path), 1 << 20));
+    if (strncmp(bytes, front, strlen(front)) != 0) fail_msg("%s begins with \"%.80s\", expected \"%s\"", path, bytes, front);
+    free(bytes);
+}
+
+static const ds_column *draw_column(const ds_command *command, ds_random *random) {
+    const ds_column_set *set = &command->column_sets[ds_random_below(random, command->column_set_count)];
+    assert_true(set->count > 0);
+    return ds_column_set_at(set, ds_random_below(random, set->count));
+}
+
+/* Commands with tables, columns and slips drawn at random: what no table has is refused before any work, with the nearest name;
+ * what one has is taken, and the sentence is then of something else, or there is none. */
+static void test_columns_of_every_command(void **state) {
+    (void)state;
+    ds_random random = ds_random_init(20261204);
+    char line[512], words[256];
+    for (size_t c = 0; c < ds_command_count; c++) {
+        const ds_command *command = ds_commands[c];
+        assert_int_equal(command->column_set_count > 0, (command->takes & DS_TAKES_RUN) != 0);
+        if (command->column_set_count == 0) continue;
+        const bool none = command->most_operands == 0; /* bench would begin to work */
+        const char *data = command->takes & DS_TAKES_DATA ? "--tokens fixtures/data/val.bin" : "";
+        const char *operands = none ? "" : "nowhere", *second = command->least_operands > 1 ? "nowhere" : "";
+        const ds_column *known = draw_column(command, &random), *other = draw_column(command, &random);
+        (void)snprintf(line, sizeof line, "%s %s --columns %s,%sx %s %s", command->name, data, known->key, other->key, operands,
+                       second);
+        (void)snprintf(words, sizeof words, "--columns: no table of %s has a column \"%sx\" (did you mean \"", command->name,
+                       other->key);
+        expect_refusal(line, 2, words);
+        (void)snprintf(line, sizeof line, "%s %s --columns %s,%s %s %s", command->name, data, known->key, known->key, operands,
+                       second);
+        (void)snprintf(words, sizeof words, "--columns names \"%s\" twice", known->key);
+        expect_refusal(line, 2, words);
+    }
+}
+
+/* The same choice in every form. */
+static void test_columns_are_chosen(void **state) {
+    (void)state;
+    char line[512];
+    const char *out = scratch_path("columns");
+    (void)snprintf(
+        line, sizeof line,
+        "gates --tokens fixtures/data/val.bin --seq-len 4 --sequences 1 --columns reflection,sublayer --out %s" MODEL, out);
+    assert_int_equal(run(line), 0);
+    expect_file("columns/tables/gates.csv", "reflection,sublayer\r\n");
+    expect_file("columns/tables/gates.tex", "% \\usepackage{array,booktabs,graphicx}\n\\begin{table}[htbp]\n\\centering\n"
+                                            "\\caption{Gates by sublayer}\n\\label{tab:gates-sublayers}\n\\setbox0\\hbox{%\n"
+                                            "\\begin{tabular}{@{}rl@{}}\n");
+    char *said;
+    size_t length;
+    expect_ok(ds_read_file(&said, &length, scratch_path("out"), 1 << 20));
+    assert_true(strstr(said, "refl  sublayer\n") != NULL && strstr(said, "damp") == NULL);
+    free(said);
+    /* a table without any of them stays as it is */
+    (void)snprintf(line, sizeof line, "inspect --columns share,group --out %s" MODEL, out);
+    assert_int_equal(run(line), 0);
+    expect_file("columns/tables/inspect.csv", "tensor,dtype,shape,role,nan,inf,zero_rows\r\n");
+    expect_file("columns/tables/inspect-2.csv", "share,group\r\n");
+    (void)snprintf(line, sizeof line,
+                   "report --quiet --tokens fixtures/data/val.bin --seq-len 4 --sequences 1 --skip spectrum,weights,jacobians,"
+                   "verify --columns beta_mean,sublayer,loss,case --out %s-report" MODEL,
+                   out);
+    assert_int_equal(run(line), 0);
+    expect_file("columns-report/tables/gates.csv", "beta_mean,sublayer\r\n");
+    expect_file("columns-report/tables/cases.csv", "loss,case\r\n");
+    expect_file("columns-report/tables/findings.csv", "finding,threshold,count,where\r\n");
+    expect_ok(ds_read_file(&said, &length, scratch_path("columns-report/report.md"), 1 << 22));
+    assert_non_null(strstr(said, "| β mean | sublayer |\n"));
+    free(said);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_abbreviations),
@@ -340,6 +418,8 @@ int main(void) {
         cmocka_unit_test(test_words_out_of_place),
         cmocka_unit_test(test_token_types),
         cmocka_unit_test(test_doubtful_tokens_are_told),
+        cmocka_unit_test(test_columns_of_every_command),
+        cmocka_unit_test(test_columns_are_chosen),
         cmocka_unit_test(test_places_that_cannot_take_the_result),
     };
     return cmocka_run_group_tests_name("options", tests, NULL, NULL);

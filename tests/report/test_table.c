@@ -155,13 +155,98 @@ static void test_markdown(void **state) {
 static void test_latex(void **state) {
     (void)state;
     expect_text(DS_TABLE_LATEX, NULL,
-                "% needs \\usepackage{booktabs}\n"
-                "\\begin{tabular}{@{}lrrrr@{}}\n\\toprule\n"
-                "case & tokens & $\\Delta$ loss (nats) & share (\\%) & loss \\\\\n\\midrule\n"
+                "% \\usepackage{array,booktabs,graphicx}\n"
+                "\\begin{table}[htbp]\n\\centering\n\\caption{Forced gates}\n"
+                "\\setbox0\\hbox{%\n\\begin{tabular}{@{}lrrrr@{}}\n\\toprule\n"
+                "case & tokens & \\begin{tabular}[b]{@{}r@{}}$\\Delta$ loss\\\\(nats)\\end{tabular} & "
+                "\\begin{tabular}[b]{@{}r@{}}share\\\\(\\%)\\end{tabular} & loss \\\\\n\\midrule\n"
                 "closed:0.attn & $65536$ & $2.392$ & $67.2$ & $4.14$ \\\\\n"
-                "a, \"b\" $|$ c\\_d & $-3$ & $-3 \\times 10^{-6}$ & $100.0$ & $12.00$ \\\\\n"
+                "a, ''b'' $|$ c\\_d & $-3$ & $-3 \\times 10^{-6}$ & $100.0$ & $12.00$ \\\\\n"
                 "missing & $7$ & -- & $0.0$ & $-\\infty$ \\\\\n"
-                "\\bottomrule\n\\end{tabular}\n");
+                "\\bottomrule\n\\end{tabular}}%\n"
+                "\\ifdim\\wd0>\\linewidth\\resizebox{\\linewidth}{!}{\\box0}\\else\\box0\\fi\n\\end{table}\n");
+}
+
+static size_t count_of(const char *text, const char *part) {
+    size_t count = 0;
+    for (const char *at = text; (at = strstr(at, part)) != NULL; at += strlen(part)) count++;
+    return count;
+}
+
+/* Caption and label, a column of texts that break, and as many floats as pages are needed. */
+static void test_latex_layout(void **state) {
+    (void)state;
+    static const ds_column columns[] = {{"n", NULL, NULL, DS_COLUMN_INTEGER, 0},
+                                        {"text", NULL, NULL, DS_COLUMN_TEXT, 0},
+                                        {"departure", "departure from it", NULL, DS_COLUMN_REAL, 3}};
+    for (size_t rows = 0; rows <= 120; rows += 40) {
+        ds_table *table = NULL;
+        ds_text text = {0};
+        expect_ok(ds_table_new(&table, "Paths", columns, 3));
+        ds_table_describe(table, "a-subject", "Of ‖k‖² ≥ 1, 5%");
+        for (size_t i = 0; i < rows; i++) {
+            ds_table_integer(table, (int64_t)i);
+            ds_table_text(table, "/a/folder/whose_name/goes/on/beyond/any/line");
+            ds_table_real(table, 0.5);
+        }
+        expect_ok(ds_table_format_text(&text, table, DS_TABLE_LATEX, NULL));
+        assert_int_equal(count_of(text.bytes, "\\caption{Paths. Of $\\|$k$\\|$$^2$ $\\ge$ 1, 5\\%}\n\\label{tab:a-subject}\n"),
+                         1);
+        assert_int_equal(count_of(text.bytes, "\\caption"), 1);
+        assert_int_equal(count_of(text.bytes, "$0.500$"), rows);
+        assert_int_equal(count_of(text.bytes, "departure\\\\from\\\\it"), count_of(text.bytes, "\\begin{table}"));
+        const size_t floats = count_of(text.bytes, "\\begin{table}"), lines = 2 * rows; /* of two lines each */
+        assert_int_equal(count_of(text.bytes, "\\end{table}"), floats);
+        assert_true(floats >= lines / 44 + (lines == 0) && floats <= 1 + lines / 20);
+        assert_int_equal(count_of(text.bytes, "(continued)"), floats - 1);
+        assert_int_equal(count_of(text.bytes, "\\raggedright\\arraybackslash}p{15em}"), rows == 0 ? 0 : floats);
+        assert_int_equal(count_of(text.bytes, "/\\penalty100 folder"), rows);
+        ds_text_release(&text);
+        ds_table_free(&table);
+    }
+}
+
+/* Strings at random: every sign that LaTeX acts upon is spelled, braces close, formulas end, no word is too long to break. */
+static void test_latex_strings(void **state) {
+    (void)state;
+    static const char *const atoms[] = {"\\", "{", "}", "$",    "&",    "#",  "_", "%",  "~",  "^",   "<",
+                                        ">",  "|", "[", "*",    "\\\\", "--", "β", "漢", "Ж",  "é",   "Ð",
+                                        " ",  "/", "W", "word", "‖",    "≥",  "`", "\"", "\n", "\x1b"};
+    static const ds_column columns[] = {{"text", NULL, NULL, DS_COLUMN_TEXT, 0}};
+    ds_random random = ds_random_init(20261203);
+    for (size_t round = 0; round < 300; round++) {
+        ds_table *table = NULL;
+        ds_text cell = {0}, text = {0};
+        for (size_t i = ds_random_below(&random, 60); i > 0; i--)
+            expect_ok(ds_text_printf(&cell, "%s", atoms[ds_random_below(&random, sizeof atoms / sizeof *atoms)]));
+        expect_ok(ds_text_append(&cell, "", 0));
+        expect_ok(ds_table_new(&table, "t", columns, 1));
+        ds_table_text(table, cell.bytes);
+        expect_ok(ds_table_format_text(&text, table, DS_TABLE_LATEX, NULL));
+        char *at = strstr(text.bytes, "\\midrule\n") + strlen("\\midrule\n"), *end = strstr(at, " \\\\\n\\bottomrule");
+        assert_non_null(end);
+        assert_true(*at != '[' && *at != '*');
+        long depth = 0;
+        size_t dollars = 0, run = 0;
+        for (; at < end; at++) {
+            run = strncmp(at, "\\penalty", 8) == 0 || *at == ' ' ? 0 : run + 1;
+            assert_true(run < 160); /* 14 letters, each spelled at most \textasciitilde{} or the like */
+            if (*at == '\\' && !(at[1] >= 'a' && at[1] <= 'z')) {
+                assert_non_null(strchr("{}&#_%|", at[1])); /* no command of one sign but these */
+                at++;
+                continue;
+            }
+            assert_null(*at == '\0' ? "" : strchr("&#%~\n\x1b", *at));
+            assert_true(strchr("^_<>|", *at) == NULL || dollars % 2 == 1); /* in formulas alone */
+            dollars += *at == '$';
+            depth += (*at == '{') - (*at == '}');
+            assert_true(depth >= 0);
+        }
+        assert_true(depth == 0 && dollars % 2 == 0);
+        ds_text_release(&cell);
+        ds_text_release(&text);
+        ds_table_free(&table);
+    }
 }
 
 /* No line is wider than the terminal, whatever its width; colour only paints. */
@@ -208,6 +293,37 @@ static void test_digits(void **state) {
     }
 }
 
+/* Columns chosen at random from the sample: the CSV has those, in that order, with the cells they had. */
+static void test_choice(void **state) {
+    (void)state;
+    static const char *const keys[] = {"name", "tokens", "delta_loss", "share", "loss"};
+    static const char *const cells[] = {"closed:0.attn", "65536", "2.3915252736181563", "0.671875", "4.1417589"};
+    ds_random random = ds_random_init(20261205);
+    for (size_t round = 0; round < 200; round++) {
+        ds_table *table = sample();
+        ds_text list = {0}, expected = {0}, row = {0}, csv = {0};
+        bool used[5] = {false};
+        for (size_t i = ds_random_below(&random, 5) + 1; i > 0; i--) {
+            const size_t k = ds_random_below(&random, 5);
+            expect_ok(ds_text_printf(&list, "%s%s", list.length == 0 ? "" : ",", keys[k]));
+            if (!used[k]) expect_ok(ds_text_printf(&expected, "%s%s", expected.length == 0 ? "" : ",", keys[k]));
+            if (!used[k]) expect_ok(ds_text_printf(&row, "%s%s", row.length == 0 ? "" : ",", cells[k]));
+            used[k] = true;
+        }
+        expect_ok(ds_table_choose(table, "nothing,of,these"));
+        expect_ok(ds_table_choose(table, list.bytes));
+        expect_ok(ds_table_format_text(&csv, table, DS_TABLE_CSV, NULL));
+        expect_ok(ds_text_printf(&expected, "\r\n%s\r\n", row.bytes));
+        if (strncmp(csv.bytes, expected.bytes, expected.length) != 0) fail_msg("%s: %s", list.bytes, csv.bytes);
+        assert_int_equal(ds_table_rows(table), 3);
+        ds_table_free(&table);
+        ds_text_release(&list);
+        ds_text_release(&expected);
+        ds_text_release(&row);
+        ds_text_release(&csv);
+    }
+}
+
 static void test_misuse(void **state) {
     (void)state;
     static const ds_column columns[] = {{"a", NULL, NULL, DS_COLUMN_TEXT, 0}, {"b", NULL, NULL, DS_COLUMN_REAL, 3}};
@@ -228,9 +344,10 @@ static void test_misuse(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_terminal), cmocka_unit_test(test_csv),    cmocka_unit_test(test_texts_of_strangers),
-        cmocka_unit_test(test_markdown), cmocka_unit_test(test_latex),  cmocka_unit_test(test_widths),
-        cmocka_unit_test(test_digits),   cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_terminal),      cmocka_unit_test(test_csv),    cmocka_unit_test(test_texts_of_strangers),
+        cmocka_unit_test(test_markdown),      cmocka_unit_test(test_latex),  cmocka_unit_test(test_latex_layout),
+        cmocka_unit_test(test_latex_strings), cmocka_unit_test(test_widths), cmocka_unit_test(test_digits),
+        cmocka_unit_test(test_choice),        cmocka_unit_test(test_misuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
