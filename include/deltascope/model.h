@@ -59,16 +59,26 @@ const char *ds_rule_limits(const ds_rule *rule);
 
 /* What the transformer around the rule is made of: norm, positions, MLP, names of parameters. */
 typedef struct ds_backbone ds_backbone;
-extern const ds_backbone ds_backbone_ddl; /* of the published code: RMSNorm, rotary halves, SwiGLU */
+extern const ds_backbone ds_backbone_ddl;   /* of the published code: RMSNorm, rotary halves, SwiGLU */
+extern const ds_backbone ds_backbone_qwen3; /* grouped heads, RMSNorm of queries and keys before the rotation, SwiGLU */
+extern const ds_backbone ds_backbone_llama; /* the same without these norms */
+extern const ds_backbone ds_backbone_qwen2; /* the same, with biases on queries, keys and values */
 
 /* ---- specification ---------------------------------------------------------------------------------------------------- */
 
 typedef enum ds_compressor { DS_COMPRESS_NONE, DS_COMPRESS_TC, DS_COMPRESS_CC } ds_compressor;
 typedef enum ds_activation { DS_ACT_IDENTITY, DS_ACT_SILU, DS_ACT_RELU, DS_ACT_ELU1 } ds_activation;
 
+/* LLaMA 3's slower rotation of what turns fewer than high_freq_factor times within the context of the first training; factor 0:
+ * the angles are plain. */
+typedef struct ds_rope_scaling {
+    double factor, low_freq_factor, high_freq_factor, original_context;
+} ds_rope_scaling;
+
 /* MODEL.md "config.json keys and defaults" plus what only tensor names and shapes tell. */
 typedef struct ds_spec {
     size_t vocab, layers, hidden, heads, head_dim, mlp_hidden, block_size;
+    size_t kv_heads; /* of keys and values, each serving heads/kv_heads consecutive query heads; 0: as many as heads */
     const ds_rule *rule;
     const ds_backbone *backbone;
     size_t value_channels;             /* dv; 1 for scalar state and for the baseline */
@@ -78,8 +88,12 @@ typedef struct ds_spec {
     bool state_kernel_causal;          /* CC: ddl_state_dv_shortconv_causal */
     bool qk_norm, head_norm, output_gate, k_shift, v_shift;
     ds_activation q_activation, k_activation, v_activation;
-    size_t rotary_dim; /* even, <= head_dim */
+    bool qkv_bias, output_bias, mlp_bias; /* which projections add a bias */
+    bool own_head;                        /* the output head is a table of its own, not the embedding */
+    bool bare_names;                      /* stored without the prefix of the backbone's names */
+    size_t rotary_dim;                    /* even, <= head_dim */
     double rope_base;
+    ds_rope_scaling rope_scaling;
     double norm_eps;        /* pre-norms, final norm: 1e-5, in the additive baseline rms_norm_eps */
     double head_norm_eps;   /* q/k norms, head norm: 1e-5 */
     double output_norm_eps; /* o_norm: rms_norm_eps */
@@ -99,6 +113,9 @@ typedef struct ds_spec {
 
 const char *ds_spec_variant(const ds_spec *spec); /* "additive", "ddl-scalar", "ddl-tc", "ddl-tc-ec", "ddl-cc", "ddl-cc-ec" */
 static inline size_t ds_spec_sublayers(const ds_spec *spec) { return 2 * spec->layers; }
+static inline size_t ds_spec_kv_heads(const ds_spec *spec) { return spec->kv_heads != 0 ? spec->kv_heads : spec->heads; }
+/* What a pair of features turns by per position: rope_base^(-2 pair / rotary_dim), slowed down by rope_scaling. */
+double ds_spec_rope_frequency(const ds_spec *spec, size_t pair);
 size_t ds_spec_planes(const ds_spec *spec); /* planes of d numbers in the residual state of a token */
 /* "3.attn", "3.mlp": CONTRACT name of sublayer s, into at least 32 bytes; returns `name`. */
 char *ds_sublayer_name(char name[32], size_t sublayer);
@@ -160,7 +177,7 @@ typedef enum ds_group {
 const char *ds_group_name(ds_group group); /* CONTRACT names: "embedding", "attention", ... */
 
 /* One learned tensor the model uses, in a fixed order: embedding, input convolution, layers front to back, readout, final norm.
- * The output head is the embedding. */
+ * The output head is the embedding, or else the last. */
 typedef struct ds_parameter {
     const char *name;       /* as the checkpoint spells it after prefix stripping */
     const char *older_name; /* as the older generation spells it: one name for it, whatever the checkpoint */
@@ -181,6 +198,7 @@ typedef enum ds_head_tie {
     DS_HEAD_SHARED,    /* the same bytes */
     DS_HEAD_EQUAL,     /* another copy, bit for bit equal after conversion */
     DS_HEAD_DIFFERENT, /* not usable: the model is tied */
+    DS_HEAD_OWN,       /* a parameter: the model is not tied */
 } ds_head_tie;
 
 /* Loads weights in one pass over the checkpoint. A NaN or infinity anywhere, a tensor of another shape, a missing tensor or an

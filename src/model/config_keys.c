@@ -8,7 +8,7 @@
 
 /* What the specification computes with, as numbers; flags are 0 and 1. */
 typedef struct computed {
-    double layers, heads, hidden, head_dim, vocab, mlp_hidden;
+    double layers, heads, kv_heads, hidden, head_dim, vocab, mlp_hidden;
     double rope_base, rope_ratio, norm_eps, softmax_scale, residual_mult, logit_scale, qk_norm, scales_logits;
 } computed;
 
@@ -127,7 +127,7 @@ static const foreign_row rows[] = {
     OFF("post_norm|postnorm|use_post_norm|sandwich_norm|parallel_residual|use_parallel_residual|parallel_attn|parallel_block"),
     SAME("qk_norm|use_qk_norm|qk_layernorm|qk_rmsnorm", "the value of use_qk_rmsnorm", qk_norm),
     SAME("num_key_value_heads|num_kv_heads|n_kv_heads|n_kv_head|n_query_groups|num_query_groups",
-         "as many as num_attention_heads", heads),
+         "as many as num_attention_heads", kv_heads),
     OFF("multi_query|multi_query_attention"),
     SAME("n_head|n_heads|num_heads", "the value of num_attention_heads", heads),
     SAME("n_layer|n_layers|num_layers", "the value of num_hidden_layers", layers),
@@ -177,6 +177,7 @@ static question ask(const json_t *object, const ds_config *config, const ds_spec
         .object = object,
         .is = {.layers = (double)spec->layers,
                .heads = (double)spec->heads,
+               .kv_heads = (double)ds_spec_kv_heads(spec),
                .hidden = (double)spec->hidden,
                .head_dim = (double)spec->head_dim,
                .vocab = (double)spec->vocab,
@@ -199,7 +200,8 @@ ds_status ds_foreign_check(const json_t *object, const ds_config *config, const 
         const char *names = rows[r].names;
         for (char name[64]; next_name(&names, name);) {
             const json_t *value = json_object_get(object, name);
-            if (value == NULL || json_is_null(value) || rows[r].fits(&q, value, &rows[r])) continue;
+            if (value == NULL || json_is_null(value) || ds_config_reads(config->family, name)) continue;
+            if (rows[r].fits(&q, value, &rows[r])) continue;
             return ds_fail(DS_ERR_INPUT,
                            "%s: %s is %s, which would change what is computed: supported is %s; remove the key if the model "
                            "was not trained so",

@@ -2,7 +2,7 @@
  * the rule's coefficients, and from the branch's output h to the new state (rule.h). */
 #include "tiles.h"
 
-static const ds_parameter *norm_of(const ds_pass *pass) {
+static ds_norm norm_of(const ds_pass *pass) {
     const ds_layer_weights *layer = ds_pass_layer(pass);
     return ds_pass_half(pass) == 0 ? layer->ln_1 : layer->ln_2;
 }
@@ -40,8 +40,8 @@ void REAL_NAME(ds_sublayer_input_again)(const ds_derivative *b, ds_tile tile) {
 
 static void norm_backward(const ds_derivative *b, ds_tile tile, REAL *dx_in, const REAL *dcontext, bool sums) {
     const ds_spec *spec = &b->pass.model->spec;
-    double *dweight = sums ? ds_partial_at(b, tile, b->gradient->layout.norm) : NULL;
-    BACKBONE(&b->pass)->norm_backward(dx_in, dweight, dcontext, REAL_NAME(ds_sublayer_x_in)(b, tile), spec, norm_of(&b->pass),
+    double *dnorm = sums ? ds_partial_at(b, tile, b->gradient->layout.norm) : NULL;
+    BACKBONE(&b->pass)->norm_backward(dx_in, dnorm, dcontext, REAL_NAME(ds_sublayer_x_in)(b, tile), spec, norm_of(&b->pass),
                                       tile.rows);
 }
 
@@ -180,7 +180,7 @@ ds_status REAL_NAME(ds_state_backward_task)(void *context, size_t task, size_t w
 ds_status REAL_NAME(ds_sublayer_parameters)(ds_derivative *b) {
     ds_status status = DS_OK;
     const ds_rule_steps *rule = RULE(&b->pass);
-    REAL_NAME(ds_sum_tiles)(b, norm_of(&b->pass), b->gradient->layout.norm);
+    REAL_NAME(ds_sum_norm)(b, norm_of(&b->pass));
     if (rule->read_parameters != NULL) rule->read_parameters(b);
     if (rule->coefficient_parameters != NULL) DS_TRY(rule->coefficient_parameters(b));
 done:
