@@ -270,6 +270,7 @@ headers:
 
 bench: deps
 	@$(MAKE) --no-print-directory all
+	$(BUILD)/deltascope bench --size demo
 	$(BUILD)/deltascope bench
 
 demo: deps

@@ -35,6 +35,17 @@ ds_status ds_bench_forward_run(ds_bench_forward *out, const ds_model *model, siz
  * computed again. */
 ds_status ds_bench_backward_run(ds_bench_forward *out, const ds_model *model, size_t length) DS_MUST_CHECK;
 
+/* Whole updates by the trainer, over 2,048 tokens each or one longer window. */
+enum { DS_BENCH_WINDOWS, DS_BENCH_FORWARD, DS_BENCH_BACKWARD, DS_BENCH_NORM, DS_BENCH_OPTIMISER, DS_BENCH_SHARES };
+typedef struct ds_bench_training {
+    ds_bench_forward fastest;       /* as the product's rate is its best; counts 3 x forward operations, as above */
+    double median_seconds;          /* of an update */
+    double processor_seconds;       /* of all threads together, on average: what else runs hardly counts */
+    size_t updates;                 /* that were timed */
+    double shares[DS_BENCH_SHARES]; /* of their time: what is left of 1 is bookkeeping */
+} ds_bench_training;
+ds_status ds_bench_training_run(ds_bench_training *out, const ds_model *model, size_t length) DS_MUST_CHECK;
+
 typedef struct ds_bench_sweep {
     size_t cases;                 /* S: every sublayer closed alone */
     double forward_equivalents;   /* the sweep's time over that of one intact pass with loss, same windows */

@@ -1,13 +1,9 @@
-#include "bench/bench.h"
-
-#include <errno.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
+#include "bench/bench.h"
+#include "bench/memory_files.h"
 #include "deltascope/delta.h"
 #include "deltascope/gradient.h"
 #include "deltascope/measure/ablation.h"
@@ -128,76 +124,20 @@ done:
 
 /* ---- loading ---- */
 
-/* Files in memory: nothing is left behind, however the program ends. */
-typedef struct memory_file {
-    FILE *stream;
-    char path[64]; /* by which this process opens it */
-} memory_file;
-
-static ds_status memory_file_new(memory_file *file, const char *name) {
-    int descriptor = memfd_create(name, MFD_CLOEXEC);
-    if (descriptor >= 0) file->stream = fdopen(descriptor, "w+");
-    if (file->stream == NULL) {
-        if (descriptor >= 0) (void)close(descriptor);
-        return ds_fail(DS_ERR_SYSTEM, "a file in memory cannot be made: %s", strerror(errno));
-    }
-    (void)snprintf(file->path, sizeof file->path, "/proc/self/fd/%d", descriptor);
-    return DS_OK;
-}
-
-static ds_status memory_file_settle(memory_file *file) {
-    if (fflush(file->stream) == 0 && ferror(file->stream) == 0) return DS_OK;
-    return ds_fail(DS_ERR_SYSTEM, "a file in memory could not be written in full: %s", strerror(errno));
-}
-
-static void memory_file_release(memory_file *file) {
-    if (file->stream != NULL) (void)fclose(file->stream);
-}
-
-/* config.json of a bench model: what ds_spec_reported says, spelt as a checkpoint would. */
-static ds_status write_config(memory_file *file, const ds_spec *spec) {
-    (void)fprintf(file->stream,
-                  "{\"vocab_size\": %zu, \"num_hidden_layers\": %zu, \"num_attention_heads\": %zu, \"hidden_size\": %zu, "
-                  "\"head_dim\": %zu, \"block_size\": %zu, \"ddl_value_channels\": %zu}\n",
-                  spec->vocab, spec->layers, spec->heads, spec->hidden, spec->head_dim, spec->block_size, spec->value_channels);
-    return memory_file_settle(file);
-}
-
-static ds_status write_weights(memory_file *file, const ds_model *model) {
-    ds_status status = DS_OK;
-    size_t count = ds_model_parameters(model);
-    ds_tensor_write *tensors = NULL;
-    DS_NEW(tensors, count);
-    for (size_t i = 0; i < count; i++) {
-        const ds_parameter *parameter = ds_model_parameter(model, i);
-        tensors[i] =
-            (ds_tensor_write){parameter->name, ds_model_precision(model), parameter->rank, parameter->shape, parameter->values};
-    }
-    DS_TRY(ds_safetensors_write_to(file->stream, tensors, count));
-    DS_TRY(memory_file_settle(file));
-done:
-    free(tensors);
-    return status;
-}
-
 ds_status ds_bench_load_run(ds_bench_load *out, const ds_model *model) {
     ds_status status = DS_OK;
-    memory_file weights = {0}, config = {0};
+    ds_bench_memory_model in_memory = {0};
     ds_checkpoint *checkpoint = NULL;
     ds_model *loaded = NULL;
-    DS_TRY(memory_file_new(&weights, "model.safetensors"));
-    DS_TRY(memory_file_new(&config, "config.json"));
-    DS_TRY(write_config(&config, ds_model_spec(model)));
-    DS_TRY(write_weights(&weights, model));
+    DS_TRY(ds_bench_memory_model_new(&in_memory, model));
     double start = ds_seconds();
-    DS_TRY(ds_checkpoint_open(&checkpoint, weights.path, config.path));
+    DS_TRY(ds_checkpoint_open(&checkpoint, in_memory.weights.path, in_memory.config.path));
     DS_TRY(ds_model_load(&loaded, checkpoint, ds_model_precision(model)));
     out->seconds = ds_seconds() - start;
     out->bytes = (double)ds_model_parameter_count(model) * (double)ds_precision_size(ds_model_precision(model));
 done:
     ds_model_free(&loaded);
     ds_checkpoint_close(&checkpoint);
-    memory_file_release(&weights);
-    memory_file_release(&config);
+    ds_bench_memory_model_release(&in_memory);
     return status;
 }

@@ -13,8 +13,9 @@ typedef struct bench_options {
 } bench_options;
 
 static const ds_option options[] = {
-    {"size", "tiny|small|medium",
-     "124M or 353M parameters, the sizes reported for the architecture; tiny shows in seconds that everything runs (small)",
+    {"size", "tiny|demo|small|medium",
+     "124M or 353M parameters, the sizes reported for the architecture; 0.8M, that of make train-demo; tiny shows in seconds "
+     "that everything runs (small)",
      DS_OPTION_CHOICE, offsetof(bench_options, size), 0, NULL},
     {"variant", "additive|ddl-scalar|ddl-tc|ddl-tc-ec|ddl-cc|ddl-cc-ec", "which model (ddl-cc-ec)", DS_OPTION_CHOICE,
      offsetof(bench_options, variant), 0, NULL},
@@ -27,6 +28,7 @@ typedef struct bench_result {
     double gemm; /* operations a second: the fastest kernels' */
     ds_bench_kernels kernels;
     ds_bench_forward forward, backward;
+    ds_bench_training training;
     ds_bench_sweep sweep;
     ds_bench_spectrum spectrum;
     ds_bench_load load;
@@ -46,6 +48,7 @@ static ds_status measure(bench_result *result, const ds_invocation *invocation, 
     const ds_model *model = run->model;
     DS_TRY(ds_bench_forward_run(&result->forward, model, run->length));
     DS_TRY(ds_bench_backward_run(&result->backward, model, run->length));
+    DS_TRY(ds_bench_training_run(&result->training, model, run->length));
     DS_TRY(ds_bench_sweep_run(&result->sweep, model, run->length, result->forward.seconds / (double)result->forward.tokens));
     DS_TRY(ds_bench_load_run(&result->load, model));
     if (ds_rule_has_operators(run->spec.rule)) DS_TRY(ds_bench_spectrum_run(&result->spectrum, &run->spec, common->seed.value));
@@ -60,6 +63,24 @@ static void put_pass(ds_json_builder *b, const char *key, const ds_bench_forward
     ds_json_put_real(b, "tokens_per_second", (double)pass->tokens / pass->seconds);
     ds_json_put_real(b, "gflops", rate_of(pass) * 1e-9);
     ds_json_put_real(b, "fraction_of_gemm", rate_of(pass) / gemm);
+    ds_json_end(b);
+}
+
+static void put_training(ds_json_builder *b, const ds_bench_training *training, double gemm) {
+    static const char *const shares[DS_BENCH_SHARES] = {"windows", "forward", "backward", "norm", "optimiser"};
+    const ds_bench_forward *fastest = &training->fastest;
+    ds_json_begin_object(b, "training");
+    ds_json_put_count(b, "updates", training->updates);
+    ds_json_put_count(b, "tokens_per_update", fastest->tokens);
+    ds_json_put_real(b, "seconds_per_update", training->median_seconds);
+    ds_json_put_real(b, "fastest_seconds", fastest->seconds);
+    ds_json_put_real(b, "processor_seconds", training->processor_seconds);
+    ds_json_put_real(b, "tokens_per_second", (double)fastest->tokens / training->median_seconds);
+    ds_json_put_real(b, "gflops", rate_of(fastest) * 1e-9);
+    ds_json_put_real(b, "fraction_of_gemm", rate_of(fastest) / gemm);
+    ds_json_begin_object(b, "shares");
+    for (size_t i = 0; i < DS_BENCH_SHARES; i++) ds_json_put_real(b, shares[i], training->shares[i]);
+    ds_json_end(b);
     ds_json_end(b);
 }
 
@@ -114,6 +135,7 @@ static ds_status make_results(json_t **results, const bench_result *result, cons
         put_kernels(&b, &result->kernels);
         put_pass(&b, "forward", &result->forward, result->gemm);
         put_pass(&b, "forward_backward", &result->backward, result->gemm);
+        put_training(&b, &result->training, result->gemm);
         put_sweep(&b, &result->sweep);
         if (ds_rule_has_operators(run->spec.rule)) put_spectrum(&b, &result->spectrum);
         ds_json_begin_object(&b, "load");
@@ -137,6 +159,16 @@ static const struct {
     {"forward, share of sgemm", "forward/fraction_of_gemm", 1, "of the sgemm rate"},
     {"forward and backward", "forward_backward/tokens_per_second", 1, "tokens/s"},
     {"the same, share of sgemm", "forward_backward/fraction_of_gemm", 1, "of the sgemm rate"},
+    {"update of training", "training/seconds_per_update", 1, "s"},
+    {"the fastest", "training/fastest_seconds", 1, "s"},
+    {"the fastest, share of sgemm", "training/fraction_of_gemm", 1, "of the sgemm rate"},
+    {"one, in processor time", "training/processor_seconds", 1, "s of all threads"},
+    {"training", "training/tokens_per_second", 1, "tokens/s"},
+    {"reading its windows", "training/shares/windows", 100, "% of its time"},
+    {"forward pass", "training/shares/forward", 100, "% of its time"},
+    {"backward pass", "training/shares/backward", 100, "% of its time"},
+    {"norm of the gradient", "training/shares/norm", 100, "% of its time"},
+    {"optimiser", "training/shares/optimiser", 100, "% of its time"},
     {"single-sublayer sweep", "ablation_sweep/forward_equivalents_per_case", 1, "forward passes a case"},
     {"the same, counting operations", "ablation_sweep/operation_equivalents_per_case", 1, "forward passes a case"},
     {"the same, done naively", "ablation_sweep/naive_equivalents_per_case", 1, "forward passes a case"},

@@ -95,6 +95,9 @@ typedef struct ds_gradient_observer {
 ds_status ds_backward(ds_gradient *gradient, const ds_batch *batch, const ds_force *forces, double weight,
                       const ds_gradient_observer *observer, double *nll) DS_MUST_CHECK;
 
+/* Seconds that all calls of ds_backward together took until every loss was known, and from then on. */
+void ds_gradient_seconds(const ds_gradient *gradient, double *forward, double *backward);
+
 /* ---- Jacobians -------------------------------------------------------------------------------------------------------- */
 
 /* Runs sublayers first .. last-1 on `state` in place, as ds_sublayers, and keeps what the functions below need, until the next

@@ -148,7 +148,8 @@ ds_status ds_spec_doubts(const ds_checkpoint *checkpoint, ds_tell tell, void *co
  * generation of names. `where` names it in sentences. */
 ds_status ds_spec_from_config(ds_spec *spec, const json_t *config, const char *where, const char *variant,
                               bool newer_names) DS_MUST_CHECK;
-/* The reported sizes ("small" 124M, "medium" 353M) of a variant and one of the same shape for trying ("tiny"), for bench. */
+/* The reported sizes ("small" 124M, "medium" 353M) of a variant, that of `make train-demo` ("demo" 0.8M), and one of the same
+ * shape for trying ("tiny"), for bench. */
 ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant) DS_MUST_CHECK;
 
 /* A map from the names of a checkpoint to ours (src/io/README.md "Maps"), drafted from names, shapes and order, and what else

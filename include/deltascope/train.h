@@ -52,6 +52,7 @@ uint64_t ds_recipe_window(const ds_recipe *recipe, uint64_t tokens, uint64_t upd
 
 typedef struct ds_trainer_options {
     const char *checkpoint;  /* to start from: a model folder or a weight file */
+    const char *config;      /* of a weight file; NULL: the one beside it */
     const char *train, *val; /* files of token ids */
     ds_precision precision;  /* of weights, moments and arithmetic */
     ds_recipe recipe;
@@ -74,6 +75,12 @@ ds_status ds_trainer_update(ds_update *done, ds_trainer *trainer) DS_MUST_CHECK;
 ds_status ds_trainer_evaluate(double *loss, ds_trainer *trainer) DS_MUST_CHECK;
 
 uint64_t ds_trainer_step(const ds_trainer *trainer); /* updates done */
+
+/* Where the time of all updates so far went. */
+typedef struct ds_trainer_seconds {
+    double windows, forward, backward, norm, optimiser;
+} ds_trainer_seconds;
+ds_trainer_seconds ds_trainer_spent(const ds_trainer *trainer);
 /* The run it was opened as, over the validation windows; its model is the one being trained. */
 ds_run *ds_trainer_run(ds_trainer *trainer);
 const ds_tokens *ds_trainer_tokens(const ds_trainer *trainer); /* to train on */

@@ -181,8 +181,8 @@ done:
 
 /* ---- the loss --------------------------------------------------------------------------------------------------------- */
 
-/* nll, and dloss/dX_S in g->state. */
-static ds_status head(ds_derivative *b, double *nll) {
+/* nll, and dloss/dX_S in g->state; *turned <- when the losses were known. */
+static ds_status head(ds_derivative *b, double *nll, double *turned) {
     ds_status status;
     ds_gradient *g = b->gradient;
     const ds_model *model = g->model;
@@ -191,6 +191,7 @@ static ds_status head(ds_derivative *b, double *nll) {
     b->blocks = (model->spec.vocab + DS_VOCABULARY_BLOCK - 1) / DS_VOCABULARY_BLOCK;
     DS_TRY(ds_pass_run(&b->pass, steps->head_loss));
     DS_TRY(ds_pass_losses(&b->pass, nll, g->workspace->online));
+    *turned = ds_seconds();
     for (b->block = 0; b->block < b->blocks; b->block += g->blocks_held) {
         DS_TRY(ds_pass_run(&b->pass, steps->head_backward));
         if (b->parameters) DS_TRY(run_tasks(b, ds_min_size(b->blocks - b->block, g->blocks_held), steps->head_weights));
@@ -237,6 +238,7 @@ ds_status ds_backward(ds_gradient *g, const ds_batch *batch, const ds_force *for
                       const ds_gradient_observer *observer, double *nll) {
     ds_status status;
     ds_derivative b = {.gradient = g, .state = g->state, .weight = weight};
+    double began = ds_seconds(), turned;
     DS_TRY(begin(&b.pass, g, batch));
     DS_TRY(ds_check_targets(batch, g->model->spec.vocab));
     DS_TRY(set_forces(g, forces));
@@ -245,7 +247,7 @@ ds_status ds_backward(ds_gradient *g, const ds_batch *batch, const ds_force *for
     DS_TRY(record(g, batch, 0, g->sublayers));
     b.parameters = g->parameters != NULL;
     b.norms = observer != NULL;
-    DS_TRY(head(&b, nll));
+    DS_TRY(head(&b, nll, &turned));
     DS_TRY(deliver(&b, g->sublayers, observer));
     b.paths = g->paths;
     for (size_t s = g->sublayers; s-- > 0;) {
@@ -253,8 +255,15 @@ ds_status ds_backward(ds_gradient *g, const ds_batch *batch, const ds_force *for
         DS_TRY(deliver(&b, s, observer));
     }
     DS_TRY(embedding(&b));
+    g->seconds[0] += turned - began;
+    g->seconds[1] += ds_seconds() - turned;
 done:
     return status;
+}
+
+void ds_gradient_seconds(const ds_gradient *g, double *forward, double *backward) {
+    *forward = g->seconds[0];
+    *backward = g->seconds[1];
 }
 
 /* ---- Jacobians -------------------------------------------------------------------------------------------------------- */

@@ -87,6 +87,8 @@ struct ds_gradient {
     void *rule;                          /* the rule's own */
     ds_arrays arrays;                    /* owns these, and those of the rule */
 
+    double seconds[2]; /* spent on the way there, and back */
+
     ds_partial_layout layout;
     ds_weight_job *jobs; /* of the sublayer being gone through */
     size_t job_count, job_capacity;

@@ -328,14 +328,15 @@ ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant)
         const char *name;
         size_t vocab, layers, heads, head_dim, hidden, block_size;
     } sizes[] = {
-        {"tiny", 512, 2, 2, 32, 64, 64}, /* not reported: the same shape, for trying */
+        {"tiny", 512, 2, 2, 32, 64, 64},  /* not reported: the same shape, for trying */
+        {"demo", 65, 4, 4, 32, 128, 128}, /* not reported: that of `make train-demo` */
         {"small", 50304, 12, 6, 128, 768, 1024},
         {"medium", 50304, 24, 8, 128, 1024, 1024},
     };
     size_t i = 0;
     while (i < sizeof sizes / sizeof *sizes && strcmp(size, sizes[i].name) != 0) i++;
     if (i == sizeof sizes / sizeof *sizes)
-        return ds_fail(DS_ERR_USAGE, "no reported size is called %s, expected tiny, small or medium", DS_SHOW(size));
+        return ds_fail(DS_ERR_USAGE, "no reported size is called %s, expected tiny, demo, small or medium", DS_SHOW(size));
     *spec = (ds_spec){
         .backbone = &ds_backbone_ddl,
         .vocab = sizes[i].vocab,

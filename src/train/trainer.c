@@ -16,6 +16,7 @@ static ds_status open_run(ds_trainer *t) {
     ds_status status = DS_OK;
     const ds_trainer_options *options = &t->options;
     const ds_run_options run = {.checkpoint = options->checkpoint,
+                                .config = options->config,
                                 .tokens = options->val,
                                 .length = t->recipe.length,
                                 .sequences = t->recipe.val_windows,
@@ -153,6 +154,12 @@ uint64_t ds_trainer_step(const ds_trainer *trainer) { return trainer->step; }
 const ds_tokens *ds_trainer_tokens(const ds_trainer *trainer) { return trainer->tokens; }
 ds_run *ds_trainer_run(ds_trainer *trainer) { return &trainer->run; }
 
+ds_trainer_seconds ds_trainer_spent(const ds_trainer *trainer) {
+    ds_trainer_seconds spent = trainer->spent;
+    ds_gradient_seconds(trainer->gradient, &spent.forward, &spent.backward);
+    return spent;
+}
+
 const char *const *ds_trainer_untouched(const ds_trainer *trainer, size_t *count) {
     *count = trainer->untouched_count;
     return trainer->untouched;
@@ -165,12 +172,13 @@ static ds_status pass_windows(double *sum, ds_trainer *t, uint64_t micro, uint64
     ds_status status = DS_OK;
     const ds_recipe *recipe = &t->recipe;
     const ds_batch batch = {t->inputs, t->targets, count, recipe->length};
-    const double targets = (double)recipe->batch * (double)recipe->length;
+    const double targets = (double)recipe->batch * (double)recipe->length, began = ds_seconds();
     for (size_t b = 0; b < count; b++) {
         uint64_t start = ds_recipe_window(recipe, ds_tokens_count(t->tokens), t->step, micro, row + b);
         DS_TRY(
             ds_window_read(t->inputs + b * recipe->length, t->targets + b * recipe->length, t->tokens, start, recipe->length));
     }
+    t->spent.windows += ds_seconds() - began;
     status = ds_backward(t->gradient, &batch, NULL, 1 / (targets * (double)recipe->accumulation), NULL, t->nll);
     t->diverged = status == DS_ERR_INPUT; /* a state or a loss that is not finite: ids were checked when the file was opened */
     DS_TRY(status);
@@ -200,9 +208,12 @@ done:
 ds_status ds_trainer_update(ds_update *done, ds_trainer *t) {
     ds_status status = DS_OK;
     const double against_zero = 1e-6; /* of torch's clip_grad_norm_ */
+    double began;
     *done = (ds_update){.step = t->step, .learning_rate = ds_recipe_learning_rate(&t->recipe, t->step)};
     DS_TRY(sum_gradient(done, t));
+    began = ds_seconds();
     DS_TRY(ds_optimiser_norm(&done->gradient_norm, &t->optimiser, t->gradient));
+    t->spent.norm += ds_seconds() - began;
     if (!isfinite(done->loss) || !isfinite(done->gradient_norm)) {
         t->diverged = true;
         status = ds_fail(DS_ERR_INPUT, "the loss is %g and the norm of its gradient %g, expected finite numbers", done->loss,
@@ -210,7 +221,9 @@ ds_status ds_trainer_update(ds_update *done, ds_trainer *t) {
         goto done;
     }
     done->clip_coefficient = t->recipe.clip > 0 ? fmin(1, t->recipe.clip / (done->gradient_norm + against_zero)) : 1;
+    began = ds_seconds();
     DS_TRY(ds_optimiser_update(&t->optimiser, t->step, done->clip_coefficient));
+    t->spent.optimiser += ds_seconds() - began;
     t->step++;
 done:
     if (status == DS_ERR_INPUT)

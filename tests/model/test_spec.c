@@ -344,6 +344,10 @@ static void knows_the_reported_sizes(void **state) {
         if (i == 0) expect_close(ds_spec_forward_flops_per_token(&spec, 0), 2.0 * 123550000.0, 2.0 * 50000.0);
     }
     ds_spec spec;
+    uint64_t parameters;
+    expect_ok(ds_spec_reported(&spec, "demo", "ddl-cc-ec"));
+    expect_ok(ds_spec_parameter_count(&parameters, &spec));
+    assert_int_equal(parameters, 805436); /* as `train --dry-run` says of fixtures/recipes/shakespeare-config.json */
     expect_failure(ds_spec_reported(&spec, "large", "ddl-cc"), DS_ERR_USAGE, "no reported size is called large");
     expect_failure(ds_spec_reported(&spec, "small", "ddl-cc-"), DS_ERR_USAGE, "no variant is called ddl-cc-");
     expect_failure(ds_spec_reported(&spec, "small", ""), DS_ERR_USAGE, "no variant is called");

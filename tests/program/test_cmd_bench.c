@@ -45,6 +45,25 @@ static void check_kernels(const json_t *results) {
                         json_string_value(json_object_get(results, "fastest_core")));
 }
 
+/* A share for every part of an update, together no more than all of it. */
+static void check_training(const json_t *results, double rate) {
+    static const char *const parts[] = {"windows", "forward", "backward", "norm", "optimiser"};
+    const json_t *training = json_object_get(results, "training"), *shares = json_object_get(training, "shares");
+    double sum = 0, tokens = number(training, "tokens_per_update");
+    expect_ratio(results, "training/fraction_of_gemm", "training/gflops", rate);
+    expect_ratio(results, "training/tokens_per_second", "training/tokens_per_update", number(training, "seconds_per_update"));
+    assert_true(tokens == 2048);
+    assert_true(number(training, "updates") >= 3);
+    assert_true(number(training, "fastest_seconds") <= number(training, "seconds_per_update"));
+    expect_positive(training, "processor_seconds");
+    assert_int_equal(json_object_size(shares), sizeof parts / sizeof *parts);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        expect_positive(shares, parts[i]);
+        sum += number(shares, parts[i]);
+    }
+    assert_true(sum <= 1 + 1e-9 && sum > 0.5);
+}
+
 static void test_every_figure(void **state) {
     static const char *const variants[] = {"additive", "ddl-scalar", "ddl-tc-ec", "ddl-cc-ec"};
     (void)state;
@@ -58,6 +77,7 @@ static void test_every_figure(void **state) {
         expect_positive(results, "forward_backward/tokens_per_second");
         expect_ratio(results, "forward/fraction_of_gemm", "forward/gflops", rate);
         expect_ratio(results, "forward_backward/fraction_of_gemm", "forward_backward/gflops", rate);
+        check_training(results, rate);
         assert_true(cases == 4);
         expect_ratio(results, "ablation_sweep/forward_equivalents_per_case", "ablation_sweep/forward_equivalents", cases);
         expect_positive(results, "load/bytes_per_second");
