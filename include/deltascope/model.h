@@ -330,9 +330,10 @@ ds_status ds_embed(ds_workspace *workspace, const ds_model *model, const ds_batc
  * the result depend on each window alone: not on the number of threads, nor on the other windows of the batch. */
 ds_status ds_sublayers(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, void *state, size_t first,
                        size_t last, const ds_force *forces, const ds_observer *observer) DS_MUST_CHECK;
-/* hidden (B,T,d) <- RMSNorm(readout(state)): what the output head multiplies. */
-ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *state,
-                     void *hidden) DS_MUST_CHECK;
+/* hidden (B,T,d) <- RMSNorm(readout(state)): what the output head multiplies. `forces` are those the state came by: a rule
+ * whose readout looks at more than a sum has to know which sublayers are left out. */
+ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
+                     const void *state, void *hidden) DS_MUST_CHECK;
 /* nll (B,T) <- cross entropy of each target, natural log, without keeping logits. One that is not finite is DS_ERR_INPUT naming
  * sequence and position, here and in ds_head_compare. */
 ds_status ds_head_loss(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *hidden,

@@ -145,7 +145,7 @@ static ds_status run_case(pass *run, size_t place, size_t first) {
         report(run, (double)(end - s));
         s = end + 1;
     }
-    DS_TRY(ds_readout(run->workspace, ablation->model, run->batch, ablation->trial, case_hidden(run, place)));
+    DS_TRY(ds_readout(run->workspace, ablation->model, run->batch, item->gates, ablation->trial, case_hidden(run, place)));
 done:
     return status;
 }
@@ -166,7 +166,7 @@ static ds_status run_bodies(pass *run) {
         reached = until;
         if (!last) DS_TRY(run_case(run, place, until));
     }
-    DS_TRY(ds_readout(run->workspace, ablation->model, run->batch, ablation->state, ablation->intact));
+    DS_TRY(ds_readout(run->workspace, ablation->model, run->batch, NULL, ablation->state, ablation->intact));
 done:
     return status;
 }

@@ -93,7 +93,7 @@ static ds_status window_loss(double *loss, ds_workspace *workspace, const ds_mod
     ds_status status = DS_OK;
     void *hidden = ds_alloc_array(batch->length * ds_model_spec(model)->hidden, ds_precision_size(ds_model_precision(model)));
     if (hidden == NULL) return DS_ERR_SYSTEM;
-    DS_TRY(ds_readout(workspace, model, batch, state, hidden));
+    DS_TRY(ds_readout(workspace, model, batch, NULL, state, hidden));
     DS_TRY(ds_head_loss(workspace, model, batch, hidden, nll));
     *loss = ds_mean(nll, batch->length);
 done:

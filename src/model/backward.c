@@ -187,7 +187,7 @@ static ds_status head(ds_derivative *b, double *nll, double *turned) {
     ds_gradient *g = b->gradient;
     const ds_model *model = g->model;
     const ds_steps *steps = ds_steps_of(g->model);
-    DS_TRY(ds_readout(g->workspace, model, b->pass.batch, g->states[g->sublayers], g->hidden));
+    DS_TRY(ds_readout(g->workspace, model, b->pass.batch, g->forces, g->states[g->sublayers], g->hidden));
     b->blocks = (model->spec.vocab + DS_VOCABULARY_BLOCK - 1) / DS_VOCABULARY_BLOCK;
     DS_TRY(ds_pass_run(&b->pass, steps->head_loss));
     DS_TRY(ds_pass_losses(&b->pass, nll, g->workspace->online));

@@ -130,11 +130,13 @@ done:
 
 /* ---- readout and head ------------------------------------------------------------------------------------------------- */
 
-ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *state, void *hidden) {
+ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
+                     const void *state, void *hidden) {
     ds_status status;
     ds_pass pass;
     DS_TRY(ds_pass_begin(&pass, workspace, model, batch));
     pass.state = (void *)(uintptr_t)state; /* only read: every step of a pass shares one context */
+    pass.forces = forces;
     pass.hidden = hidden;
     pass.sublayer = ds_spec_sublayers(&model->spec);
     DS_TRY(ds_pass_run(&pass, ds_steps_of(model)->readout_forward));
@@ -230,7 +232,7 @@ ds_status ds_forward(ds_workspace *workspace, const ds_model *model, const ds_ba
     ds_status status;
     DS_TRY(ds_embed(workspace, model, batch, workspace->state));
     DS_TRY(ds_sublayers(workspace, model, batch, workspace->state, 0, ds_spec_sublayers(&model->spec), forces, observer));
-    DS_TRY(ds_readout(workspace, model, batch, workspace->state, workspace->hidden));
+    DS_TRY(ds_readout(workspace, model, batch, forces, workspace->state, workspace->hidden));
     DS_TRY(ds_head_loss(workspace, model, batch, workspace->hidden, nll));
 done:
     return status;

@@ -49,7 +49,7 @@ static ds_status loss_at(double *loss, line *l, double h) {
         DS_TRY(ds_embed(exact->workspace, exact->model, batch, l->state));
     }
     DS_TRY(ds_sublayers(exact->workspace, exact->model, batch, l->state, first, ds_spec_sublayers(l->v->spec), NULL, observer));
-    DS_TRY(ds_readout(exact->workspace, exact->model, batch, l->state, l->hidden));
+    DS_TRY(ds_readout(exact->workspace, exact->model, batch, NULL, l->state, l->hidden));
     DS_TRY(ds_head_loss(exact->workspace, exact->model, batch, l->hidden, l->nll));
     *loss = 0;
     for (size_t i = 0; i < tokens; i++) *loss += l->nll[i] / (double)tokens;

@@ -23,7 +23,7 @@ ds_status ds_run_depth(void **state_out, void **hidden_out, const ds_side *side,
     DS_TRY(ds_sublayers(side->workspace, side->model, batch, state, 0, ds_spec_sublayers(spec), forces, observer));
     if (hidden_out != NULL) {
         DS_NEW_ARRAY(hidden, tokens * spec->hidden * size);
-        DS_TRY(ds_readout(side->workspace, side->model, batch, state, hidden));
+        DS_TRY(ds_readout(side->workspace, side->model, batch, forces, state, hidden));
         *hidden_out = hidden;
         hidden = NULL;
     }

@@ -138,8 +138,8 @@ done:
 /* Readout and losses; hidden rows take the place of the state. */
 static ds_status finish(stages *s) {
     ds_status status = DS_OK;
-    DS_TRY(ds_readout(s->exact->workspace, s->exact->model, s->batch, s->before, s->other));
-    DS_TRY(ds_readout(s->side->workspace, s->side->model, s->batch, s->raw, s->raw_hidden));
+    DS_TRY(ds_readout(s->exact->workspace, s->exact->model, s->batch, NULL, s->before, s->other));
+    DS_TRY(ds_readout(s->side->workspace, s->side->model, s->batch, NULL, s->raw, s->raw_hidden));
     ds_widen(s->after, s->raw_hidden, 0, s->tokens * s->d, s->side->precision);
     DS_TRY(compare(s, s->after, s->other, s->d, plain_finish, 0));
     memcpy(s->before, s->after, s->tokens * s->d * sizeof *s->before);

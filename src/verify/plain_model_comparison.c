@@ -62,7 +62,7 @@ static ds_status finish(stages *s) {
     DS_TRY(ds_embed(s->exact->workspace, s->exact->model, s->batch, s->before));
     DS_TRY(ds_sublayers(s->exact->workspace, s->exact->model, s->batch, s->before, 0, ds_spec_sublayers(s->plain.spec), NULL,
                         NULL));
-    DS_TRY(ds_readout(s->exact->workspace, s->exact->model, s->batch, s->before, s->own));
+    DS_TRY(ds_readout(s->exact->workspace, s->exact->model, s->batch, NULL, s->before, s->own));
     ds_plain_finish(s->hidden, &s->plain, s->batch->sequences, (ds_bounded){s->before, NULL});
     compare(s, s->own, s->hidden, s->rows);
 done:

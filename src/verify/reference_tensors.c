@@ -195,7 +195,7 @@ static ds_status forward(computed *c, const ds_reference *r, const ds_batch *bat
         }
         if (s < sublayers) DS_TRY(ds_sublayers(c->side.workspace, c->side.model, batch, state, s, s + 1, NULL, NULL));
     }
-    DS_TRY(ds_readout(c->side.workspace, c->side.model, batch, state, c->hidden));
+    DS_TRY(ds_readout(c->side.workspace, c->side.model, batch, NULL, state, c->hidden));
     DS_TRY(ds_head_loss(c->side.workspace, c->side.model, batch, c->hidden, c->nll));
     for (size_t i = 0; i < tokens; i++) c->loss += c->nll[i] / (double)tokens;
 done:

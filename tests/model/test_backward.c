@@ -296,7 +296,7 @@ static double loss_along_state(void *context, double step) {
     for (size_t i = 0; i < l->count; i++) l->moved[i] = l->origin[i] + step * l->direction[i];
     expect_ok(
         ds_sublayers(l->c->workspace, l->c->model, &l->c->batch, l->moved, l->from, ds_spec_sublayers(l->c->spec), NULL, NULL));
-    expect_ok(ds_readout(l->c->workspace, l->c->model, &l->c->batch, l->moved, hidden));
+    expect_ok(ds_readout(l->c->workspace, l->c->model, &l->c->batch, NULL, l->moved, hidden));
     expect_ok(ds_head_loss(l->c->workspace, l->c->model, &l->c->batch, hidden, nll));
     for (size_t t = 0; t < tokens; t++) sum += nll[t];
     free(hidden);

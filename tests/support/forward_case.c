@@ -99,7 +99,7 @@ void *forward_case_state(const forward_case *c, const ds_force *gates) {
 void *forward_case_hidden(const forward_case *c, const ds_force *gates) {
     void *state = forward_case_state(c, gates), *hidden = malloc(forward_case_tokens(c) * c->spec->hidden * c->size);
     assert_non_null(hidden);
-    expect_ok(ds_readout(c->workspace, c->model, &c->batch, state, hidden));
+    expect_ok(ds_readout(c->workspace, c->model, &c->batch, gates, state, hidden));
     free(state);
     return hidden;
 }
