@@ -113,6 +113,7 @@ extern const ds_command ds_command_man;
 extern const ds_command ds_command_plot;
 extern const ds_command ds_command_report;
 extern const ds_command ds_command_spectrum;
+extern const ds_command ds_command_study;
 extern const ds_command ds_command_tokenize;
 extern const ds_command ds_command_trace;
 extern const ds_command ds_command_train;
