@@ -11,12 +11,14 @@
 
 typedef struct study_options {
     const char *at_most;
-    bool dry_run;
+    bool dry_run, report_only;
 } study_options;
 
 #define OWN(field) offsetof(study_options, field)
 static const ds_option options[] = {
     {"dry-run", NULL, "tell what the plan will cost and could see, and run nothing", DS_OPTION_FLAG, OWN(dry_run), 0, NULL},
+    {"report-only", NULL, "train nothing: say again what the runs that lie in DIR say", DS_OPTION_FLAG, OWN(report_only), 0,
+     NULL},
     {"at-most", "TIME", "refuse a plan that needs longer: seconds, or a number with s, m or h (any)", DS_OPTION_TEXT,
      OWN(at_most), 0, NULL},
 };
@@ -96,11 +98,34 @@ static ds_status end_by_signal(const ds_invocation *invocation, const ds_study_p
     return ds_stop_end();
 }
 
-static void tell_end(const ds_study_progress *progress, const char *folder) {
+static void tell_contrast(const json_t *contrast) {
+    const json_t *interval = json_object_get(contrast, "interval");
+    (void)printf("%s: %.4f nats", json_string_value(json_object_get(contrast, "name")), ds_json_real_at(contrast, "mean"));
+    if (json_is_array(interval))
+        (void)printf(" (%.4f to %.4f)", ds_json_real_at(interval, "0"), ds_json_real_at(interval, "1"));
+    (void)printf(", %s\n", json_string_value(json_object_get(contrast, "verdict")));
+}
+
+static ds_status report(const ds_invocation *invocation, const ds_plan *plan, const ds_folder *folder,
+                        const ds_study_progress *progress) {
+    ds_status status = DS_OK;
+    const json_t *contrast;
+    json_t *told = NULL;
+    size_t i;
+    DS_TRY(ds_study_report(&told, plan, folder));
+    DS_TRY(ds_json_write_in(folder, "study.json", told, DS_JSON_READABLE));
+    if (invocation->common.json != NULL) DS_TRY(ds_json_write(invocation->common.json, told, DS_JSON_READABLE));
+    if (!invocation->common.table) goto done;
+    json_array_foreach(json_object_get(told, "contrasts"), i, contrast) tell_contrast(contrast);
     if (progress->diverged == 0)
-        (void)printf("%zu runs finished, none of them diverged: %s\n", progress->finished, DS_SHOW(folder));
+        (void)printf("%zu of %zu runs finished, none of them diverged: %s/study.json\n", progress->finished, progress->cells,
+                     DS_SHOW(invocation->common.out));
     else
-        (void)printf("%zu runs finished, %zu of them diverged: %s\n", progress->finished, progress->diverged, DS_SHOW(folder));
+        (void)printf("%zu of %zu runs finished, %zu of them diverged: %s/study.json\n", progress->finished, progress->cells,
+                     progress->diverged, DS_SHOW(invocation->common.out));
+done:
+    json_decref(told);
+    return status;
 }
 
 static ds_status run_command(const ds_invocation *invocation) {
@@ -112,9 +137,13 @@ static ds_status run_command(const ds_invocation *invocation) {
     if (invocation->common.out == NULL) return ds_fail(DS_ERR_USAGE, "study needs --out DIR; see \"deltascope study --help\"");
     DS_TRY(ds_plan_read(&plan, invocation->operands[0]));
     DS_TRY(ds_command_folder(&folder, invocation));
-    DS_TRY(ds_study_look(&progress, &plan, folder, invocation->common.resume || own->dry_run));
+    DS_TRY(ds_study_look(&progress, &plan, folder, invocation->common.resume || own->dry_run || own->report_only));
     DS_TRY(check_time(invocation, &plan, folder));
     if (own->dry_run) goto done;
+    if (own->report_only) {
+        status = report(invocation, &plan, folder, &progress);
+        goto done;
+    }
     const ds_study_options how = {.folder = folder,
                                   .resume = invocation->common.resume,
                                   .stop = ds_stop_asked,
@@ -125,7 +154,7 @@ static ds_status run_command(const ds_invocation *invocation) {
         status = end_by_signal(invocation, &progress);
         goto done;
     }
-    if (!invocation->common.quiet) tell_end(&progress, invocation->common.out);
+    DS_TRY(report(invocation, &plan, folder, &progress));
 done:
     ds_plan_release(&plan);
     return status;

@@ -19,6 +19,7 @@ typedef struct ds_study_seed {
     uint64_t init, data; /* of initial weights; of batches, in place of the recipe's data_seed */
 } ds_study_seed;
 
+enum { DS_PLAN_VARIANTS = 64 }; /* at most */
 typedef struct ds_study_variant {
     const char *name;   /* its folder's; borrowed from the plan */
     const char *kind;   /* as ds_spec_variant names it; borrowed */
@@ -39,12 +40,13 @@ typedef struct ds_plan {
     const char *name;
     ds_study_variant *variants; /* (variant_count), in the plan's order */
     size_t variant_count;
-    ds_study_seed *seeds; /* (seed_count), in the plan's order; crossed: row-major */
+    ds_study_seed *seeds; /* (seed_count), ascending; crossed: row-major */
     size_t seed_count;
     size_t rows, columns; /* crossed: seeds of weights, of data; 0: both moved together */
     char *train, *val;    /* paths of token files */
     char train_sha256[65], val_sha256[65];
     uint64_t train_tokens, val_tokens;
+    ds_recipe common; /* of all variants, before what they override */
     ds_precision precision;
     ds_initialisation which;
     uint64_t evaluations; /* at so many even distances, and before all updates */
@@ -104,6 +106,11 @@ ds_status ds_study_run(ds_study_progress *progress, const ds_plan *plan, const d
 ds_status ds_study_look(ds_study_progress *progress, const ds_plan *plan, const ds_folder *folder, bool resume) DS_MUST_CHECK;
 /* *done <- what a finished cell says of its end, a new reference; NULL: not finished. */
 ds_status ds_cell_done(json_t **done, const ds_folder *folder, const ds_cell *cell) DS_MUST_CHECK;
+
+/* *out <- study.json, a new reference: what the runs that are finished say, read from their logs and windows alone. Unfinished
+ * ones are listed, and seeds that lack a run stand in no contrast. Equal folders give equal bytes but for "tool" and "machine";
+ * folders of one plan but for seconds and load too. */
+ds_status ds_study_report(json_t **out, const ds_plan *plan, const ds_folder *folder) DS_MUST_CHECK;
 
 /* ---- what it will cost ------------------------------------------------------------------------------------------- */
 

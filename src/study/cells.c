@@ -21,7 +21,7 @@ static int by_name_and_seed(const void *a, const void *b) {
 
 static listed make(const ds_plan *plan, size_t variant, ds_study_seed seed, bool nudged) {
     listed out = {plan->variants[variant].name, {.variant = variant, .seed = seed, .nudged = nudged}};
-    int length = snprintf(out.cell.folder, sizeof out.cell.folder, "%s/seed-%llu", nudged ? "noise-floor" : out.name,
+    int length = snprintf(out.cell.folder, sizeof out.cell.folder, "%s%s/seed-%llu", nudged ? "noise-floor/" : "", out.name,
                           (unsigned long long)seed.init);
     if (seed.data != seed.init)
         (void)snprintf(out.cell.folder + length, sizeof out.cell.folder - (size_t)length, "-%llu",

@@ -65,6 +65,7 @@ ds_status ds_cell_clock_mark(ds_cell_clock *clock, const ds_training_mark *mark)
     ds_json_put_real(&b, "evaluations", clock->evaluations + mark->evaluations);
     ds_json_put_real(&b, "saving", clock->saving + mark->saving);
     ds_json_put_real(&b, "load", getloadavg(load, 1) == 1 ? load[0] : -1);
+    ds_json_put_count(&b, "threads", ds_threads());
     ds_json_put_count(&b, "clock", (uint64_t)time(NULL));
     ds_json_end(&b);
     DS_TRY(ds_json_finish(&line, &b));

@@ -6,7 +6,7 @@
 #include "deltascope/study.h"
 
 /* Lines {"step", "at": "evaluation" or "checkpoint", "updates", "evaluations", "saving": seconds of the cell so far, all its
- * processes together, "load": the average of a minute, "clock": seconds since 1970}. */
+ * processes together, "load": the average of a minute, "threads", "clock": seconds since 1970}. */
 typedef struct ds_cell_clock {
     const ds_folder *folder; /* the cell's; borrowed */
     bool begun;

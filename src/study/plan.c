@@ -173,6 +173,7 @@ static ds_status read_data(ds_plan *plan, const ds_plan_source *source) {
     }
     DS_TRY(look_at_tokens(plan->train_sha256, &plan->train_tokens, plan->train, plan));
     DS_TRY(look_at_tokens(plan->val_sha256, &plan->val_tokens, plan->val, plan));
+    plan->common.val_windows = (plan->val_tokens - 1) / plan->common.length;
     for (size_t i = 0; i < plan->variant_count; i++) /* all of them, whatever the recipe says */
         plan->variants[i].recipe.val_windows = (plan->val_tokens - 1) / plan->variants[i].recipe.length;
 done:
@@ -188,10 +189,6 @@ static void choose_noise(ds_plan *plan) {
     plan->noise_seed = plan->seeds[0];
     for (size_t i = 1; i < plan->variant_count; i++) {
         if (strcmp(plan->variants[i].name, plan->variants[chosen].name) < 0) chosen = i;
-    }
-    for (size_t i = 1; i < plan->seed_count; i++) {
-        ds_study_seed s = plan->seeds[i], least = plan->noise_seed;
-        if (s.init < least.init || (s.init == least.init && s.data < least.data)) plan->noise_seed = s;
     }
     plan->noise_variant = plan->primary == SIZE_MAX ? chosen : plan->contrasts[plan->primary].a;
 }

@@ -59,10 +59,18 @@ done:
     return status;
 }
 
+/* In order of their numbers: what a study tells does not depend on how its plan lists them. */
+static int by_number(const void *a, const void *b) {
+    const ds_study_seed *x = a, *y = b;
+    if (x->init != y->init) return x->init < y->init ? -1 : 1;
+    return (x->data > y->data) - (x->data < y->data);
+}
+
 ds_status ds_plan_read_seeds(ds_plan *plan, const ds_plan_source *source) {
     ds_status status = DS_OK;
     const json_t *given = json_object_get(plan->given, "seeds");
     DS_TRY(json_is_object(given) ? cross(plan, source, given) : move_together(plan, source, given));
+    qsort(plan->seeds, plan->seed_count, sizeof *plan->seeds, by_number);
     if (plan->seed_count < 2)
         status = ds_fail(DS_ERR_INPUT, "%s: one seed: nothing can be said of one run, give at least 2 seeds, better 8",
                          DS_SHOW(source->path));

@@ -4,7 +4,7 @@
 
 #include "plan.h"
 
-enum { MOST_VARIANTS = 64, LONGEST_NAME = 64 };
+enum { LONGEST_NAME = 64 };
 static const char noise_folder[] = "noise-floor";
 
 /* A name is a folder's: letters, digits and . _ + - behind a letter or digit. */
@@ -102,11 +102,14 @@ ds_status ds_plan_read_variants(ds_plan *plan, const ds_plan_source *source) {
     json_t *common = NULL, *given;
     bool own = false;
     const char *name;
+    char where[DS_NAME_CAPACITY + 16];
     size_t count = json_object_size(variants);
     DS_TRY(ds_plan_object(&common, &own, source, "recipe", json_object_get(plan->given, "recipe")));
-    if (!json_is_object(variants) || count == 0 || count > MOST_VARIANTS)
+    if (!json_is_object(variants) || count == 0 || count > DS_PLAN_VARIANTS)
         DS_TRY(ds_plan_refuse(source, "variants", variants, "an object with 1 to 64 variants by name"));
     DS_NEW(plan->variants, count);
+    (void)snprintf(where, sizeof where, "%s: recipe", DS_SHOW(source->path));
+    DS_TRY(ds_recipe_parse(&plan->common, common, where));
     json_object_foreach((json_t *)(uintptr_t)variants, name, given) {
         plan->variant_count++;
         DS_TRY(read_variant(&plan->variants[plan->variant_count - 1], plan, source, common, name, given));

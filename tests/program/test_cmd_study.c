@@ -57,7 +57,7 @@ static int expect_counterpart(const char *path, const struct stat *info, int kin
     if (kind != FTW_F) return 0;
     (void)snprintf(other, sizeof other, "%s%s", of_whole ? pieces : whole, path + strlen(of_whole ? whole : pieces));
     if (access(other, F_OK) != 0) fail_msg("%s is missing", other);
-    if (ends_with(path, "times.jsonl")) return 0; /* how long it took */
+    if (ends_with(path, "times.jsonl") || ends_with(path, "study.json")) return 0; /* how long it took */
     expect_ok(ds_sha256_file(ours, NULL, path, 1 << 26));
     expect_ok(ds_sha256_file(theirs, NULL, other, 1 << 26));
     if (strcmp(ours, theirs) != 0) fail_msg("%s and %s differ", path, other);
@@ -67,6 +67,34 @@ static int expect_counterpart(const char *path, const struct stat *info, int kin
 static void expect_same_folders(void) {
     assert_int_equal(nftw(whole, expect_counterpart, 8, FTW_PHYS), 0);
     assert_int_equal(nftw(pieces, expect_counterpart, 8, FTW_PHYS), 0);
+}
+
+/* What of a study is the machine's: seconds, load. */
+static json_t *without_times(const char *path) {
+    static const char *const times[] = {"train_seconds", "eval_seconds", "save_seconds", "load"};
+    json_t *study = read_json(path), *variant, *run, *target;
+    const char *name;
+    size_t i;
+    json_object_foreach(json_object_get(study, "variants"), name, variant) {
+        json_array_foreach(json_object_get(variant, "runs"), i, run) {
+            for (size_t k = 0; k < 4; k++) assert_int_equal(json_object_del(run, times[k]), 0);
+        }
+    }
+    assert_int_equal(json_object_del(json_object_get(study, "curves"), "seconds"), 0);
+    for (i = json_array_size(json_object_get(study, "to_target")); i-- > 0;) {
+        target = json_array_get(json_object_get(study, "to_target"), i);
+        if (strcmp(json_string_value(json_object_get(target, "axis")), "seconds") == 0)
+            assert_int_equal(json_array_remove(json_object_get(study, "to_target"), i), 0);
+    }
+    assert_int_equal(json_object_del(json_object_get(study, "tool"), "threads"), 0);
+    return study;
+}
+
+static void expect_same_study(void) {
+    json_t *one = without_times(inside("whole", "study.json")), *other = without_times(inside("pieces", "study.json"));
+    assert_true(json_equal(one, other));
+    json_decref(one);
+    json_decref(other);
 }
 
 /* The plan run once without a break. */
@@ -117,7 +145,7 @@ static void a_plan_runs_to_completion(void **state) {
     (void)state;
     const char *plan = run_whole();
     const char *const cells[] = {"whole/additive/seed-1", "whole/ddl-scalar/seed-3", "whole/ddl-scalar-write-only/seed-2",
-                                 "whole/noise-floor/seed-1"};
+                                 "whole/noise-floor/additive/seed-1"};
     for (size_t i = 0; i < 4; i++) {
         json_t *done = read_json(inside(cells[i], "DONE"));
         assert_string_equal(json_string_value(json_object_get(done, "status")), "done");
@@ -128,15 +156,24 @@ static void a_plan_runs_to_completion(void **state) {
         assert_true(access(inside(cells[i], "checkpoint-18"), F_OK) != 0);
     }
     /* one unit in the last place of one weight: another start, nearly the same end */
-    double nudged = last_loss("whole/noise-floor/seed-1"), plain = last_loss("whole/additive/seed-1");
+    double nudged = last_loss("whole/noise-floor/additive/seed-1"), plain = last_loss("whole/additive/seed-1");
     expect_close(nudged, plain, 1e-4);
-    json_t *start = read_json(inside("whole/noise-floor/seed-1", "DONE")), *other = read_json(inside(cells[0], "DONE"));
+    json_t *start = read_json(inside("whole/noise-floor/additive/seed-1", "DONE")),
+           *other = read_json(inside(cells[0], "DONE"));
     assert_false(json_equal(json_object_get(start, "initial_sha256"), json_object_get(other, "initial_sha256")));
     json_decref(start);
     json_decref(other);
+    char before[65], after[65];
+    const char *study = inside("whole", "study.json");
+    expect_ok(ds_sha256_file(before, NULL, study, 1 << 20));
+    CHILD_RUN(&found, usual, "study", plan, "--report-only", "--quiet", "--out", scratch_path("whole"));
+    expect_success();
+    expect_ok(ds_sha256_file(after, NULL, study, 1 << 20));
+    assert_string_equal(before, after);
     CHILD_RUN(&found, usual, "study", plan, "--out", scratch_path("whole")); /* finished: nothing is run again */
     expect_success();
-    assert_non_null(strstr(found.out, "10 runs finished, none of them diverged"));
+    assert_non_null(strstr(found.out, "ddl-scalar - ddl-scalar-write-only: "));
+    assert_non_null(strstr(found.out, "10 of 10 runs finished, none of them diverged"));
 }
 
 static void what_a_plan_costs_is_told(void **state) {
@@ -210,7 +247,7 @@ static void a_diverged_run_is_listed(void **state) {
     const char *plan = tiny_plan_write("wild.json", given);
     CHILD_RUN(&found, usual, "study", plan, "--out", scratch_path("wild"));
     expect_success();
-    assert_non_null(strstr(found.out, "6 runs finished, 2 of them diverged"));
+    assert_non_null(strstr(found.out, "6 of 6 runs finished, 2 of them diverged"));
     assert_non_null(strstr(found.err, "additive/seed-1 diverged"));
     json_t *done = read_json(inside("wild", "additive/seed-1/DONE"));
     assert_string_equal(json_string_value(json_object_get(done, "status")), "diverged");
@@ -218,7 +255,7 @@ static void a_diverged_run_is_listed(void **state) {
     assert_non_null(strstr(json_string_value(json_object_get(done, "reason")), "update "));
     json_decref(done);
     CHILD_RUN(&found, usual, "study", plan, "--out", scratch_path("wild")); /* and not run again */
-    assert_non_null(strstr(found.out, "6 runs finished, 2 of them diverged"));
+    assert_non_null(strstr(found.out, "6 of 6 runs finished, 2 of them diverged"));
     assert_null(strstr(found.err, "run "));
 }
 
@@ -245,6 +282,7 @@ static void interruptions_change_no_byte(void **state) {
         struck += !ended;
     }
     expect_same_folders();
+    expect_same_study();
     (void)printf("interrupted %zu times (seed %llu)\n", struck, (unsigned long long)seed);
     assert_true(struck > 0);
 }

@@ -52,7 +52,7 @@ static void contrasts_and_crossed_seeds_are_read(void **state) {
     assert_int_equal(plan.rows, 2);
     assert_int_equal(plan.columns, 3);
     assert_int_equal(plan.seed_count, 6);
-    assert_true(plan.seeds[3].init == 9 && plan.seeds[3].data == 9 && plan.seeds[1].init == 4 && plan.seeds[1].data == 1);
+    assert_true(plan.seeds[3].init == 9 && plan.seeds[3].data == 1 && plan.seeds[2].init == 4 && plan.seeds[2].data == 9);
     assert_int_equal(plan.primary, 0);
     assert_int_equal(plan.contrasts[1].d, 0);
     assert_int_equal(plan.noise_variant, 1);
@@ -83,7 +83,7 @@ static void cells_are_shuffled_by_the_plans_seed_alone(void **state) {
     char *other = order_of(tiny_plan_with(tiny_plan(), "order_seed", "5"));
     assert_string_equal(order, again);
     assert_true(strcmp(order, other) != 0 && strlen(order) == strlen(other));
-    assert_non_null(strstr(other, "noise-floor/seed-1* "));
+    assert_non_null(strstr(other, "noise-floor/additive/seed-1* "));
     const char *const names[] = {"additive", "ddl-scalar", "ddl-scalar-write-only"};
     for (size_t v = 0; v < 3; v++) {
         for (int seed = 1; seed <= 3; seed++) {
