@@ -89,6 +89,8 @@ struct ds_command {
     size_t own_size;
     /* NULL, or flags of the command's own with which neither operand nor data are needed, separated by | ("list|recipe"). */
     const char *alone;
+    /* NULL, or an option of the command's own (a list) that names what is worked on in place of operands. */
+    const char *operands_option;
     /* The exit status; the sentence of a failure is stored. */
     ds_status (*run)(const ds_invocation *invocation);
     /* What it measures on an open run, by the invocation's options, as a report and a check measure it too; *options, *results:

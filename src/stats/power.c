@@ -21,13 +21,14 @@ static double edge(double df, double far) {
 static double normal_below(double x) { return erfc(-x / sqrt(2)) / 2; }
 
 /* E[P(Z > c e^y - noncentrality) + P(Z < -c e^y - noncentrality)] by the trapezoidal rule, whose error falls like e^(-1/h) for
- * such integrands: smooth on the whole line and falling to nothing either way. Steps resolve the density and the normal's rise,
- * which is as wide as 1 / noncentrality. */
+ * such integrands: smooth on the whole line and falling to nothing either way. Steps resolve the density, of width
+ * 1 / sqrt(2 df), and the normal's rise, of width 1 / noncentrality. */
 double ds_t_power(double df, double noncentrality, double alpha) {
     if (!(df >= 1) || !isfinite(noncentrality) || !(alpha > 0 && alpha < 1)) return NAN;
     double critical = gsl_cdf_tdist_Qinv(alpha / 2, df), shift = fabs(noncentrality);
     double from = edge(df, -40 / df - 1), to = edge(df, 3), found = 0, all = 0;
-    size_t steps = (size_t)fmax(512, ceil(3 * (to - from) * fmin(shift, 1e6)));
+    double step = fmin(0.1, fmin(0.4 / sqrt(df), 0.6 / shift));
+    size_t steps = (size_t)ceil(fmin((to - from) / step, 1e8));
     for (size_t i = 0; i <= steps; i++) {
         double y = from + (to - from) * (double)i / (double)steps;
         double weight = exp(log_density(df, y)), threshold = critical * exp(y);
@@ -37,13 +38,31 @@ double ds_t_power(double df, double noncentrality, double alpha) {
     return found / all;
 }
 
+/* The root of power - ds_t_power between two bounds by false position, an end that stays twice counting half (the Illinois
+ * rule: a few steps where bisection takes fifty). */
 double ds_t_detectable(double df, double power, double alpha) {
-    double low = 0, high = 1;
+    double low = 0, high = 1, missing = power - alpha, excess;
+    int stayed = 0;
     if (!(df >= 1) || !(power > alpha && power < 1)) return NAN;
-    while (ds_t_power(df, high, alpha) < power) high *= 2;
-    while (high - low > 1e-12 * high) {
-        double middle = low + (high - low) / 2;
-        *(ds_t_power(df, middle, alpha) < power ? &low : &high) = middle;
+    while ((excess = ds_t_power(df, high, alpha) - power) < 0) {
+        low = high;
+        missing = -excess;
+        high *= 2;
+    }
+    while (high - low > 1e-12 * high && excess > 0 && missing > 0) {
+        double between = low + (high - low) * missing / (missing + excess);
+        double beyond = ds_t_power(df, between, alpha) - power;
+        if (fabs(beyond) < 1e-14) return between;
+        if (beyond > 0) {
+            high = between;
+            excess = beyond;
+            if (stayed < 0) missing /= 2;
+        } else {
+            low = between;
+            missing = -beyond;
+            if (stayed > 0) excess /= 2;
+        }
+        stayed = beyond > 0 ? -1 : 1;
     }
     return high;
 }

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "deltascope/stats.h"
+#include "seed_rates.h"
 #include "support.h"
 
 enum { SEED = 86028, MOST = 64 };
@@ -190,11 +191,25 @@ static void test_window_error(void **state) {
     assert_true(isnan(error));
 }
 
+/* A slice of long_seeds.c. */
+static void test_error_rates(void **state) {
+    (void)state;
+    enum { SETS = 600 };
+    double due = 0.05 + share_error(0.05, SETS);
+    const study_rates r = rates_of_studies(SHAPE_NORMAL, 6, SETS, SEED + 4);
+    assert_true(r.held > 1 - due && r.welch_held > 1 - due && r.t < due && r.sign_flip < due);
+    assert_true(r.family < due && r.family_primary < due && r.equivalent_at_margin < due && r.equivalent > 0.95);
+    assert_true(fabs(r.found - 0.8) < share_error(0.8, SETS));
+    const double deviations[] = {1, 1, 1};
+    const crossed_rates crossed = rates_of_crossed(3, 3, deviations, SETS, SEED + 5);
+    assert_true(crossed.held > 1 - due && crossed.cells < 0.9);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_power),   cmocka_unit_test(test_table),        cmocka_unit_test(test_target),
         cmocka_unit_test(test_ratios),  cmocka_unit_test(test_mcnemar),      cmocka_unit_test(test_two_way),
-        cmocka_unit_test(test_crossed), cmocka_unit_test(test_window_error),
+        cmocka_unit_test(test_crossed), cmocka_unit_test(test_window_error), cmocka_unit_test(test_error_rates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

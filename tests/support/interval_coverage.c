@@ -12,8 +12,7 @@ const char *const pairs_names[PAIRS] = {"normal", "lognormal", "sums of exponent
 
 static double exponential(ds_random *random) { return -log(1 - ds_random_uniform(random)); }
 
-/* Of mean 0. */
-static double draw(shape of, ds_random *random) {
+double shape_draw(shape of, ds_random *random) {
     if (of == SHAPE_EXPONENTIAL) return exponential(random) - 1;
     double normal = ds_random_normal(random);
     return of == SHAPE_LOGNORMAL ? exp(normal) - exp(0.5) : normal;
@@ -35,7 +34,7 @@ mean_coverage coverage_of_mean(shape of, size_t n, size_t sets, size_t resamples
     ds_paired *paired = malloc(sets * sizeof *paired);
     ds_random random = ds_random_init(seed);
     assert_true(d != NULL && widths != NULL && paired != NULL);
-    for (size_t i = 0; i < sets * n; i++) d[i] = draw(of, &random);
+    for (size_t i = 0; i < sets * n; i++) d[i] = shape_draw(of, &random);
     expect_ok(ds_paired_bootstrap(paired, d, sets, n, resamples, seed));
     for (size_t i = 0; i < sets; i++) {
         ds_statistics s;
@@ -131,7 +130,7 @@ other_coverage coverage_of_others(shape of, size_t n, size_t sets, size_t resamp
     s.t = malloc(resamples * sizeof *s.t);
     assert_true(d != NULL && s.means != NULL && s.t != NULL);
     for (size_t i = 0; i < sets; i++) {
-        for (size_t k = 0; k < n; k++) d[k] = draw(of, &random);
+        for (size_t k = 0; k < n; k++) d[k] = shape_draw(of, &random);
         resample(&s, &random);
         found.student += share * student_holds(&s);
         found.bootstrap_t += share * bootstrap_t_holds(&s);

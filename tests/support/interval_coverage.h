@@ -5,8 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "deltascope/base.h"
+
 typedef enum shape { SHAPE_NORMAL, SHAPE_EXPONENTIAL, SHAPE_LOGNORMAL, SHAPES } shape;
 extern const char *const shape_names[SHAPES];
+/* Of mean 0. */
+double shape_draw(shape of, ds_random *random);
 
 /* Of the paired differences of one condition: independent, of that shape. */
 typedef struct mean_coverage {
