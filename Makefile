@@ -40,7 +40,7 @@ LDFLAGS  = -pie -Wl,-z,relro,-z,now $(SANITIZE) -pthread
 LIBS     = -llapacke -llapack -lopenblas -lflint-arb -lflint -lgmp -lgsl -ljansson -lcrypto -lz -lzip -lpcre2-8 -lm
 
 # Rooms of the library; a source named *.real.c is compiled twice, in float and in double.
-ROOMS   = base num io spectra stats delta model verify run train measure claims report
+ROOMS   = base num io spectra stats delta model verify run train measure claims study report
 SOURCES = $(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c))
 REAL    = $(filter %.real.c,$(SOURCES))
 PLAIN   = $(filter-out %.real.c,$(SOURCES))
@@ -121,6 +121,7 @@ $(BUILD)/tests/run/test_example.o build-tidy/tests/run/test_example.c.passed: CP
 ## make deps          install the Debian packages that are missing (apt, with sudo when not root)
 ## make demo          audit the trained checkpoint in fixtures/ and write a report with figures into demo/
 ## make train-demo    train five small models by one recipe and compare them, in demo-train/
+## make study-demo    train three small variants under three seeds by one plan, in demo-study/
 ## make check         build and run the tests
 ## make check-cores   the tests that call LAPACK under every kind of kernels the processor can run
 ## make check-san     the same under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -136,7 +137,7 @@ $(BUILD)/tests/run/test_example.o build-tidy/tests/run/test_example.c.passed: CP
 ## make bench         speed of every stage beside the machine's own matrix product
 ## make install       into PREFIX (/usr/local); prefix, bindir, libdir ... and DESTDIR as in every GNU makefile
 ## make format        clang-format everything
-.PHONY: all help deps deps-check deps-long deps-fresh deps-tidy demo train-demo check tests check-cores check-san check-clang check-long check-mutation check-matrix check-fresh check-msan tidy tidied fuzz layers headers bench install uninstall format clean
+.PHONY: all help deps deps-check deps-long deps-fresh deps-tidy demo train-demo study-demo check tests check-cores check-san check-clang check-long check-mutation check-matrix check-fresh check-msan tidy tidied fuzz layers headers bench install uninstall format clean
 
 define install_packages
 	@missing=; for p in $(1); do \
@@ -276,6 +277,15 @@ bench: deps
 demo: deps
 	@$(MAKE) --no-print-directory all
 	plots/demo.sh $(BUILD)/deltascope
+# Token ids of the text in fixtures/ but for its last tenth, which is fixtures/data/val.bin.
+build/data/train.bin: fixtures/data/tinyshakespeare.txt fixtures/data/meta.pkl | $(BUILD)/deltascope
+	@mkdir -p $(@D)
+	@head -c 1003854 $< >$@.txt && $(BUILD)/deltascope tokenize --text $@.txt --tokenizer fixtures/data/meta.pkl --output $@
+	@rm $@.txt
+study-demo: deps
+	@$(MAKE) --no-print-directory all build/data/train.bin
+	@rm -rf demo-study
+	$(BUILD)/deltascope study fixtures/plans/demo.json --out demo-study
 train-demo: deps
 	@$(MAKE) --no-print-directory all
 	plots/train_demo.sh $(BUILD)/deltascope
@@ -350,4 +360,4 @@ format:
 
 .SECONDARY:
 clean:
-	rm -rf $(BUILD) build-san build-clang build-tidy build-scan demo demo-train
+	rm -rf $(BUILD) build-san build-clang build-tidy build-scan demo demo-train demo-study

@@ -95,6 +95,8 @@ struct ds_command {
     /* Of every table it makes: what --columns chooses from. */
     const ds_column_set *column_sets;
     size_t column_set_count;
+    /* NULL, or an option of the command's own (a list) that names what is worked on in place of operands. */
+    const char *operands_option;
     /* The exit status; the sentence of a failure is stored. */
     ds_status (*run)(const ds_invocation *invocation);
     /* What it measures on an open run, by the invocation's options, as a report and a check measure it too; *options, *results:
@@ -119,6 +121,7 @@ extern const ds_command ds_command_man;
 extern const ds_command ds_command_plot;
 extern const ds_command ds_command_report;
 extern const ds_command ds_command_spectrum;
+extern const ds_command ds_command_study;
 extern const ds_command ds_command_tokenize;
 extern const ds_command ds_command_trace;
 extern const ds_command ds_command_train;

@@ -203,14 +203,35 @@ static bool stands_alone(const ds_command *command, const void *own) {
     return false;
 }
 
-static ds_status check_invocation(const ds_command *command, const ds_invocation *invocation) {
-    if (stands_alone(command, invocation->own)) return DS_OK;
+/* Whether an option names what operands would. */
+static bool replaces_operands(const ds_command *command, const void *own) {
+    for (size_t i = 0; command->operands_option != NULL && i < command->option_count; i++) {
+        const ds_option *option = &command->options[i];
+        if (strcmp(option->name, command->operands_option) == 0)
+            return ((const ds_words *)(const void *)((const char *)own + option->offset))->count != 0;
+    }
+    return false;
+}
+
+static ds_status check_operands(const ds_command *command, const ds_invocation *invocation) {
+    if (replaces_operands(command, invocation->own)) {
+        if (invocation->operand_count == 0) return DS_OK;
+        return ds_fail(DS_ERR_USAGE, "\"%s\" is one argument too many: --%s names everything %s works on",
+                       DS_SHOW(invocation->operands[0]), command->operands_option, command->name);
+    }
     if (invocation->operand_count < command->least_operands)
         return ds_fail(DS_ERR_USAGE, "%s needs %s; see \"deltascope %s --help\"", command->name, command->operands,
                        command->name);
     if (invocation->operand_count > command->most_operands)
         return ds_fail(DS_ERR_USAGE, "\"%s\" is one argument too many for %s",
                        DS_SHOW(invocation->operands[command->most_operands]), command->name);
+    return DS_OK;
+}
+
+static ds_status check_invocation(const ds_command *command, const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    if (stands_alone(command, invocation->own)) return DS_OK;
+    DS_TRY(check_operands(command, invocation));
     const ds_common *common = &invocation->common;
     if (common->shadow.given && strcmp(common->precision, "double") == 0)
         return ds_fail(DS_ERR_USAGE, "--shadow estimates the errors of a float run: leave out --precision double");
@@ -229,7 +250,8 @@ static ds_status check_invocation(const ds_command *command, const ds_invocation
         return ds_fail(DS_ERR_USAGE, "--text and --tokenizer go together");
     if (common->offset.given && common->spread != NULL && strcmp(common->spread, "consecutive") != 0)
         return ds_fail(DS_ERR_USAGE, "--offset asks for consecutive windows: leave out --spread %s", common->spread);
-    return DS_OK;
+done:
+    return status;
 }
 
 /* ---- words that are no option ------------------------------------------------------------------------------------ */

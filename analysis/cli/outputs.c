@@ -6,7 +6,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { MAX_VALUES = 64 };
+#include "deltascope/measure/checkpoint_groups.h"
+
+enum { MAX_VALUES = 96 };
 
 /* One path on the command line: an option's value, or an operand (option NULL). */
 typedef struct value {
@@ -18,16 +20,31 @@ typedef struct files {
     const ds_invocation *invocation;
     value outputs[MAX_VALUES], inputs[MAX_VALUES];
     size_t output_count, input_count;
-    const char *folder; /* of --out, or NULL */
+    const char *folder;          /* of --out, or NULL */
+    ds_checkpoint_groups groups; /* of --group: their paths are inputs */
 } files;
 
 static ds_status too_many(void) { return ds_fail(DS_ERR_USAGE, "more than %d files on one command line", MAX_VALUES); }
 
 static bool is_named(const ds_option *option, const char *name) { return strcmp(option->name, name) == 0; }
 
+static ds_status take_groups(files *all, const ds_option *option) {
+    ds_status status = DS_OK;
+    const ds_words *words = (const void *)((const char *)all->invocation->own + option->offset);
+    DS_TRY(ds_checkpoint_groups_parse(&all->groups, words->at, words->count));
+    for (size_t i = 0; i < all->groups.path_count; i++) {
+        if (all->input_count == MAX_VALUES) return too_many();
+        all->inputs[all->input_count++] = (value){option, all->groups.paths[i]};
+    }
+done:
+    return status;
+}
+
 /* Paths are the values of options that say so. */
 static ds_status sort_option(void *context, const ds_option *option, bool common) {
     files *all = context;
+    if (option->kind == DS_OPTION_LIST && strncmp(option->argument, "NAME=CHECKPOINT", 15) == 0)
+        return take_groups(all, option);
     if (option->kind != DS_OPTION_TEXT || (strncmp(option->argument, "FILE", 4) != 0 && strcmp(option->argument, "PATH") != 0 &&
                                            strcmp(option->argument, "DIR") != 0))
         return DS_OK;
@@ -194,5 +211,6 @@ ds_status ds_outputs_check(const ds_invocation *invocation) {
     DS_TRY(check_report(&all));
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) DS_TRY(check_place(&all, places[i]));
 done:
+    ds_checkpoint_groups_release(&all.groups);
     return status;
 }

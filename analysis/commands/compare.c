@@ -1,23 +1,37 @@
-/* compare: several checkpoints on the same data. */
+/* compare: several checkpoints on the same data, each for itself or in groups that differ in their seed. */
 #include <string.h>
 
 #include "cli/standard_streams.h"
 #include "comparison_view.h"
-#include "deltascope/measure/checkpoint_comparison.h"
+#include "deltascope/measure/group_comparison.h"
+#include "group_view.h"
 #include "model_command.h"
 #include "run_notes.h"
 
 enum { MOST_CHECKPOINTS = 64 };
 
+/* The command's own options. */
+typedef struct compare_options {
+    ds_compare_options measured;
+    ds_words groups;
+    double margin; /* nats */
+} compare_options;
+#define MEASURED(field) offsetof(compare_options, measured.field)
+static const compare_options defaults = {.measured = {.shut = "each", .regime_tolerance = 0.1},
+                                         .margin = DS_EQUIVALENCE_MARGIN};
+
 static const ds_option options[] = {
     {"labels", "LIST", "names for the checkpoints, comma separated (the last parts of each path that tell it apart)",
-     DS_OPTION_TEXT, offsetof(ds_compare_options, labels), 0, NULL},
+     DS_OPTION_TEXT, MEASURED(labels), 0, NULL},
     {"trajectory", NULL, "the checkpoints are steps of one training run: sort them by step, draw curves", DS_OPTION_FLAG,
-     offsetof(ds_compare_options, trajectory), 0, NULL},
-    {"shut", "each|none", "whether to shut each gate alone, the costly part (each)", DS_OPTION_CHOICE,
-     offsetof(ds_compare_options, shut), 0, NULL},
+     MEASURED(trajectory), 0, NULL},
+    {"shut", "each|none", "whether to shut each gate alone, the costly part (each)", DS_OPTION_CHOICE, MEASURED(shut), 0, NULL},
     {"regime-tol", "X", "how near 0, 1 and 2 a gate counts as identity, projection, reflection (0.1)", DS_OPTION_TOLERANCE,
-     offsetof(ds_compare_options, regime_tolerance), 0, NULL},
+     MEASURED(regime_tolerance), 0, NULL},
+    {"group", "NAME=CHECKPOINT,...", "checkpoints that differ in their seed alone; once a group, in place of operands",
+     DS_OPTION_LIST, offsetof(compare_options, groups), 0, NULL},
+    {"margin", "X", "with --group: the difference in nats up to which two groups are equivalent (0.005)", DS_OPTION_TOLERANCE,
+     offsetof(compare_options, margin), 0, NULL},
 };
 
 static const ds_result_column loss_columns[] = {
@@ -40,7 +54,7 @@ static const ds_result_column gate_columns[] = {
     DS_CELL("reflection", "refl", NULL, DS_COLUMN_PERCENT, 1, "overall/regimes/reflection"),
     DS_CELL("relative_edit", "edit/|X|", NULL, DS_COLUMN_FIXED, 3, "overall/relative_edit"),
 };
-enum { LOSSES, GATES, SUBLAYERS, TABLES };
+enum { LOSSES, GATES, SUBLAYERS, GROUPS, CONTRASTS, GROUP_SUBLAYERS, TABLES };
 static const ds_result_table kinds[] = {
     [LOSSES] = {.id = "losses",
                 .title = "Loss, and its difference from the first",
@@ -81,14 +95,39 @@ done:
     return status;
 }
 
+/* Of groups: the seeds are what is compared, and checkpoint by checkpoint is for the files. */
+static ds_status print_groups(const ds_run *run, const ds_told *told, ds_table *const *tables) {
+    ds_status status = DS_OK;
+    (void)printf("%zu groups on the same ", json_array_size(json_object_get(told->results, "groups")));
+    ds_print_windows(run);
+    (void)printf("\n\n");
+    DS_TRY(ds_print_table(tables[GROUPS]));
+    if (ds_table_rows(tables[CONTRASTS]) != 0) {
+        (void)printf("\n");
+        DS_TRY(ds_print_table(tables[CONTRASTS]));
+    }
+    (void)printf("\n");
+    DS_TRY(ds_print_group_sentences(told->results));
+    (void)printf("\n");
+    DS_TRY(ds_print_table(tables[GROUP_SUBLAYERS]));
+done:
+    return status;
+}
+
 static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told) {
     ds_status status = DS_OK;
-    ds_table *tables[TABLES] = {NULL, NULL, NULL};
+    ds_table *tables[TABLES] = {NULL};
+    bool grouped = json_object_get(told->results, "groups") != NULL;
     DS_TRY(ds_command_table(&tables[LOSSES], "compare", &kinds[LOSSES], told->results));
     DS_TRY(ds_command_table(&tables[GATES], "compare", &kinds[GATES], told->results));
     DS_TRY(ds_comparison_long_table(&tables[SUBLAYERS], told->results));
-    DS_TRY(ds_command_publish_tables(invocation, run, told, tables, TABLES));
-    if (invocation->common.table) DS_TRY(print(run, told, tables));
+    if (grouped) {
+        DS_TRY(ds_result_table_new(&tables[GROUPS], &ds_group_tables[DS_GROUP_MEANS], told->results));
+        DS_TRY(ds_result_table_new(&tables[CONTRASTS], &ds_group_tables[DS_GROUP_CONTRASTS], told->results));
+        DS_TRY(ds_group_sublayers(&tables[GROUP_SUBLAYERS], told->results));
+    }
+    DS_TRY(ds_command_publish_tables(invocation, run, told, tables, grouped ? TABLES : GROUPS));
+    if (invocation->common.table) DS_TRY(grouped ? print_groups(run, told, tables) : print(run, told, tables));
 done:
     for (size_t i = 0; i < TABLES; i++) ds_table_free(&tables[i]);
     return status;
@@ -100,22 +139,42 @@ static void warn(void *context, const ds_run *run) {
     ds_command_warn(run, 0);
 }
 
+static ds_status check_groups(const ds_checkpoint_groups *groups, bool trajectory) {
+    if (trajectory)
+        return ds_fail(DS_ERR_USAGE,
+                       "--trajectory is of the steps of one run, --group of the ends of several: give one of them");
+    if (groups->path_count > MOST_CHECKPOINTS)
+        return ds_fail(DS_ERR_USAGE, "--group: %zu checkpoints, at most %d can be compared", groups->path_count,
+                       MOST_CHECKPOINTS);
+    return DS_OK;
+}
+
 static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
-    ds_compare_options own = *(const ds_compare_options *)invocation->own;
+    const compare_options *given = invocation->own;
+    ds_compare_options own = given->measured;
     const ds_run_options base = ds_command_run_options(invocation);
+    ds_checkpoint_groups groups = {.count = 0};
     ds_run first = {0};
     ds_folder *folder;
     ds_told told = {NULL, NULL};
     own.checkpoints = invocation->operands;
     own.count = invocation->operand_count;
     own.opened = warn;
+    if (given->groups.count != 0) {
+        DS_TRY(ds_checkpoint_groups_parse(&groups, given->groups.at, given->groups.count));
+        DS_TRY(check_groups(&groups, own.trajectory));
+    }
     if (invocation->common.out != NULL) DS_TRY(ds_command_folder(&folder, invocation));
-    DS_TRY(ds_compare_results(&told.options, &told.results, &first, &base, &own));
+    if (groups.count != 0)
+        DS_TRY(ds_compare_groups_results(&told.options, &told.results, &first, &base, &own, &groups, given->margin));
+    else
+        DS_TRY(ds_compare_results(&told.options, &told.results, &first, &base, &own));
     DS_TRY(publish(invocation, &first, &told));
 done:
     ds_told_release(&told);
     ds_run_close(&first);
+    ds_checkpoint_groups_release(&groups);
     return status;
 }
 
@@ -136,14 +195,22 @@ const ds_command ds_command_compare = {
         "shut; an additive checkpoint has no gates, and its sublayers are dropped.\n"
         "Vocabularies must agree; the windows are those of the first checkpoint's block size unless --seq-len says otherwise. "
         "One model is in memory at a time. With --trajectory the checkpoints are steps of a run, the last number of each label "
-        "being the step: they are sorted by it, and labels without one, or with equal ones, are refused.",
+        "being the step: they are sorted by it, and labels without one, or with equal ones, are refused.\n"
+        "With --group the checkpoints of a group are one variant trained with several seeds, and the seed is the sampling "
+        "unit: "
+        "mean, standard deviation and 95% t interval of each group, and every group against the first: paired where counts are "
+        "equal, seed by seed in the order given, Welch's difference where they are not, p after Holm, and one of the words "
+        "better, worse, equivalent (the 90% interval lies within --margin), unresolved (with the difference that four studies "
+        "of five would have found).",
+    .operands_option = "group",
     .examples = "  deltascope compare --tokens val.bin seed-1/ seed-2/ additive/\n"
-                "  deltascope compare --tokens val.bin --trajectory --out run/ step-1000/ step-2000/ step-4000/\n",
+                "  deltascope compare --tokens val.bin --trajectory --out run/ step-1000/ step-2000/ step-4000/\n"
+                "  deltascope compare --tokens val.bin --group plain=p1/,p2/,p3/ --group delta=d1/,d2/,d3/\n",
     .takes = DS_TAKES_MODEL,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
-    .defaults = &ds_compare_defaults,
-    .own_size = sizeof ds_compare_defaults,
+    .defaults = &defaults,
+    .own_size = sizeof defaults,
     .column_sets = column_sets,
     .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,

@@ -1,5 +1,4 @@
 /* train: a model from a recipe. */
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +7,7 @@
 #include "deltascope/num.h"
 #include "deltascope/train.h"
 #include "model_command.h"
+#include "stop_signals.h"
 
 typedef struct train_options {
     const char *recipe, *from, *config, *variant, *init, *tokens, *val, *precision, *save, *log;
@@ -78,35 +78,11 @@ static ds_status parse_save(ds_training_options *out, const char *word) {
     return ds_fail(DS_ERR_USAGE, "--save takes N|log2, not \"%s\"", DS_SHOW(word));
 }
 
-/* ---- signals ----------------------------------------------------------------------------------------------------- */
-
-static volatile sig_atomic_t asked_to_stop; /* the signal */
-
-static void note_signal(int number) { asked_to_stop = number; }
-
-static bool stop(void *context) {
-    (void)context;
-    return asked_to_stop != 0;
-}
-
-/* From now on a signal ends the run after the update in hand, with a checkpoint; what the caller ignores stays ignored. */
-static void watch_signals(void) {
-    static const int signals[] = {SIGINT, SIGTERM};
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
-        const struct sigaction action = {.sa_handler = note_signal};
-        struct sigaction before;
-        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler == SIG_IGN) continue;
-        (void)sigaction(signals[i], &action, NULL);
-    }
-}
-
-/* Ends as the signal does, so that the caller sees why. */
+/* What is said of a run that a signal ended. */
 static ds_status end_by_signal(const ds_invocation *invocation, const ds_trainer *trainer) {
     (void)fprintf(stderr, "deltascope: stopped after %llu updates, which %s holds: go on with --resume\n",
                   (unsigned long long)ds_trainer_step(trainer), DS_SHOW(invocation->common.out));
-    (void)signal(asked_to_stop, SIG_DFL);
-    (void)raise(asked_to_stop);
-    return DS_ERR_SYSTEM;
+    return ds_stop_end();
 }
 
 /* ---- the run ----------------------------------------------------------------------------------------------------- */
@@ -259,7 +235,7 @@ static ds_status run_command(const ds_invocation *invocation) {
                                     .audit = own->audit.value,
                                     .measure_gates = ds_gate_audit,
                                     .llmc = own->log != NULL,
-                                    .stop = stop};
+                                    .stop = ds_stop_asked};
     DS_TRY(check_options(invocation, own));
     DS_TRY(parse_save(&training, own->save));
     DS_TRY(ds_recipe_read(&start.recipe, own->recipe, own->set.at, own->set.count));
@@ -274,7 +250,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     DS_TRY(ds_command_folder(&folder, invocation));
     training.folder = folder;
     training.start = made_from;
-    watch_signals();
+    ds_stop_watch();
     DS_TRY(ds_training_run(&told.results, trainer, &training));
     if (told.results == NULL) {
         status = end_by_signal(invocation, trainer);

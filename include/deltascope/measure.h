@@ -13,6 +13,7 @@
 #include "deltascope/measure/gate_attribution.h"
 #include "deltascope/measure/gates.h"
 #include "deltascope/measure/gradient_flow.h"
+#include "deltascope/measure/group_comparison.h"
 #include "deltascope/measure/mean_gates.h"
 #include "deltascope/measure/seed_contrasts.h"
 #include "deltascope/measure/spectrum.h"

@@ -205,6 +205,10 @@ size_t ds_windows_needed(const json_t *results, size_t windows);
 /* Appends that as a sentence; nothing where windows are enough. */
 ds_status ds_windows_note(ds_text *text, const json_t *results, size_t windows) DS_MUST_CHECK;
 
+/* Appends what a contrast of seeds says (of "contrasts", of compare or of a study): who is better and by how much, or what so
+ * many seeds could have seen, in one to four sentences. */
+ds_status ds_contrast_sentence(ds_text *text, const json_t *contrast) DS_MUST_CHECK;
+
 /* The tables of a report: those that may be shown, some instead of others. */
 enum { DS_REPORT_TABLES = 8 };
 

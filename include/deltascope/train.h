@@ -73,6 +73,10 @@ void ds_trainer_free(ds_trainer **trainer); /* sets NULL; NULL is fine */
 ds_status ds_trainer_update(ds_update *done, ds_trainer *trainer) DS_MUST_CHECK;
 /* *loss <- mean loss over the validation windows, by the weights as they are. */
 ds_status ds_trainer_evaluate(double *loss, ds_trainer *trainer) DS_MUST_CHECK;
+/* (val_windows) of the last evaluation, each window's mean loss; 0 before any. */
+const double *ds_trainer_window_losses(const ds_trainer *trainer);
+/* Whether what failed last failed by the run's own numbers: they are not finite, or the loss diverges. */
+bool ds_trainer_diverged(const ds_trainer *trainer);
 
 uint64_t ds_trainer_step(const ds_trainer *trainer); /* updates done */
 
@@ -96,6 +100,7 @@ typedef struct ds_beginning {
     uint64_t seed;
     ds_precision precision;
     const ds_recipe *recipe;
+    bool nudged;             /* one weight, the first that is not 0, is moved up by one unit in its last place */
     const char *train, *val; /* looked at first, so that nothing is made for a run that cannot be */
 } ds_beginning;
 /* The specification that a beginning gives; nothing is made. */
@@ -107,6 +112,13 @@ ds_status ds_training_begin(ds_text *path, json_t **start, const ds_folder *fold
                             bool resume) DS_MUST_CHECK;
 
 /* ---- a run in a folder ------------------------------------------------------------------------------------------- */
+
+/* How far a run has come when a checkpoint or an evaluation of it is there. */
+typedef struct ds_training_mark {
+    uint64_t first, step;                /* update that this process began with; updates done */
+    bool evaluated;                      /* by the weights as they are; what is done with it is done before the log has it */
+    double updates, evaluations, saving; /* seconds of this process */
+} ds_training_mark;
 
 /* DIR holds recipe.json; log.jsonl, an object a line for every update, evaluation and audit of gates; log.csv with the same
  * columns, and gates.csv; and folders checkpoint-N, N updates done, as CONTRACT.md has them. Their trainer_state.json is
@@ -125,6 +137,7 @@ typedef struct ds_training_options {
     ds_status (*measure_gates)(json_t **gates, ds_run *run);
     bool llmc;                   /* main.log too, the lines of llm.c; a run that has one goes on writing it */
     bool (*stop)(void *context); /* asked after every update: true saves a checkpoint and ends; may be NULL */
+    ds_status (*mark)(void *context, const ds_training_mark *mark); /* after every evaluation and checkpoint; may be NULL */
     void *context;
 } ds_training_options;
 
@@ -136,6 +149,8 @@ ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_traini
 /* *spikes <- of an array of updates {"step", "loss", ...} those whose loss is above the median of the 100 before by more than 8
  * scaled median deviations: {"step", "loss", "median", "deviation"} each, a new reference. */
 ds_status ds_training_spikes(json_t **spikes, const json_t *steps) DS_MUST_CHECK;
+/* Appends where two objects that say what a run is differ first: "its recipe.steps is 3, this OWNER's is 4". */
+ds_status ds_training_difference(ds_text *clause, const json_t *theirs, const json_t *ours, const char *owner) DS_MUST_CHECK;
 /* Updates after which a checkpoint is written, in order: the first at `done` or later. */
 uint64_t ds_training_next_save(const ds_training_options *options, uint64_t steps, uint64_t done);
 

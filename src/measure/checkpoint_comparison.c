@@ -157,6 +157,7 @@ static ds_status look_at_all(ds_comparison *comparison, const ds_compare_options
                     DS_SHOW(paths[i]), comparison->entries[i].spec.vocab, DS_SHOW(paths[0]), comparison->entries[0].spec.vocab);
         goto done;
     }
+    if (options->accept != NULL) DS_TRY(options->accept(options->accept_context, comparison, comparison->count));
     if (options->labels != NULL)
         DS_TRY(take_labels(comparison, options->labels));
     else
@@ -248,7 +249,6 @@ static ds_status measure_entry(ds_comparison *comparison, size_t index, ds_run *
     comparison->windows = run->sequences;
     entry->spec = run->spec;
     entry->parameters = ds_model_parameter_count(run->model);
-    (void)snprintf(entry->sha256, sizeof entry->sha256, "%s", ds_checkpoint_sha256(run->checkpoint));
     entry->warnings = json_incref(run->warnings);
     DS_TRY(ds_gate_census_init(&entry->census, &run->spec, regime_tolerance));
     if (comparison->shut) DS_TRY(ds_case_list_parse(&entry->cases, &run->spec, "closed", "each"));
@@ -364,6 +364,8 @@ ds_status ds_compare_measure(ds_comparison *out, ds_run *first, const ds_run_opt
         DS_TRY(ds_run_open(first, &opening));
         if (i == 0 && out->sorted) DS_TRY(tell_order(first, out));
         if (options->opened != NULL) options->opened(options->context, first);
+        (void)snprintf(out->entries[i].sha256, sizeof out->entries[i].sha256, "%s", ds_checkpoint_sha256(first->checkpoint));
+        if (options->accept != NULL) DS_TRY(options->accept(options->accept_context, out, i));
         DS_TRY(measure_entry(out, i, first, options->regime_tolerance));
     }
     DS_TRY(find_differences(out, base->seed));
@@ -374,12 +376,8 @@ done:
 
 /* ---- over all sublayers ------------------------------------------------------------------------------------------ */
 
-typedef struct overall {
-    double beta, edit, shares[DS_REGIME_COUNT]; /* NaN when additive */
-} overall;
-
-static overall over_sublayers(const ds_gate_census *census) {
-    overall all = {NAN, NAN, {0}};
+ds_overall_gates ds_overall_gates_of(const ds_gate_census *census) {
+    ds_overall_gates all = {NAN, NAN, {0}};
     double tokens = 0;
     ds_sum beta = {0}, edit = {0};
     for (size_t r = 0; r < DS_REGIME_COUNT; r++) all.shares[r] = 0;
@@ -423,7 +421,7 @@ static void put_cases(ds_json_builder *b, const ds_compared *entry, size_t windo
 }
 
 static void put_overall(ds_json_builder *b, const ds_gate_census *census) {
-    overall all = over_sublayers(census);
+    ds_overall_gates all = ds_overall_gates_of(census);
     ds_json_begin_object(b, "overall");
     ds_json_put_real(b, "beta_mean", all.beta);
     ds_json_begin_object(b, "regimes");
@@ -480,7 +478,7 @@ done:
     return status;
 }
 
-static ds_status tell_options(json_t **out, const ds_run_options *base, const ds_compare_options *options) {
+ds_status ds_compare_options_json(json_t **out, const ds_run_options *base, const ds_compare_options *options) {
     ds_json_builder b = {0};
     ds_json_begin_object(&b, NULL);
     ds_json_put_text(&b, "shut", options->shut);
@@ -497,7 +495,7 @@ ds_status ds_compare_results(json_t **options_json, json_t **results, ds_run *fi
     ds_comparison comparison = {.count = 0};
     *options_json = *results = NULL;
     *first = (ds_run){.checkpoint = NULL};
-    DS_TRY(tell_options(options_json, base, options));
+    DS_TRY(ds_compare_options_json(options_json, base, options));
     DS_TRY(ds_compare_measure(&comparison, first, base, options));
     DS_TRY(ds_compare_json(results, &comparison));
 done:

@@ -1,4 +1,5 @@
 /* checkpoint-0 of a run from a configuration alone. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,6 +45,7 @@ static ds_status describe(json_t **start, const ds_beginning *beginning, const j
     ds_json_put_count(&b, "seed", beginning->seed);
     ds_json_put_text(&b, "precision", beginning->precision == DS_F64 ? "double" : "float");
     ds_json_put_text(&b, "rule", beginning->recipe->rule);
+    if (beginning->nudged) ds_json_put_bool(&b, "nudged", true);
     ds_json_end(&b);
     return ds_json_finish(start, &b);
 }
@@ -116,12 +118,29 @@ done:
     return status;
 }
 
+/* Moves the first weight that is not 0 by one unit in the last place. */
+static void nudge(const ds_model *model) {
+    for (size_t i = 0; i < ds_model_parameters(model); i++) {
+        const ds_parameter *p = ds_model_parameter(model, i);
+        for (size_t k = 0; k < p->count; k++) {
+            double value = ds_real_at(p->values, ds_model_precision(model), k);
+            if (value == 0) continue;
+            if (ds_model_precision(model) == DS_F32)
+                ((float *)p->values)[k] = nextafterf((float)value, INFINITY);
+            else
+                ((double *)p->values)[k] = nextafter(value, INFINITY);
+            return;
+        }
+    }
+}
+
 static ds_status make(const ds_folder *folder, const ds_beginning *beginning, const ds_spec *spec, const json_t *config,
                       json_t *start) {
     ds_status status = DS_OK;
     ds_model *model = NULL;
     json_t *own = NULL;
     DS_TRY(ds_model_initial(&model, spec, beginning->precision, beginning->which, beginning->seed));
+    if (beginning->nudged) nudge(model);
     DS_TRY(ds_checkpoint_config_for(&own, config, spec));
     DS_TRY(ds_json_write_in(folder, "checkpoint-0/config.json", own, DS_JSON_READABLE));
     DS_TRY(write_weights(folder, model));

@@ -122,6 +122,7 @@ ds_status ds_trainer_new(ds_trainer **out, const ds_trainer_options *options) {
     DS_NEW(t->targets, t->at_once * t->recipe.length);
     DS_NEW(t->nll, t->at_once * t->recipe.length);
     DS_NEW(t->micro_loss, t->recipe.accumulation);
+    DS_NEW(t->window_losses, t->run.sequences);
     *out = t;
     t = NULL;
 done:
@@ -146,6 +147,7 @@ void ds_trainer_free(ds_trainer **trainer) {
     free(t->targets);
     free(t->nll);
     free(t->micro_loss);
+    free(t->window_losses);
     free(t);
     *trainer = NULL;
 }
@@ -153,6 +155,8 @@ void ds_trainer_free(ds_trainer **trainer) {
 uint64_t ds_trainer_step(const ds_trainer *trainer) { return trainer->step; }
 const ds_tokens *ds_trainer_tokens(const ds_trainer *trainer) { return trainer->tokens; }
 ds_run *ds_trainer_run(ds_trainer *trainer) { return &trainer->run; }
+const double *ds_trainer_window_losses(const ds_trainer *trainer) { return trainer->window_losses; }
+bool ds_trainer_diverged(const ds_trainer *trainer) { return trainer->diverged; }
 
 ds_trainer_seconds ds_trainer_spent(const ds_trainer *trainer) {
     ds_trainer_seconds spent = trainer->spent;
@@ -235,6 +239,7 @@ done:
 /* ---- evaluation -------------------------------------------------------------------------------------------------- */
 
 typedef struct evaluation {
+    ds_trainer *trainer;
     double *nll; /* (batch, T) */
     double sum;  /* of the windows' means */
 } evaluation;
@@ -242,11 +247,15 @@ typedef struct evaluation {
 static ds_status evaluate_batch(void *context, const ds_window_batch *now) {
     ds_status status = DS_OK;
     evaluation *all = context;
-    DS_TRY(ds_forward(now->run->workspace, now->run->model, &now->batch, NULL, NULL, all->nll));
+    status = ds_forward(now->run->workspace, now->run->model, &now->batch, NULL, NULL, all->nll);
+    all->trainer->diverged = status == DS_ERR_INPUT;
+    DS_TRY(status);
     for (size_t b = 0; b < now->batch.sequences; b++) {
         double window = 0;
         for (size_t i = 0; i < now->batch.length; i++) window += all->nll[b * now->batch.length + i];
-        all->sum += window / (double)now->batch.length;
+        window /= (double)now->batch.length;
+        all->trainer->window_losses[now->windows[b]] = window;
+        all->sum += window;
     }
 done:
     return status;
@@ -254,7 +263,7 @@ done:
 
 ds_status ds_trainer_evaluate(double *loss, ds_trainer *t) {
     ds_status status = DS_OK;
-    evaluation all = {.nll = NULL};
+    evaluation all = {.trainer = t};
     const ds_window_pass pass = {.label = "validation", .batch = evaluate_batch, .context = &all};
     DS_NEW(all.nll, t->run.batch * t->run.length);
     DS_TRY(ds_run_windows(&t->run, &pass));

@@ -17,6 +17,7 @@ struct ds_trainer {
     uint32_t *inputs, *targets; /* (at_once, T) */
     double *nll;                /* (at_once, T) */
     double *micro_loss;         /* (accumulation) */
+    double *window_losses;      /* (val_windows) */
     const char **untouched;     /* (untouched_count): borrowed names */
     size_t untouched_count;
     ds_tensor_write *others; /* (other_count): tensors of the checkpoint that are no parameters, owned */

@@ -24,8 +24,8 @@ typedef struct training {
     double least;   /* of the smoothed loss */
     uint64_t risen; /* for how many updates it has been too far above */
     double began;   /* seconds */
-    uint64_t first; /* update this process began with */
-    char line[96];  /* progress */
+    ds_training_mark mark;
+    char line[96]; /* progress */
 } training;
 
 /* ---- which run it is --------------------------------------------------------------------------------------------- */
@@ -73,23 +73,40 @@ done:
     return status;
 }
 
-static ds_status refuse_other(const training *all, uint64_t step, const json_t *theirs) {
+static ds_status append_value(ds_text *text, const json_t *value) {
+    ds_status status = DS_OK;
+    ds_text printed = {0};
+    if (value == NULL) return ds_text_printf(text, "absent");
+    DS_TRY(ds_json_print(&printed, value, DS_JSON_CANONICAL));
+    DS_TRY(ds_text_printf(text, "%s", DS_SHOW(printed.bytes)));
+done:
+    ds_text_release(&printed);
+    return status;
+}
+
+ds_status ds_training_difference(ds_text *clause, const json_t *theirs, const json_t *ours, const char *owner) {
     ds_status status = DS_OK;
     ds_text path = {0};
-    const json_t *ours = all->identity;
     DS_TRY(find_difference(&path, &theirs, &ours));
-    char *found = theirs == NULL ? NULL : json_dumps(theirs, JSON_ENCODE_ANY | JSON_COMPACT);
-    char *expected = ours == NULL ? NULL : json_dumps(ours, JSON_ENCODE_ANY | JSON_COMPACT);
-    status = ds_fail(
-        DS_ERR_INPUT,
-        "%s/checkpoint-%llu is of another run: its %s is %s, this run's is %s; choose another folder, or go on with "
-        "what that run was started with",
-        DS_SHOW(ds_folder_path(all->options->folder)), (unsigned long long)step, path.length == 0 ? "state" : path.bytes,
-        found == NULL ? "absent" : DS_SHOW(found), expected == NULL ? "absent" : DS_SHOW(expected));
-    free(found);
-    free(expected);
+    DS_TRY(ds_text_printf(clause, "its %s is ", path.length == 0 ? "state" : path.bytes));
+    DS_TRY(append_value(clause, theirs));
+    DS_TRY(ds_text_printf(clause, ", this %s's is ", owner));
+    DS_TRY(append_value(clause, ours));
 done:
     ds_text_release(&path);
+    return status;
+}
+
+static ds_status refuse_other(const training *all, uint64_t step, const json_t *theirs) {
+    ds_status status = DS_OK;
+    ds_text clause = {0};
+    DS_TRY(ds_training_difference(&clause, theirs, all->identity, "run"));
+    status = ds_fail(DS_ERR_INPUT,
+                     "%s/checkpoint-%llu is of another run: %s; choose another folder, or go on with what that run was started "
+                     "with",
+                     DS_SHOW(ds_folder_path(all->options->folder)), (unsigned long long)step, clause.bytes);
+done:
+    ds_text_release(&clause);
     return status;
 }
 
@@ -182,6 +199,12 @@ uint64_t ds_training_next_save(const ds_training_options *options, uint64_t step
     return next < steps ? next : steps;
 }
 
+static ds_status tell_mark(training *all, bool evaluated) {
+    all->mark.step = all->trainer->step;
+    all->mark.evaluated = evaluated;
+    return all->options->mark == NULL ? DS_OK : all->options->mark(all->options->context, &all->mark);
+}
+
 static ds_status save(training *all, bool interrupted) {
     ds_status status = DS_OK;
     const bool initial = all->trainer->step == 0 && all->options->start != NULL; /* those lie there already */
@@ -191,10 +214,13 @@ static ds_status save(training *all, bool interrupted) {
                                      .evaluate = all->options->evaluate,
                                      .interrupted = interrupted};
     if (all->saved == all->trainer->step || initial) return DS_OK;
+    double began = ds_seconds();
     DS_TRY(ds_train_log_sync(&all->log));
     DS_TRY(ds_checkpoint_save(all->trainer, all->options->folder, &tale));
     all->saved = all->trainer->step;
     all->pruned = false;
+    all->mark.saving += ds_seconds() - began;
+    DS_TRY(tell_mark(all, false));
 done:
     return status;
 }
@@ -264,7 +290,10 @@ static ds_status evaluate(training *all) {
     const uint64_t step = all->trainer->step;
     double loss;
     if (!is_due(all, all->options->evaluate, all->log.evaluations)) return DS_OK;
+    double began = ds_seconds();
     DS_TRY(ds_trainer_evaluate(&loss, all->trainer));
+    all->mark.evaluations += ds_seconds() - began;
+    DS_TRY(tell_mark(all, true));
     DS_TRY(ds_train_log_evaluation(&all->log, step, loss));
 done:
     if (status == DS_ERR_INPUT) status = ds_fail_prefix(status, "validation after %llu updates", (unsigned long long)step);
@@ -287,7 +316,7 @@ done:
 static void tell_progress(training *all, const ds_update *done) {
     const ds_trainer *t = all->trainer;
     const ds_listener *listener = &t->options.listener;
-    double tokens = (double)(t->step - all->first) * (double)(t->recipe.accumulation * t->recipe.batch * t->recipe.length);
+    double tokens = (double)(t->step - all->mark.first) * (double)(t->recipe.accumulation * t->recipe.batch * t->recipe.length);
     if (listener->progress == NULL) return;
     (void)snprintf(all->line, sizeof all->line, "update %llu: loss %.4f, learning rate %.2e, %.0f tokens/s,",
                    (unsigned long long)t->step, done->loss, done->learning_rate, tokens / (ds_seconds() - all->began));
@@ -297,11 +326,14 @@ static void tell_progress(training *all, const ds_update *done) {
 static ds_status one_update(training *all) {
     ds_status status = DS_OK;
     ds_update done;
+    double began = ds_seconds();
     status = ds_trainer_update(&done, all->trainer);
+    all->mark.updates += ds_seconds() - began;
     if (status == DS_ERR_INPUT && all->trainer->diverged) return name_last_good(all, done.step);
     DS_TRY(status);
     DS_TRY(ds_train_log_update(&all->log, &done, all->trainer->recipe.accumulation));
     status = check_divergence(all, &done);
+    all->trainer->diverged = status == DS_ERR_INPUT;
     if (status == DS_ERR_INPUT) return name_last_good(all, done.step);
     DS_TRY(prune(all));
     tell_progress(all, &done);
@@ -318,7 +350,7 @@ static ds_status run_updates(training *all, bool *stopped) {
         DS_TRY(evaluate(all));
         DS_TRY(audit(all));
         *stopped =
-            t->step < t->recipe.steps && t->step > all->first && options->stop != NULL && options->stop(options->context);
+            t->step < t->recipe.steps && t->step > all->mark.first && options->stop != NULL && options->stop(options->context);
         if (*stopped || ds_training_next_save(options, t->recipe.steps, t->step) == t->step) DS_TRY(save(all, *stopped));
         if (*stopped || t->step == t->recipe.steps) break;
         DS_TRY(one_update(all));
@@ -365,7 +397,7 @@ ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_traini
     if (all.saved == UINT64_MAX) DS_TRY(write_recipe(&all));
     DS_TRY(ds_train_log_open(&all.log, options, trainer->step));
     for (size_t end = 1; end <= trainer->step; end++) watch(&all, end);
-    all.first = trainer->step;
+    all.mark.first = trainer->step;
     all.began = ds_seconds();
     DS_TRY(run_updates(&all, &stopped));
     if (!stopped) DS_TRY(make_results(results, &all));

@@ -10,6 +10,7 @@
 #include "deltascope/io.h"
 #include "keys.h"
 #include "scratch.h"
+#include "seed_model.h"
 #include "support.h"
 
 enum { KEYS = 1024, PATH = 256 };
@@ -97,6 +98,8 @@ static const char *shape_of(const json_t *object) {
         {"holds", "digest"},
         {"allowed", "difference"},
         {"windows_needed", "intervals"},
+        {"median", "seeds"},
+        {"detectable_effect", "contrast"},
     };
     for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
         if (json_object_get(object, marks[i][0]) != NULL) return marks[i][1];
@@ -235,6 +238,18 @@ static void test_training(void **state) {
     json_decref(tree);
 }
 
+static void test_groups(void **state) {
+    (void)state;
+    char plain[PATH * 4], write_only[PATH * 4];
+    (void)snprintf(plain, sizeof plain, "plain=%s,%s", seed_model("delta", 1), seed_model("delta", 2));
+    (void)snprintf(write_only, sizeof write_only, "write-only=%s,%s", seed_model("write-only", 1), seed_model("write-only", 2));
+    const char *const arguments[] = {"compare", DATA, FEW, "--group", plain, "--group", write_only, NULL};
+    json_t *tree = result_of(arguments, scratch_path("result.json"));
+    expect_in_table("compare", json_object_get(tree, "results"));
+    walk("compare", "", json_object_get(tree, "results"), true);
+    json_decref(tree);
+}
+
 static void test_report(void **state) {
     (void)state;
     const char *const arguments[] = {"report",
@@ -305,8 +320,8 @@ static void test_all_appear(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_json), cmocka_unit_test(test_training),
-                                       cmocka_unit_test(test_report), cmocka_unit_test(test_npz),
-                                       cmocka_unit_test(test_all_appear)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_json),   cmocka_unit_test(test_training),
+                                       cmocka_unit_test(test_groups), cmocka_unit_test(test_report),
+                                       cmocka_unit_test(test_npz),    cmocka_unit_test(test_all_appear)};
     return cmocka_run_group_tests(tests, read_readme, forget_readme);
 }

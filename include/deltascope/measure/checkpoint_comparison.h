@@ -12,6 +12,8 @@
 
 DS_BEGIN_DECLARATIONS
 
+struct ds_comparison;
+
 typedef struct ds_compare_options {
     const char *const *checkpoints; /* (count) paths, at least two */
     size_t count;
@@ -22,8 +24,18 @@ typedef struct ds_compare_options {
     /* Called with each run once it is open, before it is measured, last checkpoint first; may be NULL. */
     void (*opened)(void *context, const ds_run *run);
     void *context;
+    /* Whether these belong together: asked once all structures are known (`index` is their count), and again when a checkpoint
+     * is open and its digest known. What it refuses is refused. May be NULL. */
+    ds_status (*accept)(const void *context, const struct ds_comparison *comparison, size_t index);
+    const void *accept_context;
 } ds_compare_options;
 extern const ds_compare_options ds_compare_defaults;
+
+/* Of a checkpoint's gates over all its sublayers and tokens; NaN without gates. */
+typedef struct ds_overall_gates {
+    double beta, edit, shares[DS_REGIME_COUNT];
+} ds_overall_gates;
+ds_overall_gates ds_overall_gates_of(const ds_gate_census *census);
 
 typedef struct ds_compared {
     char *label, *path;
@@ -64,6 +76,8 @@ ds_status ds_compare_measure(ds_comparison *out, ds_run *first, const ds_run_opt
 void ds_compare_release(ds_comparison *comparison);
 /* CONTRACT's results of `compare`; a new reference. */
 ds_status ds_compare_json(json_t **results, ds_comparison *comparison) DS_MUST_CHECK;
+/* The options as the program writes them; a new reference. */
+ds_status ds_compare_options_json(json_t **out, const ds_run_options *base, const ds_compare_options *options) DS_MUST_CHECK;
 /* Measures, and tells options and results as the program writes them; new references. */
 ds_status ds_compare_results(json_t **options_json, json_t **results, ds_run *first, const ds_run_options *base,
                              const ds_compare_options *options) DS_MUST_CHECK;

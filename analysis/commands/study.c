@@ -1,0 +1,187 @@
+/* study: variants and seeds trained by one plan. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/progress_line.h"
+#include "deltascope/num.h"
+#include "deltascope/study.h"
+#include "model_command.h"
+#include "stop_signals.h"
+
+typedef struct study_options {
+    const char *at_most;
+    bool dry_run, report_only;
+} study_options;
+
+#define OWN(field) offsetof(study_options, field)
+static const ds_option options[] = {
+    {"dry-run", NULL, "tell what the plan will cost and could see, and run nothing", DS_OPTION_FLAG, OWN(dry_run), 0, NULL},
+    {"report-only", NULL, "train nothing: say again what the runs that lie in DIR say", DS_OPTION_FLAG, OWN(report_only), 0,
+     NULL},
+    {"at-most", "TIME", "refuse a plan that needs longer: seconds, or a number with s, m or h (any)", DS_OPTION_TEXT,
+     OWN(at_most), 0, NULL},
+};
+static const study_options defaults = {.at_most = NULL};
+
+/* ---- options ----------------------------------------------------------------------------------------------------- */
+
+/* *seconds <- of "90", "90s", "45m", "1.5h"; infinite for NULL. */
+static ds_status parse_time(double *seconds, const char *text) {
+    char *end;
+    *seconds = HUGE_VAL;
+    if (text == NULL) return DS_OK;
+    *seconds = strtod(text, &end);
+    const char unit = *end == '\0' ? 's' : *end;
+    const bool alone = *end == '\0' || end[1] == '\0';
+    if (end == text || !alone || strchr("smh", unit) == NULL || !(*seconds > 0 && *seconds < 1e12))
+        return ds_fail(DS_ERR_USAGE, "--at-most takes seconds, or a number with s, m or h, such as 45m, not \"%s\"",
+                       DS_SHOW(text));
+    *seconds *= unit == 'h' ? 3600 : unit == 'm' ? 60 : 1;
+    return DS_OK;
+}
+
+/* ---- what it costs ----------------------------------------------------------------------------------------------- */
+
+/* What a study of so many seeds finds four times out of five, in standard deviations of its differences. */
+static double detectable(const ds_plan *plan) {
+    const double n = (double)plan->seed_count;
+    return ds_t_detectable(n - 1, DS_DETECTABLE_POWER, DS_SIGNIFICANCE) / sqrt(n);
+}
+
+/* Seconds are those of the matrix products alone, at the machine's best rate. */
+static ds_status measure_cost(ds_study_cost *cost, double *seconds, const ds_plan *plan, const ds_folder *folder) {
+    const size_t product = 1024;
+    ds_status status = DS_OK;
+    double rate;
+    DS_TRY(ds_study_estimate(cost, plan, folder));
+    DS_TRY(ds_gemm_rate(&rate, product));
+    *seconds = cost->operations / rate;
+done:
+    return status;
+}
+
+static void tell_cost(const ds_plan *plan, const ds_study_cost *cost, double seconds) {
+    (void)printf("%zu runs, %zu of them to do: %zu variant%s, %zu seeds%s\n", cost->runs, cost->left, plan->variant_count,
+                 ds_plural(plan->variant_count), plan->seed_count,
+                 plan->has_noise_floor ? ", one run for the noise floor" : "");
+    (void)printf("%.3g floating-point operations: %.3g seconds or more\n", cost->operations, seconds);
+    (void)printf("disk: %.4g MB; memory: %.4g MB for weights, gradient and moments, beside activations\n", 1e-6 * cost->bytes,
+                 1e-6 * cost->memory);
+    (void)printf("smallest effect found with power %.2g at %.2g: %.3g standard deviations of the differences between seeds\n",
+                 DS_DETECTABLE_POWER, DS_SIGNIFICANCE, detectable(plan));
+}
+
+static ds_status check_time(const ds_invocation *invocation, const ds_plan *plan, const ds_folder *folder) {
+    ds_status status = DS_OK;
+    const study_options *own = invocation->own;
+    ds_study_cost cost;
+    double seconds, most;
+    DS_TRY(parse_time(&most, own->at_most));
+    if (own->at_most == NULL && !own->dry_run) goto done;
+    DS_TRY(measure_cost(&cost, &seconds, plan, folder));
+    if (own->dry_run) tell_cost(plan, &cost, seconds);
+    if (seconds > most)
+        status = ds_fail(DS_ERR_USAGE,
+                         "%s: its %zu runs need %.3g seconds or more, and --at-most is %s: take fewer seeds, "
+                         "variants, steps or evaluations",
+                         DS_SHOW(invocation->operands[0]), cost.left, seconds, DS_SHOW(own->at_most));
+done:
+    return status;
+}
+
+/* ---- the study --------------------------------------------------------------------------------------------------- */
+
+static ds_status end_by_signal(const ds_invocation *invocation, const ds_study_progress *progress) {
+    (void)fprintf(stderr, "deltascope: stopped with %zu of %zu runs finished, which %s holds: go on with --resume\n",
+                  progress->finished, progress->cells, DS_SHOW(invocation->common.out));
+    return ds_stop_end();
+}
+
+static void tell_contrast(const json_t *contrast) {
+    const json_t *interval = json_object_get(contrast, "interval");
+    (void)printf("%s: %.4f nats", json_string_value(json_object_get(contrast, "name")), ds_json_real_at(contrast, "mean"));
+    if (json_is_array(interval))
+        (void)printf(" (%.4f to %.4f)", ds_json_real_at(interval, "0"), ds_json_real_at(interval, "1"));
+    (void)printf(", %s\n", json_string_value(json_object_get(contrast, "verdict")));
+}
+
+static ds_status report(const ds_invocation *invocation, const ds_plan *plan, const ds_folder *folder,
+                        const ds_study_progress *progress) {
+    ds_status status = DS_OK;
+    const json_t *contrast;
+    json_t *told = NULL;
+    size_t i;
+    DS_TRY(ds_study_report(&told, plan, folder));
+    DS_TRY(ds_json_write_in(folder, "study.json", told, DS_JSON_READABLE));
+    if (invocation->common.json != NULL) DS_TRY(ds_json_write(invocation->common.json, told, DS_JSON_READABLE));
+    if (!invocation->common.table) goto done;
+    json_array_foreach(json_object_get(told, "contrasts"), i, contrast) tell_contrast(contrast);
+    if (progress->diverged == 0)
+        (void)printf("%zu of %zu runs finished, none of them diverged: %s/study.json\n", progress->finished, progress->cells,
+                     DS_SHOW(invocation->common.out));
+    else
+        (void)printf("%zu of %zu runs finished, %zu of them diverged: %s/study.json\n", progress->finished, progress->cells,
+                     progress->diverged, DS_SHOW(invocation->common.out));
+done:
+    json_decref(told);
+    return status;
+}
+
+static ds_status run_command(const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    const study_options *own = invocation->own;
+    ds_plan plan = {.given = NULL};
+    ds_folder *folder;
+    ds_study_progress progress;
+    if (invocation->common.out == NULL) return ds_fail(DS_ERR_USAGE, "study needs --out DIR; see \"deltascope study --help\"");
+    DS_TRY(ds_plan_read(&plan, invocation->operands[0]));
+    DS_TRY(ds_command_folder(&folder, invocation));
+    DS_TRY(ds_study_look(&progress, &plan, folder, invocation->common.resume || own->dry_run || own->report_only));
+    DS_TRY(check_time(invocation, &plan, folder));
+    if (own->dry_run) goto done;
+    if (own->report_only) {
+        status = report(invocation, &plan, folder, &progress);
+        goto done;
+    }
+    const ds_study_options how = {.folder = folder,
+                                  .resume = invocation->common.resume,
+                                  .stop = ds_stop_asked,
+                                  .listener = ds_progress_line(invocation->common.quiet)};
+    ds_stop_watch();
+    DS_TRY(ds_study_run(&progress, &plan, &how));
+    if (progress.stopped) {
+        status = end_by_signal(invocation, &progress);
+        goto done;
+    }
+    DS_TRY(report(invocation, &plan, folder, &progress));
+done:
+    ds_plan_release(&plan);
+    return status;
+}
+
+const ds_command ds_command_study = {
+    .name = "study",
+    .operands = "PLAN",
+    .least_operands = 1,
+    .most_operands = 1,
+    .summary = "Variants and seeds trained by one plan",
+    .description =
+        "Every variant of the plan is trained under every seed, by one recipe, from weights of which equal names have equal "
+        "values, on equal batches: what then differs is the variant. Validation is over all windows of the validation tokens, "
+        "at even distances. One run is repeated with one weight moved by one unit in its last place: how far that carries is "
+        "the noise floor.\n"
+        "DIR/VARIANT/seed-S gets log.jsonl, checkpoints, windows.f32 (loss of every validation window in the end), "
+        "times.jsonl, "
+        "and last DONE. --resume runs what is missing, from the newest checkpoint of each run, and changes no byte of what it "
+        "ends with; a run made by another recipe, configuration or data is refused. A run that diverges is kept as that.",
+    .examples = "  deltascope study plan.json --dry-run --out study/\n"
+                "  deltascope study plan.json --out study/\n"
+                "  deltascope study plan.json --out study/ --resume\n",
+    .takes = DS_TAKES_RUN | DS_TAKES_RESUME,
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .defaults = &defaults,
+    .own_size = sizeof defaults,
+    .run = run_command,
+};

@@ -1,0 +1,127 @@
+/* study: a plan (variants, seeds, one recipe) trained to completion, each run in a folder of its own.
+ *
+ * A cell is one variant under one seed. What a cell ends with is a function of the plan and the data alone: not of the order in
+ * which cells ran, of interruptions, or of the number of threads. */
+#ifndef DELTASCOPE_STUDY_H
+#define DELTASCOPE_STUDY_H
+
+#include <jansson.h>
+
+#include "deltascope/model.h"
+#include "deltascope/run.h"
+#include "deltascope/train.h"
+
+DS_BEGIN_DECLARATIONS
+
+/* ---- plan -------------------------------------------------------------------------------------------------------- */
+
+typedef struct ds_study_seed {
+    uint64_t init, data; /* of initial weights; of batches, in place of the recipe's data_seed */
+} ds_study_seed;
+
+enum { DS_PLAN_VARIANTS = 64 }; /* at most */
+typedef struct ds_study_variant {
+    const char *name;   /* its folder's; borrowed from the plan */
+    const char *kind;   /* as ds_spec_variant names it; borrowed */
+    json_t *config;     /* borrowed, or the file's */
+    bool config_is_own; /* read from a file */
+    ds_recipe recipe;   /* the plan's with what the variant overrides; its data_seed is the seed's */
+    ds_spec spec;
+} ds_study_variant;
+
+/* a - b of final losses, or (a - b) - (c - d). */
+typedef struct ds_study_contrast {
+    size_t a, b, c, d; /* variants; c and d SIZE_MAX: the plain difference */
+} ds_study_contrast;
+
+typedef struct ds_plan {
+    json_t *given;   /* as the file has it */
+    char sha256[65]; /* of the file */
+    const char *name;
+    ds_study_variant *variants; /* (variant_count), in the plan's order */
+    size_t variant_count;
+    ds_study_seed *seeds; /* (seed_count), ascending; crossed: row-major */
+    size_t seed_count;
+    size_t rows, columns; /* crossed: seeds of weights, of data; 0: both moved together */
+    char *train, *val;    /* paths of token files */
+    char train_sha256[65], val_sha256[65];
+    uint64_t train_tokens, val_tokens;
+    ds_recipe common; /* of all variants, before what they override */
+    ds_precision precision;
+    ds_initialisation which;
+    uint64_t evaluations; /* at so many even distances, and before all updates */
+    uint64_t saves;       /* checkpoints in the course of a run, at even distances */
+    uint64_t order_seed;  /* of the order in which cells run */
+    ds_study_contrast *contrasts;
+    size_t contrast_count, primary; /* SIZE_MAX: none */
+    double margin;                  /* nats */
+    bool has_noise_floor;           /* one cell is run once more with one weight moved by one unit in the last place */
+    size_t noise_variant;
+    ds_study_seed noise_seed;
+} ds_plan;
+
+/* Reads and checks a plan and what it names; paths in it start at its own folder. DS_ERR_INPUT names the key. */
+ds_status ds_plan_read(ds_plan *plan, const char *path) DS_MUST_CHECK;
+void ds_plan_release(ds_plan *plan);
+
+/* ---- cells ------------------------------------------------------------------------------------------------------- */
+
+enum { DS_CELL_FOLDER = 160 };
+typedef struct ds_cell {
+    size_t variant;
+    ds_study_seed seed;
+    bool nudged;                 /* the noise floor's */
+    char folder[DS_CELL_FOLDER]; /* below the study's */
+} ds_cell;
+
+/* *cells (count) <- every run of the plan, the noise floor's too, in the order they are started: shuffled by the plan's
+ * order_seed, whatever order variants and seeds are written in. Free with free(). */
+ds_status ds_plan_cells(ds_cell **cells, size_t *count, const ds_plan *plan) DS_MUST_CHECK;
+/* What a cell trains by: the seed's recipe. */
+ds_recipe ds_cell_recipe(const ds_plan *plan, const ds_cell *cell);
+/* Updates between evaluations, and between checkpoints. */
+uint64_t ds_plan_evaluate_every(const ds_plan *plan, const ds_recipe *recipe);
+uint64_t ds_plan_save_every(const ds_plan *plan, const ds_recipe *recipe);
+
+/* ---- running ----------------------------------------------------------------------------------------------------- */
+
+typedef struct ds_study_options {
+    const ds_folder *folder;     /* locked by the caller */
+    bool resume;                 /* go on with what lies there */
+    bool (*stop)(void *context); /* asked after every update: true saves a checkpoint and ends; may be NULL */
+    void *context;
+    ds_listener listener;
+} ds_study_options;
+
+typedef struct ds_study_progress {
+    size_t cells, finished, diverged; /* diverged ones are finished too */
+    bool stopped;
+} ds_study_progress;
+
+/* Runs every cell that is not finished, from its newest checkpoint. All that lies in the folder is looked at before anything
+ * runs: a cell that was made by another recipe, configuration or data is DS_ERR_INPUT naming what differs; unfinished cells
+ * without `resume` are DS_ERR_USAGE. A run that diverges is finished, and told as such. */
+ds_status ds_study_run(ds_study_progress *progress, const ds_plan *plan, const ds_study_options *options) DS_MUST_CHECK;
+/* The same without running anything. */
+ds_status ds_study_look(ds_study_progress *progress, const ds_plan *plan, const ds_folder *folder, bool resume) DS_MUST_CHECK;
+/* *done <- what a finished cell says of its end, a new reference; NULL: not finished. */
+ds_status ds_cell_done(json_t **done, const ds_folder *folder, const ds_cell *cell) DS_MUST_CHECK;
+
+/* *out <- study.json, a new reference: what the runs that are finished say, read from their logs and windows alone. Unfinished
+ * ones are listed, and seeds that lack a run stand in no contrast. Equal folders give equal bytes but for "tool" and "machine";
+ * folders of one plan but for seconds and load too. */
+ds_status ds_study_report(json_t **out, const ds_plan *plan, const ds_folder *folder) DS_MUST_CHECK;
+
+/* ---- what it will cost ------------------------------------------------------------------------------------------- */
+
+typedef struct ds_study_cost {
+    size_t runs, left;
+    double operations; /* of updates and evaluations of the runs that are left */
+    double bytes;      /* on disk in the end */
+    double memory;     /* of the largest cell's weights, gradient and moments */
+} ds_study_cost;
+ds_status ds_study_estimate(ds_study_cost *cost, const ds_plan *plan, const ds_folder *folder) DS_MUST_CHECK;
+
+DS_END_DECLARATIONS
+
+#endif

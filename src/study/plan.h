@@ -1,0 +1,29 @@
+/* Parts of reading a plan. Private to study. */
+#ifndef DELTASCOPE_STUDY_PLAN_H
+#define DELTASCOPE_STUDY_PLAN_H
+
+#include "deltascope/study.h"
+
+/* What is being read, for sentences and for paths. */
+typedef struct ds_plan_source {
+    const char *path;
+} ds_plan_source;
+
+/* DS_ERR_INPUT: "PATH: KEY is FOUND, expected EXPECTED". */
+ds_status ds_plan_refuse(const ds_plan_source *source, const char *key, const json_t *value, const char *expected);
+/* DS_ERR_INPUT for a member of `object` that is none of `known` (count), with the one that was meant. `what` it is a key of. */
+ds_status ds_plan_check_keys(const ds_plan_source *source, const json_t *object, const char *const *known, size_t count,
+                             const char *what) DS_MUST_CHECK;
+/* *out <- a path of the plan, which starts at the plan's folder. */
+ds_status ds_plan_path(char **out, const ds_plan_source *source, const char *path) DS_MUST_CHECK;
+/* *value <- what the file of a member holds, or the member itself where it is an object. *own: it was read. */
+ds_status ds_plan_object(json_t **value, bool *own, const ds_plan_source *source, const char *key,
+                         const json_t *member) DS_MUST_CHECK;
+
+ds_status ds_plan_read_variants(ds_plan *plan, const ds_plan_source *source) DS_MUST_CHECK;
+ds_status ds_plan_read_seeds(ds_plan *plan, const ds_plan_source *source) DS_MUST_CHECK;
+ds_status ds_plan_read_contrasts(ds_plan *plan, const ds_plan_source *source) DS_MUST_CHECK;
+
+size_t ds_plan_find_variant(const ds_plan *plan, const char *name); /* SIZE_MAX when there is none */
+
+#endif

@@ -1,0 +1,230 @@
+#include "result.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MOST_BYTES = 1 << 30 };
+
+typedef struct file_path {
+    char text[DS_CELL_FOLDER + 32];
+} file_path;
+
+static file_path path_of(const ds_cell *cell, const char *name) {
+    file_path path;
+    (void)snprintf(path.text, sizeof path.text, "%s/%s", cell->folder, name);
+    return path;
+}
+
+static bool is_there(const ds_folder *study, const char *path) {
+    int descriptor = ds_folder_find(study, path, O_RDONLY);
+    if (descriptor >= 0) (void)close(descriptor);
+    return descriptor >= 0;
+}
+
+/* ---- log --------------------------------------------------------------------------------------------------------- */
+
+static ds_status take_line(ds_cell_result *out, size_t most, const char *line, size_t length, const char *where) {
+    ds_status status = DS_OK;
+    json_t *entry = NULL;
+    DS_TRY(ds_json_parse(&entry, line, length, where));
+    const json_t *step = json_object_get(entry, "step");
+    bool evaluation = json_object_get(entry, "val_loss") != NULL;
+    if (!json_is_integer(step) || out->points + out->updates >= most ||
+        (!evaluation && (uint64_t)json_integer_value(step) != out->updates)) {
+        status = ds_fail(DS_ERR_INPUT, "%s: not the log of one run: an update is missing or stands twice", DS_SHOW(where));
+        goto done;
+    }
+    if (evaluation) {
+        out->steps[out->points] = (uint64_t)json_integer_value(step);
+        out->losses[out->points++] = ds_json_real_at(entry, "val_loss");
+    } else {
+        out->training[out->updates++] = ds_json_real_at(entry, "loss");
+    }
+done:
+    json_decref(entry);
+    return status;
+}
+
+static ds_status read_log(ds_cell_result *out, const ds_folder *study) {
+    ds_status status = DS_OK;
+    const file_path path = path_of(&out->cell, "log.jsonl");
+    char *bytes = NULL;
+    size_t length, lines = 0;
+    DS_TRY(ds_read_file_in(&bytes, &length, study, path.text, MOST_BYTES));
+    for (size_t i = 0; i < length; i++) lines += bytes[i] == '\n';
+    DS_NEW(out->training, lines);
+    DS_NEW(out->steps, lines);
+    DS_NEW(out->losses, lines);
+    DS_NEW(out->seconds, lines);
+    for (const char *at = bytes, *end; (end = memchr(at, '\n', length - (size_t)(at - bytes))) != NULL; at = end + 1)
+        DS_TRY(take_line(out, lines, at, (size_t)(end - at), path.text));
+done:
+    free(bytes);
+    return status;
+}
+
+/* ---- times ------------------------------------------------------------------------------------------------------- */
+
+/* A folder whose file of times was taken away is still a study. */
+static ds_status read_times(ds_cell_result *out, const ds_folder *study) {
+    ds_status status = DS_OK;
+    const file_path path = path_of(&out->cell, "times.jsonl");
+    json_t *lines = NULL;
+    ds_sum load = {0};
+    size_t count = 0;
+    for (size_t i = 0; i < out->points; i++) out->seconds[i] = NAN;
+    out->update_seconds = out->evaluation_seconds = out->saving_seconds = NAN;
+    for (size_t i = 0; i < 3; i++) out->loads[i] = NAN;
+    if (!is_there(study, path.text)) goto done;
+    DS_TRY(ds_cell_clock_read(&lines, study, path.text));
+    count = json_array_size(lines);
+    for (size_t k = 0; k < count; k++) {
+        const json_t *line = json_array_get(lines, k);
+        const uint64_t step = (uint64_t)json_integer_value(json_object_get(line, "step"));
+        const double now = ds_json_real_at(line, "load");
+        for (size_t i = 0; i < out->points; i++) {
+            if (out->steps[i] == step) out->seconds[i] = ds_json_real_at(line, "updates");
+        }
+        ds_sum_add(&load, now);
+        out->loads[0] = fmin(out->loads[0], now);
+        out->loads[2] = fmax(out->loads[2], now);
+        out->update_seconds = ds_json_real_at(line, "updates");
+        out->evaluation_seconds = ds_json_real_at(line, "evaluations");
+        out->saving_seconds = ds_json_real_at(line, "saving");
+    }
+    if (count > 0) out->loads[1] = ds_sum_value(&load) / (double)count;
+done:
+    json_decref(lines);
+    return status;
+}
+
+/* ---- windows ----------------------------------------------------------------------------------------------------- */
+
+static ds_status read_windows(ds_cell_result *out, const ds_plan *plan, const ds_folder *study) {
+    ds_status status = DS_OK;
+    const file_path path = path_of(&out->cell, "windows.f32");
+    const size_t expected = (size_t)plan->variants[out->cell.variant].recipe.val_windows;
+    char *bytes = NULL;
+    size_t length;
+    DS_TRY(ds_read_file_in(&bytes, &length, study, path.text, MOST_BYTES));
+    if (length != 4 * expected)
+        DS_TRY(ds_fail(DS_ERR_INPUT, "%s: %zu bytes, expected 4 for each of %zu windows", path.text, length, expected));
+    DS_NEW(out->windows, expected);
+    out->window_count = expected;
+    for (size_t i = 0; i < expected; i++) {
+        uint32_t bits = ds_load_u32le((const uint8_t *)bytes + 4 * i);
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        out->windows[i] = (double)value;
+    }
+done:
+    free(bytes);
+    return status;
+}
+
+/* ---- the run ----------------------------------------------------------------------------------------------------- */
+
+static void summarise(ds_cell_result *out, uint64_t planned) {
+    const size_t shown = out->points;
+    size_t tail = (shown + 19) / 20 > 3 ? (shown + 19) / 20 : 3;
+    ds_sum sum = {0};
+    out->initial = out->final = out->tail = out->best = NAN;
+    if (shown == 0) return;
+    out->initial = out->losses[0];
+    for (size_t i = 0; i < shown; i++) {
+        if (out->losses[i] >= out->best) continue;
+        out->best = out->losses[i];
+        out->best_update = out->steps[i];
+    }
+    if (out->steps[shown - 1] != planned) return; /* it did not come to its end */
+    if (tail > shown) tail = shown;
+    for (size_t i = shown - tail; i < shown; i++) ds_sum_add(&sum, out->losses[i]);
+    out->final = out->losses[shown - 1];
+    out->tail = ds_sum_value(&sum) / (double)tail;
+}
+
+static void judge(ds_cell_result *out) {
+    const char *how = json_string_value(json_object_get(out->done, "status"));
+    const char *why = json_string_value(json_object_get(out->done, "reason"));
+    out->diverged = how != NULL && strcmp(how, "diverged") == 0;
+    out->diverged_at = out->updates;
+    if (out->diverged) {
+        (void)snprintf(out->reason, sizeof out->reason, "%s", why == NULL ? "" : why);
+        out->diverged_at = (uint64_t)json_integer_value(json_object_get(out->done, "updates"));
+    } else if (out->final > out->initial) {
+        out->diverged = true;
+        (void)snprintf(out->reason, sizeof out->reason, "the last loss is above the first");
+    } else if (ds_losses_end_high(out->training, (size_t)out->updates)) {
+        out->diverged = true;
+        (void)snprintf(out->reason, sizeof out->reason,
+                       "the median of 21 losses stays 0.5 nats above its least for the last twentieth of the updates");
+    }
+}
+
+ds_status ds_cell_result_read(ds_cell_result *out, const ds_plan *plan, const ds_cell *cell, const ds_folder *study) {
+    ds_status status = DS_OK;
+    ds_cell_state state;
+    bool diverged;
+    *out = (ds_cell_result){.cell = *cell};
+    DS_TRY(ds_cell_look(&state, &diverged, plan, cell, study));
+    summarise(out, 0);
+    out->update_seconds = out->evaluation_seconds = out->saving_seconds = NAN;
+    if (state != DS_CELL_FINISHED) goto done;
+    out->finished = true;
+    DS_TRY(ds_cell_done(&out->done, study, cell));
+    DS_TRY(read_log(out, study));
+    DS_TRY(read_times(out, study));
+    summarise(out, ds_cell_recipe(plan, cell).steps);
+    judge(out);
+    if (!diverged) DS_TRY(read_windows(out, plan, study));
+done:
+    if (status != DS_OK) ds_cell_result_release(out);
+    return status;
+}
+
+void ds_cell_result_release(ds_cell_result *result) {
+    json_decref(result->done);
+    free(result->training);
+    free(result->steps);
+    free(result->losses);
+    free(result->seconds);
+    free(result->windows);
+    *result = (ds_cell_result){.done = NULL};
+}
+
+/* ---- all of them ------------------------------------------------------------------------------------------------- */
+
+/* Where a cell stands among the results. */
+static size_t place_of(const ds_plan *plan, const ds_cell *cell) {
+    size_t s = 0;
+    if (cell->nudged) return plan->variant_count * plan->seed_count;
+    while (plan->seeds[s].init != cell->seed.init || plan->seeds[s].data != cell->seed.data) s++;
+    return cell->variant * plan->seed_count + s;
+}
+
+ds_status ds_study_results_read(ds_study_results *out, const ds_plan *plan, const ds_folder *folder) {
+    ds_status status = DS_OK;
+    ds_cell *cells = NULL;
+    *out = (ds_study_results){.plan = plan, .folder = folder};
+    DS_TRY(ds_plan_cells(&cells, &out->count, plan));
+    DS_NEW(out->runs, out->count);
+    for (size_t i = 0; i < out->count; i++)
+        DS_TRY(ds_cell_result_read(&out->runs[place_of(plan, &cells[i])], plan, &cells[i], folder));
+done:
+    free(cells);
+    return status;
+}
+
+void ds_study_results_release(ds_study_results *results) {
+    for (size_t i = 0; results->runs != NULL && i < results->count; i++) ds_cell_result_release(&results->runs[i]);
+    free(results->runs);
+    *results = (ds_study_results){.plan = NULL};
+}
+
+const ds_cell_result *ds_study_result_of(const ds_study_results *results, size_t variant, size_t seed) {
+    return &results->runs[variant * results->plan->seed_count + seed];
+}

@@ -1,0 +1,64 @@
+/* What a run left, read again from its folder. Private to study. */
+#ifndef DELTASCOPE_STUDY_RESULT_H
+#define DELTASCOPE_STUDY_RESULT_H
+
+#include "cell.h"
+
+/* Losses in nats; what a run that diverged has no number for is NaN. */
+typedef struct ds_cell_result {
+    ds_cell cell;
+    bool finished, diverged;
+    json_t *done; /* what DONE says; NULL: not finished */
+    uint64_t updates, diverged_at;
+    char reason[512]; /* why it diverged; "" */
+    double *training; /* (updates) loss of each update */
+    size_t points;    /* evaluations */
+    uint64_t *steps;  /* (points) updates done before each */
+    double *losses;   /* (points) */
+    double *seconds;  /* (points) of updates until then; NaN where the file of times does not say */
+    double *windows;  /* (window_count) last losses; NULL for none */
+    size_t window_count;
+    double initial, final, tail, best;
+    uint64_t best_update;
+    double update_seconds, evaluation_seconds, saving_seconds;
+    double loads[3]; /* least, mean and largest load average */
+} ds_cell_result;
+
+ds_status ds_cell_result_read(ds_cell_result *out, const ds_plan *plan, const ds_cell *cell,
+                              const ds_folder *study) DS_MUST_CHECK;
+void ds_cell_result_release(ds_cell_result *result);
+
+/* All runs of a plan: of variant v under seed s at [v * seed_count + s], the noise floor's behind them. */
+typedef struct ds_study_results {
+    const ds_plan *plan;
+    const ds_folder *folder;
+    ds_cell_result *runs;
+    size_t count;
+} ds_study_results;
+ds_status ds_study_results_read(ds_study_results *out, const ds_plan *plan, const ds_folder *folder) DS_MUST_CHECK;
+void ds_study_results_release(ds_study_results *results);
+const ds_cell_result *ds_study_result_of(const ds_study_results *results, size_t variant, size_t seed);
+
+/* Whether the median of 21 losses stays 0.5 nats above its least for the last twentieth of the updates. */
+bool ds_losses_end_high(const double *losses, size_t count);
+/* Puts a list of updates whose loss is above the median of the 100 before by 8 scaled median deviations. */
+ds_status ds_losses_put_spikes(ds_json_builder *b, const char *key, const double *losses, size_t count) DS_MUST_CHECK;
+
+/* Operations of one token in training: three times those of a forward pass, the state's traffic among them. */
+double ds_study_flops_per_token(const ds_study_variant *variant);
+extern const char ds_study_flops_formula[];
+
+void ds_study_put_seed(ds_json_builder *b, const char *key, ds_study_seed seed);
+/* [low, high], or null where there is none. */
+void ds_study_put_interval(ds_json_builder *b, const char *key, double low, double high);
+
+/* Parts of study.json, each a member of the object that is open. */
+ds_status ds_study_put_matching(ds_json_builder *b, const ds_study_results *results) DS_MUST_CHECK;
+ds_status ds_study_put_contrasts(ds_json_builder *b, const ds_study_results *results) DS_MUST_CHECK;
+ds_status ds_study_put_curves(ds_json_builder *b, const ds_study_results *results) DS_MUST_CHECK;
+ds_status ds_study_put_to_target(ds_json_builder *b, const ds_study_results *results) DS_MUST_CHECK;
+/* SHA-256 of the starts of all windows of the first `steps` updates, in order, as little-endian uint64, chained at every
+ * evaluation: each digest is of the one before and the starts since. */
+ds_status ds_study_batch_digest(char digits[65], const ds_plan *plan, const ds_cell *cell, uint64_t steps) DS_MUST_CHECK;
+
+#endif

@@ -1,0 +1,88 @@
+/* A study in its folder: what lies there is looked at, then what is missing is run. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cell.h"
+
+static ds_status look_at_all(ds_study_progress *progress, ds_cell_state *states, const ds_plan *plan, const ds_cell *cells,
+                             size_t count, const ds_folder *folder) {
+    ds_status status = DS_OK;
+    *progress = (ds_study_progress){.cells = count};
+    for (size_t i = 0; i < count; i++) {
+        bool diverged;
+        DS_TRY(ds_cell_look(&states[i], &diverged, plan, &cells[i], folder));
+        progress->finished += states[i] == DS_CELL_FINISHED;
+        progress->diverged += diverged;
+    }
+done:
+    return status;
+}
+
+/* Cells that are there and more to do: that has to be asked for. */
+static ds_status check_resume(const ds_study_progress *progress, const ds_cell_state *states, const ds_folder *folder) {
+    size_t begun = 0;
+    for (size_t i = 0; i < progress->cells; i++) begun += states[i] != DS_CELL_ABSENT;
+    if (begun == 0 || progress->finished == progress->cells) return DS_OK;
+    return ds_fail(DS_ERR_USAGE,
+                   "%s holds %zu of this plan's %zu runs, %zu of them finished: --resume goes on with them, or choose another "
+                   "folder",
+                   DS_SHOW(ds_folder_path(folder)), begun, progress->cells, progress->finished);
+}
+
+ds_status ds_study_look(ds_study_progress *progress, const ds_plan *plan, const ds_folder *folder, bool resume) {
+    ds_status status = DS_OK;
+    ds_cell *cells = NULL;
+    ds_cell_state *states = NULL;
+    size_t count;
+    DS_TRY(ds_plan_cells(&cells, &count, plan));
+    DS_NEW(states, count);
+    DS_TRY(look_at_all(progress, states, plan, cells, count, folder));
+    if (!resume) DS_TRY(check_resume(progress, states, folder));
+done:
+    free(cells);
+    free(states);
+    return status;
+}
+
+static void tell_end(const ds_study_options *options, const ds_study_progress *progress, const ds_cell *cell, bool diverged) {
+    char sentence[DS_CELL_FOLDER + 96];
+    if (options->listener.note == NULL) return;
+    (void)snprintf(sentence, sizeof sentence, "%s %s, run %zu of %zu", cell->folder, diverged ? "diverged" : "is done",
+                   progress->finished, progress->cells);
+    options->listener.note(options->listener.context, sentence);
+}
+
+static ds_status run_cells(ds_study_progress *progress, ds_cell_state *states, const ds_plan *plan, const ds_cell *cells,
+                           const ds_study_options *options) {
+    ds_status status = DS_OK;
+    for (size_t i = 0; i < progress->cells && !progress->stopped; i++) {
+        bool diverged;
+        if (states[i] == DS_CELL_FINISHED) continue;
+        DS_TRY(ds_cell_run(&progress->stopped, plan, &cells[i], options));
+        if (progress->stopped) break;
+        DS_TRY(ds_cell_look(&states[i], &diverged, plan, &cells[i], options->folder));
+        progress->finished++;
+        progress->diverged += diverged;
+        tell_end(options, progress, &cells[i], diverged);
+        progress->stopped = progress->finished < progress->cells && options->stop != NULL && options->stop(options->context);
+    }
+done:
+    return status;
+}
+
+ds_status ds_study_run(ds_study_progress *progress, const ds_plan *plan, const ds_study_options *options) {
+    ds_status status = DS_OK;
+    ds_cell *cells = NULL;
+    ds_cell_state *states = NULL;
+    size_t count;
+    DS_TRY(ds_plan_cells(&cells, &count, plan));
+    DS_NEW(states, count);
+    DS_TRY(look_at_all(progress, states, plan, cells, count, options->folder));
+    if (!options->resume) DS_TRY(check_resume(progress, states, options->folder));
+    if (progress->finished < count) DS_TRY(ds_json_write_in(options->folder, "plan.json", plan->given, DS_JSON_READABLE));
+    DS_TRY(run_cells(progress, states, plan, cells, options));
+done:
+    free(cells);
+    free(states);
+    return status;
+}

@@ -1,0 +1,261 @@
+/* study.json: everything a study says, made from its folder alone. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "deltascope/measure/seed_contrasts.h"
+#include "result.h"
+
+void ds_study_put_seed(ds_json_builder *b, const char *key, ds_study_seed seed) {
+    ds_json_begin_object(b, key);
+    ds_json_put_count(b, "init", seed.init);
+    ds_json_put_count(b, "data", seed.data);
+    ds_json_end(b);
+}
+
+void ds_study_put_interval(ds_json_builder *b, const char *key, double low, double high) {
+    if (isfinite(low) && isfinite(high))
+        ds_json_put_reals(b, key, (const double[]){low, high}, 2);
+    else
+        ds_json_put(b, key, json_null());
+}
+
+/* ---- cost of a variant ------------------------------------------------------------------------------------------- */
+
+const char ds_study_flops_formula[] =
+    "3 (F + C): F, a forward pass: 2 m n k for a matrix product, attention at half the square, 4 d dv an edit of the state; C, "
+    "the "
+    "state's traffic where it is wider than the stream: 2 d dv read and 2 d dv written for each of 2 L + 1 compressions";
+
+double ds_study_flops_per_token(const ds_study_variant *variant) {
+    const ds_spec *spec = &variant->spec;
+    const double planes = (double)ds_spec_planes(spec), d = (double)spec->hidden;
+    const double traffic = planes > 1 ? (2 * (double)spec->layers + 1) * 4 * d * planes : 0;
+    return 3 * (ds_spec_forward_flops_per_token(spec, (size_t)variant->recipe.length) + traffic);
+}
+
+/* Learned numbers that the loss depends on. */
+static ds_status count_trained(uint64_t *count, const ds_plan *plan, const ds_study_variant *variant) {
+    ds_status status = DS_OK;
+    ds_model *model = NULL;
+    bool *reached = NULL;
+    *count = 0;
+    DS_TRY(ds_model_initial(&model, &variant->spec, plan->precision, plan->which, 0));
+    ds_model_set_control(model, variant->spec.trained);
+    DS_NEW(reached, ds_model_parameters(model));
+    ds_model_reached(reached, model, (size_t)variant->recipe.length);
+    for (size_t i = 0; i < ds_model_parameters(model); i++)
+        if (reached[i]) *count += ds_model_parameter(model, i)->count;
+done:
+    free(reached);
+    ds_model_free(&model);
+    return status;
+}
+
+/* ---- variants ---------------------------------------------------------------------------------------------------- */
+
+static void put_numbers(ds_json_builder *b, const ds_plan *plan, const ds_cell_result *run) {
+    const ds_study_variant *variant = &plan->variants[run->cell.variant];
+    const ds_recipe *recipe = &variant->recipe;
+    const uint64_t tokens = run->updates * recipe->accumulation * recipe->batch * recipe->length;
+    ds_json_put_count(b, "updates", run->updates);
+    ds_json_put_count(b, "tokens", tokens);
+    ds_json_put_real(b, "flops", (double)tokens * ds_study_flops_per_token(variant));
+    ds_json_put_real(b, "train_seconds", run->update_seconds);
+    ds_json_put_real(b, "eval_seconds", run->evaluation_seconds);
+    ds_json_put_real(b, "save_seconds", run->saving_seconds);
+    ds_json_put_real(b, "final", run->final);
+    ds_json_put_real(b, "tail", run->tail);
+    ds_json_begin_object(b, "best");
+    ds_json_put_real(b, "value", run->best);
+    ds_json_put_count(b, "update", run->best_update);
+    ds_json_end(b);
+    ds_json_put_real(b, "initial", run->initial);
+}
+
+static ds_status put_run(ds_json_builder *b, const ds_plan *plan, const ds_cell_result *run) {
+    ds_status status = DS_OK;
+    char digest[65], path[DS_CELL_FOLDER + 16];
+    ds_json_begin_object(b, NULL);
+    ds_study_put_seed(b, "seed", run->cell.seed);
+    ds_json_put_text(b, "status", !run->finished ? "stopped" : run->diverged ? "diverged" : "done");
+    if (!run->finished) {
+        ds_json_end(b);
+        return b->status;
+    }
+    put_numbers(b, plan, run);
+    DS_TRY(ds_losses_put_spikes(b, "spikes", run->training, (size_t)run->updates));
+    ds_json_put(b, "diverged_at", run->diverged ? json_integer((json_int_t)run->diverged_at) : json_null());
+    ds_json_put_text(b, "reason", run->diverged ? run->reason : NULL);
+    ds_json_put_text(b, "initial_sha256", json_string_value(json_object_get(run->done, "initial_sha256")));
+    DS_TRY(ds_study_batch_digest(digest, plan, &run->cell, run->updates));
+    ds_json_put_text(b, "batch_digest", digest);
+    ds_json_put_text(b, "weights_sha256", json_string_value(json_object_get(run->done, "weights_sha256")));
+    (void)snprintf(path, sizeof path, "%s/log.jsonl", run->cell.folder);
+    ds_json_put_text(b, "curve", path);
+    (void)snprintf(path, sizeof path, "%s/windows.f32", run->cell.folder);
+    ds_json_put_text(b, "windows", run->windows == NULL ? NULL : path);
+    ds_json_put_reals(b, "load", run->loads, 3);
+    ds_json_end(b);
+done:
+    return status;
+}
+
+/* Where seeds of weights and of data are crossed: how much of the variance of final losses either makes. */
+static void put_split(ds_json_builder *b, const ds_plan *plan, const double *finals, size_t n) {
+    if (plan->rows == 0) return;
+    if (plan->rows < 2 || plan->columns < 2 || n != plan->seed_count) {
+        ds_json_put(b, "seed_variance", json_null());
+        return;
+    }
+    const ds_two_way split = ds_two_way_split(finals, plan->rows, plan->columns);
+    ds_json_begin_object(b, "seed_variance");
+    ds_json_put_real(b, "init", split.rows);
+    ds_json_put_real(b, "data", split.columns);
+    ds_json_put_real(b, "rest", split.rest);
+    ds_json_put_real(b, "error", split.error);
+    ds_json_put_real(b, "df", split.df);
+    ds_json_end(b);
+}
+
+static ds_status put_variant(ds_json_builder *b, const ds_study_results *results, size_t v) {
+    ds_status status = DS_OK;
+    const ds_plan *plan = results->plan;
+    const ds_study_variant *variant = &plan->variants[v];
+    uint64_t parameters, trained;
+    double *finals = NULL;
+    size_t n = 0;
+    ds_seed_summary summary;
+    DS_NEW(finals, plan->seed_count);
+    DS_TRY(ds_spec_parameter_count(&parameters, &variant->spec));
+    DS_TRY(count_trained(&trained, plan, variant));
+    ds_json_begin_object(b, variant->name);
+    ds_json_put_text(b, "variant", variant->kind);
+    ds_json_put_text(b, "rule", variant->recipe.rule);
+    ds_json_put_count(b, "parameters", parameters);
+    ds_json_put_count(b, "trained_parameters", trained);
+    ds_json_put_count(b, "state_floats_per_token", ds_spec_planes(&variant->spec) * variant->spec.hidden);
+    ds_json_put_real(b, "flops_per_token", ds_study_flops_per_token(variant));
+    ds_json_begin_array(b, "runs");
+    for (size_t s = 0; s < plan->seed_count; s++) {
+        const ds_cell_result *run = ds_study_result_of(results, v, s);
+        DS_TRY(put_run(b, plan, run));
+        if (run->finished) finals[n++] = run->diverged ? NAN : run->final;
+    }
+    ds_json_end(b);
+    DS_TRY(ds_seed_summarise(&summary, finals, n));
+    ds_json_put_seed_summary(b, "summary", &summary);
+    put_split(b, plan, finals, n);
+    ds_json_end(b);
+done:
+    free(finals);
+    return status;
+}
+
+/* ---- what was run, and with what --------------------------------------------------------------------------------- */
+
+/* The envelope of a run without a checkpoint says what program and libraries these are. */
+static ds_status put_tool(ds_json_builder *b) {
+    ds_status status = DS_OK;
+    json_t *envelope = NULL;
+    const ds_run none = {.checkpoint = NULL};
+    DS_TRY(ds_run_envelope(&envelope, &none, "study", NULL, NULL));
+    const json_t *environment = json_object_get(envelope, "environment");
+    ds_json_begin_object(b, "tool");
+    ds_json_put_text(b, "version", DS_VERSION);
+    ds_json_put_text(b, "arithmetic", json_string_value(json_object_get(envelope, "arithmetic")));
+    ds_json_put_text(b, "blas", json_string_value(json_object_get(environment, "blas")));
+    ds_json_put(b, "libraries", ds_json_copy(json_object_get(environment, "libraries")));
+    ds_json_put_count(b, "threads", ds_threads());
+    ds_json_end(b);
+    ds_json_begin_object(b, "machine");
+    ds_json_put_text(b, "cpu", json_string_value(json_object_get(environment, "processor")));
+    ds_json_put_count(b, "cores", (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
+    ds_json_end(b);
+done:
+    json_decref(envelope);
+    return status;
+}
+
+static ds_status put_recipe(ds_json_builder *b, const ds_plan *plan) {
+    ds_status status = DS_OK;
+    json_t *recipe = NULL;
+    DS_TRY(ds_recipe_json(&recipe, &plan->common));
+    ds_json_put(b, "recipe", recipe);
+done:
+    return status;
+}
+
+static void put_data(ds_json_builder *b, const ds_plan *plan) {
+    ds_json_begin_object(b, "data");
+    ds_json_begin_object(b, "train");
+    ds_json_put_text(b, "path", plan->train);
+    ds_json_put_count(b, "tokens", plan->train_tokens);
+    ds_json_put_text(b, "sha256", plan->train_sha256);
+    ds_json_end(b);
+    ds_json_begin_object(b, "validation");
+    ds_json_put_text(b, "path", plan->val);
+    ds_json_put_count(b, "tokens", plan->val_tokens);
+    ds_json_put_text(b, "sha256", plan->val_sha256);
+    ds_json_put_count(b, "windows", plan->common.val_windows);
+    ds_json_put_count(b, "seq_len", plan->common.length);
+    ds_json_end(b);
+    ds_json_end(b);
+}
+
+/* The runs in the order they were started. */
+static ds_status put_order(ds_json_builder *b, const ds_plan *plan) {
+    ds_status status = DS_OK;
+    ds_cell *cells = NULL;
+    size_t count;
+    DS_TRY(ds_plan_cells(&cells, &count, plan));
+    ds_json_begin_object(b, "order");
+    ds_json_put_count(b, "seed", plan->order_seed);
+    ds_json_begin_array(b, "runs");
+    for (size_t i = 0; i < count; i++) ds_json_put_text(b, NULL, cells[i].folder);
+    ds_json_end(b);
+    ds_json_end(b);
+done:
+    free(cells);
+    return status;
+}
+
+static ds_status put_all(ds_json_builder *b, const ds_study_results *results) {
+    ds_status status = DS_OK;
+    const ds_plan *plan = results->plan;
+    ds_json_begin_object(b, NULL);
+    ds_json_put_text(b, "format", "study-1");
+    ds_json_put(b, "plan", ds_json_copy(plan->given));
+    ds_json_put_text(b, "plan_sha256", plan->sha256);
+    DS_TRY(put_tool(b));
+    ds_json_put_text(b, "precision", plan->precision == DS_F64 ? "double" : "float");
+    DS_TRY(put_recipe(b, plan));
+    put_data(b, plan);
+    DS_TRY(put_order(b, plan));
+    ds_json_put_text(b, "flops_formula", ds_study_flops_formula);
+    DS_TRY(ds_study_put_matching(b, results));
+    ds_json_begin_object(b, "variants");
+    for (size_t v = 0; v < plan->variant_count; v++) DS_TRY(put_variant(b, results, v));
+    ds_json_end(b);
+    DS_TRY(ds_study_put_contrasts(b, results));
+    DS_TRY(ds_study_put_to_target(b, results));
+    DS_TRY(ds_study_put_curves(b, results));
+    ds_json_end(b);
+done:
+    return status;
+}
+
+ds_status ds_study_report(json_t **out, const ds_plan *plan, const ds_folder *folder) {
+    ds_status status = DS_OK;
+    ds_study_results results = {.plan = NULL};
+    ds_json_builder b = {0};
+    *out = NULL;
+    DS_TRY(ds_study_results_read(&results, plan, folder));
+    DS_TRY(put_all(&b, &results));
+    DS_TRY(ds_json_finish(out, &b));
+done:
+    ds_json_discard(&b);
+    ds_study_results_release(&results);
+    return status;
+}

@@ -1,0 +1,297 @@
+/* study as a script sees it: every run of a plan in its folder, the same bytes however often it is interrupted, and runs of two
+ * plans never mixed. */
+#include <ftw.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "deltascope/study.h"
+#include "scratch.h"
+#include "support.h"
+#include "tiny_plan.h"
+
+static const child_limits usual = {.seconds = 120};
+static child found;
+
+static void expect_refusal(int status, const char *words) {
+    if (found.status != status || strstr(found.err, words) == NULL)
+        fail_msg("exit status %d and \"%s\", expected %d with \"%s\"", found.status, found.err, status, words);
+}
+
+static void expect_success(void) {
+    if (found.status != 0) fail_msg("exit status %d, signal %d: %s", found.status, found.signal, found.err);
+}
+
+static const char *inside(const char *folder, const char *name) {
+    char path[256];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    return scratch_path(path);
+}
+
+static json_t *read_json(const char *path) {
+    char *bytes;
+    size_t length;
+    json_t *tree;
+    expect_ok(ds_read_file(&bytes, &length, path, 1 << 24));
+    expect_ok(ds_json_parse(&tree, bytes, length, path));
+    free(bytes);
+    return tree;
+}
+
+/* ---- comparing folders ------------------------------------------------------------------------------------------- */
+
+static const char *whole, *pieces; /* folders compared; nftw has no context */
+
+static bool ends_with(const char *path, const char *ending) {
+    size_t length = strlen(path), most = strlen(ending);
+    return length >= most && strcmp(path + length - most, ending) == 0;
+}
+
+static int expect_counterpart(const char *path, const struct stat *info, int kind, struct FTW *walk) {
+    char other[512], ours[65], theirs[65];
+    bool of_whole = strncmp(path, whole, strlen(whole)) == 0;
+    (void)info, (void)walk;
+    if (kind != FTW_F) return 0;
+    (void)snprintf(other, sizeof other, "%s%s", of_whole ? pieces : whole, path + strlen(of_whole ? whole : pieces));
+    if (access(other, F_OK) != 0) fail_msg("%s is missing", other);
+    if (ends_with(path, "times.jsonl") || ends_with(path, "study.json")) return 0; /* how long it took */
+    expect_ok(ds_sha256_file(ours, NULL, path, 1 << 26));
+    expect_ok(ds_sha256_file(theirs, NULL, other, 1 << 26));
+    if (strcmp(ours, theirs) != 0) fail_msg("%s and %s differ", path, other);
+    return 0;
+}
+
+static void expect_same_folders(void) {
+    assert_int_equal(nftw(whole, expect_counterpart, 8, FTW_PHYS), 0);
+    assert_int_equal(nftw(pieces, expect_counterpart, 8, FTW_PHYS), 0);
+}
+
+/* What of a study is the machine's: seconds, load. */
+static json_t *without_times(const char *path) {
+    static const char *const times[] = {"train_seconds", "eval_seconds", "save_seconds", "load"};
+    json_t *study = read_json(path), *variant, *run, *target;
+    const char *name;
+    size_t i;
+    json_object_foreach(json_object_get(study, "variants"), name, variant) {
+        json_array_foreach(json_object_get(variant, "runs"), i, run) {
+            for (size_t k = 0; k < 4; k++) assert_int_equal(json_object_del(run, times[k]), 0);
+        }
+    }
+    assert_int_equal(json_object_del(json_object_get(study, "curves"), "seconds"), 0);
+    for (i = json_array_size(json_object_get(study, "to_target")); i-- > 0;) {
+        target = json_array_get(json_object_get(study, "to_target"), i);
+        if (strcmp(json_string_value(json_object_get(target, "axis")), "seconds") == 0)
+            assert_int_equal(json_array_remove(json_object_get(study, "to_target"), i), 0);
+    }
+    assert_int_equal(json_object_del(json_object_get(study, "tool"), "threads"), 0);
+    return study;
+}
+
+static void expect_same_study(void) {
+    json_t *one = without_times(inside("whole", "study.json")), *other = without_times(inside("pieces", "study.json"));
+    assert_true(json_equal(one, other));
+    json_decref(one);
+    json_decref(other);
+}
+
+/* The plan run once without a break. */
+static const char *run_whole(void) {
+    const char *plan = tiny_plan_write("plan.json", tiny_plan());
+    if (access(scratch_path("whole"), F_OK) != 0) {
+        CHILD_RUN(&found, usual, "study", plan, "--quiet", "--out", scratch_path("whole"));
+        expect_success();
+    }
+    return plan;
+}
+
+/* ---- a plan run -------------------------------------------------------------------------------------------------- */
+
+static double last_loss(const char *folder) {
+    char *bytes, *at;
+    size_t length;
+    expect_ok(ds_read_file(&bytes, &length, inside(folder, "log.jsonl"), 1 << 20));
+    bytes[length - 1] = '\0';
+    at = strrchr(bytes, '\n');
+    json_t *line = NULL;
+    expect_ok(ds_json_parse(&line, at + 1, strlen(at + 1), folder));
+    assert_int_equal(json_integer_value(json_object_get(line, "step")), 20);
+    double loss = ds_json_real_at(line, "val_loss");
+    json_decref(line);
+    free(bytes);
+    return loss;
+}
+
+/* The mean of windows.f32 is the last loss of the log. */
+static void expect_windows(const char *folder) {
+    char *bytes;
+    size_t length;
+    double sum = 0;
+    expect_ok(ds_read_file(&bytes, &length, inside(folder, "windows.f32"), 1 << 20));
+    assert_int_equal(length, 4 * 13);
+    for (size_t i = 0; i < 13; i++) {
+        float value;
+        memcpy(&value, bytes + 4 * i, sizeof value);
+        sum += (double)value;
+    }
+    double mean = sum / 13;
+    expect_close(mean, last_loss(folder), 0x1p-24 * mean); /* each window is rounded once */
+    free(bytes);
+}
+
+static void a_plan_runs_to_completion(void **state) {
+    (void)state;
+    const char *plan = run_whole();
+    const char *const cells[] = {"whole/additive/seed-1", "whole/ddl-scalar/seed-3", "whole/ddl-scalar-write-only/seed-2",
+                                 "whole/noise-floor/additive/seed-1"};
+    for (size_t i = 0; i < 4; i++) {
+        json_t *done = read_json(inside(cells[i], "DONE"));
+        assert_string_equal(json_string_value(json_object_get(done, "status")), "done");
+        assert_int_equal(json_integer_value(json_object_get(done, "updates")), 20);
+        json_decref(done);
+        expect_windows(cells[i]);
+        assert_true(access(inside(cells[i], "checkpoint-20/optimizer.safetensors"), F_OK) == 0);
+        assert_true(access(inside(cells[i], "checkpoint-18"), F_OK) != 0);
+    }
+    /* one unit in the last place of one weight: another start, nearly the same end */
+    double nudged = last_loss("whole/noise-floor/additive/seed-1"), plain = last_loss("whole/additive/seed-1");
+    expect_close(nudged, plain, 1e-4);
+    json_t *start = read_json(inside("whole/noise-floor/additive/seed-1", "DONE")),
+           *other = read_json(inside(cells[0], "DONE"));
+    assert_false(json_equal(json_object_get(start, "initial_sha256"), json_object_get(other, "initial_sha256")));
+    json_decref(start);
+    json_decref(other);
+    char before[65], after[65];
+    const char *study = inside("whole", "study.json");
+    expect_ok(ds_sha256_file(before, NULL, study, 1 << 20));
+    CHILD_RUN(&found, usual, "study", plan, "--report-only", "--quiet", "--out", scratch_path("whole"));
+    expect_success();
+    expect_ok(ds_sha256_file(after, NULL, study, 1 << 20));
+    assert_string_equal(before, after);
+    CHILD_RUN(&found, usual, "study", plan, "--out", scratch_path("whole")); /* finished: nothing is run again */
+    expect_success();
+    assert_non_null(strstr(found.out, "ddl-scalar - ddl-scalar-write-only: "));
+    assert_non_null(strstr(found.out, "10 of 10 runs finished, none of them diverged"));
+}
+
+static void what_a_plan_costs_is_told(void **state) {
+    (void)state;
+    const char *plan = tiny_plan_write("plan.json", tiny_plan()), *none = scratch_path("none");
+    CHILD_RUN(&found, usual, "study", plan, "--dry-run", "--out", none);
+    expect_success();
+    assert_non_null(strstr(found.out, "10 runs, 10 of them to do: 3 variants, 3 seeds, one run for the noise floor\n"));
+    assert_non_null(strstr(found.out, "3.26 standard deviations"));
+    CHILD_RUN(&found, usual, "study", plan, "--at-most", "1e-9s", "--out", none);
+    expect_refusal(2, "its 10 runs need ");
+    CHILD_RUN(&found, usual, "study", plan, "--at-most", "soon", "--out", none);
+    expect_refusal(2, "--at-most takes seconds, or a number with s, m or h");
+    CHILD_RUN(&found, usual, "study", plan);
+    expect_refusal(2, "study needs --out DIR");
+    assert_true(access(none, F_OK) != 0);
+}
+
+/* ---- plans are not mixed ----------------------------------------------------------------------------------------- */
+
+static void runs_of_two_plans_are_not_mixed(void **state) {
+    (void)state;
+    const char *folder = scratch_path("whole");
+    (void)run_whole();
+    const struct {
+        const char *path, *value, *words;
+    } changes[] = {
+        {"recipe.learning_rate", "0.0131", "its recipe.learning_rate is 0.013, this plan's is 0.0131"},
+        {"evaluations", "2", "its evaluate is 5, this plan's is 10"},
+        {"precision", "\"double\"", "its precision is \"float\", this plan's is \"double\""},
+        {"variants.additive.config.num_attention_heads", "1", "its config.num_attention_heads is 2, this plan's is 1"},
+        {"data.val", "\"plan-train.bin\"", "its recipe.val_windows is 13, this plan's is 62"},
+    };
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        json_t *given = tiny_plan_with(tiny_plan(), changes[i].path, changes[i].value);
+        if (i == 3) given = tiny_plan_with(given, "variants.additive.config.head_dim", "16");
+        CHILD_RUN(&found, usual, "study", tiny_plan_write("other.json", given), "--resume", "--out", folder);
+        expect_refusal(3, changes[i].words);
+        assert_non_null(strstr(found.err, "was made by another plan"));
+    }
+    /* more seeds of the same plan are no other plan, but have to be asked for */
+    const char *more = tiny_plan_write("more.json", tiny_plan_with(tiny_plan(), "seeds", "[4, 1, 3, 2]"));
+    CHILD_RUN(&found, usual, "study", more, "--out", folder);
+    expect_refusal(2, "holds 10 of this plan's 13 runs, 10 of them finished: --resume goes on");
+}
+
+static void runs_are_added_to_a_study(void **state) {
+    (void)state;
+    const char *folder = scratch_path("grown");
+    const char *two = tiny_plan_write("two.json", tiny_plan_with(tiny_plan(), "seeds", "[2, 3]"));
+    CHILD_RUN(&found, usual, "study", two, "--quiet", "--out", folder);
+    expect_success();
+    json_t *given = tiny_plan_with(tiny_plan(), "noise_floor", "false");
+    CHILD_RUN(&found, usual, "study", tiny_plan_write("three.json", given), "--resume", "--out", folder);
+    expect_success();
+    assert_non_null(strstr(found.err, "run 9 of 9"));
+    assert_null(strstr(found.err, "run 6 of 9")); /* those were there */
+    (void)run_whole();
+    char ours[65], theirs[65];
+    expect_ok(ds_sha256_file(ours, NULL, inside("grown", "ddl-scalar/seed-2/checkpoint-20/model.safetensors"), 1 << 20));
+    expect_ok(ds_sha256_file(theirs, NULL, inside("whole", "ddl-scalar/seed-2/checkpoint-20/model.safetensors"), 1 << 20));
+    assert_string_equal(ours, theirs);
+}
+
+/* ---- divergence -------------------------------------------------------------------------------------------------- */
+
+static void a_diverged_run_is_listed(void **state) {
+    (void)state;
+    json_t *given = tiny_plan_with(tiny_plan(), "variants.additive.recipe", "{\"learning_rate\": 3e30, \"clip\": 0}");
+    given = tiny_plan_with(tiny_plan_with(given, "seeds", "[1, 2]"), "noise_floor", "false");
+    const char *plan = tiny_plan_write("wild.json", given);
+    CHILD_RUN(&found, usual, "study", plan, "--out", scratch_path("wild"));
+    expect_success();
+    assert_non_null(strstr(found.out, "6 of 6 runs finished, 2 of them diverged"));
+    assert_non_null(strstr(found.err, "additive/seed-1 diverged"));
+    json_t *done = read_json(inside("wild", "additive/seed-1/DONE"));
+    assert_string_equal(json_string_value(json_object_get(done, "status")), "diverged");
+    assert_true(json_integer_value(json_object_get(done, "updates")) < 20);
+    assert_non_null(strstr(json_string_value(json_object_get(done, "reason")), "update "));
+    json_decref(done);
+    CHILD_RUN(&found, usual, "study", plan, "--out", scratch_path("wild")); /* and not run again */
+    assert_non_null(strstr(found.out, "6 of 6 runs finished, 2 of them diverged"));
+    assert_null(strstr(found.err, "run "));
+}
+
+/* ---- interruptions ----------------------------------------------------------------------------------------------- */
+
+/* Struck at random moments and taken up until all is done, with other numbers of threads each time. */
+static void interruptions_change_no_byte(void **state) {
+    (void)state;
+    const uint64_t seed = 0x57d;
+    ds_random random = ds_random_init(seed);
+    const char *plan = run_whole();
+    size_t struck = 0;
+    whole = scratch_path("whole");
+    pieces = scratch_path("pieces");
+    for (bool ended = false; !ended;) {
+        char threads[8];
+        (void)snprintf(threads, sizeof threads, "%d", 1 + (int)ds_random_below(&random, 3));
+        child_limits limits = usual;
+        limits.kill_with = struck < 6 ? (struck % 2 == 0 ? SIGKILL : SIGTERM) : 0;
+        limits.kill_after = 20000 + (unsigned)(3e5 * ds_random_uniform(&random));
+        CHILD_RUN(&found, limits, "study", plan, "--threads", threads, "--quiet", "--resume", "--out", pieces);
+        ended = found.signal == 0;
+        if (ended) expect_success();
+        struck += !ended;
+    }
+    expect_same_folders();
+    expect_same_study();
+    (void)printf("interrupted %zu times (seed %llu)\n", struck, (unsigned long long)seed);
+    assert_true(struck > 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_plan_runs_to_completion),       cmocka_unit_test(what_a_plan_costs_is_told),
+        cmocka_unit_test(runs_of_two_plans_are_not_mixed), cmocka_unit_test(runs_are_added_to_a_study),
+        cmocka_unit_test(a_diverged_run_is_listed),        cmocka_unit_test(interruptions_change_no_byte),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
