@@ -71,17 +71,19 @@ static void list_leaves(const place *at, json_t *value, const ds_leaf *set) {
     }
 }
 
-/* A number just beyond what its row allows: the next double where nothing is allowed. Bounds in reports are far below 1e-4. */
-static double moved(const ds_leaf *row, double x, ds_random *random) {
+/* A number just beyond what its row allows beside the measured one: the next double where nothing is allowed. Bounds in
+ * reports are far below 1e-4. */
+static double moved(const ds_leaf *row, double x, double measured, ds_random *random) {
     const double sign = ds_random_u64(random) % 2 == 0 ? 1 : -1, size = fmax(fabs(x), 1);
     if (row->kind == DS_LEAF_EXACT) return nextafter(x, sign * INFINITY);
     if (row->scale != NULL && strcmp(row->scale, "smaller") == 0)
-        return row->kind == DS_LEAF_SET ? fabs(x) * 1e6 + 1e-3 : fabs(x) * (row->relative + 1) * 1.01 + 1e-300;
+        return row->kind == DS_LEAF_SET ? fabs(x) * 1e6 + 1e-3
+                                        : fmax(fabs(x), fabs(measured)) * (row->relative + 1) * 1.01 + 1e-300;
     return x + sign * (1e-3 + 1.01 * row->relative) * size;
 }
 
-static json_t *other_value(const place *at, const json_t *value, ds_random *random) {
-    if (json_is_real(value)) return json_real(moved(at->row, json_real_value(value), random));
+static json_t *other_value(const place *at, const json_t *value, const json_t *measured, ds_random *random) {
+    if (json_is_real(value)) return json_real(moved(at->row, json_real_value(value), json_number_value(measured), random));
     if (json_is_integer(value)) return json_integer(json_integer_value(value) + 1 + (json_int_t)at->row->relative);
     if (json_is_string(value)) return json_sprintf("%s.", json_string_value(value));
     return json_is_null(value) ? json_real(0.5) : json_boolean(!json_is_true(value));
@@ -160,7 +162,7 @@ static void a_thousand_forgeries_are_found(void **state) {
         const ds_sample sample = {share, ds_random_u64(&random)};
         char command[PATH];
         (void)snprintf(command, sizeof command, "%.*s", (int)strcspn(at->path, "/"), at->path);
-        put_at(at, other_value(at, before, &random));
+        put_at(at, other_value(at, before, ds_json_at(ds_json_at(measured, "results"), at->path), &random));
         if (digests_hold(claimed)) fail_msg("forgery %zu, of %s: the digests hold", i, at->path);
         if (disagreements(command, claimed, measured) == 0)
             fail_msg("forgery %zu, of %s: measuring does not find it", i, at->path);
