@@ -78,6 +78,18 @@ typedef struct ds_invocation {
     ds_folder **folder;      /* what --out names once ds_command_folder has opened it, until the program ends */
 } ds_invocation;
 
+/* Rows of a command's results that can be measured without the others: LIST, a list of objects, each with its name at KEY. */
+typedef struct ds_command_rows {
+    const char *list, *key;
+    bool all_there_is;      /* the results are this list and nothing else */
+    const char *options[2]; /* what `narrow` changes, as it is recorded; NULL: nothing */
+    /* *names <- those that a measurement by these options has: a list of words, a new reference. NULL: it cannot be cut. */
+    ds_status (*names)(json_t **names, const ds_run *run, const ds_invocation *invocation);
+    /* Limits the measurement to the rows of these names (comma separated), maybe none; `claimed` is all that is claimed.
+     * Both are borrowed. */
+    void (*narrow)(void *own, const char *names, const json_t *claimed);
+} ds_command_rows;
+
 struct ds_command {
     const char *name;
     const char *operands; /* for the usage line, e.g. "CHECKPOINT" */
@@ -103,6 +115,7 @@ struct ds_command {
      * new references. NULL: nothing that could be measured again. */
     ds_status (*measure)(json_t **options, json_t **results, ds_run *run, const ds_invocation *invocation,
                          const ds_journal_plan *journal);
+    const ds_command_rows *rows; /* with `measure`: what of it can be measured by itself; NULL: it is whole or nothing */
 };
 
 extern const ds_command *const ds_commands[];

@@ -53,6 +53,31 @@ static ds_status measure(json_t **told, json_t **results, ds_run *run, const ds_
     return ds_ablate_results(told, results, run, &own);
 }
 
+/* What is repeated in double is of all cases. */
+static ds_status row_names(json_t **names, const ds_run *run, const ds_invocation *invocation) {
+    const ds_ablate_options *own = invocation->own;
+    ds_status status = DS_OK;
+    ds_case_list list = {0};
+    int code = 0;
+    *names = NULL;
+    if (invocation->common.shadow.value > 0) return DS_OK;
+    DS_TRY(ds_case_list_parse(&list, &run->spec, own->modes, own->scopes));
+    *names = json_array();
+    for (size_t c = 0; c < list.count; c++) code |= json_array_append_new(*names, json_string(list.cases[c].name));
+    if (*names == NULL || code != 0) status = ds_fail(DS_ERR_SYSTEM, "ablate: out of memory");
+done:
+    ds_case_list_release(&list);
+    return status;
+}
+
+static void narrow(void *own, const char *names, const json_t *claimed) {
+    ds_ablate_options *narrowed = own;
+    narrowed->only = names;
+    narrowed->others = json_object_get(claimed, "cases");
+}
+
+static const ds_command_rows rows = {.list = "cases", .key = "name", .names = row_names, .narrow = narrow};
+
 static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
     ds_journal_plan plan;
@@ -99,4 +124,5 @@ const ds_command ds_command_ablate = {
     .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
     .measure = measure,
+    .rows = &rows,
 };

@@ -25,7 +25,7 @@ static const ds_option options[] = {
     {"signer", "FILE", "the public Ed25519 key in PEM that must have signed it", DS_OPTION_TEXT, OWN(signer), 0, NULL},
     {"sections", "LIST", "only these commands' results: inspect, gates, spectrum, ablate, gradflow, verify (all it has)",
      DS_OPTION_TEXT, OWN(sections), 0, NULL},
-    {"sample", "SHARE", "measure each section with this probability, drawn from the system's entropy or by --seed (1)",
+    {"sample", "SHARE", "measure each claim with this probability, drawn from the system's entropy or by --seed (1)",
      DS_OPTION_REAL, OWN(sample), 0, NULL},
 };
 static const check_options defaults = {.sample = 1};
@@ -38,8 +38,7 @@ typedef struct checking {
     ds_run run;
     ds_claim_view view;
     bool seals_hold, sampled; /* digests and signature */
-    uint64_t seed;
-    ds_text reason; /* why nothing could be measured, or what needs data */
+    ds_text reason;           /* why nothing could be measured, or what needs data */
 } checking;
 
 static void release(checking *all) {
@@ -77,8 +76,7 @@ static ds_status choose(checking *all, const ds_common *common) {
     all->sampled = share < 1;
     if (!all->sampled) return DS_OK;
     if (getentropy(&drawn, sizeof drawn) != 0) return ds_fail(DS_ERR_SYSTEM, "the system gives no random numbers to sample by");
-    all->seed = common->seed.given ? common->seed.value : drawn;
-    ds_claimed_draw(&all->claimed, share, all->seed);
+    all->claimed.sample = (ds_sample){share, common->seed.given ? common->seed.value : drawn};
 done:
     return status;
 }
@@ -105,11 +103,21 @@ static ds_status compare_identity(checking *all, bool *same) {
     return DS_OK;
 }
 
+/* What an envelope says of the losses of its windows, where these were not measured. */
+static void forget_losses(json_t *data) {
+    (void)json_object_del(data, "lag1_correlation");
+    (void)json_object_del(data, "n_eff");
+}
+
 static ds_status compare_inputs(checking *all, const json_t *measured, double other) {
     ds_status status = DS_OK;
     json_t *a = NULL, *b = NULL;
     DS_TRY(ds_claim_inputs(&a, all->envelope));
     DS_TRY(ds_claim_inputs(&b, measured));
+    if (!ds_claimed_is_report(all->envelope) && all->claimed.parts[0].results == NULL) {
+        forget_losses(json_object_get(a, "data"));
+        forget_losses(json_object_get(b, "data"));
+    }
     DS_TRY(ds_claim_view_compare(&all->view, "inputs", "envelope", "", a, b, other));
 done:
     json_decref(a);
@@ -123,11 +131,16 @@ static ds_status compare_part(checking *all, const ds_claimed_part *part, double
     ds_status status = DS_OK;
     const bool report = ds_claimed_is_report(all->envelope);
     const json_t *results = json_object_get(all->envelope, "results");
+    const json_t *claimed = report ? json_object_get(results, part->command) : results;
+    json_t *a = NULL, *b = NULL;
     ds_text place = {0};
     DS_TRY(ds_text_printf(&place, report ? "results/%s" : "results", part->command));
-    DS_TRY(ds_claim_view_compare(&all->view, part->command, part->command, place.bytes,
-                                 report ? json_object_get(results, part->command) : results, part->results, other));
+    if (part->cut) DS_TRY(ds_sample_cut(&a, &b, &all->claimed.sample, ds_command_find(part->command), claimed, part->results));
+    DS_TRY(ds_claim_view_compare(&all->view, part->command, part->command, place.bytes, part->cut ? a : claimed,
+                                 part->cut ? b : part->results, other));
 done:
+    json_decref(a);
+    json_decref(b);
     ds_text_release(&place);
     return status;
 }
@@ -187,7 +200,7 @@ static ds_status tell_parts(checking *all, double other) {
         const ds_claimed_part *part = &all->claimed.parts[i];
         if (part->measured)
             DS_TRY(compare_part(all, part, other));
-        else if (!part->chosen)
+        else if (part->obstacle == NULL && (!part->chosen || part->claims > 0))
             DS_TRY(ds_claim_view_obstacle(&all->view, part->command, "not looked at: not among those chosen or drawn", false));
         else
             DS_TRY(ds_claim_view_obstacle(&all->view, part->command,
@@ -229,6 +242,21 @@ done:
 
 /* ---- what is told ------------------------------------------------------------------------------------------------ */
 
+/* Of the commands that were chosen and could be measured. */
+static void tell_claims(ds_json_builder *b, const ds_claimed *claimed) {
+    ds_json_begin_array(b, "claims");
+    for (size_t i = 0; i < claimed->count; i++) {
+        const ds_claimed_part *part = &claimed->parts[i];
+        if (part->claims == 0 || part->obstacle != NULL) continue;
+        ds_json_begin_object(b, NULL);
+        ds_json_put_text(b, "name", part->command);
+        ds_json_put_count(b, "claims", part->claims);
+        ds_json_put_count(b, "drawn", part->drawn);
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+}
+
 static ds_status tell(ds_told *told, const checking *all, const ds_invocation *invocation) {
     const check_options *own = all->own;
     ds_json_builder b = {0}, o = {0};
@@ -238,7 +266,7 @@ static ds_status tell(ds_told *told, const checking *all, const ds_invocation *i
     ds_json_put_text(&o, "sections", own->sections);
     ds_json_put_real(&o, "sample", own->sample);
     if (all->sampled)
-        ds_json_put_count(&o, "seed", all->seed);
+        ds_json_put_count(&o, "seed", all->claimed.sample.seed);
     else
         ds_json_put_text(&o, "seed", NULL);
     ds_json_end(&o);
@@ -248,10 +276,35 @@ static ds_status tell(ds_told *told, const checking *all, const ds_invocation *i
     ds_json_put(&b, "digests", json_incref(all->digests));
     ds_json_put(&b, "signature", json_incref(all->signature));
     ds_json_put_real(&b, "caught_with_probability", all->run.checkpoint == NULL ? 0 : own->sample);
+    tell_claims(&b, &all->claimed);
     ds_json_put(&b, "sections", json_incref(all->view.sections));
     ds_json_end(&b);
     DS_TRY(ds_json_finish(&told->results, &b));
 done:
+    return status;
+}
+
+/* " Of 122 claims 13 were drawn, each with probability 0.1 ..." */
+static ds_status append_sample(ds_text *text, const ds_claimed *claimed) {
+    ds_status status = DS_OK;
+    ds_text whole = {0};
+    size_t claims = 0, drawn = 0;
+    for (size_t i = 0; i < claimed->count; i++) {
+        const ds_claimed_part *part = &claimed->parts[i];
+        claims += part->claims;
+        drawn += part->drawn;
+        if (part->claims > 0 && !part->cut)
+            DS_TRY(ds_text_printf(&whole, "%s%s", whole.length == 0 ? "" : ", ", part->command));
+    }
+    DS_TRY(ds_text_printf(
+        text,
+        " Of %zu claims %zu were drawn, each with probability %g (seed %llu): a single forged number, beyond what "
+        "it may differ by, is caught with that probability.",
+        claims, drawn, claimed->sample.share, (unsigned long long)claimed->sample.seed));
+    if (whole.length > 0)
+        DS_TRY(ds_text_printf(text, " Whole or not at all, since they cannot be measured in part: %s.", whole.bytes));
+done:
+    ds_text_release(&whole);
     return status;
 }
 
@@ -264,11 +317,7 @@ static ds_status print_verdict(const checking *all, const char *verdict) {
         DS_TRY(ds_text_printf(&text, "incomplete: nothing disagrees, and not everything could be checked."));
     else
         DS_TRY(ds_text_printf(&text, "agrees: every number that was measured again is within what it may differ by."));
-    if (all->sampled && all->run.checkpoint != NULL)
-        DS_TRY(ds_text_printf(&text,
-                              " Each section was drawn with probability %g (seed %llu): a single forged number, beyond what it "
-                              "may differ by, is caught with that probability.",
-                              all->own->sample, (unsigned long long)all->seed));
+    if (all->sampled && all->run.checkpoint != NULL) DS_TRY(append_sample(&text, &all->claimed));
     ds_print_wrapped(text.bytes, 0, 0);
 done:
     ds_text_release(&text);
@@ -339,8 +388,10 @@ const ds_command ds_command_check = {
         "same way, without digests.\n"
         "A file that was written with --sign is held against the public key given with --signer, or else against the key it "
         "names itself, which proves only that whoever has that key signed it.\n"
-        "With --sample each section is measured with probability SHARE, and so catches a single forged number with that "
-        "probability; the seed is printed and --seed repeats it. What cannot be checked, for want of data or because "
+        "With --sample each claim is measured with probability SHARE, and so a single forged number is caught with that "
+        "probability, for about that share of the time; the seed is printed and --seed repeats it. Every check of verify, case "
+        "of ablate and Jacobian's sublayer is a claim by itself; the rest of what a command says is one. What cannot be "
+        "checked, for want of data or because "
         "checkpoint or data are others, makes the verdict \"incomplete\", not \"agrees\". Exit status 1 when something "
         "disagrees.",
     .examples = "  deltascope check report/report.json\n"

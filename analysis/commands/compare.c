@@ -122,8 +122,8 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, con
     DS_TRY(ds_command_table(&tables[GATES], "compare", &kinds[GATES], told->results));
     DS_TRY(ds_comparison_long_table(&tables[SUBLAYERS], told->results));
     if (grouped) {
-        DS_TRY(ds_result_table_new(&tables[GROUPS], &ds_group_tables[DS_GROUP_MEANS], told->results));
-        DS_TRY(ds_result_table_new(&tables[CONTRASTS], &ds_group_tables[DS_GROUP_CONTRASTS], told->results));
+        DS_TRY(ds_command_table(&tables[GROUPS], "compare", &ds_group_tables[DS_GROUP_MEANS], told->results));
+        DS_TRY(ds_command_table(&tables[CONTRASTS], "compare", &ds_group_tables[DS_GROUP_CONTRASTS], told->results));
         DS_TRY(ds_group_sublayers(&tables[GROUP_SUBLAYERS], told->results));
     }
     DS_TRY(ds_command_publish_tables(invocation, run, told, tables, grouped ? TABLES : GROUPS));

@@ -144,6 +144,30 @@ static ds_status measure(json_t **told, json_t **results, ds_run *run, const ds_
     return ds_gradflow_results(told, results, run, &own);
 }
 
+static ds_status row_names(json_t **names, const ds_run *run, const ds_invocation *invocation) {
+    const ds_gradflow_options *own = invocation->own;
+    char name[32];
+    int code = 0;
+    *names = NULL;
+    if (own->jacobian == NULL || own->jacobian_sublayers != NULL) return DS_OK;
+    *names = json_array();
+    for (size_t s = 0; s < ds_spec_sublayers(&run->spec); s++)
+        code |= json_array_append_new(*names, json_string(ds_sublayer_name(name, s)));
+    return *names != NULL && code == 0 ? DS_OK : ds_fail(DS_ERR_SYSTEM, "gradflow: out of memory");
+}
+
+static void narrow(void *own, const char *names, const json_t *claimed) {
+    ds_gradflow_options *narrowed = own;
+    (void)claimed;
+    if (names[0] == '\0')
+        narrowed->jacobian = NULL;
+    else
+        narrowed->jacobian_sublayers = names;
+}
+
+static const ds_command_rows rows = {
+    .list = "jacobians", .key = "name", .options = {"jacobian", "jacobian_sublayers"}, .names = row_names, .narrow = narrow};
+
 static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
     const gradflow_options *own = invocation->own;
@@ -189,4 +213,5 @@ const ds_command ds_command_gradflow = {
     .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
     .measure = measure,
+    .rows = &rows,
 };

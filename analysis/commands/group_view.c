@@ -24,11 +24,13 @@ static const ds_result_column contrast_columns[] = {
     DS_CELL("verdict", NULL, NULL, DS_COLUMN_TEXT, 0, "verdict"),
 };
 const ds_result_table ds_group_tables[DS_GROUP_TABLES] = {
-    [DS_GROUP_MEANS] = {.title = "Loss of groups: seeds are the sampling unit",
+    [DS_GROUP_MEANS] = {.id = "groups",
+                        .title = "Loss of groups: seeds are the sampling unit",
                         .rows = "groups",
                         .columns = group_columns,
                         .column_count = sizeof group_columns / sizeof group_columns[0]},
-    [DS_GROUP_CONTRASTS] = {.title = "Differences from the first group",
+    [DS_GROUP_CONTRASTS] = {.id = "contrasts",
+                            .title = "Differences from the first group",
                             .rows = "contrasts",
                             .columns = contrast_columns,
                             .column_count = sizeof contrast_columns / sizeof contrast_columns[0]},
@@ -45,6 +47,9 @@ static const ds_column sublayer_columns[] = {
     {"cost_high", "95% high", NULL, DS_COLUMN_FIXED, 4},
 };
 
+const ds_column_set ds_group_column_sets[DS_GROUP_TABLES + 1] = {
+    DS_COLUMN_SET(group_columns), DS_COLUMN_SET(contrast_columns), DS_COLUMN_SET(sublayer_columns)};
+
 ds_status ds_group_sublayers(ds_table **table, const json_t *results) {
     static const char *const paths[] = {"beta_mean/mean",   "beta_mean/interval/0",   "beta_mean/interval/1",
                                         "closed_cost/mean", "closed_cost/interval/0", "closed_cost/interval/1"};
@@ -53,6 +58,7 @@ ds_status ds_group_sublayers(ds_table **table, const json_t *results) {
     const json_t *group, *sublayer;
     DS_TRY(ds_table_new(table, "Gates of groups, sublayer by sublayer", sublayer_columns,
                         sizeof sublayer_columns / sizeof sublayer_columns[0]));
+    ds_table_describe(*table, "compare-group-sublayers", NULL);
     json_array_foreach(json_object_get(results, "groups"), g, group) {
         json_array_foreach(json_object_get(group, "sublayers"), s, sublayer) {
             ds_table_text(*table, json_string_value(json_object_get(group, "name")));

@@ -26,7 +26,7 @@ static void add_part(ds_claimed *claimed, const char *name) {
 ds_status ds_claimed_find(ds_claimed *claimed, const json_t *envelope, const char *path) {
     const json_t *results = json_object_get(envelope, "results");
     const char *command = json_string_value(json_object_get(envelope, "command"));
-    *claimed = (ds_claimed){.envelope = envelope};
+    *claimed = (ds_claimed){.envelope = envelope, .sample = {.share = 1}};
     if (command == NULL || !json_is_object(results))
         return ds_fail(DS_ERR_INPUT, "%s: has no \"command\" or no \"results\", expected a result of deltascope",
                        DS_SHOW(path));
@@ -75,14 +75,6 @@ done:
     return status;
 }
 
-void ds_claimed_draw(ds_claimed *claimed, double share, uint64_t seed) {
-    ds_random random = ds_random_init(seed);
-    for (size_t i = 0; i < claimed->count; i++) {
-        const bool drawn = ds_random_uniform(&random) < share;
-        claimed->parts[i].chosen = claimed->parts[i].chosen && drawn;
-    }
-}
-
 /* ---- the run it records ------------------------------------------------------------------------------------------ */
 
 static uint64_t count_at(const json_t *value, const char *key) {
@@ -128,19 +120,54 @@ done:
 
 /* ---- measuring --------------------------------------------------------------------------------------------------- */
 
-/* One step of a part: its results join the part's, its options are kept under its name. */
-static ds_status measure_step(ds_claimed_part *part, ds_run *run, const char *step, const json_t *recorded) {
+/* What of a step is drawn. */
+typedef struct plan {
+    bool needed, narrowed;
+    ds_text names; /* of the rows, when narrowed */
+} plan;
+
+/* Of a step with rows, those drawn, and the rest with the step that makes it; of any other the whole or nothing. */
+static ds_status plan_step(plan *out, ds_claimed_part *part, const ds_sample *sample, const ds_run *run,
+                           const ds_invocation *invocation) {
     ds_status status = DS_OK;
-    const ds_command *command = ds_command_find(part->command);
-    ds_folder *no_folder = NULL;
-    ds_invocation invocation = {.command = command, .folder = &no_folder};
-    json_t *options = NULL, *results = NULL, *all = NULL;
-    void *own = ds_calloc(command->own_size + 1, 1);
-    if (own == NULL) return DS_ERR_SYSTEM;
-    DS_TRY(ds_command_recall(own, &invocation.common, command, recorded));
-    invocation.own = own;
-    DS_TRY(command->measure(&options, &results, run, &invocation, NULL));
-    all = part->results == NULL ? json_object() : json_pack("{s:O}", part->command, part->results);
+    const ds_command *command = invocation->command;
+    const bool rest = ds_sample_draws(sample, command->name), first = part->claims == 0;
+    json_t *names = NULL;
+    size_t drawn = 0;
+    if (sample->share < 1 && command->rows != NULL) DS_TRY(command->rows->names(&names, run, invocation));
+    if (first) {
+        part->claims = 1;
+        part->drawn = rest;
+    }
+    out->needed = rest && part->results == NULL;
+    if (names == NULL) {
+        out->needed = rest;
+        goto done;
+    }
+    part->cut = out->narrowed = true;
+    DS_TRY(ds_sample_rows(&out->names, &drawn, sample, command, names));
+    part->claims += json_array_size(names);
+    part->drawn += drawn;
+    out->needed = drawn > 0 || (out->needed && !command->rows->all_there_is);
+done:
+    json_decref(names);
+    return status;
+}
+
+/* Told options as they were recorded where narrowing changed them. */
+static ds_status restore_options(json_t *told, const ds_command_rows *rows, const json_t *recorded) {
+    for (size_t i = 0; i < 2 && rows->options[i] != NULL; i++) {
+        json_t *value = json_object_get(recorded, rows->options[i]);
+        if (json_object_set_new(told, rows->options[i], value == NULL ? json_null() : json_incref(value)) != 0)
+            return out_of_memory();
+    }
+    return DS_OK;
+}
+
+/* The measured results join the part's, its options are kept under the step's name. */
+static ds_status join_step(ds_claimed_part *part, const char *step, json_t *options, json_t *results) {
+    ds_status status = DS_OK;
+    json_t *all = part->results == NULL ? json_object() : json_pack("{s:O}", part->command, part->results);
     if (all == NULL || json_object_set(part->options, step, options) != 0) {
         status = out_of_memory();
         goto done;
@@ -149,9 +176,36 @@ static ds_status measure_step(ds_claimed_part *part, ds_run *run, const char *st
     json_decref(part->results);
     part->results = json_incref(json_object_get(all, part->command));
 done:
+    json_decref(all);
+    return status;
+}
+
+/* One step of a part, or as much of it as was drawn. */
+static ds_status measure_step(const ds_claimed *claimed, ds_claimed_part *part, ds_run *run, const char *step,
+                              const json_t *recorded) {
+    ds_status status = DS_OK;
+    const ds_command *command = ds_command_find(part->command);
+    const json_t *theirs = json_object_get(claimed->envelope, "results");
+    ds_folder *no_folder = NULL;
+    ds_invocation invocation = {.command = command, .folder = &no_folder};
+    json_t *options = NULL, *results = NULL;
+    plan drawn = {.needed = false};
+    void *own = ds_calloc(command->own_size + 1, 1);
+    if (own == NULL) return DS_ERR_SYSTEM;
+    DS_TRY(ds_command_recall(own, &invocation.common, command, recorded));
+    invocation.own = own;
+    DS_TRY(plan_step(&drawn, part, &claimed->sample, run, &invocation));
+    if (!drawn.needed) goto done;
+    if (drawn.narrowed)
+        command->rows->narrow(own, drawn.names.bytes,
+                              ds_claimed_is_report(claimed->envelope) ? json_object_get(theirs, part->command) : theirs);
+    DS_TRY(command->measure(&options, &results, run, &invocation, NULL));
+    if (drawn.narrowed) DS_TRY(restore_options(options, command->rows, recorded));
+    DS_TRY(join_step(part, step, options, results));
+done:
     json_decref(options);
     json_decref(results);
-    json_decref(all);
+    ds_text_release(&drawn.names);
     free(own);
     return status;
 }
@@ -161,13 +215,13 @@ static ds_status measure_part(const ds_claimed *claimed, ds_claimed_part *part, 
     const json_t *options = json_object_get(claimed->envelope, "options"), *steps = json_object_get(options, "steps");
     part->options = json_object();
     if (part->options == NULL) return out_of_memory();
-    if (!ds_claimed_is_report(claimed->envelope)) return measure_step(part, run, part->command, options);
+    if (!ds_claimed_is_report(claimed->envelope)) return measure_step(claimed, part, run, part->command, options);
     for (size_t i = 0; i < ds_report_step_count(); i++) {
         const json_t *recorded = json_object_get(steps, ds_report_step_name(i));
         if (recorded == NULL || strcmp(ds_report_step_command(i), part->command) != 0) continue;
-        DS_TRY(measure_step(part, run, ds_report_step_name(i), recorded));
+        DS_TRY(measure_step(claimed, part, run, ds_report_step_name(i), recorded));
     }
-    if (part->results == NULL) status = ds_fail(DS_ERR_INPUT, "the file does not record the options of %s", part->command);
+    if (part->claims == 0) status = ds_fail(DS_ERR_INPUT, "the file does not record the options of %s", part->command);
 done:
     return status;
 }
@@ -181,13 +235,14 @@ ds_status ds_claimed_measure(ds_claimed *claimed, ds_run *run, const char *reaso
             part->obstacle = ds_strdup(reason);
         } else {
             status = measure_part(claimed, part, run);
-            part->measured = status == DS_OK;
+            part->measured = status == DS_OK && part->drawn > 0;
             if (status == DS_ERR_SYSTEM) goto done;
             if (status != DS_OK) part->obstacle = ds_strdup(ds_error_text());
+            if (status == DS_OK) continue;
             status = DS_OK;
             ds_error_clear();
         }
-        if (!part->measured && part->obstacle == NULL) {
+        if (part->obstacle == NULL) {
             status = out_of_memory();
             goto done;
         }

@@ -3,39 +3,42 @@
 #ifndef DELTASCOPE_COMMANDS_REMEASURE_H
 #define DELTASCOPE_COMMANDS_REMEASURE_H
 
-#include "cli/command.h"
+#include "drawn_claims.h"
 
-/* A part of a result that is measured as a whole: the results of one command. */
+/* A part of a result: what it says of one command. */
 typedef struct ds_claimed_part {
-    const char *command; /* its name, borrowed from the command table */
-    bool chosen, measured;
-    char *obstacle;  /* why a chosen one could not be measured, a sentence; or NULL */
-    json_t *options; /* {STEP: options} as told by the measurement; NULL before it */
-    json_t *results; /* NULL before it */
+    const char *command;  /* its name, borrowed from the command table */
+    bool chosen;          /* by name */
+    bool measured;        /* or as much of it as was drawn */
+    bool cut;             /* its rows are claims by themselves */
+    size_t claims, drawn; /* how many it has, and how many of them are in the sample; 0 before it is measured */
+    char *obstacle;       /* why a chosen one could not be measured, a sentence; or NULL */
+    json_t *options;      /* {STEP: options} as told by the measurement; NULL before it */
+    json_t *results;      /* NULL before it */
 } ds_claimed_part;
 
 enum { DS_CLAIMED_PARTS = 8 };
 typedef struct ds_claimed {
     const json_t *envelope; /* as loaded, borrowed */
+    ds_sample sample;
     ds_claimed_part parts[DS_CLAIMED_PARTS];
     size_t count;
 } ds_claimed;
 
 /* Whether it is a report, whose results stand by command and whose options by step. */
 bool ds_claimed_is_report(const json_t *envelope);
-/* The parts a result file has, all chosen. DS_ERR_INPUT, naming `path`, for one that cannot be measured again. */
+/* The parts a result file has, all chosen and all in the sample. DS_ERR_INPUT, naming `path`, for one that cannot be
+ * measured again. */
 ds_status ds_claimed_find(ds_claimed *claimed, const json_t *envelope, const char *path) DS_MUST_CHECK;
 void ds_claimed_release(ds_claimed *claimed); /* a zeroed one is fine */
 /* Leaves chosen only the parts named (comma separated); DS_ERR_USAGE for names of none. */
 ds_status ds_claimed_choose(ds_claimed *claimed, const char *names) DS_MUST_CHECK;
-/* Leaves each chosen part chosen with probability `share`, independently. */
-void ds_claimed_draw(ds_claimed *claimed, double share, uint64_t seed);
 
 /* Opens the run that the file records, `given` naming checkpoint, configuration and data. Data are opened only where the
  * file has them. */
 ds_status ds_claimed_open(ds_run *run, const ds_claimed *claimed, const ds_run_options *given) DS_MUST_CHECK;
-/* Measures the chosen parts. One that the run cannot measure gets an obstacle; `reason` (or NULL) is the obstacle of all that
- * are not inspect. */
+/* Measures what is drawn of the chosen parts. One that the run cannot measure gets an obstacle; `reason` (or NULL) is the
+ * obstacle of all that are not inspect. */
 ds_status ds_claimed_measure(ds_claimed *claimed, ds_run *run, const char *reason) DS_MUST_CHECK;
 
 #endif

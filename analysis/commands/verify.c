@@ -125,6 +125,29 @@ static ds_status measure(json_t **told, json_t **results, ds_run *run, const ds_
     return ds_verification_results(told, results, run, &own->checks);
 }
 
+/* What another framework computed is compared as a whole. */
+static ds_status row_names(json_t **names, const ds_run *run, const ds_invocation *invocation) {
+    const verify_options *own = invocation->own;
+    int code = 0;
+    (void)run;
+    *names = NULL;
+    if (own->checks.reference != NULL) return DS_OK;
+    *names = json_array();
+    for (size_t i = 0; i < ds_check_count(); i++) {
+        if (ds_verification_has(&own->checks, ds_check_id(i)))
+            code |= json_array_append_new(*names, json_string(ds_check_id(i)));
+    }
+    return *names != NULL && code == 0 ? DS_OK : ds_fail(DS_ERR_SYSTEM, "verify: out of memory");
+}
+
+static void narrow(void *own, const char *names, const json_t *claimed) {
+    (void)claimed;
+    ((verify_options *)own)->checks.only = names;
+}
+
+static const ds_command_rows rows = {
+    .list = "checks", .key = "id", .all_there_is = true, .options = {"only", NULL}, .names = row_names, .narrow = narrow};
+
 static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
     const verify_options *given = invocation->own;
@@ -179,4 +202,5 @@ const ds_command ds_command_verify = {
     .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
     .measure = measure,
+    .rows = &rows,
 };

@@ -39,7 +39,8 @@ static void order_cases(ds_ablation *ablation) {
     const ds_spec *spec = ds_model_spec(ablation->model);
     for (size_t s = 0; s <= list->sublayers; s++) {
         for (size_t c = 0; c < list->count; c++) {
-            if (list->cases[c].same_as != c || first_forced(&list->cases[c], list->sublayers) != s) continue;
+            if (list->cases[c].same_as != c || list->cases[c].left_out || first_forced(&list->cases[c], list->sublayers) != s)
+                continue;
             ablation->order[ablation->ordered++] = c;
             ablation->cost_total += (double)sublayers_to_run(&list->cases[c], list->sublayers, spec);
         }
@@ -213,7 +214,7 @@ ds_status ds_ablation_run(ds_ablation *ablation, ds_workspace *workspace, const 
     DS_TRY(compare_cases(&run, baseline, loss, kl));
     for (size_t c = 0; c < list->count; c++) {
         size_t same = list->cases[c].same_as * batch->sequences;
-        if (list->cases[c].same_as == c) continue;
+        if (list->cases[c].same_as == c || list->cases[c].left_out) continue;
         memcpy(loss + c * batch->sequences, loss + same, batch->sequences * sizeof *loss);
         memcpy(kl + c * batch->sequences, kl + same, batch->sequences * sizeof *kl);
     }

@@ -253,6 +253,18 @@ void ds_case_list_set_means(ds_case_list *list, const double *means) {
     }
 }
 
+void ds_case_list_keep(ds_case_list *list, const char *names) {
+    const char *word;
+    size_t length;
+    for (size_t c = 0; c < list->count; c++) list->cases[c].left_out = true;
+    while (ds_next_word(&names, &word, &length)) {
+        for (size_t c = 0; c < list->count; c++) {
+            if (!ds_is_word(list->cases[c].name, word, length)) continue;
+            list->cases[c].left_out = list->cases[list->cases[c].same_as].left_out = false;
+        }
+    }
+}
+
 void ds_case_list_release(ds_case_list *list) {
     for (size_t c = 0; c < list->count; c++) {
         free(list->cases[c].gates);

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "deltascope/measure/mean_gates.h"
 #include "result_json.h"
@@ -121,22 +122,53 @@ done:
     return status;
 }
 
-/* Equal cases are one hypothesis, not several: Holm's correction counts each distinct case once. */
-static ds_status find_intervals(ds_ablate_result *result, uint64_t seed) {
-    ds_status status = DS_OK;
-    size_t cases = result->list.count, n = result->sequences;
-    double *differences = NULL;
-    DS_NEW(differences, cases * n);
-    for (size_t c = 0; c < cases; c++) {
-        for (size_t i = 0; i < n; i++) differences[c * n + i] = result->loss[c * n + i] - result->baseline[i];
+/* What a list of cases says of the p-value of one; NaN where it says nothing. */
+static double p_value_of(const json_t *cases, const char *name) {
+    for (size_t i = 0; i < json_array_size(cases); i++) {
+        const json_t *item = json_array_get(cases, i), *p = json_object_get(item, "p_value");
+        const char *found = json_string_value(json_object_get(item, "name"));
+        if (found != NULL && strcmp(found, name) == 0) return json_is_number(p) ? json_number_value(p) : NAN;
     }
+    return NAN;
+}
+
+/* Each case that was run, beside the intact model. */
+static ds_status compare_with_baseline(ds_ablate_result *result, const json_t *others, uint64_t seed) {
+    ds_status status = DS_OK;
+    size_t cases = result->list.count, n = result->sequences, kept = 0;
+    double *differences = NULL;
+    ds_paired *paired = NULL;
+    DS_NEW(differences, cases * n);
+    DS_NEW(paired, cases);
+    for (size_t c = 0; c < cases; c++) {
+        for (size_t i = 0; i < n && !result->list.cases[c].left_out; i++)
+            differences[kept * n + i] = result->loss[c * n + i] - result->baseline[i];
+        kept += !result->list.cases[c].left_out;
+    }
+    DS_TRY(ds_paired_bootstrap(paired, differences, kept, n, ds_paired_resamples(result->hypotheses), seed));
+    kept = 0;
+    for (size_t c = 0; c < cases; c++) {
+        if (result->list.cases[c].left_out)
+            result->paired[c].p_value = p_value_of(others, result->list.cases[c].name);
+        else
+            result->paired[c] = paired[kept++];
+    }
+done:
+    free(differences);
+    free(paired);
+    return status;
+}
+
+/* Equal cases are one hypothesis, not several: Holm's correction counts each distinct case once. */
+static ds_status find_intervals(ds_ablate_result *result, const json_t *others, uint64_t seed) {
+    ds_status status = DS_OK;
+    size_t cases = result->list.count;
     for (size_t c = 0; c < cases; c++) result->hypotheses += result->list.cases[c].same_as == c;
-    DS_TRY(ds_paired_bootstrap(result->paired, differences, cases, n, ds_paired_resamples(result->hypotheses), seed));
+    DS_TRY(compare_with_baseline(result, others, seed));
     for (size_t c = 0; c < cases; c++) result->holm[c] = result->list.cases[c].same_as == c ? result->paired[c].p_value : NAN;
     DS_TRY(ds_holm_adjust(result->holm, result->holm, cases));
     for (size_t c = 0; c < cases; c++) result->holm[c] = result->holm[result->list.cases[c].same_as];
 done:
-    free(differences);
     return status;
 }
 
@@ -156,11 +188,12 @@ ds_status ds_ablate_measure(ds_ablate_result *out, ds_run *run, const ds_ablate_
     ds_journal *journal = NULL;
     *out = (ds_ablate_result){.sequences = run->sequences};
     DS_TRY(ds_case_list_parse(&out->list, &run->spec, options->modes, options->scopes));
+    if (options->only != NULL) ds_case_list_keep(&out->list, options->only);
     DS_TRY(allocate(out));
     DS_TRY(open_journal(&journal, run, options));
     if (out->list.needs_means) DS_TRY(find_means(run, &out->list, journal));
     DS_TRY(run_cases(out, run, journal));
-    DS_TRY(find_intervals(out, run->options.seed));
+    DS_TRY(find_intervals(out, options->others, run->options.seed));
     DS_TRY(ds_shadow_run(&out->shadow, run, options->shadow));
     DS_TRY(ds_shadow_cases(&out->shadow, run, &out->list, out->baseline, out->loss, out->kl));
 done:
@@ -213,7 +246,9 @@ ds_status ds_ablate_json(json_t **results, const ds_ablate_result *result) {
     ds_json_end(&b);
     ds_json_put_intervals(&b, "intervals", result->sequences, result->hypotheses);
     ds_json_begin_array(&b, "cases");
-    for (size_t c = 0; c < result->list.count; c++) put_case(&b, result, c);
+    for (size_t c = 0; c < result->list.count; c++) {
+        if (!result->list.cases[c].left_out) put_case(&b, result, c);
+    }
     ds_json_end(&b);
     ds_shadow_put(&b, &result->shadow);
     ds_json_end(&b);

@@ -23,7 +23,7 @@ static bool is_listed(const char *list, const char *id) {
     return false;
 }
 
-static bool is_chosen(const ds_verification_options *options, const char *id) {
+bool ds_verification_has(const ds_verification_options *options, const char *id) {
     return (options->only == NULL || is_listed(options->only, id)) && !is_listed(options->skip, id);
 }
 
@@ -78,7 +78,7 @@ static ds_status run_checks(ds_verification *out, ds_verify *verify, const ds_ru
     ds_progress progress = ds_progress_start(run, "verify", (double)ds_check_count());
     for (size_t i = 0; i < ds_check_count(); i++) {
         ds_check_result result;
-        if (!is_chosen(options, ds_check_id(i))) continue;
+        if (!ds_verification_has(options, ds_check_id(i))) continue;
         DS_TRY(ds_verify_check(&result, verify, i));
         ds_progress_finish(&progress);
         DS_TRY(add_check(out, options, ds_check_id(i), ds_check_claim(i), ds_check_source(i), &result));

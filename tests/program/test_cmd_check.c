@@ -64,6 +64,8 @@ static json_t *check(int status, const char *preset, const char *file, const cha
 }
 #define MEASURE(status, preset, file, ...) check(status, preset, file, (const char *const[]){TOKENS, __VA_ARGS__, NULL})
 
+static const json_t *measured_of(const char *command) { return json_object_get(json_object_get(honest, "results"), command); }
+
 static void expect_verdict(json_t *told, const char *verdict) {
     assert_string_equal(json_string_value(ds_json_at(told, "results/verdict")), verdict);
     json_decref(told);
@@ -379,24 +381,168 @@ static void test_warnings(void **state) {
 
 /* ---- sampling ---------------------------------------------------------------------------------------------------- */
 
-/* Each part is drawn as often as was said, independently of the others. */
+/* Each claim is drawn as often as was said, independently of the others. */
 static void test_rate_of_a_sample(void **state) {
     (void)state;
-    enum { DRAWS = 20000 };
+    enum { DRAWS = 20000, CLAIMS = 4 };
+    static const char *const claims[CLAIMS] = {"verify", "verify/checks/update.contraction", "ablate/cases/closed:0.attn",
+                                               "ablate/cases/closed:1.attn"};
     const double share = 0.3;
-    size_t drawn[DS_CLAIMED_PARTS] = {0}, both = 0;
+    size_t drawn[CLAIMS] = {0}, both = 0;
     for (uint64_t seed = 0; seed < DRAWS; seed++) {
-        ds_claimed claimed;
-        expect_ok(ds_claimed_find(&claimed, honest, "report.json"));
-        assert_int_equal(claimed.count, 6);
-        ds_claimed_draw(&claimed, share, SEED + seed);
-        for (size_t i = 0; i < claimed.count; i++) drawn[i] += claimed.parts[i].chosen;
-        both += claimed.parts[0].chosen && claimed.parts[1].chosen;
-        ds_claimed_release(&claimed);
+        const ds_sample sample = {share, SEED + seed};
+        for (size_t i = 0; i < CLAIMS; i++) drawn[i] += ds_sample_draws(&sample, claims[i]);
+        both += ds_sample_draws(&sample, claims[2]) && ds_sample_draws(&sample, claims[3]);
     }
-    for (size_t i = 0; i < 6; i++) /* four standard errors */
+    for (size_t i = 0; i < CLAIMS; i++) /* four standard errors */
         assert_true(fabs((double)drawn[i] / DRAWS - share) <= 4 * sqrt(share * (1 - share) / DRAWS));
     assert_true(fabs((double)both / DRAWS - share * share) <= 4 * sqrt(share * share * (1 - share * share) / DRAWS));
+}
+
+/* What is drawn of results and of what was measured, here the honest results: how many leaves disagree. */
+static json_int_t disagreements(const ds_sample *sample, const char *name, const json_t *results) {
+    const ds_command *command = ds_command_find(name);
+    json_t *a = json_incref((json_t *)(uintptr_t)results), *b = json_incref((json_t *)(uintptr_t)measured_of(name)), *section;
+    if (command->rows == NULL && !ds_sample_draws(sample, name)) json_decref(b), b = json_incref(a);
+    if (command->rows != NULL) {
+        json_decref(a);
+        json_decref(b);
+        expect_ok(ds_sample_cut(&a, &b, sample, command, results, measured_of(name)));
+    }
+    expect_ok(ds_claims_compare(&section, name, name, "results", a, b, 0));
+    const json_int_t count = json_integer_value(json_object_get(section, "disagreed"));
+    json_decref(section);
+    json_decref(a);
+    json_decref(b);
+    return count;
+}
+
+/* Puts a word in the place of a leaf drawn at random below; false where the leaf is not compared. */
+static bool forge_leaf(json_t *root, const char *name, ds_random *random) {
+    json_t *node = root, *holder = NULL;
+    char path[256];
+    size_t index = 0, used = (size_t)snprintf(path, sizeof path, "%s", name);
+    void *at = NULL;
+    while (json_is_object(node) || json_is_array(node)) {
+        const size_t n = json_is_object(node) ? json_object_size(node) : json_array_size(node);
+        if (n == 0) return false;
+        holder = node;
+        index = ds_random_below(random, n);
+        at = json_object_iter(holder);
+        for (size_t i = 0; i < index && at != NULL; i++) at = json_object_iter_next(holder, at);
+        node = at != NULL ? json_object_iter_value(at) : json_array_get(holder, index);
+        used += (size_t)(at != NULL ? snprintf(path + used, sizeof path - used, "/%s", json_object_iter_key(at))
+                                    : snprintf(path + used, sizeof path - used, "/%zu", index));
+    }
+    const ds_leaf *leaf = ds_leaf_find(path);
+    if (holder == NULL || (leaf != NULL && isinf(leaf->relative))) return false;
+    const char *key = at == NULL ? NULL : json_object_iter_key(at);
+    assert_int_equal(key != NULL ? json_object_set_new(holder, key, json_string("forged"))
+                                 : json_array_set_new(holder, index, json_string("forged")),
+                     0);
+    return true;
+}
+
+/* Of single forgeries anywhere, a sample finds the share that is stated, and of the honest file nothing. */
+static void test_share_of_forgeries_caught(void **state) {
+    (void)state;
+    enum { DRAWS = 500 };
+    static const char *const names[] = {"inspect", "gates", "ablate", "gradflow", "verify"};
+    const double share = 0.3;
+    ds_random random = ds_random_init(SEED);
+    size_t caught = 0, made = 0;
+    while (made < DRAWS) {
+        const char *name = names[ds_random_below(&random, sizeof names / sizeof *names)];
+        const ds_sample sample = {share, ds_random_u64(&random)};
+        json_t *forged = json_deep_copy(measured_of(name));
+        assert_int_equal(disagreements(&sample, name, forged), 0);
+        if (forge_leaf(forged, name, &random)) {
+            caught += disagreements(&sample, name, forged) > 0;
+            made++;
+        }
+        json_decref(forged);
+    }
+    assert_true(fabs((double)caught / DRAWS - share) <= 4 * sqrt(share * (1 - share) / DRAWS));
+}
+
+/* Rows taken away, added, renamed, repeated or put in another order: found where one of them is drawn. */
+static void test_rows_that_are_not_as_they_were(void **state) {
+    (void)state;
+    enum { DRAWS = 200, KINDS = 5 };
+    ds_random random = ds_random_init(SEED);
+    for (size_t i = 0; i < DRAWS; i++) {
+        const ds_sample sample = {0.5, i};
+        json_t *forged = json_deep_copy(measured_of("ablate")), *cases = json_object_get(forged, "cases");
+        const size_t n = json_array_size(cases), first = ds_random_below(&random, n - 1), kind = i % KINDS;
+        char *name = ds_strdup(json_string_value(json_object_get(json_array_get(cases, first), "name")));
+        bool drawn;
+        assert_non_null(name);
+        expect_ok(ds_sample_draws_row(&drawn, &sample, ds_command_find("ablate"), name));
+        if (kind == 0) {
+            assert_int_equal(json_array_remove(cases, first), 0);
+        } else if (kind == 1) { /* a stranger is found where it is drawn itself */
+            assert_int_equal(json_array_insert_new(cases, first, json_pack("{s:s}", "name", "closed:9.mlp")), 0);
+            expect_ok(ds_sample_draws_row(&drawn, &sample, ds_command_find("ablate"), "closed:9.mlp"));
+        } else if (kind == 2) {
+            assert_int_equal(json_object_set_new(json_array_get(cases, first), "name", json_string("closed:nobody")), 0);
+        } else if (kind == 3) {
+            assert_int_equal(json_array_append(cases, json_array_get(cases, first)), 0);
+        } else { /* a row that has no name is always looked at */
+            assert_int_equal(json_object_del(json_array_get(cases, first), "name"), 0);
+            drawn = true;
+        }
+        const json_int_t count = disagreements(&sample, "ablate", forged);
+        if (drawn && count == 0) fail_msg("kind %zu of %s is not seen by a sample that has it", kind, name);
+        free(name);
+        json_decref(forged);
+    }
+}
+
+/* Of the program: a forged case is found by the samples that draw it and by no other; what they draw of the honest file agrees,
+ * adjusted p-values included, and costs no more claims than are told. */
+static void test_samples_of_the_program(void **state) {
+    (void)state;
+    json_t *forged = json_deep_copy(honest);
+    json_t *row = json_array_get(ds_json_at(forged, "results/ablate/cases"), 3);
+    const char *name = json_string_value(json_object_get(row, "name"));
+    char seed[8];
+    assert_int_equal(json_object_set_new(row, "kl", json_real(json_real_value(json_object_get(row, "kl")) * (1 + 1e-15))), 0);
+    seal(forged);
+    size_t found = 0;
+    for (uint64_t i = 1; i <= 6; i++) {
+        const ds_sample sample = {0.4, i};
+        bool drawn;
+        expect_ok(ds_sample_draws_row(&drawn, &sample, ds_command_find("ablate"), name));
+        (void)snprintf(seed, sizeof seed, "%d", (int)i);
+        json_t *told = MEASURE(drawn, NULL, write_forged(forged), "--sample", "0.4", "--seed", seed, "--sections",
+                               "ablate,gradflow", MODEL);
+        assert_int_equal(is_listed(told, "results/ablate/cases/3/kl"), drawn);
+        const json_t *claims = ds_json_at(told, "results/claims/0");
+        assert_string_equal(json_string_value(json_object_get(claims, "name")), "ablate");
+        assert_int_equal(json_integer_value(json_object_get(claims, "claims")),
+                         json_array_size(ds_json_at(honest, "results/ablate/cases")) + 1);
+        assert_in_range(json_integer_value(json_object_get(claims, "drawn")), 1, 27);
+        found += drawn;
+        json_decref(told);
+    }
+    assert_in_range(found, 1, 5);
+    json_decref(forged);
+}
+
+/* A result of one command, of which nothing may be drawn. */
+static void test_sample_of_a_single_result(void **state) {
+    (void)state;
+    CHILD_RUN(&result, (child_limits){0}, "gates", TOKENS, "--seq-len", "12", "--sequences", "6", "--quiet", "--json",
+              scratch_path("single.json"), MODEL);
+    assert_int_equal(result.status, 0);
+    for (uint64_t i = 0, drawn = 0; i < 8 && drawn < 3; i++) {
+        const ds_sample sample = {0.5, i};
+        char seed[8];
+        (void)snprintf(seed, sizeof seed, "%d", (int)i);
+        drawn |= ds_sample_draws(&sample, "gates") ? 1 : 2; /* until both have been seen */
+        expect_verdict(MEASURE(0, NULL, scratch_path("single.json"), "--sample", "0.5", "--seed", seed, MODEL),
+                       ds_sample_draws(&sample, "gates") ? "agrees" : "incomplete");
+    }
 }
 
 /* The seed that is told draws the same again. */
@@ -425,6 +571,10 @@ int main(void) {
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_warnings),
         cmocka_unit_test(test_rate_of_a_sample),
+        cmocka_unit_test(test_share_of_forgeries_caught),
+        cmocka_unit_test(test_rows_that_are_not_as_they_were),
+        cmocka_unit_test(test_samples_of_the_program),
+        cmocka_unit_test(test_sample_of_a_single_result),
         cmocka_unit_test(test_sample_repeats),
     };
     return cmocka_run_group_tests(tests, make_report, forget_report);

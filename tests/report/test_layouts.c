@@ -267,7 +267,8 @@ static void test_report(void **state) {
     json_t *own = json_pack("{s:O, s:O, s:O}", "findings", json_object_get(tree, "findings"), "verdict",
                             json_object_get(tree, "verdict"), "digests", json_object_get(tree, "digests"));
     assert_non_null(own);
-    const char *const check[] = {"check", scratch_path("report/report.json"), NULL};
+    const char *const check[] = {
+        "check", "--tokens", "fixtures/data/val.bin", scratch_path("report/report.json"), "fixtures/models/cc-bf16", NULL};
     const char *const diff[] = {"diff", scratch_path("report/report.json"), scratch_path("report/report.json"), NULL};
     walk("report", "", own, true);
     walk("envelope", "signature", json_object_get(tree, "signature"), true); /* of other results too */

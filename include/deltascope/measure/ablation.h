@@ -16,6 +16,7 @@ typedef struct ds_case {
     ds_force *gates; /* (S): DS_FORCE_NONE where the case forces nothing */
     bool *forced;    /* (S) */
     size_t same_as;  /* index of the earliest case with the same gates: its own index when there is none */
+    bool left_out;   /* ds_ablation_run passes it over */
 } ds_case;
 
 typedef struct ds_case_list {
@@ -37,6 +38,8 @@ ds_status ds_case_list_all(ds_case_list *list, const ds_spec *spec, bool means) 
 ds_name ds_case_list_hint(const ds_case_list *list, const char *word, size_t length);
 /* means (S): each sublayer's mean gate over the data. */
 void ds_case_list_set_means(ds_case_list *list, const double *means);
+/* Leaves out all but the cases named (comma separated) and those they are equal to. Names of no case are passed over. */
+void ds_case_list_keep(ds_case_list *list, const char *names);
 void ds_case_list_release(ds_case_list *list);
 /* gates (S) <- the gates that case names like "closed:3.mlp" or "closed-from:4,open:attn" (comma separated, later ones win)
  * force; learned elsewhere. mean-gate is not among them: a mean needs data. Unknown names are DS_ERR_USAGE naming `option`. */

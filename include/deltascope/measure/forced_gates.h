@@ -16,10 +16,13 @@ typedef struct ds_ablate_options {
     const char *scopes;             /* comma separated: which sublayers a case forces; NULL: every scope */
     size_t shadow;                  /* windows repeated in double */
     const ds_journal_plan *journal; /* where finished windows are kept; NULL: nowhere */
+    const char *only;               /* without `shadow`: of all these cases, comma separated, those to run; NULL: all */
+    const json_t *others; /* with `only`: results of cases, whose p-values Holm's adjustment counts for those not run */
 } ds_ablate_options;
 extern const ds_ablate_options ds_ablate_defaults;
 
-/* Losses and divergences in nats. `shadow` borrows `list`: the struct stays where it was measured. */
+/* Losses and divergences in nats; rows of cases that were left out hold nothing but, in `paired`, the p-value of others.
+ * `shadow` borrows `list`: the struct stays where it was measured. */
 typedef struct ds_ablate_result {
     ds_case_list list;
     size_t sequences;

@@ -31,6 +31,8 @@ typedef struct ds_verification {
 
 /* Refuses names of no check: DS_ERR_USAGE. ds_verification_measure does so too. */
 ds_status ds_verification_check(const ds_verification_options *options) DS_MUST_CHECK;
+/* Whether a check is among those that the options choose. */
+bool ds_verification_has(const ds_verification_options *options, const char *id);
 /* The checkpoint's weights are loaded in double beside the run's when that is in float. DS_OK also when a check fails. */
 ds_status ds_verification_measure(ds_verification *out, ds_run *run, const ds_verification_options *options) DS_MUST_CHECK;
 void ds_verification_release(ds_verification *verification);
