@@ -40,7 +40,7 @@ ds_status ds_gate_census_json(json_t **out, ds_gate_census *census) DS_MUST_CHEC
 
 typedef struct ds_gates_options {
     double regime_tolerance; /* as `tolerance` above */
-    const char *per_token;   /* an .npz to write with a row for every token; NULL: none */
+    const char *per_token;   /* FILE.npz to write with a row for every token; NULL: none */
     size_t shadow;           /* windows repeated in double */
 } ds_gates_options;
 extern const ds_gates_options ds_gates_defaults;
@@ -59,8 +59,7 @@ void ds_gates_release(ds_gates *gates);
 /* CONTRACT's results of `gates`; a new reference. */
 ds_status ds_gates_json(json_t **results, ds_gates *gates) DS_MUST_CHECK;
 /* Measures, and tells options and results as the program writes them; new references. */
-ds_status ds_gates_results(json_t **options_json, json_t **results, ds_run *run,
-                           const ds_gates_options *options) DS_MUST_CHECK;
+ds_status ds_gates_results(json_t **options_json, json_t **results, ds_run *run, const ds_gates_options *options) DS_MUST_CHECK;
 
 DS_END_DECLARATIONS
 
