@@ -10,7 +10,7 @@ OPT    ?= -O3 -g
 PACKAGES = gcc make pkg-config libopenblas-dev liblapacke-dev libgsl-dev libflint-dev libflint-arb-dev libgmp-dev libjansson-dev \
            libssl-dev zlib1g-dev libzip-dev libpcre2-dev libcmocka-dev gnuplot-nox \
            libblas3 liblapack3 libblis4-pthread
-CHECK_PACKAGES = clang libclang-rt-14-dev
+CHECK_PACKAGES = clang libclang-rt-14-dev python3-numpy
 # The browser that opens a report.
 LONG_PACKAGES = chromium texlive-latex-base texlive-latex-recommended
 # What makes a minimal system in a folder.

@@ -179,7 +179,9 @@ done:
 }
 
 static const ds_column_set column_sets[] = {DS_COLUMN_SET(loss_columns), DS_COLUMN_SET(gate_columns),
-                                            DS_COLUMN_SET(ds_comparison_columns)};
+                                            DS_COLUMN_SET(ds_comparison_columns), DS_COLUMN_SET(ds_group_columns),
+                                            DS_COLUMN_SET(ds_group_contrast_columns),
+                                            DS_COLUMN_SET(ds_group_sublayer_columns)};
 
 const ds_command ds_command_compare = {
     .name = "compare",

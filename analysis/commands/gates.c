@@ -1,13 +1,14 @@
 /* gates: how a trained model uses its gates and targets. */
 #include "deltascope/measure/gates.h"
 #include "cli/standard_streams.h"
+#include "deltascope/measure/per_token_arrays.h"
 #include "model_command.h"
 #include "run_notes.h"
 
 static const ds_option options[] = {
     {"regime-tol", "X", "how near 0, 1 and 2 a gate counts as identity, projection, reflection (0.1)", DS_OPTION_TOLERANCE,
      offsetof(ds_gates_options, regime_tolerance), 0, NULL},
-    {"per-token", "FILE.npz", "gate, |k|^2, eigenvalue, readout and target of every token and sublayer, for notebooks",
+    {"per-token", "FILE.npz", "ids, losses, gates, |k|^2, eigenvalues, readouts and targets of every token, for notebooks",
      DS_OPTION_TEXT, offsetof(ds_gates_options, per_token), 0, NULL},
 };
 
@@ -59,8 +60,10 @@ static ds_status measure(json_t **told, json_t **results, ds_run *run, const ds_
 
 static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
+    const ds_gates_options *own = invocation->own;
     ds_run run = {0};
     ds_told told = {NULL, NULL};
+    if (own->per_token != NULL) DS_TRY(ds_per_token_check(own->per_token));
     DS_TRY(ds_command_open(&run, invocation));
     DS_TRY(measure(&told.options, &told.results, &run, invocation, NULL));
     DS_TRY(publish(invocation, &run, &told));

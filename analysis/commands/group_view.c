@@ -2,7 +2,7 @@
 
 #include "cli/text_wrapping.h"
 
-static const ds_result_column group_columns[] = {
+const ds_result_column ds_group_columns[DS_GROUP_COLUMNS] = {
     DS_CELL("group", NULL, NULL, DS_COLUMN_TEXT, 0, "name"),
     DS_CELL("rule", NULL, NULL, DS_COLUMN_TEXT, 0, "rule"),
     DS_CELL("seeds", NULL, NULL, DS_COLUMN_INTEGER, 0, "loss/n"),
@@ -13,7 +13,7 @@ static const ds_result_column group_columns[] = {
     DS_CELL_OPTIONAL("beta_mean", "β mean", NULL, DS_COLUMN_FIXED, 3, "gates/beta_mean/mean"),
     DS_CELL_OPTIONAL("beta_sd", "β sd", NULL, DS_COLUMN_FIXED, 3, "gates/beta_mean/sd"),
 };
-static const ds_result_column contrast_columns[] = {
+const ds_result_column ds_group_contrast_columns[DS_GROUP_CONTRAST_COLUMNS] = {
     DS_CELL("group", NULL, NULL, DS_COLUMN_TEXT, 0, "a"),
     DS_CELL("difference", NULL, "nats", DS_COLUMN_FIXED, 4, "mean"),
     DS_CELL("low", "95% low", NULL, DS_COLUMN_FIXED, 4, "interval/0"),
@@ -27,16 +27,16 @@ const ds_result_table ds_group_tables[DS_GROUP_TABLES] = {
     [DS_GROUP_MEANS] = {.id = "groups",
                         .title = "Loss of groups: seeds are the sampling unit",
                         .rows = "groups",
-                        .columns = group_columns,
-                        .column_count = sizeof group_columns / sizeof group_columns[0]},
+                        .columns = ds_group_columns,
+                        .column_count = DS_GROUP_COLUMNS},
     [DS_GROUP_CONTRASTS] = {.id = "contrasts",
                             .title = "Differences from the first group",
                             .rows = "contrasts",
-                            .columns = contrast_columns,
-                            .column_count = sizeof contrast_columns / sizeof contrast_columns[0]},
+                            .columns = ds_group_contrast_columns,
+                            .column_count = DS_GROUP_CONTRAST_COLUMNS},
 };
 
-static const ds_column sublayer_columns[] = {
+const ds_column ds_group_sublayer_columns[DS_GROUP_SUBLAYER_COLUMNS] = {
     {"group", NULL, NULL, DS_COLUMN_TEXT, 0},
     {"sublayer", NULL, NULL, DS_COLUMN_TEXT, 0},
     {"beta_mean", "β mean", NULL, DS_COLUMN_FIXED, 3},
@@ -47,17 +47,13 @@ static const ds_column sublayer_columns[] = {
     {"cost_high", "95% high", NULL, DS_COLUMN_FIXED, 4},
 };
 
-const ds_column_set ds_group_column_sets[DS_GROUP_TABLES + 1] = {
-    DS_COLUMN_SET(group_columns), DS_COLUMN_SET(contrast_columns), DS_COLUMN_SET(sublayer_columns)};
-
 ds_status ds_group_sublayers(ds_table **table, const json_t *results) {
     static const char *const paths[] = {"beta_mean/mean",   "beta_mean/interval/0",   "beta_mean/interval/1",
                                         "closed_cost/mean", "closed_cost/interval/0", "closed_cost/interval/1"};
     ds_status status = DS_OK;
     size_t g, s;
     const json_t *group, *sublayer;
-    DS_TRY(ds_table_new(table, "Gates of groups, sublayer by sublayer", sublayer_columns,
-                        sizeof sublayer_columns / sizeof sublayer_columns[0]));
+    DS_TRY(ds_table_new(table, "Gates of groups, sublayer by sublayer", ds_group_sublayer_columns, DS_GROUP_SUBLAYER_COLUMNS));
     ds_table_describe(*table, "compare-group-sublayers", NULL);
     json_array_foreach(json_object_get(results, "groups"), g, group) {
         json_array_foreach(json_object_get(group, "sublayers"), s, sublayer) {

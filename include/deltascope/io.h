@@ -262,11 +262,10 @@ char *ds_format_real(char text[32], double value);
 typedef struct ds_npz ds_npz;
 ds_status ds_npz_open(ds_npz **out, const char *path) DS_MUST_CHECK;
 /* Declares an array of shape (rows, trailing[0], ..., trailing[rank - 1]); dtype is numpy's little-endian spelling: "<f8",
- * "<f4", "<u4",
- * "<i8", "|u1", ... Indices count up from 0. */
+ * "<f4", "<u4", "<i8", "|u1", ..., or "<U7" for texts of at most 7 characters. Indices count up from 0. */
 ds_status ds_npz_array(ds_npz *npz, size_t *index, const char *name, const char *dtype, const size_t *trailing,
                        size_t rank) DS_MUST_CHECK;
-/* Appends `rows` rows, row-major, host byte order. */
+/* Appends `rows` rows, row-major, host byte order; a character of a text is its code point in 32 bits, 0 fills up. */
 ds_status ds_npz_append(ds_npz *npz, size_t index, const void *values, size_t rows) DS_MUST_CHECK;
 ds_status ds_npz_commit(ds_npz **npz) DS_MUST_CHECK; /* frees and sets NULL, also on failure */
 void ds_npz_discard(ds_npz **npz);                   /* leaves what was there before; NULL is fine */

@@ -15,7 +15,7 @@ enum {
 
 typedef struct array {
     char *name;
-    char dtype[4];
+    char dtype[8];
     size_t trailing[MAX_TRAILING], rank;
     size_t row_bytes;
     uint64_t rows;
@@ -59,6 +59,8 @@ void ds_npz_discard(ds_npz **pointer) {
 
 /* Bytes of one element, 0 for a spelling that is not little-endian and plain. */
 static size_t item_size(const char *dtype) {
+    const bool text = strncmp(dtype, "<U", 2) == 0 && strspn(dtype + 2, "0123456789") == strlen(dtype + 2);
+    if (text && strlen(dtype) < sizeof((array *)NULL)->dtype) return 4 * strtoul(dtype + 2, NULL, 10);
     if (strlen(dtype) != 3 || strchr("fiu", dtype[1]) == NULL || strchr("1248", dtype[2]) == NULL) return 0;
     size_t size = (size_t)(dtype[2] - '0');
     if ((dtype[0] == '|') != (size == 1) || (dtype[0] != '<' && dtype[0] != '|') || (dtype[1] == 'f' && size == 1)) return 0;
@@ -77,7 +79,7 @@ ds_status ds_npz_array(ds_npz *npz, size_t *index, const char *name, const char 
     ds_status status = DS_OK;
     size_t bytes = item_size(dtype);
     if (bytes == 0)
-        return ds_fail(DS_ERR_USAGE, "%s: array \"%s\" has the type \"%s\", expected one like <f8, <f4, <u4, <i8 or |u1",
+        return ds_fail(DS_ERR_USAGE, "%s: array \"%s\" has the type \"%s\", expected one like <f8, <f4, <u4, <i8, |u1 or <U7",
                        DS_SHOW(npz->path), name, dtype);
     if (rank > MAX_TRAILING)
         return ds_fail(DS_ERR_USAGE, "%s: array \"%s\" has %zu trailing dimensions, at most %d are written", DS_SHOW(npz->path),
@@ -96,7 +98,7 @@ ds_status ds_npz_array(ds_npz *npz, size_t *index, const char *name, const char 
     if (status != DS_OK) return status;
     array *a = &npz->arrays[npz->count];
     *a = (array){.rank = rank, .row_bytes = bytes};
-    memcpy(a->dtype, dtype, sizeof a->dtype);
+    memcpy(a->dtype, dtype, strlen(dtype) + 1);
     for (size_t i = 0; i < rank; i++) a->trailing[i] = trailing[i];
     *index = npz->count++;
     a->name = ds_strdup(name);

@@ -30,9 +30,39 @@ static ds_status measure_batch(void *context, const ds_window_batch *now) {
     const ds_observer observer = {DS_LIMITS_WANT, observe, context};
     size_t length = now->batch.length;
     DS_TRY(ds_forward(now->run->workspace, now->run->model, &now->batch, NULL, &observer, all->nll));
+    if (all->per_token != NULL) DS_TRY(ds_per_token_end_batch(all->per_token, now, all->nll));
     for (size_t b = 0; b < now->batch.sequences; b++)
         all->out->sequence_loss[now->windows[b]] = ds_mean(all->nll + b * length, length);
 done:
+    return status;
+}
+
+static ds_status tell_options(json_t **out, const ds_gates_options *options) {
+    ds_json_builder b = {0};
+    ds_json_begin_object(&b, NULL);
+    ds_json_put_real(&b, "regime_tol", options->regime_tolerance);
+    ds_json_put_count(&b, "shadow", options->shadow);
+    ds_json_end(&b);
+    return ds_json_finish(out, &b);
+}
+
+/* The arrays carry the whole result, as --out would write it: equal inputs give equal bytes. */
+static ds_status finish_arrays(ds_per_token **file, ds_gates *gates, const ds_run *run, const ds_gates_options *options) {
+    ds_status status = DS_OK;
+    json_t *told = NULL, *results = NULL, *envelope = NULL;
+    DS_TRY(tell_options(&told, options));
+    DS_TRY(ds_gates_json(&results, gates));
+    DS_TRY(ds_run_envelope(&envelope, run, "gates", told, results));
+    if (json_object_set_new(envelope, "threads", json_null()) != 0 ||
+        json_object_set_new(envelope, "seconds", json_null()) != 0) {
+        status = ds_fail(DS_ERR_SYSTEM, "out of memory for what the arrays are of");
+        goto done;
+    }
+    status = ds_per_token_commit(file, envelope);
+done:
+    json_decref(told);
+    json_decref(results);
+    json_decref(envelope);
     return status;
 }
 
@@ -41,18 +71,18 @@ ds_status ds_gates_measure(ds_gates *out, ds_run *run, const ds_gates_options *o
     collection all = {.out = out};
     const ds_window_pass pass = {.label = "gates", .batch = measure_batch, .context = &all};
     *out = (ds_gates){.sequences = run->sequences};
+    if (options->per_token != NULL) DS_TRY(ds_per_token_check(options->per_token));
     if (options->per_token != NULL && !ds_rule_has_gates(run->spec.rule))
         return ds_fail(DS_ERR_USAGE, "--per-token: an additive checkpoint has no gates to write");
     DS_TRY(ds_gate_census_init(&out->census, &run->spec, options->regime_tolerance));
     DS_TRY(ds_limits_init(&out->limits, &run->spec));
     DS_NEW(out->sequence_loss, run->sequences);
     DS_NEW(all.nll, run->batch * run->length);
-    if (options->per_token != NULL)
-        DS_TRY(ds_per_token_open(&all.per_token, options->per_token, &run->spec, run->batch, run->length));
+    if (options->per_token != NULL) DS_TRY(ds_per_token_open(&all.per_token, options->per_token, run));
     DS_TRY(ds_run_windows(run, &pass));
     out->loss = ds_mean(out->sequence_loss, run->sequences);
     DS_TRY(ds_shadow_run(&out->shadow, run, options->shadow));
-    if (all.per_token != NULL) DS_TRY(ds_per_token_commit(&all.per_token));
+    if (all.per_token != NULL) DS_TRY(finish_arrays(&all.per_token, out, run, options));
 done:
     ds_per_token_discard(&all.per_token);
     free(all.nll);
@@ -83,15 +113,6 @@ ds_status ds_gates_json(json_t **results, ds_gates *gates) {
     DS_TRY(ds_json_finish(results, &b));
 done:
     return status;
-}
-
-static ds_status tell_options(json_t **out, const ds_gates_options *options) {
-    ds_json_builder b = {0};
-    ds_json_begin_object(&b, NULL);
-    ds_json_put_real(&b, "regime_tol", options->regime_tolerance);
-    ds_json_put_count(&b, "shadow", options->shadow);
-    ds_json_end(&b);
-    return ds_json_finish(out, &b);
 }
 
 ds_status ds_gates_results(json_t **options_json, json_t **results, ds_run *run, const ds_gates_options *options) {

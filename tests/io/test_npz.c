@@ -62,12 +62,15 @@ static void write_archive(void) {
     const float cube[2][2][2] = {{{1, 2}, {3, 4}}, {{5, 6}, {7, 8.5f}}};
     const size_t three[] = {3}, two_two[] = {2, 2};
     ds_npz *npz = NULL;
-    size_t b, t, c, e;
+    const uint32_t texts[2][6] = {{'0', '.', 'a', 't', 't', 'n'}, {'0', '.', 'm', 'l', 'p'}};
+    size_t b, t, c, e, u;
     expect_ok(ds_npz_open(&npz, path));
     expect_ok(ds_npz_array(npz, &b, "beta", "<f8", three, 1));
     expect_ok(ds_npz_array(npz, &t, "tokens", "<u4", NULL, 0));
     expect_ok(ds_npz_array(npz, &c, "cube", "<f4", two_two, 2));
     expect_ok(ds_npz_array(npz, &e, "empty", "|u1", three, 1));
+    expect_ok(ds_npz_array(npz, &u, "names", "<U6", NULL, 0));
+    expect_ok(ds_npz_append(npz, u, texts, 2));
     assert_true(b == 0 && t == 1 && c == 2 && e == 3);
     expect_ok(ds_npz_append(npz, b, beta[0], 1));
     expect_ok(ds_npz_append(npz, t, tokens, 3));
@@ -78,6 +81,7 @@ static void write_archive(void) {
     expect_entry("beta.npy", "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }", beta, sizeof beta);
     expect_entry("tokens.npy", "{'descr': '<u4', 'fortran_order': False, 'shape': (3,), }", tokens, sizeof tokens);
     expect_entry("cube.npy", "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2, 2), }", cube, sizeof cube);
+    expect_entry("names.npy", "{'descr': '<U6', 'fortran_order': False, 'shape': (2,), }", texts, sizeof texts);
     expect_entry("empty.npy", "{'descr': '|u1', 'fortran_order': False, 'shape': (0, 3), }", "", 0);
 }
 
@@ -141,7 +145,8 @@ static void test_refused(void **state) {
     const size_t huge[] = {SIZE_MAX / 2, 3}, seven[7] = {1, 1, 1, 1, 1, 1, 1};
     expect_failure(ds_npz_open(&npz, "/nowhere/at/all.npz"), DS_ERR_SYSTEM, "/nowhere/at/all.npz");
     expect_ok(ds_npz_open(&npz, path));
-    const char *const types[] = {">f8", "<f1", "<u1", "|f4", "O", "<c8", "<f16", ""};
+    const char *const types[] = {">f8", "<f1", "<u1", "|f4", "O",    "<c8",  "<f16",
+                                 "",    "<U",  "<U0", "U7",  "<U-1", "<U7x", "<U1234567"};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         expect_failure(ds_npz_array(npz, &index, "x", types[i], NULL, 0), DS_ERR_USAGE, "expected one like <f8");
     expect_failure(ds_npz_array(npz, &index, "x", "<f8", huge, 2), DS_ERR_USAGE, "too large");

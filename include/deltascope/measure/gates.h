@@ -40,7 +40,7 @@ ds_status ds_gate_census_json(json_t **out, ds_gate_census *census) DS_MUST_CHEC
 
 typedef struct ds_gates_options {
     double regime_tolerance; /* as `tolerance` above */
-    const char *per_token;   /* an .npz to write with a row for every token; NULL: none */
+    const char *per_token;   /* FILE.npz to write with a row for every token; NULL: none */
     size_t shadow;           /* windows repeated in double */
 } ds_gates_options;
 extern const ds_gates_options ds_gates_defaults;
