@@ -11,7 +11,7 @@
 enum { LEAST_WIDTH = 8, MOST_WIDTH = 60 }; /* centimetres; letters have 8 pt whatever the width */
 
 typedef struct plot_options {
-    const char *figure, *preset, *format, *theme, *out;
+    const char *figure, *preset, *format, *theme, *out, *labels;
     double width;
     bool list;
 } plot_options;
@@ -50,6 +50,8 @@ static const ds_option options[] = {
      offsetof(plot_options, format), 0, NULL},
     {"width", "CM", "width in centimetres (8.5, a single column)", DS_OPTION_REAL, offsetof(plot_options, width), 0, NULL},
     {"theme", "light|dark", "background (light)", DS_OPTION_CHOICE, offsetof(plot_options, theme), 0, NULL},
+    {"labels", "LIST", "names of several runs of train, comma separated (those of their folders)", DS_OPTION_TEXT,
+     offsetof(plot_options, labels), 0, NULL},
     {"out", "DIR", "a folder for picture, data and script (.)", DS_OPTION_TEXT, offsetof(plot_options, out), 0, NULL},
     {"list", NULL, "list the figures and presets, then end", DS_OPTION_FLAG, offsetof(plot_options, list), 0, NULL},
 };
@@ -147,12 +149,18 @@ static ds_status run_command(const ds_invocation *invocation) {
         return ds_fail(DS_ERR_USAGE, "plot needs RESULT.json...; see \"deltascope plot --help\"");
     DS_TRY(choose(&chosen, own));
     DS_TRY(ds_results_load(&results, &envelope, invocation->operands, invocation->operand_count, ds_command_warn_changed));
+    const json_t *runs = ds_json_at(results, "train/runs"); /* whose checkpoints differ: no caption speaks of one */
+    if (own->labels != NULL && !ds_results_name_runs(results, own->labels)) {
+        status = ds_fail(DS_ERR_USAGE, "--labels names %zu run%s of train, one each, not \"%s\"", json_array_size(runs),
+                         ds_plural(json_array_size(runs)), DS_SHOW(own->labels));
+        goto done;
+    }
     DS_TRY(ds_folder_open(&folder, own->out));
     DS_TRY(ds_folder_lock(folder));
     for (size_t i = 0; i < ds_figure_count(); i++) {
         const ds_figure *figure = ds_figure_at(i);
         if (chosen != NULL ? figure != chosen : !ds_figure_applies(figure, results)) continue;
-        status = draw(&count, folder, figure, results, envelope, own);
+        status = draw(&count, folder, figure, results, runs == NULL ? envelope : NULL, own);
         if (status == DS_ERR_INPUT)
             status = ds_fail_prefix(status, "%s%s", DS_SHOW(invocation->operands[0]),
                                     invocation->operand_count > 1 ? " and the other files" : "");
@@ -177,11 +185,14 @@ const ds_command ds_command_plot = {
     .summary = "Redraw any figure from saved results",
     .description =
         "Draws from files written by --json or --out, or from report.json, without model or data. Results of one "
-        "checkpoint may be combined. Beside each picture stand its data (.tsv) and a gnuplot script (.gp) that redraws "
+        "checkpoint may be combined, and runs of train be laid over each other, whatever they started from; the log.jsonl of a "
+        "run at work is read too. Beside each "
+        "picture stand its data (.tsv) and a gnuplot script (.gp) that redraws "
         "it by itself; equal results give equal bytes of data. Without gnuplot these two are written and the picture is "
         "not. A warning is given of a report whose digests do not hold.",
     .examples = "  deltascope plot --list\n"
                 "  deltascope plot --figure gate-distribution --format pdf gates.json\n"
+                "  deltascope plot --labels delta,write-only run/train.json control/train.json\n"
                 "  deltascope plot --preset mhc-gain --width 17 --theme dark report/report.json\n",
     .options = options,
     .option_count = sizeof options / sizeof options[0],

@@ -266,9 +266,14 @@ enum { DS_RESULTS_MOST_BYTES = 1 << 30 }; /* of a saved file */
  * reference. */
 ds_status ds_envelope_load(json_t **out, const ds_folder *folder, const char *path) DS_MUST_CHECK;
 /* *results <- {"COMMAND": results} of all files together, *envelope <- the first file's, both new references. Files of
- * different checkpoints are refused. `loaded` (or NULL) sees each file's envelope. */
+ * different checkpoints are refused; only runs of train, which may start from any, stand side by side: {"train": {"runs":
+ * [results, ...]}}, each with a "label", the name of the folder its file lies in. A log.jsonl of
+ * train is read as its results so far. `loaded` (or NULL) sees each file's envelope. */
 ds_status ds_results_load(json_t **results, json_t **envelope, const char *const *paths, size_t count,
                           ds_status (*loaded)(const char *path, const json_t *envelope)) DS_MUST_CHECK;
+
+/* Labels for the runs, comma separated, in the order of the files. False unless there are as many as runs, at least two. */
+bool ds_results_name_runs(json_t *results, const char *labels) DS_MUST_CHECK;
 
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_report_libraries(ds_text *text) DS_MUST_CHECK;

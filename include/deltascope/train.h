@@ -142,15 +142,18 @@ typedef struct ds_training_options {
 } ds_training_options;
 
 /* Runs what is left of the recipe's updates. *results <- a new reference, {"untouched", "val_before", "val_after", "best",
- * "tokens_per_update", "spikes", "steps", "evaluations", "audits"}; NULL when it was stopped before the end. A folder that
- * holds another run, or without `resume` any, is refused (DS_ERR_INPUT, DS_ERR_USAGE) before anything is written. A loss that
- * diverges is DS_ERR_INPUT naming the update and the last good checkpoint, which is there. */
+ * "tokens_per_update", "clip", "spikes", "steps", "evaluations", "audits"}; NULL when it was stopped before the end. A folder
+ * that holds another run, or without `resume` any, is refused (DS_ERR_INPUT, DS_ERR_USAGE) before anything is written. A loss
+ * that diverges is DS_ERR_INPUT naming the update and the last good checkpoint, which is there. */
 ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_training_options *options) DS_MUST_CHECK;
 /* *spikes <- of an array of updates {"step", "loss", ...} those whose loss is above the median of the 100 before by more than 8
  * scaled median deviations: {"step", "loss", "median", "deviation"} each, a new reference. */
 ds_status ds_training_spikes(json_t **spikes, const json_t *steps) DS_MUST_CHECK;
 /* Appends where two objects that say what a run is differ first: "its recipe.steps is 3, this OWNER's is 4". */
 ds_status ds_training_difference(ds_text *clause, const json_t *theirs, const json_t *ours, const char *owner) DS_MUST_CHECK;
+/* *results <- what the lines of a log.jsonl tell, of a run that may be at work, a last one that is cut left out: {"spikes",
+ * "steps", "evaluations", "audits"}, a new reference. `where` names the file. */
+ds_status ds_training_log_read(json_t **results, const char *bytes, size_t length, const char *where) DS_MUST_CHECK;
 /* Updates after which a checkpoint is written, in order: the first at `done` or later. */
 uint64_t ds_training_next_save(const ds_training_options *options, uint64_t steps, uint64_t done);
 

@@ -52,6 +52,10 @@ static const struct ds_figure figures[] = {
      FUNCTIONS(compare_costs)},
     {"trajectory-loss", "Loss along a run", NULL, NULL, 0.7, 1, ds_plot_trajectory_loss, FUNCTIONS(trajectory_loss)},
     {"trajectory-gates", "Gates along a run", NULL, NULL, 0.7, 1, ds_plot_trajectory_gates, FUNCTIONS(trajectory_gates)},
+    {"training-curves", "Loss, gradient and learning rate of a run", NULL, NULL, 1.3, 1, ds_plot_training_curves,
+     FUNCTIONS(training_curves)},
+    {"gates-over-training", "Gates over training", NULL, NULL, 0.6, 4, ds_plot_gates_over_training,
+     FUNCTIONS(gates_over_training)},
 };
 
 static const double single_column_cm = 8.5;

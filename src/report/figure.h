@@ -44,7 +44,7 @@ extern const char ds_plot_style[], ds_plot_gate_distribution[], ds_plot_regime_s
     ds_plot_depth_spectrum[], ds_plot_depth_gain[], ds_plot_coherence[], ds_plot_closed_gate_loss[],
     ds_plot_closed_gate_cumulative[], ds_plot_controls[], ds_plot_gradient_paths[], ds_plot_frozen_full[],
     ds_plot_weight_spectra[], ds_plot_compare_gates[], ds_plot_compare_costs[], ds_plot_trajectory_loss[],
-    ds_plot_trajectory_gates[];
+    ds_plot_trajectory_gates[], ds_plot_training_curves[], ds_plot_gates_over_training[];
 
 /* ---- reading results --------------------------------------------------------------------------------------------- */
 
@@ -58,6 +58,9 @@ ds_status ds_result_number(double *out, const json_t *object, const char *key, c
 double ds_result_element(const json_t *array, size_t index);
 /* The number ds_json_at finds; null is NaN, anything else DS_ERR_INPUT. */
 ds_status ds_result_number_at(double *out, const json_t *value, const char *path, const char *where) DS_MUST_CHECK;
+/* Appends a label as one word that neither gnuplot nor TeX reads as its own, and a space; a long one loses its middle, since
+ * labels of one run often begin alike. */
+ds_status ds_data_append_label(ds_text *names, const char *label) DS_MUST_CHECK;
 /* A caption's sentence about the intervals that rows have at `path`: which they are, or that there are none. */
 const char *ds_interval_words(const json_t *rows, const char *path);
 /* A sublayer of a figure by layer. */
@@ -133,5 +136,7 @@ DS_FIGURE(compare_gates);
 DS_FIGURE(compare_costs);
 DS_FIGURE(trajectory_loss);
 DS_FIGURE(trajectory_gates);
+DS_FIGURE(training_curves);
+DS_FIGURE(gates_over_training);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "deltascope/io.h"
+#include "deltascope/train.h"
 
 ds_status ds_envelope_load(json_t **out, const ds_folder *folder, const char *path) {
     ds_status status = DS_OK;
@@ -30,31 +31,105 @@ static const char *checkpoint_digest(const json_t *envelope) {
     return digest == NULL ? "" : digest;
 }
 
+/* ---- runs of train, side by side ------------------------------------------------------------------------------------- */
+
+/* What a run is called by where its file lies: "runs/a/train.json" is "a". */
+static json_t *label_of(const char *path) {
+    const char *end = strrchr(path, '/'), *start = end;
+    while (start != NULL && start > path && start[-1] != '/') start--;
+    if (end == NULL || end == start) { /* the file's name without its ending */
+        start = end == NULL ? path : end + 1;
+        end = strrchr(start, '.') == NULL ? start + strlen(start) : strrchr(start, '.');
+    }
+    const ds_name name = ds_escape(start, (size_t)(end - start));
+    return json_string(name.text);
+}
+
+/* Adds the results of a run, if `part` holds some, to the list of runs. */
+static ds_status take_run(json_t *runs, json_t *part, const char *path) {
+    json_t *run = json_object_get(part, "train");
+    int failed = 0;
+    if (!json_is_object(run)) return DS_OK;
+    run = json_copy(run);
+    failed |= run == NULL || json_object_set_new(run, "label", label_of(path)) != 0 || json_array_append(runs, run) != 0;
+    json_decref(run);
+    return failed ? ds_fail(DS_ERR_SYSTEM, "out of memory for the results of runs") : DS_OK;
+}
+
+/* Several runs take the place of the last of them. */
+static ds_status join_runs(json_t *results, json_t *runs) {
+    if (json_array_size(runs) < 2) return DS_OK;
+    if (json_object_set_new(results, "train", json_pack("{s:O}", "runs", runs)) == 0) return DS_OK;
+    return ds_fail(DS_ERR_SYSTEM, "out of memory for the results of runs");
+}
+
+bool ds_results_name_runs(json_t *results, const char *labels) {
+    json_t *runs = json_object_get(json_object_get(results, "train"), "runs");
+    const char *word, *rest = labels;
+    size_t length, count = 0;
+    while (ds_next_word(&rest, &word, &length)) count++;
+    if (count != json_array_size(runs)) return false;
+    for (size_t i = 0; ds_next_word(&labels, &word, &length); i++) {
+        if (json_object_set_new(json_array_get(runs, i), "label", json_string(ds_escape(word, length).text)) != 0) return false;
+    }
+    return true;
+}
+
+/* ---- files ----------------------------------------------------------------------------------------------------------- */
+
+/* The log of a run that may be at work is as good as its results. */
+static ds_status load_log(json_t **envelope, const char *path) {
+    ds_status status = DS_OK;
+    char *bytes = NULL;
+    size_t length;
+    json_t *results = NULL;
+    *envelope = NULL;
+    DS_TRY(ds_read_file(&bytes, &length, path, DS_RESULTS_MOST_BYTES));
+    DS_TRY(ds_training_log_read(&results, bytes, length, path));
+    *envelope = json_pack("{s:s, s:O}", "command", "train", "results", results);
+    if (*envelope == NULL) status = ds_fail(DS_ERR_SYSTEM, "%s: out of memory", DS_SHOW(path));
+done:
+    json_decref(results);
+    free(bytes);
+    return status;
+}
+
+static ds_status load(json_t **envelope, const char *path) {
+    const char *ending = strrchr(path, '.');
+    if (ending != NULL && strcmp(ending, ".jsonl") == 0) return load_log(envelope, path);
+    return ds_envelope_load(envelope, NULL, path);
+}
+
 ds_status ds_results_load(json_t **results, json_t **envelope, const char *const *paths, size_t count,
                           ds_status (*loaded)(const char *path, const json_t *envelope)) {
     ds_status status = DS_OK;
-    json_t *next = NULL, *part = NULL;
+    json_t *next = NULL, *part = NULL, *runs = json_array();
     *envelope = NULL;
     *results = json_object();
-    if (*results == NULL) return ds_fail(DS_ERR_SYSTEM, "out of memory");
+    if (*results == NULL || runs == NULL) DS_TRY(ds_fail(DS_ERR_SYSTEM, "out of memory"));
     for (size_t i = 0; i < count; i++) {
-        DS_TRY(ds_envelope_load(&next, NULL, paths[i]));
+        DS_TRY(load(&next, paths[i]));
         if (loaded != NULL) DS_TRY(loaded(paths[i], next));
         status = ds_figure_results(&part, next);
         if (status != DS_OK) {
             status = ds_fail_prefix(status, "%s", DS_SHOW(paths[i]));
             goto done;
         }
+        const bool run = json_object_get(part, "train") != NULL, others = json_array_size(runs) < i;
+        status = take_run(runs, part, paths[i]);
         if (json_object_update(*results, part) != 0) status = ds_fail(DS_ERR_SYSTEM, "out of memory");
         json_decref(part);
+        if (status != DS_OK) goto done;
         if (*envelope == NULL) *envelope = json_incref(next);
-        if (strcmp(checkpoint_digest(next), checkpoint_digest(*envelope)) != 0)
+        if ((!run || others) && strcmp(checkpoint_digest(next), checkpoint_digest(*envelope)) != 0)
             status = ds_fail(DS_ERR_INPUT, "%s: measures another checkpoint than %s", DS_SHOW(paths[i]), DS_SHOW(paths[0]));
         if (status != DS_OK) goto done;
         json_decref(next);
         next = NULL;
     }
+    status = join_runs(*results, runs);
 done:
+    json_decref(runs);
     json_decref(next);
     if (status != DS_OK) {
         json_decref(*results);

@@ -27,3 +27,5 @@ TEMPLATE(ds_plot_compare_gates, "compare-gates.gp");
 TEMPLATE(ds_plot_compare_costs, "compare-costs.gp");
 TEMPLATE(ds_plot_trajectory_loss, "trajectory-loss.gp");
 TEMPLATE(ds_plot_trajectory_gates, "trajectory-gates.gp");
+TEMPLATE(ds_plot_training_curves, "training-curves.gp");
+TEMPLATE(ds_plot_gates_over_training, "gates-over-training.gp");

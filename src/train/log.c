@@ -357,3 +357,44 @@ void ds_train_log_close(ds_train_log *log) {
     json_decref(log->audits);
     *log = ds_train_log_closed;
 }
+
+/* ---- reading anybody's ------------------------------------------------------------------------------------------- */
+
+static ds_status collect_line(json_t *const lists[], const char *bytes, size_t length, const char *where) {
+    ds_status status = DS_OK;
+    json_t *line = NULL, *entry = NULL;
+    DS_TRY(ds_json_parse(&line, bytes, length, where));
+    DS_TRY(entry_of(&entry, line));
+    if (entry == NULL)
+        status = ds_fail(DS_ERR_INPUT, "%s: line \"%s\" lacks a key, expected those of train's log.jsonl", DS_SHOW(where),
+                         ds_escape(bytes, length).text);
+    else if (json_array_append(lists[kind_of(entry)], entry) != 0)
+        status = ds_fail(DS_ERR_SYSTEM, "%s: out of memory", DS_SHOW(where));
+done:
+    json_decref(line);
+    json_decref(entry);
+    return status;
+}
+
+ds_status ds_training_log_read(json_t **results, const char *bytes, size_t length, const char *where) {
+    ds_status status = DS_OK;
+    json_t *const lists[] = {json_array(), json_array(), json_array()};
+    json_t *spikes = NULL;
+    ds_json_builder b = {0};
+    *results = NULL;
+    if (lists[UPDATE] == NULL || lists[EVALUATION] == NULL || lists[AUDIT] == NULL)
+        DS_TRY(ds_fail(DS_ERR_SYSTEM, "%s: out of memory", DS_SHOW(where)));
+    for (const char *at = bytes, *stop; (stop = memchr(at, '\n', length - (size_t)(at - bytes))) != NULL; at = stop + 1)
+        DS_TRY(collect_line(lists, at, (size_t)(stop - at), where));
+    DS_TRY(ds_training_spikes(&spikes, lists[UPDATE]));
+    ds_json_begin_object(&b, NULL);
+    ds_json_put(&b, "spikes", spikes);
+    ds_json_put(&b, "steps", json_incref(lists[UPDATE]));
+    ds_json_put(&b, "evaluations", json_incref(lists[EVALUATION]));
+    ds_json_put(&b, "audits", json_incref(lists[AUDIT]));
+    ds_json_end(&b);
+    DS_TRY(ds_json_finish(results, &b));
+done:
+    for (size_t i = 0; i < 3; i++) json_decref(lists[i]);
+    return status;
+}

@@ -377,6 +377,7 @@ static ds_status make_results(json_t **results, const training *all) {
     ds_json_put_real(&b, "val_after", ds_json_real_at(json_array_get(all->log.evaluations, last), "val_loss"));
     ds_json_put(&b, "best", ds_json_copy(ds_history_best(all->log.evaluations)));
     ds_json_put_count(&b, "tokens_per_update", recipe->accumulation * recipe->batch * recipe->length);
+    ds_json_put_real(&b, "clip", recipe->clip);
     ds_json_put(&b, "spikes", spikes);
     ds_json_put(&b, "steps", json_incref(all->log.steps));
     ds_json_put(&b, "evaluations", json_incref(all->log.evaluations));

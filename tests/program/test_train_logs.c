@@ -1,4 +1,4 @@
-/* What a training run leaves for other programs to read: its logs, a state's history, audits of gates. */
+/* What a training run leaves to be read: its logs, a state's history, audits of gates; figures of saved runs. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -188,12 +188,70 @@ static void a_state_tells_its_history(void **state) {
     json_decref(envelope);
 }
 
+/* ---- figures of saved runs --------------------------------------------------------------------------------------- */
+
+static void expect_in_file(const char *path, const char *words) {
+    char *text = read_text(path);
+    if (strstr(text, words) == NULL) fail_msg("%s has no \"%s\"", path, words);
+    free(text);
+}
+
+/* Runs of different starts on common axes, over tokens where their updates differ in them; names by folder or as asked for. */
+static void runs_are_laid_over_each_other(void **state) {
+    (void)state;
+    char one[256], other[256], out[256];
+    (void)snprintf(one, sizeof one, "%s", inside("logged", "train.json"));
+    (void)snprintf(other, sizeof other, "%s", inside("audited", "train.json"));
+    (void)snprintf(out, sizeof out, "%s", scratch_path("drawn"));
+    CHILD_RUN(&found, usual, "plot", "--out", out, one, other);
+    if (found.status != 0) fail_msg("%s", found.err);
+    expect_in_file(inside("drawn", "training-curves.gp"), "\nruns = 2\n");
+    expect_in_file(inside("drawn", "training-curves.gp"), "\nnames = 'logged audited '\n");
+    expect_in_file(inside("drawn", "training-curves.gp"), "tokens'\n");
+    expect_in_file(inside("drawn", "gates-over-training.gp"), "\nruns = 1\n"); /* the additive one has no gates */
+    assert_null(strstr(found.out, "Checkpoint:"));
+    CHILD_RUN(&found, usual, "plot", "--labels", "first,second", "--figure", "training-curves", "--out", out, one, other);
+    assert_int_equal(found.status, 0);
+    expect_in_file(inside("drawn", "training-curves.gp"), "\nnames = 'first second '\n");
+    CHILD_RUN(&found, usual, "plot", "--labels", "first", "--out", out, one, other);
+    expect_refusal(2, "--labels names 2 runs of train, one each, not \"first\"");
+    CHILD_RUN(&found, usual, "plot", "--labels", "first,second", "--out", out, one);
+    expect_refusal(2, "--labels names 0 runs of train");
+}
+
+/* A log draws the same points as the results made of it, as far as it has come; a line that is cut is not there yet. */
+static void a_log_is_as_good_as_its_results(void **state) {
+    (void)state;
+    char whole[256], log[256], out[256];
+    (void)snprintf(whole, sizeof whole, "%s", inside("audited", "train.json"));
+    (void)snprintf(out, sizeof out, "%s", scratch_path("drawn"));
+    char *lines = read_text(inside("audited", "log.jsonl")), *data[2];
+    (void)snprintf(log, sizeof log, "%s", scratch_write("copy/log.jsonl", lines, strlen(lines)));
+    for (int i = 0; i < 2; i++) {
+        CHILD_RUN(&found, usual, "plot", "--out", out, i == 0 ? whole : log);
+        if (found.status != 0) fail_msg("%s", found.err);
+        data[i] = read_text(inside("drawn", "training-curves.tsv"));
+    }
+    assert_string_equal(data[0], data[1]);
+    (void)scratch_write("copy/log.jsonl", lines, strlen(lines) / 2);
+    CHILD_RUN(&found, usual, "plot", "--out", out, log);
+    assert_int_equal(found.status, 0);
+    (void)scratch_write("copy/log.jsonl", "{\"step\":0}\n", 11);
+    CHILD_RUN(&found, usual, "plot", "--out", out, log);
+    expect_refusal(3, "lacks a key, expected those of train's log.jsonl");
+    free(lines);
+    free(data[0]);
+    free(data[1]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logs_tell_the_run),
         cmocka_unit_test(a_state_tells_its_history),
         cmocka_unit_test(gates_are_audited_on_the_way),
         cmocka_unit_test(what_has_no_gates_is_not_audited),
+        cmocka_unit_test(runs_are_laid_over_each_other),
+        cmocka_unit_test(a_log_is_as_good_as_its_results),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

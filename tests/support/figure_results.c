@@ -252,6 +252,75 @@ static void put_comparison(ds_json_builder *b, const json_t *sublayers, ds_rando
     ds_json_end(b);
 }
 
+static void put_audits(ds_json_builder *b, size_t updates, size_t sublayers, ds_random *random) {
+    char name[32];
+    ds_json_begin_array(b, "audits");
+    for (size_t step = 0; step <= updates; step += 1 + updates / 2) { /* at 0, and after about half of them */
+        ds_json_begin_object(b, NULL);
+        ds_json_put_count(b, "step", step);
+        ds_json_begin_array(b, "gates");
+        for (size_t s = 0; s < sublayers; s++) {
+            (void)snprintf(name, sizeof name, "%zu.%s", s / 2, kind_of(s));
+            ds_json_begin_object(b, NULL);
+            ds_json_put_text(b, "name", name);
+            ds_json_put_real(b, "beta_mean", 2 * ds_random_uniform(random));
+            ds_json_end(b);
+        }
+        ds_json_end(b);
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+}
+
+/* A run of so many updates, each of so many tokens. */
+static void put_run(ds_json_builder *b, const char *label, size_t updates, double tokens, size_t sublayers, ds_random *random) {
+    ds_json_put_text(b, "label", label);
+    ds_json_put_real(b, "tokens_per_update", tokens);
+    ds_json_put_real(b, "clip", 1);
+    ds_json_begin_array(b, "steps");
+    for (size_t t = 0; t < updates; t++) {
+        ds_json_begin_object(b, NULL);
+        ds_json_put_count(b, "step", t);
+        ds_json_put_real(b, "lr", 3e-4 * ds_random_uniform(random));
+        ds_json_put_real(b, "loss", 2 + 2 * exp(-(double)t / 100) + 0.1 * ds_random_normal(random));
+        ds_json_put_real(b, "gradient_norm", 0.1 + 3 * ds_random_uniform(random));
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+    ds_json_begin_array(b, "evaluations");
+    for (size_t t = 0; t <= updates; t += 50) {
+        ds_json_begin_object(b, NULL);
+        ds_json_put_count(b, "step", t);
+        ds_json_put_real(b, "val_loss", 2 + 2 * exp(-(double)t / 100));
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+    ds_json_begin_array(b, "spikes");
+    if (updates > 30) {
+        ds_json_begin_object(b, NULL);
+        ds_json_put_count(b, "step", 30);
+        ds_json_put_real(b, "loss", 4.5);
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+    put_audits(b, updates, sublayers, random);
+}
+
+/* One layer: a run of one update. More: eight runs, one of no update, whose lengths and batches differ. */
+static void put_training(ds_json_builder *b, size_t sublayers, ds_random *random) {
+    static const char *const labels[] = {"a", "b's_{run}", "", "a rather long label of a run", "e", "f", "g", "h"};
+    ds_json_begin_object(b, "train");
+    if (sublayers == 2) put_run(b, "a", 1, 4096, sublayers, random);
+    if (sublayers > 2) ds_json_begin_array(b, "runs");
+    for (size_t i = 0; sublayers > 2 && i < sizeof labels / sizeof *labels; i++) {
+        ds_json_begin_object(b, NULL);
+        put_run(b, labels[i], i == 0 ? 1300 : i == 1 ? 0 : 40 * i, 1000 * (double)(i + 1), i % 3 == 0 ? sublayers : 2, random);
+        ds_json_end(b);
+    }
+    if (sublayers > 2) ds_json_end(b);
+    ds_json_end(b);
+}
+
 json_t *make_results(size_t layers, double half) {
     ds_json_builder b = {0};
     ds_random random = ds_random_init(SEED);
@@ -268,6 +337,7 @@ json_t *make_results(size_t layers, double half) {
     put_ablation(&b, 2 * layers, &random, half);
     put_gradflow(&b, 2 * layers, &random);
     put_comparison(&b, json_object_get(json_object_get(b.open[0], "gates"), "sublayers"), &random, half);
+    put_training(&b, 2 * layers, &random);
     ds_json_end(&b);
     expect_ok(ds_json_finish(&results, &b));
     return results;
