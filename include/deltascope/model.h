@@ -59,15 +59,20 @@ const char *ds_rule_limits(const ds_rule *rule);
 
 /* What the transformer around the rule is made of: norm, positions, MLP, names of parameters. */
 typedef struct ds_backbone ds_backbone;
-extern const ds_backbone ds_backbone_ddl;   /* of the published code: RMSNorm, rotary halves, SwiGLU */
-extern const ds_backbone ds_backbone_qwen3; /* grouped heads, RMSNorm of queries and keys before the rotation, SwiGLU */
-extern const ds_backbone ds_backbone_llama; /* the same without these norms */
-extern const ds_backbone ds_backbone_qwen2; /* the same, with biases on queries, keys and values */
+extern const ds_backbone ds_backbone_ddl;     /* of the published code: RMSNorm, rotary halves, SwiGLU */
+extern const ds_backbone ds_backbone_qwen3;   /* grouped heads, RMSNorm of queries and keys before the rotation, SwiGLU */
+extern const ds_backbone ds_backbone_llama;   /* the same without these norms */
+extern const ds_backbone ds_backbone_qwen2;   /* the same, with biases on queries, keys and values */
+extern const ds_backbone ds_backbone_nanogpt; /* LayerNorm, learned positions, GELU */
+extern const ds_backbone ds_backbone_gpt2;    /* the same, weights stored the other way round */
 
 /* ---- specification ---------------------------------------------------------------------------------------------------- */
 
 typedef enum ds_compressor { DS_COMPRESS_NONE, DS_COMPRESS_TC, DS_COMPRESS_CC } ds_compressor;
 typedef enum ds_activation { DS_ACT_IDENTITY, DS_ACT_SILU, DS_ACT_RELU, DS_ACT_ELU1 } ds_activation;
+
+/* What an MLP is: down (silu(gate c) * (up c)), or down act(up c). */
+typedef enum ds_mlp { DS_MLP_SWIGLU, DS_MLP_GELU, DS_MLP_GELU_TANH } ds_mlp;
 
 /* LLaMA 3's slower rotation of what turns fewer than high_freq_factor times within the context of the first training; factor 0:
  * the angles are plain. */
@@ -88,10 +93,14 @@ typedef struct ds_spec {
     bool state_kernel_causal;          /* CC: ddl_state_dv_shortconv_causal */
     bool qk_norm, head_norm, output_gate, k_shift, v_shift;
     ds_activation q_activation, k_activation, v_activation;
-    bool qkv_bias, output_bias, mlp_bias; /* which projections add a bias */
-    bool own_head;                        /* the output head is a table of its own, not the embedding */
-    bool bare_names;                      /* stored without the prefix of the backbone's names */
-    size_t rotary_dim;                    /* even, <= head_dim */
+    ds_mlp mlp;
+    bool qkv_bias, output_bias, mlp_bias, norm_bias; /* what adds a bias */
+    bool unscaled_scores;                            /* scores are not divided by sqrt(head_dim) ... */
+    bool depth_scaled_scores;                        /* ... and in layer i by i + 1 */
+    size_t positions;                                /* rows of the table of learned positions; 0: there is none */
+    bool own_head;                                   /* the output head is a table of its own, not the embedding */
+    bool bare_names;                                 /* stored without the prefix of the backbone's names */
+    size_t rotary_dim;                               /* even, <= head_dim */
     double rope_base;
     ds_rope_scaling rope_scaling;
     double norm_eps;        /* pre-norms, final norm: 1e-5, in the additive baseline rms_norm_eps */

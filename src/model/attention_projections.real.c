@@ -4,6 +4,8 @@
 
 static ds_linear_map map_of(const ds_pass *pass, size_t which) {
     const ds_layer_weights *layer = ds_pass_layer(pass);
+    size_t width = ds_pass_width(pass);
+    if (layer->qkv != NULL) return ds_map_part(pass->model, layer->qkv, layer->qkv_bias, which * width, width);
     const ds_parameter *const weights[] = {layer->query, layer->key, layer->value};
     const ds_parameter *const biases[] = {layer->query_bias, layer->key_bias, layer->value_bias};
     return ds_map_of(pass->model, weights[which], biases[which]);
@@ -242,7 +244,7 @@ ds_status REAL_NAME(ds_qkv_backward_task)(void *context, size_t task, size_t wor
         size_t width = ds_projection_width(&b->pass, &p->forward);
         const REAL *dlinear = ROWS(p->forward.shift != NULL ? p->dshifted : p->derivative, tile, width);
         REAL_NAME(ds_map_backward_add)(dcontext, dlinear, &p->forward.map, tile.rows);
-        REAL_NAME(ds_bias_sums)(b, tile, p->forward.map.bias, p->bias_partial, dlinear, width);
+        REAL_NAME(ds_bias_sums)(b, tile, &p->forward.map, p->bias_partial, dlinear);
     }
     if (spec->output_gate) REAL_NAME(ds_linear_backward_add)
     (dcontext, ROWS(g->doutput_gate, tile, ds_pass_width(&b->pass)), ds_pass_layer(&b->pass)->output_gate, tile.rows);
@@ -258,7 +260,7 @@ ds_status REAL_NAME(ds_qkv_parameters)(ds_derivative *b) {
         ds_projection_derivative p = REAL_NAME(ds_projection_of)(b, which);
         bool shifted = p.forward.shift != NULL;
         DS_TRY(ds_map_job_add(b, &p.forward.map, shifted ? p.dshifted : p.derivative, g->context));
-        REAL_NAME(ds_sum_tiles)(b, p.forward.map.bias, p.bias_partial);
+        REAL_NAME(ds_sum_bias)(b, &p.forward.map, p.bias_partial);
         DS_TRY(ds_weight_job_add(b, p.forward.shift, p.dmix, g->context));
         REAL_NAME(ds_sum_tiles)(b, p.forward.norm, p.partial);
     }

@@ -4,7 +4,6 @@
 
 #include "tiles.h"
 
-static double scale_of(const ds_spec *spec) { return 1 / sqrt((double)spec->head_dim); }
 /* Query heads that share one head of keys and values. */
 static size_t group_of(const ds_spec *spec) { return spec->heads / ds_spec_kv_heads(spec); }
 
@@ -30,7 +29,7 @@ static void scores_forward(REAL *heads, const ds_pass *pass, ds_tile tile, ds_sc
     const ds_workspace *w = pass->workspace;
     size_t width = ds_pass_width(pass), kv_width = ds_pass_kv_width(pass), h = spec->head_dim, group = group_of(spec);
     size_t window = tile.sequence * pass->batch->length;
-    double scale = scale_of(spec);
+    double scale = ds_score_scale(spec, pass->sublayer / 2);
     REAL *scores = scratch->scores, *inverse = scratch->inverse;
     double *zeros = (pass->wants & DS_OBSERVE_ATTENTION) != 0 ? w->zero_weights + tile.token : NULL;
     for (size_t row = 0; zeros != NULL && row < tile.rows; row++) zeros[row] = 0;
@@ -63,7 +62,7 @@ static void head_backward(const ds_derivative *b, size_t window, size_t head, ds
     const REAL *value = (const REAL *)w->value + keys, *dheads = (const REAL *)g->dheads + queries;
     REAL *dquery = (REAL *)g->dquery + queries, *dkey = (REAL *)g->dkey + keys, *dvalue = (REAL *)g->dvalue + keys;
     REAL *p = scratch->weights, *ds = scratch->scores;
-    double scale = scale_of(spec);
+    double scale = ds_score_scale(spec, b->pass.sublayer / 2);
     for (size_t first = 0; first < length; first += DS_BACKWARD_QUERY_ROWS) {
         size_t rows = ds_min_size(length - first, DS_BACKWARD_QUERY_ROWS), columns = first + rows, at = first * width;
         REAL_NAME(ds_gemm_nt)(p, columns, query + at, width, key, kv_width, rows, columns, h);
@@ -97,7 +96,7 @@ static void scores_tangent(const ds_derivative *b, ds_tile tile, ds_derivative_s
     const void *dkeys = ds_pass_shifts(&b->pass, spec->k_shift) ? g->dkey_shifted : g->dkey;
     const void *dvalues = ds_pass_shifts(&b->pass, spec->v_shift) ? g->dvalue_shifted : g->dvalue;
     REAL *p = scratch->weights, *ds = scratch->scores;
-    double scale = scale_of(spec);
+    double scale = ds_score_scale(spec, b->pass.sublayer / 2);
     for (size_t row = 0; row < tile.rows; row += DS_BACKWARD_QUERY_ROWS) {
         size_t rows = ds_min_size(DS_BACKWARD_QUERY_ROWS, tile.rows - row), first = tile.first + row, columns = first + rows;
         for (size_t head = 0; head < spec->heads; head++) {
@@ -206,7 +205,7 @@ ds_status REAL_NAME(ds_attention_output_backward_task)(void *context, size_t tas
     }
     REAL *dheads = ROWS(g->dheads, tile, width);
     REAL_NAME(ds_map_backward)(dheads, ROWS(g->dbranch, tile, d), &output, tile.rows);
-    REAL_NAME(ds_bias_sums)(b, tile, output.bias, g->layout.output_bias, ROWS(g->dbranch, tile, d), d);
+    REAL_NAME(ds_bias_sums)(b, tile, &output, g->layout.output_bias, ROWS(g->dbranch, tile, d));
     heads_backward(b, tile, dheads, g->scratch[worker].narrow[0]);
     memset(ROWS(g->dkey, tile, kv_width), 0, tile.rows * kv_width * sizeof *dheads); /* which the scores add to */
     memset(ROWS(g->dvalue, tile, kv_width), 0, tile.rows * kv_width * sizeof *dheads);
@@ -217,7 +216,7 @@ ds_status REAL_NAME(ds_attention_output_parameters)(ds_derivative *b) {
     double eps;
     const ds_linear_map output = output_of(&b->pass);
     REAL_NAME(ds_sum_tiles)(b, head_norm(&b->pass, &eps), b->gradient->layout.head_norm);
-    REAL_NAME(ds_sum_tiles)(b, output.bias, b->gradient->layout.output_bias);
+    REAL_NAME(ds_sum_bias)(b, &output, b->gradient->layout.output_bias);
     return ds_map_job_add(b, &output, b->gradient->dbranch, b->gradient->heads);
 }
 

@@ -32,8 +32,10 @@ typedef struct ds_backbone_steps {
 } ds_backbone_steps;
 
 struct ds_backbone {
-    const char *name;                          /* one word */
-    const char *prefix;                        /* of all names but the head's, which a file may lack; "": none */
+    const char *name;   /* one word */
+    const char *prefix; /* of all names but the head's, which a file may lack; "": none */
+    /* The name under which a tensor is a parameter that is stored under `name` a second time; NULL: nothing is. */
+    bool (*twin)(char parameter[64], const char *name);
     const char *layer_prefix;                  /* of a layer's parameters, before its number */
     bool inputs_first;                         /* Linear weights are stored as (in,out) */
     ds_table_rows front, attention, mlp, back; /* slots of front and back in ds_model, of the others in ds_layer_weights */
@@ -49,6 +51,17 @@ static inline ds_linear_map ds_map_of(const ds_model *model, const ds_parameter 
                            .in = weight->shape[inputs_first ? 0 : 1],
                            .inputs_first = inputs_first};
 }
+
+static inline ds_linear_map ds_map_part(const ds_model *model, const ds_parameter *weight, const ds_parameter *bias,
+                                        size_t first, size_t out) {
+    ds_linear_map map = ds_map_of(model, weight, bias);
+    map.first = first;
+    map.out = out;
+    return map;
+}
+
+/* Whether a tensor of the checkpoint is a parameter's storage under another name. */
+bool ds_is_twin(const ds_spec *spec, const ds_checkpoint *checkpoint, const ds_tensor *tensor);
 
 size_t ds_backbone_count(void);
 const ds_backbone *ds_backbone_at(size_t index);

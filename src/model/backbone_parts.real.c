@@ -1,4 +1,5 @@
-/* What several backbones are made of: RMSNorm before branches and head, RMSNorm of each head, rotary positions. */
+/* What several backbones are made of: RMSNorm and LayerNorm before branches and head, RMSNorm of each head, rotary
+ * positions. */
 #include "tiles.h"
 
 /* ---- norm ------------------------------------------------------------------------------------------------------------- */
@@ -14,6 +15,22 @@ void REAL_NAME(ds_rms_backward)(void *dx, double *dnorm, const void *dy, const v
 
 void REAL_NAME(ds_rms_tangent)(void *dy, const void *dx, const void *x, const ds_spec *spec, ds_norm norm, size_t rows) {
     REAL_NAME(ds_rmsnorm_tangent)(dy, dx, x, VALUES(norm.weight), rows, spec->hidden, spec->norm_eps);
+}
+
+static const REAL *bias_of(ds_norm norm) { return norm.bias != NULL ? VALUES(norm.bias) : NULL; }
+
+void REAL_NAME(ds_layer_forward)(void *y, const void *x, const ds_spec *spec, ds_norm norm, size_t rows) {
+    REAL_NAME(ds_layernorm_forward)(y, x, VALUES(norm.weight), bias_of(norm), rows, spec->hidden, spec->norm_eps);
+}
+
+void REAL_NAME(ds_layer_backward)(void *dx, double *dnorm, const void *dy, const void *x, const ds_spec *spec, ds_norm norm,
+                                  size_t rows) {
+    double *dbias = dnorm != NULL && norm.bias != NULL ? dnorm + spec->hidden : NULL;
+    REAL_NAME(ds_layernorm_backward)(dx, dnorm, dbias, dy, x, VALUES(norm.weight), rows, spec->hidden, spec->norm_eps);
+}
+
+void REAL_NAME(ds_layer_tangent)(void *dy, const void *dx, const void *x, const ds_spec *spec, ds_norm norm, size_t rows) {
+    REAL_NAME(ds_layernorm_tangent)(dy, dx, x, VALUES(norm.weight), rows, spec->hidden, spec->norm_eps);
 }
 
 /* ---- rotary position -------------------------------------------------------------------------------------------------- */

@@ -4,7 +4,7 @@
 
 #include "config.h"
 
-typedef enum value_kind { COUNT, NUMBER, FLAG, ACTIVATION, STRING, ELSEWHERE } value_kind;
+typedef enum value_kind { COUNT, NUMBER, FLAG, ACTIVATION, GELU, STRING, ELSEWHERE } value_kind;
 
 /* One key: where its value goes and what it may be. Bounds are inclusive. */
 typedef struct config_key {
@@ -22,17 +22,19 @@ typedef struct config_key {
 #define LLAMA (1u << DS_FAMILY_LLAMA)
 #define QWEN2 (1u << DS_FAMILY_QWEN2)
 #define HF (QWEN3 | LLAMA | QWEN2)
+#define GPT2 (1u << DS_FAMILY_GPT2)
+#define NANO (1u << DS_FAMILY_NANOGPT)
 #define ANY -HUGE_VAL, HUGE_VAL
 /* The least positive number a range names stands for "greater than zero". */
 #define POSITIVE 0x1p-1074, HUGE_VAL
 
 static const config_key keys[] = {
-    {"vocab_size", DDL | HF, COUNT, AT(vocab), false, 1, DS_MOST_VOCAB},
+    {"vocab_size", DDL | HF | GPT2 | NANO, COUNT, AT(vocab), false, 1, DS_MOST_VOCAB},
     {"num_hidden_layers", DDL | HF, COUNT, AT(layers), false, 1, DS_MOST_LAYERS},
     {"num_attention_heads", DDL | HF, COUNT, AT(heads), false, 1, DS_MOST_HEADS},
     {"hidden_size", DDL | HF, COUNT, AT(hidden), false, 1, DS_MOST_HIDDEN},
     {"head_dim", DDL, COUNT, AT(head_dim), false, 1, DS_MOST_HIDDEN},
-    {"block_size", DDL, COUNT, AT(block_size), false, 1, 0x7fffffff},
+    {"block_size", DDL | NANO, COUNT, AT(block_size), false, 1, 0x7fffffff},
     {"hidden_size_base", DDL, COUNT, AT(hidden_base), false, 1, DS_MOST_HIDDEN},
     {"num_hidden_layers_base", DDL, COUNT, AT(layers_base), true, 1, DS_MOST_LAYERS},
     {"ddl_value_channels", DDL, COUNT, AT(value_channels), false, 1, DS_MOST_CHANNELS},
@@ -74,6 +76,20 @@ static const config_key keys[] = {
     {"tie_word_embeddings", HF, FLAG, AT(tied), true, ANY},
     {"attention_bias", QWEN3 | LLAMA, FLAG, AT(attention_bias), true, ANY},
     {"mlp_bias", LLAMA, FLAG, AT(mlp_bias), true, ANY},
+    {"tie_word_embeddings", GPT2, FLAG, AT(tied), true, ANY},
+    {"n_layer", GPT2 | NANO, COUNT, AT(layers), false, 1, DS_MOST_LAYERS},
+    {"n_head", GPT2 | NANO, COUNT, AT(heads), false, 1, DS_MOST_HEADS},
+    {"n_embd", GPT2 | NANO, COUNT, AT(hidden), false, 1, DS_MOST_HIDDEN},
+    {"n_inner", GPT2, COUNT, AT(mlp_hidden), true, 1, 16 * DS_MOST_HIDDEN},
+    {"n_positions", GPT2, COUNT, AT(block_size), false, 1, 0x7fffffff},
+    {"layer_norm_epsilon", GPT2, NUMBER, AT(rms_norm_eps), false, 0, HUGE_VAL},
+    {"activation_function", GPT2, GELU, AT(activation), false, ANY},
+    {"scale_attn_weights", GPT2, FLAG, AT(scores_scaled), false, ANY},
+    {"scale_attn_by_inverse_layer_idx", GPT2, FLAG, AT(scores_scaled_by_depth), false, ANY},
+    {"reorder_and_upcast_attn", GPT2, FLAG, AT(upcasts), false, ANY},
+    {"bias", NANO, FLAG, AT(attention_bias), false, ANY},
+    {"hyper_conn_type", NANO, STRING, AT(hyper_conn_type), true, ANY},
+    {"hyper_conn_n", NANO, COUNT, AT(streams), true, 1, DS_MOST_CHANNELS},
     /* means nothing there, or is read with others */
     {"attention_bias", QWEN2, ELSEWHERE, 0, true, ANY},
     {"mlp_bias", QWEN2 | QWEN3, ELSEWHERE, 0, true, ANY},
@@ -116,6 +132,35 @@ static const ds_config defaults[DS_FAMILIES] = {
             .embedding_init_std = 0.02,
             .hidden_init_std_factor = 0.5,
             .read_init = NAN,
+        },
+    [DS_FAMILY_GPT2] =
+        {
+            .vocab = 50257,
+            .layers = 12,
+            .heads = 12,
+            .hidden = 768,
+            .block_size = 1024,
+            .rope_ratio = 1.0,
+            .rms_norm_eps = 1e-5,
+            .tied = true,
+            .scores_scaled = true,
+            .attention_bias = true,
+            .activation = DS_MLP_GELU_TANH,
+        },
+    [DS_FAMILY_NANOGPT] =
+        {
+            .vocab = 50304,
+            .layers = 12,
+            .heads = 12,
+            .hidden = 768,
+            .block_size = 1024,
+            .rope_ratio = 1.0,
+            .rms_norm_eps = 1e-5,
+            .tied = true,
+            .scores_scaled = true,
+            .attention_bias = true,
+            .activation = DS_MLP_GELU,
+            .streams = 4,
         },
     [DS_FAMILY_QWEN3] =
         {
@@ -249,6 +294,21 @@ static ds_status read_activation(ds_activation *out, const config_key *key, cons
     return wrong_type(where, key, value, "one of \"silu\", \"relu\", \"elu\", \"elu+1\", \"identity\"");
 }
 
+/* What GPT-2's activation_function may say. */
+static ds_status read_gelu(ds_mlp *out, const config_key *key, const json_t *value, const char *where) {
+    static const struct {
+        const char *name;
+        ds_mlp mlp;
+    } names[] = {{"gelu_new", DS_MLP_GELU_TANH}, {"gelu_pytorch_tanh", DS_MLP_GELU_TANH}, {"gelu", DS_MLP_GELU}};
+    const char *text = json_string_value(value);
+    for (size_t i = 0; text != NULL && i < sizeof names / sizeof *names; i++) {
+        if (strcmp(text, names[i].name) != 0) continue;
+        *out = names[i].mlp;
+        return DS_OK;
+    }
+    return wrong_type(where, key, value, "one of \"gelu_new\", \"gelu_pytorch_tanh\", \"gelu\"");
+}
+
 static ds_status read_key(ds_config *config, const config_key *key, const json_t *value, const char *where) {
     if (value == NULL || (key->nullable && json_is_null(value))) return DS_OK;
     void *target = (char *)config + key->offset;
@@ -259,6 +319,8 @@ static ds_status read_key(ds_config *config, const config_key *key, const json_t
         return read_number(target, key, value, where);
     case ACTIVATION:
         return read_activation(target, key, value, where);
+    case GELU:
+        return read_gelu(target, key, value, where);
     case FLAG:
         if (!json_is_boolean(value)) return wrong_type(where, key, value, "true or false");
         *(bool *)target = json_is_true(value);
@@ -277,7 +339,13 @@ static ds_status read_key(ds_config *config, const config_key *key, const json_t
 static const struct {
     const char *model_type;
     ds_family family;
-} types[] = {{"qwen3", DS_FAMILY_QWEN3}, {"llama", DS_FAMILY_LLAMA}, {"qwen2", DS_FAMILY_QWEN2}};
+} types[] = {{"qwen3", DS_FAMILY_QWEN3}, {"llama", DS_FAMILY_LLAMA}, {"qwen2", DS_FAMILY_QWEN2}, {"gpt2", DS_FAMILY_GPT2}};
+
+/* nanoGPT's model_args have no model_type; these three names nobody else uses together. */
+static bool is_nanogpt(const json_t *object) {
+    return json_object_get(object, "n_layer") != NULL && json_object_get(object, "n_head") != NULL &&
+           json_object_get(object, "n_embd") != NULL;
+}
 
 /* model_type says which program wrote the file. The published code writes "nanogpt-pro", "nanogptpro" or "nanogpt"; names
  * beginning like these or like the paper's are taken as derived from it, anything else as another architecture. A control's
@@ -285,12 +353,13 @@ static const struct {
 static ds_status find_family(ds_family *family, const json_t *object, const char *where) {
     static const char *const derived[] = {"nanogpt", "ddl", "deep-delta", "deep_delta", "deepdelta", "deltascope"};
     const json_t *value = json_object_get(object, "model_type");
-    *family = DS_FAMILY_DDL;
+    *family = value == NULL && is_nanogpt(object) ? DS_FAMILY_NANOGPT : DS_FAMILY_DDL;
     if (value == NULL) return DS_OK;
     if (!json_is_string(value))
         return ds_fail(DS_ERR_INPUT, "%s: model_type is %s, expected a string", where, ds_config_describe(value).text);
     const char *backbone = json_string_value(json_object_get(object, "deltascope_backbone"));
     bool control = strcmp(json_string_value(value), "deltascope") == 0 && backbone != NULL;
+    if (control && strcmp(backbone, "nanogpt") == 0) *family = DS_FAMILY_NANOGPT;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (strcmp(control ? backbone : json_string_value(value), types[i].model_type) != 0) continue;
         *family = types[i].family;
@@ -301,7 +370,7 @@ static ds_status find_family(ds_family *family, const json_t *object, const char
     }
     return ds_fail(DS_ERR_INPUT,
                    "%s: unsupported model_type %s, expected \"nanogpt-pro\" or another name of the family, or \"qwen3\", "
-                   "\"llama\" or \"qwen2\"",
+                   "\"llama\", \"qwen2\" or \"gpt2\"",
                    where, ds_config_describe(value).text);
 }
 
@@ -321,6 +390,18 @@ bool ds_config_scales_logits(const ds_config *config) {
     static const char *const words[] = {"widthmuP", "widthmup"};
     return config->mup || ds_config_scales_residual(config) ||
            is_one_of(config->parameterization, words, sizeof words / sizeof *words);
+}
+
+/* What of nanoGPT and GPT-2 is not computed. */
+static ds_status check_gpt(const ds_config *config, const char *where) {
+    if (config->upcasts) return ds_fail(DS_ERR_INPUT, "%s: unsupported reorder_and_upcast_attn true, expected false", where);
+    if (config->hyper_conn_type != NULL && strcmp(config->hyper_conn_type, "none") != 0 && config->streams != 1)
+        return ds_fail(
+            DS_ERR_INPUT,
+            "%s: unsupported hyper_conn_type \"%s\" with hyper_conn_n %zu: supported are \"none\" and one stream, which "
+            "add to the residual as it is",
+            where, DS_SHOW(config->hyper_conn_type), config->streams);
+    return DS_OK;
 }
 
 ds_status ds_config_read(ds_config *config, const json_t *object, const char *where) {
@@ -344,8 +425,11 @@ ds_status ds_config_read(ds_config *config, const json_t *object, const char *wh
         DS_TRY(read_key(config, &keys[i], value, where));
     }
     if (json_is_null(json_object_get(object, "num_key_value_heads"))) config->kv_heads = 0;
-    if (family != DS_FAMILY_DDL) DS_TRY(ds_rope_read(config, object, where));
-    if (family != DS_FAMILY_DDL) DS_TRY(ds_sliding_check(config, object, where));
+    if ((HF & 1u << family) != 0) {
+        DS_TRY(ds_rope_read(config, object, where));
+        DS_TRY(ds_sliding_check(config, object, where));
+    }
+    DS_TRY(check_gpt(config, where));
     if (config->heads * config->head_dim > DS_MOST_HIDDEN)
         return ds_fail(DS_ERR_INPUT, "%s: num_attention_heads * head_dim is out of range: found %zu * %zu, expected at most %d",
                        where, config->heads, config->head_dim, DS_MOST_HIDDEN);

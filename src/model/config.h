@@ -6,8 +6,16 @@
 
 #include "deltascope/model.h"
 
-/* Whose configuration it is: of the published code and what derives from it, or of a class of Hugging Face. */
-typedef enum ds_family { DS_FAMILY_DDL, DS_FAMILY_QWEN3, DS_FAMILY_LLAMA, DS_FAMILY_QWEN2, DS_FAMILIES } ds_family;
+/* Whose configuration it is: of the published code and what derives from it, of a class of Hugging Face, or nanoGPT's. */
+typedef enum ds_family {
+    DS_FAMILY_DDL,
+    DS_FAMILY_QWEN3,
+    DS_FAMILY_LLAMA,
+    DS_FAMILY_QWEN2,
+    DS_FAMILY_GPT2,
+    DS_FAMILY_NANOGPT,
+    DS_FAMILIES
+} ds_family;
 
 typedef struct ds_config {
     ds_family family;
@@ -20,6 +28,10 @@ typedef struct ds_config {
     bool qk_norm, head_norm, output_gate, k_shift, v_shift, state_kernel_causal;
     size_t kv_heads, mlp_hidden; /* kv_heads 0: as many as heads; head_dim 0: not given (Hugging Face) */
     bool tied, attention_bias, mlp_bias;
+    bool scores_scaled, scores_scaled_by_depth, upcasts; /* of GPT-2 */
+    ds_mlp activation;
+    size_t streams;              /* hyper_conn_n */
+    const char *hyper_conn_type; /* NULL: not given; a view into the JSON value */
     ds_rope_scaling rope_scaling;
     bool gate_single, value_sigmoid, value_constant, scalar_value_constant, mup;
     ds_activation q_activation, k_activation, v_activation;

@@ -16,6 +16,7 @@ typedef struct question {
     const json_t *object; /* the whole configuration */
     computed is;
     size_t block_size;
+    bool norm_bias;
 } question;
 
 /* A row: whether a value asks for what is computed. */
@@ -93,6 +94,11 @@ static bool is_wide_window(const question *q, const json_t *value, const foreign
            (json_is_number(value) && json_number_value(value) >= (double)q->block_size);
 }
 
+static bool is_norm_bias(const question *q, const json_t *value, const foreign_row *row) {
+    (void)row;
+    return json_is_boolean(value) && json_is_true(value) == q->norm_bias;
+}
+
 static bool is_one_expert(const question *q, const json_t *value, const foreign_row *row) {
     (void)q, (void)row;
     return json_is_number(value) && (json_number_value(value) == 0 || json_number_value(value) == 1);
@@ -139,7 +145,8 @@ static const foreign_row rows[] = {
     SAME("partial_rotary_factor|rotary_pct|rope_pct|rotary_fraction", "the value of rope_ratio", rope_ratio),
     SPECIAL("rope_scaling|rope_parameters", "the type \"default\" with the values of rope_base and rope_ratio",
             is_plain_rotation),
-    OFF("rope_interleaved|rotary_interleaved|alibi|use_alibi|use_wpe|learned_positions|use_position_embeddings"),
+    OFF("rope_interleaved|rotary_interleaved|alibi|use_alibi"),
+    OFF("use_wpe|learned_positions|use_position_embeddings"),
     ON("use_rope|use_rotary|rotary"),
     WORD("position_embedding_type|pos_emb_type|positional_encoding|position_encoding", "\"rope\"", "rope|rotary"),
     SPECIAL("sliding_window|attention_window|window_size|local_window", "block_size or more, or use_sliding_window false",
@@ -159,6 +166,27 @@ static const foreign_row rows[] = {
     SPECIAL("quantization_config|quantization", "an empty object", is_nothing),
 };
 enum { ROWS = sizeof rows / sizeof *rows };
+
+/* What a transformer with LayerNorm and learned positions (nanoGPT, GPT-2) answers otherwise; names as above. */
+static const foreign_row learned[] = {
+    WORD("hidden_act|hidden_activation|activation|activation_function|act_fn|mlp_activation", "\"gelu\"",
+         "gelu|gelu_new|gelu_pytorch_tanh"),
+    WORD("mlp_type|ffn_type|mlp_class", "\"mlp\"", "mlp|gelu"),
+    SPECIAL(
+        "bias|use_bias|attention_bias|attn_bias|qkv_bias|mlp_bias|lm_head_bias|norm_bias|ln_bias|add_bias_linear|add_qkv_bias",
+        "what the model has, everywhere or nowhere", is_norm_bias),
+    WORD("norm_type|normalization|normalization_type|norm_class|layer_norm_type", "\"layernorm\"", "layernorm|layer_norm|ln"),
+    ON("use_wpe|learned_positions|use_position_embeddings"),
+    OFF("use_rope|use_rotary|rotary"),
+    WORD("position_embedding_type|pos_emb_type|positional_encoding|position_encoding", "\"absolute\"", "absolute|learned"),
+};
+
+static const foreign_row *row_for(const foreign_row *row, const ds_spec *spec) {
+    for (size_t i = 0; spec->positions > 0 && i < sizeof learned / sizeof *learned; i++) {
+        if (strcmp(learned[i].names, row->names) == 0) return &learned[i];
+    }
+    return row;
+}
 
 size_t ds_foreign_count(void) { return ROWS; }
 ds_foreign_keys ds_foreign_at(size_t index) { return (ds_foreign_keys){rows[index].names, rows[index].supported}; }
@@ -191,21 +219,23 @@ static question ask(const json_t *object, const ds_config *config, const ds_spec
                .qk_norm = spec->qk_norm,
                .scales_logits = ds_config_scales_logits(config)},
         .block_size = spec->block_size,
+        .norm_bias = spec->norm_bias,
     };
 }
 
 ds_status ds_foreign_check(const json_t *object, const ds_config *config, const ds_spec *spec, const char *where) {
     const question q = ask(object, config, spec);
     for (size_t r = 0; r < ROWS; r++) {
-        const char *names = rows[r].names;
+        const foreign_row *row = row_for(&rows[r], spec);
+        const char *names = row->names;
         for (char name[64]; next_name(&names, name);) {
             const json_t *value = json_object_get(object, name);
             if (value == NULL || json_is_null(value) || ds_config_reads(config->family, name)) continue;
-            if (rows[r].fits(&q, value, &rows[r])) continue;
+            if (row->fits(&q, value, row)) continue;
             return ds_fail(DS_ERR_INPUT,
                            "%s: %s is %s, which would change what is computed: supported is %s; remove the key if the model "
                            "was not trained so",
-                           DS_SHOW(where), name, ds_config_describe(value).text, rows[r].supported);
+                           DS_SHOW(where), name, ds_config_describe(value).text, row->supported);
         }
     }
     return DS_OK;

@@ -33,7 +33,7 @@ static ds_status allocate_batch(ds_gradient *g, size_t tokens) {
         {&g->norm2, 1, real, true},
         {&g->squares, 1, sizeof *g->squares, g->paths},
         {&g->gated, f, size, true},
-        {&g->dgate, f, size, true},
+        {&g->dgate, f, size, spec->mlp == DS_MLP_SWIGLU},
         {&g->dup, f, size, true},
         {&g->heads, Hh, size, true},
         {&g->dheads, Hh, size, true},
@@ -77,7 +77,7 @@ static size_t lay_out_tape(ds_tape *tape, char *memory, const ds_gradient *g, si
         {&tape->key_mix, KV, half == 0 && spec->k_shift},
         {&tape->value_mix, KV, half == 0 && spec->v_shift},
         {&tape->gate, Hh, half == 0 && spec->output_gate},
-        {&tape->mlp_gate, spec->mlp_hidden, half == 1},
+        {&tape->mlp_gate, spec->mlp_hidden, half == 1 && spec->mlp == DS_MLP_SWIGLU},
         {&tape->mlp_up, spec->mlp_hidden, half == 1},
     };
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {

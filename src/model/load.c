@@ -3,6 +3,7 @@
 
 #include "deltascope/num.h"
 
+#include "backbone.h"
 #include "fold.h"
 #include "load.h"
 
@@ -40,7 +41,8 @@ ds_status ds_model_unused(const ds_tensor ***tensors, size_t *count, const ds_mo
     for (size_t i = 0; i < all; i++) {
         const ds_tensor *tensor = ds_checkpoint_tensor(checkpoint, i);
         uintptr_t key = (uintptr_t)tensor;
-        if (bsearch(&key, used, used_count, sizeof *used, by_address) == NULL) (*tensors)[(*count)++] = tensor;
+        bool free_one = bsearch(&key, used, used_count, sizeof *used, by_address) == NULL;
+        if (free_one && !ds_is_twin(&model->spec, checkpoint, tensor)) (*tensors)[(*count)++] = tensor;
     }
 done:
     free(used);

@@ -45,9 +45,9 @@ ds_status REAL_NAME(ds_mlp_backward_task)(void *context, size_t task, size_t wor
     if (b->parameters) REAL_NAME(ds_swiglu_forward)(ROWS(g->gated, tile, f), gate, up, count);
     REAL_NAME(ds_map_backward)(dup, ROWS(g->dbranch, tile, d), &mlp.down, tile.rows);
     REAL_NAME(ds_swiglu_backward)(dgate, dup, dup, gate, up, count);
-    REAL_NAME(ds_bias_sums)(b, tile, mlp.down.bias, g->layout.output_bias, ROWS(g->dbranch, tile, d), d);
-    REAL_NAME(ds_bias_sums)(b, tile, mlp.gate.bias, g->layout.gate_bias, dgate, f);
-    REAL_NAME(ds_bias_sums)(b, tile, mlp.up.bias, g->layout.up_bias, dup, f);
+    REAL_NAME(ds_bias_sums)(b, tile, &mlp.down, g->layout.output_bias, ROWS(g->dbranch, tile, d));
+    REAL_NAME(ds_bias_sums)(b, tile, &mlp.gate, g->layout.gate_bias, dgate);
+    REAL_NAME(ds_bias_sums)(b, tile, &mlp.up, g->layout.up_bias, dup);
     REAL_NAME(ds_map_backward)(dcontext, dgate, &mlp.gate, tile.rows);
     REAL_NAME(ds_map_backward_add)(dcontext, dup, &mlp.up, tile.rows);
     REAL_NAME(ds_sublayer_input_backward)(b, tile, dcontext);
@@ -61,9 +61,9 @@ ds_status REAL_NAME(ds_mlp_parameters)(ds_derivative *b) {
     DS_TRY(ds_map_job_add(b, &mlp.gate, g->dgate, g->context));
     DS_TRY(ds_map_job_add(b, &mlp.up, g->dup, g->context));
     DS_TRY(ds_map_job_add(b, &mlp.down, g->dbranch, g->gated));
-    REAL_NAME(ds_sum_tiles)(b, mlp.gate.bias, g->layout.gate_bias);
-    REAL_NAME(ds_sum_tiles)(b, mlp.up.bias, g->layout.up_bias);
-    REAL_NAME(ds_sum_tiles)(b, mlp.down.bias, g->layout.output_bias);
+    REAL_NAME(ds_sum_bias)(b, &mlp.gate, g->layout.gate_bias);
+    REAL_NAME(ds_sum_bias)(b, &mlp.up, g->layout.up_bias);
+    REAL_NAME(ds_sum_bias)(b, &mlp.down, g->layout.output_bias);
     DS_TRY(REAL_NAME(ds_sublayer_parameters)(b));
 done:
     return status;

@@ -39,12 +39,13 @@ typedef struct ds_layer_weights {
     ds_taps compress; /* expanded state only; used before attention and before the MLP */
     ds_norm ln_1, ln_2;
     const ds_parameter *query, *key, *value, *attention;                     /* (H*h,d), (KV*h,d) x 2, (d,H*h) */
+    const ds_parameter *qkv, *qkv_bias;                                      /* all three in one: then the others are NULL */
     const ds_parameter *query_bias, *key_bias, *value_bias, *attention_bias; /* (H*h), (KV*h) x 2, (d) */
     const ds_parameter *key_shift, *value_shift;                             /* (H,d) */
     const ds_parameter *query_norm, *key_norm;                               /* (h): q_rms, k_rms */
     const ds_parameter *head_norm, *output_norm;                             /* (h): subln, o_norm */
     const ds_parameter *output_gate;                                         /* (H*h,d): g_proj */
-    const ds_parameter *gate, *up, *down;                /* (f,d), (f,d), (d,f): mlp = down (silu(gate c) * (up c)) */
+    const ds_parameter *gate, *up, *down;                /* (f,d), (f,d), (d,f): of the MLP; gate NULL: it has none */
     const ds_parameter *gate_bias, *up_bias, *down_bias; /* (f), (f), (d) */
     const ds_parameter *rule[2][DS_RULE_SLOTS];          /* 0 attention, 1 MLP: the residual rule's own */
 } ds_layer_weights;
@@ -63,6 +64,7 @@ struct ds_model {
     void *derived;            /* one block for all taps, likewise */
 
     const ds_parameter *embedding; /* (V,d): token embedding and, tied, output head */
+    const ds_parameter *positions; /* (positions,d): added to the embedding */
     const ds_parameter *own_head;  /* (V,d): the output head where it is not tied */
     ds_taps input;                 /* EC, else all NULL */
     ds_taps readout;               /* expanded state only */

@@ -30,12 +30,11 @@ double *REAL_NAME(ds_tile_sums)(const ds_derivative *b, size_t offset, size_t co
     return sum;
 }
 
-void REAL_NAME(ds_bias_sums)(const ds_derivative *b, ds_tile tile, const ds_parameter *bias, size_t offset, const REAL *dy,
-                             size_t width) {
+void REAL_NAME(ds_bias_sums)(const ds_derivative *b, ds_tile tile, const ds_linear_map *map, size_t offset, const REAL *dy) {
     double *sum = ds_partial_at(b, tile, offset);
-    if (bias == NULL || sum == NULL) return;
-    for (size_t row = 0; row < tile.rows; row++, dy += width)
-        for (size_t i = 0; i < width; i++) sum[i] += (double)dy[i];
+    if (map->bias == NULL || sum == NULL) return;
+    for (size_t row = 0; row < tile.rows; row++, dy += map->out)
+        for (size_t i = 0; i < map->out; i++) sum[i] += (double)dy[i];
 }
 
 void REAL_NAME(ds_sum_tiles)(ds_derivative *b, const ds_parameter *parameter, size_t offset) {
@@ -43,6 +42,13 @@ void REAL_NAME(ds_sum_tiles)(ds_derivative *b, const ds_parameter *parameter, si
     const double *sum = REAL_NAME(ds_tile_sums)(b, offset, parameter->count);
     REAL *gradient = REAL_NAME(ds_gradient_of)(b, parameter);
     for (size_t i = 0; i < parameter->count; i++) gradient[i] += (REAL)sum[i];
+}
+
+void REAL_NAME(ds_sum_bias)(ds_derivative *b, const ds_linear_map *map, size_t offset) {
+    if (map->bias == NULL) return;
+    const double *sum = REAL_NAME(ds_tile_sums)(b, offset, map->out);
+    REAL *gradient = REAL_NAME(ds_gradient_of)(b, map->bias) + map->first;
+    for (size_t i = 0; i < map->out; i++) gradient[i] += (REAL)sum[i];
 }
 
 void REAL_NAME(ds_sum_norm)(ds_derivative *b, ds_norm norm) {

@@ -176,6 +176,7 @@ ds_status ds_parameters_only(const ds_spec *spec, const ds_checkpoint *checkpoin
     for (size_t i = 0; i < ds_checkpoint_count(checkpoint); i++) {
         const ds_tensor *tensor = ds_checkpoint_tensor(checkpoint, i);
         if (now.wanted[i] || strcmp(tensor->name, "lm_head.weight") == 0 || ds_tensor_effect(tensor) == NULL) continue;
+        if (ds_is_twin(spec, checkpoint, tensor)) continue;
         status = ds_fail(DS_ERR_INPUT,
                          "%s: unsupported tensor %s (%s): a model of backbone %s with this configuration (%s) has none of that "
                          "name",

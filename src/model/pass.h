@@ -2,6 +2,8 @@
 #ifndef DELTASCOPE_MODEL_PASS_H
 #define DELTASCOPE_MODEL_PASS_H
 
+#include <math.h>
+
 #include "deltascope/model.h"
 
 #include "model_internal.h"
@@ -67,6 +69,11 @@ static inline size_t ds_pass_width(const ds_pass *pass) {
 static inline size_t ds_pass_kv_width(const ds_pass *pass) {
     return ds_spec_kv_heads(&pass->model->spec) * pass->model->spec.head_dim;
 } /* KV*h */
+/* What scores of a layer are multiplied by before the softmax. */
+static inline double ds_score_scale(const ds_spec *spec, size_t layer) {
+    double scale = spec->unscaled_scores ? 1 : 1 / sqrt((double)spec->head_dim);
+    return spec->depth_scaled_scores ? scale / (double)(layer + 1) : scale;
+}
 static inline size_t ds_projection_width(const ds_pass *pass, const ds_projection *p) {
     return p->heads * pass->model->spec.head_dim;
 }

@@ -1,6 +1,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "backbone.h"
 #include "config.h"
 #include "config_keys.h"
 #include "control.h"
@@ -168,17 +169,17 @@ static void find_mlp_hidden(ds_spec *spec, const ds_checkpoint *checkpoint) {
         spec->mlp_hidden = (size_t)gate->shape[0];
 }
 
-/* ---- transformers of Hugging Face ------------------------------------------------------------------------------------- */
+/* ---- other transformers ------------------------------------------------------------------------------------- */
 
 /* Heads of keys and values that every group of query heads can share. */
 static ds_status check_heads(const ds_config *config, size_t kv_heads, size_t head_dim, const char *where) {
     if (head_dim == 0)
-        return ds_fail(DS_ERR_INPUT, "%s: num_attention_heads is %zu, expected a divisor of hidden_size, %zu", where,
+        return ds_fail(DS_ERR_INPUT, "%s: the number of heads is %zu, expected a divisor of the hidden size, %zu", where,
                        config->heads, config->hidden);
     if (kv_heads > config->heads || config->heads % kv_heads != 0)
         return ds_fail(DS_ERR_INPUT, "%s: num_key_value_heads is %zu, expected a divisor of num_attention_heads, %zu", where,
                        kv_heads, config->heads);
-    if (head_dim % 2 != 0)
+    if (head_dim % 2 != 0 && config->rope_base > 0)
         return ds_fail(DS_ERR_INPUT, "%s: heads are %zu numbers wide, expected an even width to rotate in halves", where,
                        head_dim);
     if (config->heads * head_dim > DS_MOST_HIDDEN)
@@ -196,9 +197,32 @@ static size_t head_width(const ds_config *config, const ds_checkpoint *checkpoin
     return norm != NULL && norm->rank == 1 && norm->shape[0] <= DS_MOST_HIDDEN ? (size_t)norm->shape[0] : 128;
 }
 
+/* LayerNorm, learned positions, no gate; everywhere a bias or nowhere. */
+static void gpt_spec(ds_spec *spec, const ds_config *config, const ds_checkpoint *checkpoint) {
+    spec->rotary_dim = 0;
+    spec->positions = config->block_size;
+    spec->mlp = config->activation;
+    spec->mlp_hidden = config->mlp_hidden != 0 ? config->mlp_hidden : 4 * config->hidden;
+    spec->qkv_bias = spec->output_bias = spec->mlp_bias = spec->norm_bias = config->attention_bias;
+    spec->unscaled_scores = !config->scores_scaled;
+    spec->depth_scaled_scores = config->scores_scaled_by_depth;
+    spec->newer_names =
+        config->family == DS_FAMILY_NANOGPT && ds_checkpoint_find(checkpoint, "transformer.h.0.branch_attn.0.weight") == NULL;
+}
+
+/* Whether the embedding is stored without the backbone's prefix. */
+static bool lacks_prefix(const ds_spec *spec, const ds_checkpoint *checkpoint) {
+    const char *name = spec->backbone->front.rows[0].older.name;
+    return ds_checkpoint_find(checkpoint, name) == NULL &&
+           ds_checkpoint_find(checkpoint, name + strlen(spec->backbone->prefix)) != NULL;
+}
+
 static ds_status other_backbone(ds_spec *spec, const ds_config *config, const ds_checkpoint *checkpoint, const char *where) {
-    static const ds_backbone *const backbones[DS_FAMILIES] = {
-        [DS_FAMILY_QWEN3] = &ds_backbone_qwen3, [DS_FAMILY_LLAMA] = &ds_backbone_llama, [DS_FAMILY_QWEN2] = &ds_backbone_qwen2};
+    static const ds_backbone *const backbones[DS_FAMILIES] = {[DS_FAMILY_QWEN3] = &ds_backbone_qwen3,
+                                                              [DS_FAMILY_LLAMA] = &ds_backbone_llama,
+                                                              [DS_FAMILY_QWEN2] = &ds_backbone_qwen2,
+                                                              [DS_FAMILY_GPT2] = &ds_backbone_gpt2,
+                                                              [DS_FAMILY_NANOGPT] = &ds_backbone_nanogpt};
     ds_status status = DS_OK;
     size_t kv_heads = config->kv_heads != 0 ? config->kv_heads : config->heads, width = head_width(config, checkpoint);
     DS_TRY(check_heads(config, kv_heads, width, where));
@@ -214,8 +238,8 @@ static ds_status other_backbone(ds_spec *spec, const ds_config *config, const ds
     spec->output_bias = config->attention_bias;
     spec->mlp_bias = config->mlp_bias;
     spec->own_head = !config->tied;
-    spec->bare_names = ds_checkpoint_find(checkpoint, "model.embed_tokens.weight") == NULL &&
-                       ds_checkpoint_find(checkpoint, "embed_tokens.weight") != NULL;
+    spec->bare_names = lacks_prefix(spec, checkpoint);
+    if (config->family == DS_FAMILY_GPT2 || config->family == DS_FAMILY_NANOGPT) gpt_spec(spec, config, checkpoint);
 done:
     return status;
 }
@@ -382,7 +406,7 @@ double ds_spec_forward_flops_per_token(const ds_spec *spec, size_t length) {
     double heads = (double)ds_spec_kv_heads(spec), kv_width = heads * (double)spec->head_dim;
     double shifts = (double)(spec->k_shift + spec->v_shift);
     double matrices = d * ((spec->output_gate ? 3.0 : 2.0) * width + 2.0 * kv_width);
-    matrices += shifts * d * heads + 3.0 * d * (double)spec->mlp_hidden;
+    matrices += shifts * d * heads + (spec->mlp == DS_MLP_SWIGLU ? 3.0 : 2.0) * d * (double)spec->mlp_hidden;
     matrices += spec->rule->flops(spec); /* of two sublayers, multiplications and additions together */
     /* q k^T and the weighted values: T x T x H*h each, half of it causal. */
     double attention = (double)length * width;

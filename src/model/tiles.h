@@ -76,6 +76,10 @@ void REAL_NAME(ds_rms_forward)(void *y, const void *x, const ds_spec *spec, ds_n
 void REAL_NAME(ds_rms_backward)(void *dx, double *dnorm, const void *dy, const void *x, const ds_spec *spec, ds_norm norm,
                                 size_t rows);
 void REAL_NAME(ds_rms_tangent)(void *dy, const void *dx, const void *x, const ds_spec *spec, ds_norm norm, size_t rows);
+void REAL_NAME(ds_layer_forward)(void *y, const void *x, const ds_spec *spec, ds_norm norm, size_t rows);
+void REAL_NAME(ds_layer_backward)(void *dx, double *dnorm, const void *dy, const void *x, const ds_spec *spec, ds_norm norm,
+                                  size_t rows);
+void REAL_NAME(ds_layer_tangent)(void *dy, const void *dx, const void *x, const ds_spec *spec, ds_norm norm, size_t rows);
 /* A tile of x (rows,heads,h) to its positions, or a gradient back, in place. */
 void REAL_NAME(ds_rotate)(REAL *x, const ds_pass *pass, ds_tile tile, size_t heads);
 void REAL_NAME(ds_rotate_back)(REAL *dx, const ds_pass *pass, ds_tile tile, size_t heads);
@@ -167,6 +171,15 @@ ds_status REAL_NAME(ds_mlp_forward_task)(void *context, size_t task, size_t work
 ds_status REAL_NAME(ds_mlp_backward_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_mlp_tangent_task)(void *context, size_t task, size_t worker);
 
+/* ---- mlp_plain.real.c: without a gate --------------------------------------------------------------------------------- */
+
+ds_status REAL_NAME(ds_plain_mlp_parameters)(ds_derivative *b);
+void REAL_NAME(ds_plain_mlp_directions)(const ds_derivative *b, ds_tile token, void *dbranch, const void *dcontext,
+                                        size_t count, void *first, void *second);
+ds_status REAL_NAME(ds_plain_mlp_forward_task)(void *context, size_t task, size_t worker);
+ds_status REAL_NAME(ds_plain_mlp_backward_task)(void *context, size_t task, size_t worker);
+ds_status REAL_NAME(ds_plain_mlp_tangent_task)(void *context, size_t task, size_t worker);
+
 /* ---- embed.real.c, head.real.c ---------------------------------------------------------------------------------------- */
 
 /* What today's rules have as their two ends (rule.h). */
@@ -197,9 +210,10 @@ double *REAL_NAME(ds_tile_sums)(const ds_derivative *b, size_t offset, size_t co
 void REAL_NAME(ds_sum_tiles)(ds_derivative *b, const ds_parameter *parameter, size_t offset);
 /* Both parameters of a norm, from their sums at layout.norm. */
 void REAL_NAME(ds_sum_norm)(ds_derivative *b, ds_norm norm);
-/* The tile's sums for a bias from the gradient dy (rows,width) of what it was added to; bias NULL: nothing to do. */
-void REAL_NAME(ds_bias_sums)(const ds_derivative *b, ds_tile tile, const ds_parameter *bias, size_t offset, const REAL *dy,
-                             size_t width);
+/* The tile's sums for a map's bias from the gradient dy (rows,out) of what it was added to; after all tiles, their total.
+ * Without a bias there is nothing to do. */
+void REAL_NAME(ds_bias_sums)(const ds_derivative *b, ds_tile tile, const ds_linear_map *map, size_t offset, const REAL *dy);
+void REAL_NAME(ds_sum_bias)(ds_derivative *b, const ds_linear_map *map, size_t offset);
 ds_status REAL_NAME(ds_weights_backward_task)(void *context, size_t task, size_t worker);
 
 /* ---- token_jacobian.real.c -------------------------------------------------------------------------------------------- */

@@ -116,7 +116,7 @@ static void through_head(const ds_derivative *b, const directions *v, size_t hea
     const REAL *dquery = v->projections[DS_QUERY] + head * h, *dkey = v->projections[DS_KEY] + shared;
     const REAL *dvalue = v->projections[DS_VALUE] + shared;
     REAL *out = v->first + head * h, *p = v->weights, inverse;
-    double scale = 1 / sqrt((double)h);
+    double scale = ds_score_scale(spec, b->pass.sublayer / 2);
     REAL_NAME(ds_gemm_nt)(p, seen, query, width, key, kv_width, 1, seen, h);
     REAL_NAME(ds_softmax_causal_forward)(p, &inverse, seen, 1, seen, position, scale);
     REAL_NAME(ds_scale_rows)(p, seen, &inverse, 1, seen);

@@ -118,6 +118,12 @@ ds_status ds_workspace_new(ds_workspace **out, const ds_model *model, size_t seq
         !ds_mul_size(sequences, ds_tile_count(length), &edges))
         return ds_fail(DS_ERR_USAGE, "a workspace for %zu windows of %zu tokens asked for; at least one of each is needed",
                        sequences, length);
+    if (ds_model_spec(model)->positions > 0 && length > ds_model_spec(model)->positions)
+        return ds_fail(
+            DS_ERR_USAGE,
+            "windows of %zu tokens asked for; the model has learned positions for %zu: ask for windows (--seq-len) of "
+            "at most that",
+            length, ds_model_spec(model)->positions);
     DS_NEW(workspace, 1);
     workspace->spec = *ds_model_spec(model);
     workspace->precision = ds_model_precision(model);

@@ -18,6 +18,8 @@ static const struct {
     {"qwen3-additive", "", &ds_backbone_qwen3},
     {"hf-llama3", "", &ds_backbone_llama},
     {"hf-qwen2", "", &ds_backbone_qwen2},
+    {"hf-gpt2", "", &ds_backbone_gpt2},
+    {"nanogpt-additive", "/ckpt.pt", &ds_backbone_nanogpt},
 };
 enum { MODELS = sizeof models / sizeof models[0] };
 
