@@ -41,6 +41,16 @@ enum {
     DS_FORCE_WRITE_ONLY,          /* X + m beta k v^T */
     DS_FORCE_ERASE_ONLY,          /* X - m beta k k^T X */
 };
+/* Of attention over depth: what becomes of a sublayer's output, or how it reads what came before. */
+enum {
+    DS_FORCE_ZEROED = DS_FORCE_OWN, /* the output is 0, but keeps its place among the sources */
+    DS_FORCE_UNIFORM,               /* all sources weigh the same */
+    DS_FORCE_RECENT,                /* the last source alone */
+    DS_FORCE_RESIDUAL,              /* the plain sum of the embedding and all outputs so far */
+    DS_FORCE_MASK_EMBEDDING,        /* not the embedding: the others keep their proportions, here and in the next two */
+    DS_FORCE_MASK_CURRENT,          /* not the last source */
+    DS_FORCE_MASK_HISTORY,          /* none of those between the two */
+};
 typedef struct ds_force {
     unsigned mode;
     double value; /* for modes that take a number, otherwise 0 */
@@ -64,6 +74,8 @@ extern const ds_backbone ds_backbone_ddl; /* of the published code: RMSNorm, rot
 /* ---- specification ---------------------------------------------------------------------------------------------------- */
 
 typedef enum ds_compressor { DS_COMPRESS_NONE, DS_COMPRESS_TC, DS_COMPRESS_CC } ds_compressor;
+/* What gates the read of attention over depth: nothing, one learned number (its sigmoid, or itself), the sigmoid of a layer. */
+typedef enum ds_depth_gate { DS_DEPTH_UNGATED, DS_DEPTH_LOGIT, DS_DEPTH_ALPHA, DS_DEPTH_VECTOR } ds_depth_gate;
 typedef enum ds_activation { DS_ACT_IDENTITY, DS_ACT_SILU, DS_ACT_RELU, DS_ACT_ELU1 } ds_activation;
 
 /* MODEL.md "config.json keys and defaults" plus what only tensor names and shapes tell. */
@@ -90,6 +102,10 @@ typedef struct ds_spec {
     double value_scale, value_constant_value;
     double residual_mult; /* m */
     double logit_scale;
+    size_t depth_blocks; /* attention over depth: blocks of layers; what gates the read; a learned source before the others */
+    ds_depth_gate depth_gate;
+    bool depth_null;
+    double depth_bias_init;                                       /* of a recency bias */
     bool newer_names;                                             /* which generation of parameter names was found */
     double gate_init, embedding_init_std, hidden_init_std_factor; /* for weights at initialisation */
     double read_init;                                             /* likewise, of read vectors; NaN: 1/dv */
@@ -100,6 +116,8 @@ typedef struct ds_spec {
 const char *ds_spec_variant(const ds_spec *spec); /* "additive", "ddl-scalar", "ddl-tc", "ddl-tc-ec", "ddl-cc", "ddl-cc-ec" */
 static inline size_t ds_spec_sublayers(const ds_spec *spec) { return 2 * spec->layers; }
 size_t ds_spec_planes(const ds_spec *spec); /* planes of d numbers in the residual state of a token */
+/* Entries of an array of forces: one for every sublayer, and one for the readout where the rule routes it. */
+size_t ds_spec_forces(const ds_spec *spec);
 /* "3.attn", "3.mlp": CONTRACT name of sublayer s, into at least 32 bytes; returns `name`. */
 char *ds_sublayer_name(char name[32], size_t sublayer);
 
@@ -306,7 +324,8 @@ size_t ds_batch_sequences(const ds_model *model, size_t length);
 
 /* X_0 (B,T,planes,d) of a batch. */
 ds_status ds_embed(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, void *state) DS_MUST_CHECK;
-/* Applies sublayers first .. last-1 to `state` in place. `forces` has S entries or is NULL (none); `observer` may be NULL.
+/* Applies sublayers first .. last-1 to `state` in place. `forces` has ds_spec_forces entries or is NULL (none); `observer` may
+ * be NULL.
  * NaN or infinity in the new state is DS_ERR_INPUT naming sublayer, sequence (within the batch) and position. The bits of
  * the result depend on each window alone: not on the number of threads, nor on the other windows of the batch. */
 ds_status ds_sublayers(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, void *state, size_t first,

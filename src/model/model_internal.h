@@ -52,6 +52,8 @@ struct ds_model {
     ds_taps input;                  /* EC, else all NULL */
     ds_taps readout;                /* expanded state only */
     const ds_parameter *final_norm; /* (d) */
+    const ds_parameter *read_query; /* (1,d): attention over depth, where the readout is routed */
+    const ds_parameter *read_norm;  /* (d) */
     ds_layer_weights *layers;       /* (layers) */
 };
 
