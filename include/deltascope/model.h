@@ -334,6 +334,9 @@ ds_status ds_sublayers(ds_workspace *workspace, const ds_model *model, const ds_
  * whose readout looks at more than a sum has to know which sublayers are left out. */
 ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
                      const void *state, void *hidden) DS_MUST_CHECK;
+/* read (B,T,d) <- what `sublayer` reads of the state before it, without a norm; S stands for the readout. */
+ds_status ds_read(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
+                  size_t sublayer, const void *state, void *read) DS_MUST_CHECK;
 /* nll (B,T) <- cross entropy of each target, natural log, without keeping logits. One that is not finite is DS_ERR_INPUT naming
  * sequence and position, here and in ds_head_compare. */
 ds_status ds_head_loss(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *hidden,
