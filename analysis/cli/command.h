@@ -126,6 +126,7 @@ extern const ds_command ds_command_bench;
 extern const ds_command ds_command_check;
 extern const ds_command ds_command_compare;
 extern const ds_command ds_command_completion;
+extern const ds_command ds_command_depth;
 extern const ds_command ds_command_diff;
 extern const ds_command ds_command_gates;
 extern const ds_command ds_command_gradflow;

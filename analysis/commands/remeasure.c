@@ -38,7 +38,7 @@ ds_status ds_claimed_find(ds_claimed *claimed, const json_t *envelope, const cha
     if (claimed->count > 0) return DS_OK;
     return ds_fail(DS_ERR_INPUT,
                    "%s: results of %s cannot be measured again: expected those of report, inspect, gates, spectrum, ablate, "
-                   "gradflow or verify; diff compares two files of any command",
+                   "depth, gradflow or verify; diff compares two files of any command",
                    DS_SHOW(path), DS_SHOW(command));
 }
 

@@ -8,6 +8,7 @@
 
 #include "deltascope/measure/checkpoint_comparison.h"
 #include "deltascope/measure/checkpoint_inspection.h"
+#include "deltascope/measure/depth_mixing.h"
 #include "deltascope/measure/external_reference.h"
 #include "deltascope/measure/forced_gates.h"
 #include "deltascope/measure/gate_attribution.h"

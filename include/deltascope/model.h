@@ -41,6 +41,16 @@ enum {
     DS_FORCE_WRITE_ONLY,          /* X + m beta k v^T */
     DS_FORCE_ERASE_ONLY,          /* X - m beta k k^T X */
 };
+/* Of attention over depth: what becomes of a sublayer's output, or how it reads what came before. */
+enum {
+    DS_FORCE_ZEROED = DS_FORCE_OWN, /* the output is 0, but keeps its place among the sources */
+    DS_FORCE_UNIFORM,               /* all sources weigh the same */
+    DS_FORCE_RECENT,                /* the last source alone */
+    DS_FORCE_RESIDUAL,              /* the plain sum of the embedding and all outputs so far */
+    DS_FORCE_MASK_EMBEDDING,        /* not the embedding: the others keep their proportions, here and in the next two */
+    DS_FORCE_MASK_CURRENT,          /* not the last source */
+    DS_FORCE_MASK_HISTORY,          /* none of those between the two */
+};
 typedef struct ds_force {
     unsigned mode;
     double value; /* for modes that take a number, otherwise 0 */
@@ -69,6 +79,8 @@ extern const ds_backbone ds_backbone_gpt2;    /* the same, weights stored the ot
 /* ---- specification ---------------------------------------------------------------------------------------------------- */
 
 typedef enum ds_compressor { DS_COMPRESS_NONE, DS_COMPRESS_TC, DS_COMPRESS_CC } ds_compressor;
+/* What gates the read of attention over depth: nothing, one learned number (its sigmoid, or itself), the sigmoid of a layer. */
+typedef enum ds_depth_gate { DS_DEPTH_UNGATED, DS_DEPTH_LOGIT, DS_DEPTH_ALPHA, DS_DEPTH_VECTOR } ds_depth_gate;
 typedef enum ds_activation { DS_ACT_IDENTITY, DS_ACT_SILU, DS_ACT_RELU, DS_ACT_ELU1 } ds_activation;
 
 /* What an MLP is: down (silu(gate c) * (up c)), or down act(up c). */
@@ -113,6 +125,10 @@ typedef struct ds_spec {
     double value_scale, value_constant_value;
     double residual_mult; /* m */
     double logit_scale;
+    size_t depth_blocks; /* attention over depth: blocks of layers; what gates the read; a learned source before the others */
+    ds_depth_gate depth_gate;
+    bool depth_null;
+    double depth_bias_init;                                       /* of a recency bias */
     bool newer_names;                                             /* which generation of parameter names was found */
     double gate_init, embedding_init_std, hidden_init_std_factor; /* for weights at initialisation */
     double read_init;                                             /* likewise, of read vectors; NaN: 1/dv */
@@ -126,6 +142,8 @@ static inline size_t ds_spec_kv_heads(const ds_spec *spec) { return spec->kv_hea
 /* What a pair of features turns by per position: rope_base^(-2 pair / rotary_dim), slowed down by rope_scaling. */
 double ds_spec_rope_frequency(const ds_spec *spec, size_t pair);
 size_t ds_spec_planes(const ds_spec *spec); /* planes of d numbers in the residual state of a token */
+/* Entries of an array of forces: one for every sublayer, and one for the readout where the rule routes it. */
+size_t ds_spec_forces(const ds_spec *spec);
 /* "3.attn", "3.mlp": CONTRACT name of sublayer s, into at least 32 bytes; returns `name`. */
 char *ds_sublayer_name(char name[32], size_t sublayer);
 
@@ -334,7 +352,8 @@ size_t ds_batch_sequences(const ds_model *model, size_t length);
 
 /* X_0 (B,T,planes,d) of a batch. */
 ds_status ds_embed(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, void *state) DS_MUST_CHECK;
-/* Applies sublayers first .. last-1 to `state` in place. `forces` has S entries or is NULL (none); `observer` may be NULL.
+/* Applies sublayers first .. last-1 to `state` in place. `forces` has ds_spec_forces entries or is NULL (none); `observer` may
+ * be NULL.
  * NaN or infinity in the new state is DS_ERR_INPUT naming sublayer, sequence (within the batch) and position. The bits of
  * the result depend on each window alone: not on the number of threads, nor on the other windows of the batch. */
 ds_status ds_sublayers(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, void *state, size_t first,
@@ -343,6 +362,9 @@ ds_status ds_sublayers(ds_workspace *workspace, const ds_model *model, const ds_
  * whose readout looks at more than a sum has to know which sublayers are left out. */
 ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
                      const void *state, void *hidden) DS_MUST_CHECK;
+/* read (B,T,d) <- what `sublayer` reads of the state before it, without a norm; S stands for the readout. */
+ds_status ds_read(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
+                  size_t sublayer, const void *state, void *read) DS_MUST_CHECK;
 /* nll (B,T) <- cross entropy of each target, natural log, without keeping logits. One that is not finite is DS_ERR_INPUT naming
  * sequence and position, here and in ds_head_compare. */
 ds_status ds_head_loss(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *hidden,

@@ -78,6 +78,9 @@ static const ds_leaf leaves[] = {
 
     OWN("gates/**"),
     OWN("ablate/**"),
+    DERIVED("depth/depth_matrix/singular_values_of_mean/*", 1e-12, "1",
+            "a singular value by LAPACK of a matrix of a few dozen rows"),
+    OWN("depth/**"),
     EXACT("trace/**"),
     PLACE("compare/checkpoints/*/path"),
     EXACT("compare/**"),

@@ -26,7 +26,7 @@ static size_t state_bytes(const ds_gradient *g, const ds_batch *batch) {
 
 static ds_status set_forces(ds_gradient *g, const ds_force *forces) {
     ds_status status = DS_OK;
-    for (size_t s = 0; s < g->sublayers; s++) {
+    for (size_t s = 0; s < ds_spec_forces(&g->model->spec); s++) {
         g->forces[s] = forces != NULL ? forces[s] : (ds_force){.mode = DS_FORCE_NONE};
         DS_TRY(g->model->spec.rule->check_force(g->forces[s], s));
     }
@@ -43,12 +43,13 @@ static ds_status record(ds_gradient *g, const ds_batch *batch, size_t first, siz
     DS_TRY(begin(&pass, g, batch));
     pass.forces = g->forces;
     for (size_t s = first; s < last; s++) {
+        const bool grows = g->states[s + 1] == g->states[s]; /* one array holds them all */
         if (is_identity(g, s)) {
-            memcpy(g->states[s + 1], g->states[s], state_bytes(g, batch));
+            if (!grows) memcpy(g->states[s + 1], g->states[s], state_bytes(g, batch));
             continue;
         }
         pass.state = g->states[s];
-        pass.next = g->states[s + 1];
+        pass.next = grows ? NULL : g->states[s + 1];
         pass.tape = &g->tapes[s];
         DS_TRY(ds_pass_sublayer(&pass, s));
         if (s < g->kept_from) g->shared_holds[s % 2] = s;
@@ -331,6 +332,10 @@ ds_status ds_token_jacobian(ds_gradient *g, double *jacobian, size_t s, size_t s
     const ds_steps *steps = ds_steps_of(g->model);
     size_t size = g->model->spec.hidden * ds_spec_planes(&g->model->spec);
     DS_TRY(begin_linear(&b, g));
+    if (g->model->spec.rule->keeps_history)
+        DS_TRY(ds_fail(DS_ERR_USAGE,
+                       "a sublayer of %s adds to its history and maps no state to another: it has no Jacobian of one token",
+                       g->model->spec.rule->name));
     if (s < g->first || s >= g->last || sequence >= g->batch.sequences || position >= g->batch.length)
         DS_TRY(ds_fail(DS_ERR_USAGE,
                        "the Jacobian of sublayer %zu at sequence %zu, position %zu asked for; linearised are sublayers %zu to "

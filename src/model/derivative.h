@@ -52,12 +52,12 @@ struct ds_gradient {
     void *parameter_memory;
 
     /* the tape: state s is X_s, for s = first .. last of what is linearised */
-    void **states;      /* (S+1) of (B,T,planes,d) */
+    void **states;      /* (S+1) of (B,T,planes,d); one array for all where the rule keeps its history */
     ds_tape *tapes;     /* (S): those from kept_from on own memory, the others share one per half */
     void **tape_memory; /* (S), then the two shared ones */
     size_t kept_from;
     size_t shared_holds[2]; /* which sublayer the shared tape of this half holds now; S: none */
-    ds_force *forces;       /* (S) */
+    ds_force *forces;       /* (ds_spec_forces) */
     ds_batch batch;         /* of the last linearisation; sequences 0: none. Its ids are not kept. */
     size_t first, last;
 

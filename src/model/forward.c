@@ -130,18 +130,33 @@ done:
 
 /* ---- readout and head ------------------------------------------------------------------------------------------------- */
 
-ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
-                     const void *state, void *hidden) {
+/* What reads the state alone: a step of `sublayer`, which writes to `out`. */
+static ds_status read_state(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
+                            size_t sublayer, const void *state, void *out, ds_task step) {
     ds_status status;
     ds_pass pass;
     DS_TRY(ds_pass_begin(&pass, workspace, model, batch));
     pass.state = (void *)(uintptr_t)state; /* only read: every step of a pass shares one context */
     pass.forces = forces;
-    pass.hidden = hidden;
-    pass.sublayer = ds_spec_sublayers(&model->spec);
-    DS_TRY(ds_pass_run(&pass, ds_steps_of(model)->readout_forward));
+    pass.hidden = out;
+    pass.sublayer = sublayer;
+    DS_TRY(ds_pass_run(&pass, step));
 done:
     return status;
+}
+
+ds_status ds_read(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
+                  size_t sublayer, const void *state, void *read) {
+    if (sublayer > ds_spec_sublayers(&model->spec))
+        return ds_fail(DS_ERR_USAGE, "the read of sublayer %zu asked for; the model has %zu", sublayer,
+                       ds_spec_sublayers(&model->spec));
+    return read_state(workspace, model, batch, forces, sublayer, state, read, ds_steps_of(model)->read_alone);
+}
+
+ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
+                     const void *state, void *hidden) {
+    return read_state(workspace, model, batch, forces, ds_spec_sublayers(&model->spec), state, hidden,
+                      ds_steps_of(model)->readout_forward);
 }
 
 /* -log p(target) */

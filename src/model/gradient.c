@@ -91,9 +91,12 @@ static size_t lay_out_tape(ds_tape *tape, char *memory, const ds_gradient *g, si
 static ds_status allocate_states(ds_gradient *g, size_t tokens) {
     ds_status status = DS_OK;
     DS_NEW(g->states, g->sublayers + 1);
-    for (size_t s = 0; s <= g->sublayers; s++)
+    for (size_t s = 0; s <= g->sublayers; s++) {
+        g->states[s] = g->states[0];
+        if (s > 0 && g->model->spec.rule->keeps_history) continue; /* every state is the beginning of the next */
         DS_TRY(ds_arrays_add(&g->arrays, &g->states[s], tokens, ds_spec_planes(&g->model->spec) * g->model->spec.hidden,
                              ds_precision_size(g->precision)));
+    }
 done:
     return status;
 }
@@ -106,7 +109,7 @@ static ds_status allocate_tapes(ds_gradient *g, size_t tokens, size_t memory) {
     const size_t bytes[2] = {lay_out_tape(&measured, NULL, g, 0, tokens), lay_out_tape(&measured, NULL, g, 1, tokens)};
     DS_NEW(g->tapes, S);
     DS_NEW(g->tape_memory, S + 2);
-    DS_NEW(g->forces, S);
+    DS_NEW(g->forces, ds_spec_forces(&g->model->spec));
     g->kept_from = S;
     while (g->kept_from > 0 && bytes[(g->kept_from - 1) % 2] <= memory) memory -= bytes[--g->kept_from % 2];
     for (size_t half = 0; half < 2 && g->kept_from > 0; half++)

@@ -69,7 +69,9 @@ struct ds_model {
     ds_taps input;                 /* EC, else all NULL */
     ds_taps readout;               /* expanded state only */
     ds_norm final_norm;
-    ds_layer_weights *layers; /* (layers) */
+    const ds_parameter *read_query; /* (1,d): attention over depth, where the readout is routed */
+    const ds_parameter *read_norm;  /* (d) */
+    ds_layer_weights *layers;       /* (layers) */
 };
 
 /* The table that logits are products with. */

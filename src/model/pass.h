@@ -44,7 +44,7 @@ typedef struct ds_pass {
     void *next;             /* (B,T,planes,d): where a sublayer leaves the new state; NULL: in `state` itself */
     void *hidden;           /* (B,T,d): written by readout */
     size_t sublayer;        /* being run; S stands for the readout */
-    const ds_force *forces; /* (S), or NULL: none */
+    const ds_force *forces; /* (ds_spec_forces), or NULL: none */
     unsigned wants;         /* DS_OBSERVE_* */
     const ds_tape *tape;    /* where to record the sublayer, or NULL */
     /* output head: logits of `intact` (NULL: none) once, and of every case, against the targets */

@@ -17,3 +17,4 @@ const ds_intervention *ds_rule_interventions(const ds_rule *rule, size_t *count)
 }
 
 size_t ds_spec_planes(const ds_spec *spec) { return spec->rule->planes(spec); }
+size_t ds_spec_forces(const ds_spec *spec) { return ds_spec_sublayers(spec) + (spec->rule->forces_readout ? 1 : 0); }

@@ -58,6 +58,9 @@ struct ds_rule {
     /* facts, as the accessors of model.h give them */
     const char *name, *title, *limits;
     bool has_gates, has_operators;
+    bool keeps_history;  /* sublayer s writes plane s+1 of the state and nothing else: all states of a pass are one array */
+    bool forces_readout; /* a pass has a force for the readout too */
+    const void *form;    /* of a rule that shares its functions with others: what tells them apart */
     const ds_intervention *interventions;
     size_t intervention_count;
     size_t (*planes)(const ds_spec *spec);

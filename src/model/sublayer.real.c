@@ -18,6 +18,16 @@ ds_status REAL_NAME(ds_read_forward_task)(void *context, size_t task, size_t wor
     return DS_OK;
 }
 
+ds_status REAL_NAME(ds_read_alone_task)(void *context, size_t task, size_t worker) {
+    const ds_pass *pass = context;
+    ds_tile tile = ds_tile_of(pass, task);
+    REAL *out = ROWS(pass->hidden, tile, pass->model->spec.hidden);
+    (void)worker;
+    const REAL *read = RULE(pass)->read_forward(pass, tile, out);
+    if (read != out) memcpy(out, read, tile.rows * pass->model->spec.hidden * sizeof *out);
+    return DS_OK;
+}
+
 void REAL_NAME(ds_sublayer_input_forward)(const ds_pass *pass, ds_tile tile, REAL *context, REAL *hidden, const REAL *x_in) {
     const ds_spec *spec = &pass->model->spec;
     const ds_rule_steps *rule = RULE(pass);

@@ -129,6 +129,7 @@ void REAL_NAME(ds_sublayer_output_tangent)(const ds_derivative *b, ds_tile tile)
 ds_status REAL_NAME(ds_sublayer_parameters)(ds_derivative *b);
 
 ds_status REAL_NAME(ds_read_forward_task)(void *context, size_t task, size_t worker);
+ds_status REAL_NAME(ds_read_alone_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_state_backward_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_inputs_again_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_inputs_tangent_task)(void *context, size_t task, size_t worker);

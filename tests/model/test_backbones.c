@@ -101,7 +101,7 @@ static void expect_logits(const golden_case *c, ds_precision precision) {
     assert_true(state != NULL && hidden != NULL && logits != NULL);
     expect_ok(ds_embed(c->workspace, c->model, &c->batch, state));
     expect_ok(ds_sublayers(c->workspace, c->model, &c->batch, state, 0, ds_spec_sublayers(c->spec), NULL, NULL));
-    expect_ok(ds_readout(c->workspace, c->model, &c->batch, state, hidden));
+    expect_ok(ds_readout(c->workspace, c->model, &c->batch, NULL, state, hidden));
     expect_ok(ds_head_logits(c->model, hidden, 31, 1, logits));
     const json_t *expected = json_object_get(c->golden, "logits_0_last_first8");
     for (size_t i = 0; i < 8; i++) {

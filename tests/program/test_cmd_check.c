@@ -96,6 +96,7 @@ static void test_single_results(void **state) {
         {"spectrum", "--positions", "0:3,2:7", "--samples", "5", "--certify", "--seed", "9"},
         {"ablate", "--modes", "open", "--scopes", "each", "--spread", "random", "--seed", "5"},
         {"gradflow", "--force", "closed:0.mlp", "--jacobian", "1:2", "--jacobian-sublayers", "0.mlp"},
+        {"depth"},
         {"inspect"},
         {"verify", "--only", "update", "--precision", "double"},
     };

@@ -89,6 +89,7 @@ static bool is_documented(const char *block, const char *path) {
 static const char *shape_of(const json_t *object) {
     static const char *const marks[][2] = {
         {"quantile_rank_error", "statistics"},
+        {"std", "moments"}, /* of what is no statistics object */
         {"edges", "histogram"},
         {"over_relaxed", "regimes"},
         {"largest_window_loss_error", "shadow"},
@@ -181,6 +182,8 @@ static const char *const runs[][24] = {
      "fixtures/models/cc-bf16"},
     {"gradflow", DATA, FEW, "--measure", "--jacobian", "last", "--per-position", "fixtures/models/ddl-cc-ec"},
     {"gradflow", DATA, FEW, "fixtures/models/additive-small"},
+    {"depth", DATA, FEW, "fixtures/models/cc-bf16"},
+    {"depth", DATA, FEW, "fixtures/models/additive-small"},
     {"trace", DATA, "--force", "closed:all", "fixtures/models/cc-bf16"},
     {"trace", DATA, "fixtures/models/additive-small"},
     {"compare", DATA, FEW, "fixtures/models/cc-bf16", "fixtures/models/scalar-safetensors"},

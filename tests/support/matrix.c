@@ -34,6 +34,7 @@ static const matrix_command commands[] = {
     {{"spectrum", "--end-to-end", "0", "--by-depth", "M"}, ANY_MODEL},
     {{"ablate", "--modes", "closed,open,reflect,mean-gate,write-only,erase-only", "M"}, DELTA_RULE},
     {{"ablate", "M"}, ANY_MODEL},
+    {{"depth", "M"}, ANY_MODEL},
     {{"gradflow", "--measure", "--per-position", "M"}, DELTA_RULE},
     {{"gradflow", "--jacobian", "last", "M"}, ANY_MODEL},
     {{"verify", "M"}, ANY_MODEL},

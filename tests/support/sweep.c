@@ -29,6 +29,7 @@ static const char *const commands[][MOST_ARGUMENTS] = {
     {"spectrum", DATA, "--weights", "--end-to-end", "0", "--by-depth", "--json", "RESULT", "MODEL"},
     {"ablate", DATA, "--sequences", "3", "--shadow", "1", "--json", "RESULT", "MODEL"},
     {"ablate", DATA, "--sequences", "2", "--modes", "closed,mean-gate", "--scopes", "each", "--out", "FOLDER", "MODEL"},
+    {"depth", DATA, "--sequences", "1", "--json", "RESULT", "MODEL"},
     {"trace", DATA, "--json", "RESULT", "MODEL"},
     {"compare", DATA, "--sequences", "2", "--json", "RESULT", "MODEL", "MODEL"},
     {"gradflow", DATA, "--sequences", "1", "--json", "RESULT", "MODEL"},
