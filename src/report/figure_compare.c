@@ -3,8 +3,6 @@
 
 #include "figure.h"
 
-enum { LONGEST_LABEL = 20, SERIES = 6 }; /* as many checkpoints in a panel as colours and shapes tell apart */
-
 static const json_t *checkpoints_of(const json_t *results) { return ds_json_at(results, "compare/checkpoints"); }
 
 /* What the checkpoints of a trajectory are placed by. */
@@ -23,44 +21,20 @@ static size_t count_with(const json_t *results, const char *key) {
     return count;
 }
 
-/* A label as one word that neither gnuplot nor TeX reads as its own; a long one loses its middle, since labels of one run often
- * begin alike. */
-static ds_status append_label(ds_text *names, const json_t *checkpoint) {
-    ds_status status = DS_OK;
-    const char *label = NULL;
-    DS_TRY(ds_result_text(&label, checkpoint, "label", "compare.checkpoints"));
-    const size_t length = strlen(label), half = LONGEST_LABEL / 2 - 1;
-    for (size_t i = 0; i < length; i++) {
-        if (length > LONGEST_LABEL && i == half) {
-            DS_TRY(ds_text_append(names, "..", 2));
-            i = length - half;
-        }
-        bool plain = (label[i] >= '0' && label[i] <= '9') || (label[i] >= 'a' && label[i] <= 'z') ||
-                     (label[i] >= 'A' && label[i] <= 'Z') || strchr(".+/=", label[i]) != NULL;
-        DS_TRY(ds_text_append(names, plain ? &label[i] : "-", 1));
-    }
-    status = ds_text_append(names, " ", 1);
-done:
-    return status;
-}
-
 /* One block a checkpoint that has something under `key`. */
 static ds_status draw_checkpoints(ds_drawing *drawing, const json_t *results, const char *key, const char *const *paths,
-                                  size_t count) {
+                                  size_t count, const ds_series_axes *axes) {
     ds_status status = DS_OK;
     ds_text names = {0};
-    size_t sublayers = 0, blocks = 0;
+    const char *label;
     for (size_t i = 0; i < json_array_size(checkpoints_of(results)); i++) {
         const json_t *checkpoint = json_array_get(checkpoints_of(results), i), *rows = json_object_get(checkpoint, key);
         if (json_array_size(rows) == 0) continue;
-        DS_TRY(append_label(&names, checkpoint));
+        DS_TRY(ds_result_text(&label, checkpoint, "label", "compare.checkpoints"));
+        DS_TRY(ds_series_label(&names, label));
         DS_TRY(ds_data_rows(&drawing->data, key, rows, "compare.checkpoints", paths, count));
-        sublayers = ds_max_size(sublayers, json_array_size(rows));
-        blocks++;
     }
-    drawing->panels = (blocks + SERIES - 1) / SERIES;
-    status = ds_text_printf(&drawing->settings, "sublayers = %zu\ncheckpoints = %zu\nnames = '%s'\n", sublayers, blocks,
-                            names.bytes);
+    DS_TRY(ds_series_finish(drawing, &names, axes));
 done:
     ds_text_release(&names);
     return status;
@@ -70,7 +44,7 @@ bool ds_compare_gates_applies(const json_t *results) { return count_with(results
 
 ds_status ds_compare_gates_draw(ds_drawing *drawing, const json_t *results) {
     static const char *const paths[] = {"index", "beta/mean", "beta/quantiles/0.05", "beta/quantiles/0.95"};
-    return draw_checkpoints(drawing, results, "sublayers", paths, 4);
+    return draw_checkpoints(drawing, results, "sublayers", paths, 4, &(ds_series_axes){"sublayer", "gate", "gates", false});
 }
 
 ds_status ds_compare_gates_describe(ds_text *caption, const json_t *results) {
@@ -85,7 +59,8 @@ bool ds_compare_costs_applies(const json_t *results) { return count_with(results
 
 ds_status ds_compare_costs_draw(ds_drawing *drawing, const json_t *results) {
     static const char *const paths[] = {"index", "delta_loss", "delta_loss_ci95/0", "delta_loss_ci95/1"};
-    return draw_checkpoints(drawing, results, "cases", paths, 4);
+    return draw_checkpoints(drawing, results, "cases", paths, 4,
+                            &(ds_series_axes){"sublayer", "rise of loss (nats)", "changes", false});
 }
 
 ds_status ds_compare_costs_describe(ds_text *caption, const json_t *results) {

@@ -23,7 +23,6 @@ TEMPLATE(ds_plot_controls, "controls.gp");
 TEMPLATE(ds_plot_gradient_paths, "gradient-paths.gp");
 TEMPLATE(ds_plot_frozen_full, "frozen-full.gp");
 TEMPLATE(ds_plot_weight_spectra, "weight-spectra.gp");
-TEMPLATE(ds_plot_compare_gates, "compare-gates.gp");
-TEMPLATE(ds_plot_compare_costs, "compare-costs.gp");
+TEMPLATE(ds_plot_checkpoints, "checkpoints.gp");
 TEMPLATE(ds_plot_trajectory_loss, "trajectory-loss.gp");
 TEMPLATE(ds_plot_trajectory_gates, "trajectory-gates.gp");
