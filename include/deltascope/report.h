@@ -100,6 +100,8 @@ typedef struct ds_figure ds_figure; /* an entry of a constant table */
 size_t ds_figure_count(void);
 const ds_figure *ds_figure_at(size_t index);
 const ds_figure *ds_figure_find(const char *id); /* by id or preset; NULL when there is none */
+/* What the figure becomes of several checkpoints (ds_results_merge), a series each; NULL where that has no meaning. */
+const ds_figure *ds_figure_merged(const ds_figure *figure);
 const char *ds_figure_id(const ds_figure *figure);
 const char *ds_figure_title(const ds_figure *figure);
 /* The name under which it redraws a published figure; NULL for none. The caption says which, and in what definitions differ. */
@@ -272,8 +274,11 @@ ds_status ds_envelope_load(json_t **out, const ds_folder *folder, const char *pa
 ds_status ds_results_load(json_t **results, json_t **envelope, const char *const *paths, size_t count,
                           ds_status (*loaded)(const char *path, const json_t *envelope)) DS_MUST_CHECK;
 
-/* Labels for the runs, comma separated, in the order of the files. False unless there are as many as runs, at least two. */
-bool ds_results_name_runs(json_t *results, const char *labels) DS_MUST_CHECK;
+/* One file a checkpoint, each under its label: *results <- {"merged": [{"label", COMMAND: results}...], "same_data"}, or where
+ * all are runs of train {"train": {"runs": ...}} as above; *envelope <- what they have in common, their data where these are the
+ * same; new references. */
+ds_status ds_results_merge(json_t **results, json_t **envelope, const char *const *paths, const char *const *labels,
+                           size_t count, ds_status (*loaded)(const char *path, const json_t *envelope)) DS_MUST_CHECK;
 
 /* Appends "NAME VERSION" lines of the libraries this room runs with. */
 ds_status ds_report_libraries(ds_text *text) DS_MUST_CHECK;

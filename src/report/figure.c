@@ -6,6 +6,18 @@
 
 #define FUNCTIONS(name) ds_##name##_applies, ds_##name##_draw, ds_##name##_describe
 
+/* Of one run or several. */
+#define TRAINING_CURVES                                                                                                        \
+    {                                                                                                                          \
+        "training-curves", "Loss, gradient and learning rate of a run", NULL, NULL, 1.3, 1, ds_plot_training_curves,           \
+            FUNCTIONS(training_curves)                                                                                         \
+    }
+#define GATES_OVER_TRAINING                                                                                                    \
+    {                                                                                                                          \
+        "gates-over-training", "Gates over training", NULL, NULL, 0.6, 4, ds_plot_gates_over_training,                         \
+            FUNCTIONS(gates_over_training)                                                                                     \
+    }
+
 static const struct ds_figure figures[] = {
     {"gate-distribution", "Gate distribution by depth", NULL, NULL, 0.95, 1, ds_plot_gate_distribution,
      FUNCTIONS(gate_distribution)},
@@ -46,16 +58,28 @@ static const struct ds_figure figures[] = {
      "After the layer-wise power-law exponents of Martin and Mahoney (arXiv:1810.01075); how the tail starts and is fitted may "
      "differ from their program in single matrices.",
      1.0, 2, ds_plot_weight_spectra, FUNCTIONS(weight_spectra)},
-    {"compare-gates", "Mean gates of several checkpoints", NULL, NULL, 0.75, 1, ds_plot_compare_gates,
-     FUNCTIONS(compare_gates)},
-    {"compare-costs", "Gate costs of several checkpoints", NULL, NULL, 0.75, 1, ds_plot_compare_costs,
-     FUNCTIONS(compare_costs)},
+    {"compare-gates", "Mean gates of several checkpoints", NULL, NULL, 0.75, 1, ds_plot_checkpoints, FUNCTIONS(compare_gates)},
+    {"compare-costs", "Gate costs of several checkpoints", NULL, NULL, 0.75, 1, ds_plot_checkpoints, FUNCTIONS(compare_costs)},
     {"trajectory-loss", "Loss along a run", NULL, NULL, 0.7, 1, ds_plot_trajectory_loss, FUNCTIONS(trajectory_loss)},
     {"trajectory-gates", "Gates along a run", NULL, NULL, 0.7, 1, ds_plot_trajectory_gates, FUNCTIONS(trajectory_gates)},
-    {"training-curves", "Loss, gradient and learning rate of a run", NULL, NULL, 1.3, 1, ds_plot_training_curves,
-     FUNCTIONS(training_curves)},
-    {"gates-over-training", "Gates over training", NULL, NULL, 0.6, 4, ds_plot_gates_over_training,
-     FUNCTIONS(gates_over_training)},
+    TRAINING_CURVES,
+    GATES_OVER_TRAINING,
+};
+
+/* What some of them become of several checkpoints. */
+#define MERGED(id, title, preset, name)                                                                                        \
+    { id, title, preset, NULL, 0.75, 1, ds_plot_checkpoints, FUNCTIONS(merged_##name) }
+static const struct ds_figure merged[] = {
+    MERGED("gate-distribution", "Mean gates by depth", NULL, gates),
+    MERGED("eigenvalue-beta", "Mean eigenvalues by depth", "ddl-spectrum", eigenvalues),
+    MERGED("edit-sizes", "Relative edit by depth", NULL, edits),
+    MERGED("closed-gate-loss", "Loss with one gate forced shut", "lesion", costs),
+    MERGED("depth-spectrum", "Smallest singular value by depth", "isometry", smallest),
+    MERGED("depth-gain", "Gain by depth", "mhc-gain", gains),
+    MERGED("gradient-paths", "Gradient by depth", "gradient-norms", gradients),
+    MERGED("weight-spectra", "Weight exponents", "htsr-alpha", exponents),
+    TRAINING_CURVES,
+    GATES_OVER_TRAINING,
 };
 
 static const double single_column_cm = 8.5;
@@ -68,6 +92,13 @@ const ds_figure *ds_figure_find(const char *id) {
     for (size_t i = 0; i < ds_figure_count(); i++) {
         bool preset = figures[i].preset != NULL && strcmp(figures[i].preset, id) == 0;
         if (preset || strcmp(figures[i].id, id) == 0) return &figures[i];
+    }
+    return NULL;
+}
+
+const ds_figure *ds_figure_merged(const ds_figure *figure) {
+    for (size_t i = 0; i < sizeof merged / sizeof *merged; i++) {
+        if (strcmp(merged[i].id, figure->id) == 0) return &merged[i];
     }
     return NULL;
 }

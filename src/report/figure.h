@@ -43,8 +43,8 @@ extern const char ds_plot_style[], ds_plot_gate_distribution[], ds_plot_regime_s
     ds_plot_edit_sizes[], ds_plot_eigenvalue_beta[], ds_plot_accumulated_eigenvalues[], ds_plot_singular_values[],
     ds_plot_depth_spectrum[], ds_plot_depth_gain[], ds_plot_coherence[], ds_plot_closed_gate_loss[],
     ds_plot_closed_gate_cumulative[], ds_plot_controls[], ds_plot_gradient_paths[], ds_plot_frozen_full[],
-    ds_plot_weight_spectra[], ds_plot_compare_gates[], ds_plot_compare_costs[], ds_plot_trajectory_loss[],
-    ds_plot_trajectory_gates[], ds_plot_training_curves[], ds_plot_gates_over_training[];
+    ds_plot_weight_spectra[], ds_plot_checkpoints[], ds_plot_trajectory_loss[], ds_plot_trajectory_gates[],
+    ds_plot_training_curves[], ds_plot_gates_over_training[];
 
 /* ---- reading results --------------------------------------------------------------------------------------------- */
 
@@ -58,9 +58,6 @@ ds_status ds_result_number(double *out, const json_t *object, const char *key, c
 double ds_result_element(const json_t *array, size_t index);
 /* The number ds_json_at finds; null is NaN, anything else DS_ERR_INPUT. */
 ds_status ds_result_number_at(double *out, const json_t *value, const char *path, const char *where) DS_MUST_CHECK;
-/* Appends a label as one word that neither gnuplot nor TeX reads as its own, and a space; a long one loses its middle, since
- * labels of one run often begin alike. */
-ds_status ds_data_append_label(ds_text *names, const char *label) DS_MUST_CHECK;
 /* A caption's sentence about the intervals that rows have at `path`: which they are, or that there are none. */
 const char *ds_interval_words(const json_t *rows, const char *path);
 /* A sublayer of a figure by layer. */
@@ -100,6 +97,18 @@ bool ds_data_shows_something(const ds_data *data, size_t coordinates);
 ds_status ds_data_extents(ds_text *settings, const ds_data *data) DS_MUST_CHECK;
 void ds_data_release(ds_data *data);
 
+/* ---- several checkpoints, a series each ---------------------------------------------------------------------------- */
+
+/* What checkpoints.gp is told of its axes; scale: "gates" (0 to 2), "changes" (holds 0), "sizes" (from 0) or "powers". */
+typedef struct ds_series_axes {
+    const char *x, *y, *scale;
+    bool joined; /* a line through the points */
+} ds_series_axes;
+/* Appends the label as a word that neither gnuplot nor TeX reads as its own, and a space; a long one loses its middle. */
+ds_status ds_series_label(ds_text *names, const char *label) DS_MUST_CHECK;
+/* Settings and panels for the blocks there are: x, value, interval or band from, to. */
+ds_status ds_series_finish(ds_drawing *drawing, const ds_text *names, const ds_series_axes *axes) DS_MUST_CHECK;
+
 /* ---- drawing ----------------------------------------------------------------------------------------------------- */
 
 /* gnuplot with the figure's script and data, or NULL where it is not installed; closed with ds_helper_close. */
@@ -138,5 +147,14 @@ DS_FIGURE(trajectory_loss);
 DS_FIGURE(trajectory_gates);
 DS_FIGURE(training_curves);
 DS_FIGURE(gates_over_training);
+
+DS_FIGURE(merged_gates);
+DS_FIGURE(merged_eigenvalues);
+DS_FIGURE(merged_edits);
+DS_FIGURE(merged_costs);
+DS_FIGURE(merged_smallest);
+DS_FIGURE(merged_gains);
+DS_FIGURE(merged_gradients);
+DS_FIGURE(merged_exponents);
 
 #endif

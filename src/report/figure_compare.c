@@ -3,8 +3,6 @@
 
 #include "figure.h"
 
-enum { SERIES = 6 }; /* as many checkpoints in a panel as colours and shapes tell apart */
-
 static const json_t *checkpoints_of(const json_t *results) { return ds_json_at(results, "compare/checkpoints"); }
 
 /* What the checkpoints of a trajectory are placed by. */
@@ -25,23 +23,18 @@ static size_t count_with(const json_t *results, const char *key) {
 
 /* One block a checkpoint that has something under `key`. */
 static ds_status draw_checkpoints(ds_drawing *drawing, const json_t *results, const char *key, const char *const *paths,
-                                  size_t count) {
+                                  size_t count, const ds_series_axes *axes) {
     ds_status status = DS_OK;
     ds_text names = {0};
-    size_t sublayers = 0, blocks = 0;
     for (size_t i = 0; i < json_array_size(checkpoints_of(results)); i++) {
         const json_t *checkpoint = json_array_get(checkpoints_of(results), i), *rows = json_object_get(checkpoint, key);
         const char *label;
         if (json_array_size(rows) == 0) continue;
         DS_TRY(ds_result_text(&label, checkpoint, "label", "compare.checkpoints"));
-        DS_TRY(ds_data_append_label(&names, label));
+        DS_TRY(ds_series_label(&names, label));
         DS_TRY(ds_data_rows(&drawing->data, key, rows, "compare.checkpoints", paths, count));
-        sublayers = ds_max_size(sublayers, json_array_size(rows));
-        blocks++;
     }
-    drawing->panels = (blocks + SERIES - 1) / SERIES;
-    status = ds_text_printf(&drawing->settings, "sublayers = %zu\ncheckpoints = %zu\nnames = '%s'\n", sublayers, blocks,
-                            names.bytes);
+    DS_TRY(ds_series_finish(drawing, &names, axes));
 done:
     ds_text_release(&names);
     return status;
@@ -51,7 +44,7 @@ bool ds_compare_gates_applies(const json_t *results) { return count_with(results
 
 ds_status ds_compare_gates_draw(ds_drawing *drawing, const json_t *results) {
     static const char *const paths[] = {"index", "beta/mean", "beta/quantiles/0.05", "beta/quantiles/0.95"};
-    return draw_checkpoints(drawing, results, "sublayers", paths, 4);
+    return draw_checkpoints(drawing, results, "sublayers", paths, 4, &(ds_series_axes){"sublayer", "gate", "gates", false});
 }
 
 ds_status ds_compare_gates_describe(ds_text *caption, const json_t *results) {
@@ -66,7 +59,8 @@ bool ds_compare_costs_applies(const json_t *results) { return count_with(results
 
 ds_status ds_compare_costs_draw(ds_drawing *drawing, const json_t *results) {
     static const char *const paths[] = {"index", "delta_loss", "delta_loss_ci95/0", "delta_loss_ci95/1"};
-    return draw_checkpoints(drawing, results, "cases", paths, 4);
+    return draw_checkpoints(drawing, results, "cases", paths, 4,
+                            &(ds_series_axes){"sublayer", "rise of loss (nats)", "changes", false});
 }
 
 ds_status ds_compare_costs_describe(ds_text *caption, const json_t *results) {

@@ -126,24 +126,6 @@ done:
     return status;
 }
 
-ds_status ds_data_append_label(ds_text *names, const char *label) {
-    enum { LONGEST = 20 };
-    ds_status status = DS_OK;
-    const size_t length = strlen(label), half = LONGEST / 2 - 1;
-    for (size_t i = 0; i < length; i++) {
-        if (length > LONGEST && i == half) {
-            DS_TRY(ds_text_append(names, "..", 2));
-            i = length - half;
-        }
-        bool plain = (label[i] >= '0' && label[i] <= '9') || (label[i] >= 'a' && label[i] <= 'z') ||
-                     (label[i] >= 'A' && label[i] <= 'Z') || strchr(".+/=", label[i]) != NULL;
-        DS_TRY(ds_text_append(names, plain ? &label[i] : "-", 1));
-    }
-    status = ds_text_printf(names, "%s ", length == 0 ? "-" : "");
-done:
-    return status;
-}
-
 void ds_data_release(ds_data *data) {
     ds_text_release(&data->text);
     free(data->extents);

@@ -149,7 +149,7 @@ ds_status ds_training_curves_draw(ds_drawing *drawing, const json_t *results) {
         const double clip = ds_json_real_at(run, "clip");
         char number[32];
         if (json_array_size(json_object_get(run, "steps")) == 0) continue;
-        DS_TRY(ds_data_append_label(&names, label_of(run)));
+        DS_TRY(ds_series_label(&names, label_of(run)));
         DS_TRY(
             ds_text_printf(&clips, "%s%s", runs == 0 ? "" : ",", ds_format_real(number, clip > 0 && clip < 1e290 ? clip : 0)));
         DS_TRY(draw_updates(&drawing->data, run, &along));
@@ -234,7 +234,7 @@ ds_status ds_gates_over_training_draw(ds_drawing *drawing, const json_t *results
     for (size_t i = 0; i < run_count(results); i++) {
         const json_t *run = run_at(results, i);
         if (json_array_size(json_object_get(run, "audits")) == 0) continue;
-        DS_TRY(ds_data_append_label(&names, label_of(run)));
+        DS_TRY(ds_series_label(&names, label_of(run)));
         DS_TRY(draw_audits(&drawing->data, &sublayers, run, &along));
         drawing->panels++;
     }

@@ -63,18 +63,6 @@ static ds_status join_runs(json_t *results, json_t *runs) {
     return ds_fail(DS_ERR_SYSTEM, "out of memory for the results of runs");
 }
 
-bool ds_results_name_runs(json_t *results, const char *labels) {
-    json_t *runs = json_object_get(json_object_get(results, "train"), "runs");
-    const char *word, *rest = labels;
-    size_t length, count = 0;
-    while (ds_next_word(&rest, &word, &length)) count++;
-    if (count != json_array_size(runs)) return false;
-    for (size_t i = 0; ds_next_word(&labels, &word, &length); i++) {
-        if (json_object_set_new(json_array_get(runs, i), "label", json_string(ds_escape(word, length).text)) != 0) return false;
-    }
-    return true;
-}
-
 /* ---- files ----------------------------------------------------------------------------------------------------------- */
 
 /* The log of a run that may be at work is as good as its results. */
@@ -122,7 +110,8 @@ ds_status ds_results_load(json_t **results, json_t **envelope, const char *const
         if (status != DS_OK) goto done;
         if (*envelope == NULL) *envelope = json_incref(next);
         if ((!run || others) && strcmp(checkpoint_digest(next), checkpoint_digest(*envelope)) != 0)
-            status = ds_fail(DS_ERR_INPUT, "%s: measures another checkpoint than %s", DS_SHOW(paths[i]), DS_SHOW(paths[0]));
+            status = ds_fail(DS_ERR_INPUT, "%s: measures another checkpoint than %s: --labels A,B draws them beside each other",
+                             DS_SHOW(paths[i]), DS_SHOW(paths[0]));
         if (status != DS_OK) goto done;
         json_decref(next);
         next = NULL;
@@ -136,5 +125,78 @@ done:
         json_decref(*envelope);
         *results = *envelope = NULL;
     }
+    return status;
+}
+
+/* ---- several checkpoints ----------------------------------------------------------------------------------------- */
+
+/* {"label": label, COMMAND: results} of one file; *envelope <- the file's. New references. */
+static ds_status load_labelled(json_t **part, json_t **envelope, const char *path, const char *label,
+                               ds_status (*loaded)(const char *path, const json_t *envelope)) {
+    ds_status status = DS_OK;
+    DS_TRY(load(envelope, path));
+    if (loaded != NULL) DS_TRY(loaded(path, *envelope));
+    status = ds_figure_results(part, *envelope);
+    if (status != DS_OK) return ds_fail_prefix(status, "%s", DS_SHOW(path));
+    if (json_object_set_new(*part, "label", json_string(label)) != 0) status = ds_fail(DS_ERR_SYSTEM, "out of memory");
+done:
+    return status;
+}
+
+/* Whether two results are of the same windows of the same tokens. */
+static bool same_data(const json_t *a, const json_t *b) {
+    static const char *const keys[] = {"sha256", "token_type", "seq_len", "starts"};
+    const json_t *of_a = json_object_get(a, "data"), *of_b = json_object_get(b, "data");
+    bool same = true;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const json_t *x = json_object_get(of_a, keys[i]), *y = json_object_get(of_b, keys[i]);
+        same = same && (x == y || (x != NULL && y != NULL && json_equal(x, y)));
+    }
+    return same;
+}
+
+/* *results <- the runs side by side where all are of train; otherwise it stays as it is. */
+static ds_status label_runs(json_t **results, const json_t *list) {
+    ds_status status = DS_OK;
+    json_t *runs = json_array(), *part;
+    size_t i;
+    json_array_foreach(list, i, part) {
+        json_t *run = json_object_get(part, "train");
+        if (run == NULL) goto done;
+        if (json_object_set(run, "label", json_object_get(part, "label")) != 0 || json_array_append(runs, run) != 0)
+            DS_TRY(ds_fail(DS_ERR_SYSTEM, "out of memory for the results of runs"));
+    }
+    *results = json_pack("{s:{s:O}}", "train", "runs", runs);
+done:
+    json_decref(runs);
+    return status;
+}
+
+ds_status ds_results_merge(json_t **results, json_t **envelope, const char *const *paths, const char *const *labels,
+                           size_t count, ds_status (*loaded)(const char *path, const json_t *envelope)) {
+    ds_status status = DS_OK;
+    json_t *list = json_array(), *first = NULL, *next = NULL, *part = NULL;
+    bool same = true;
+    *results = *envelope = NULL;
+    for (size_t i = 0; i < count; i++) {
+        DS_TRY(load_labelled(&part, &next, paths[i], labels[i], loaded));
+        if (json_array_append(list, part) != 0) status = ds_fail(DS_ERR_SYSTEM, "out of memory");
+        if (status != DS_OK) goto done;
+        if (first == NULL) first = json_incref(next);
+        same = same && same_data(first, next);
+        json_decref(part);
+        json_decref(next);
+        part = next = NULL;
+    }
+    DS_TRY(label_runs(results, list));
+    if (*results == NULL) *results = json_pack("{s:O, s:b}", "merged", list, "same_data", (int)same);
+    json_t *data = json_object_get(first, "data");
+    *envelope = same && json_is_object(data) ? json_pack("{s:O}", "data", data) : json_object();
+    if (*results == NULL || *envelope == NULL) status = ds_fail(DS_ERR_SYSTEM, "out of memory");
+done:
+    json_decref(list);
+    json_decref(first);
+    json_decref(next);
+    json_decref(part);
     return status;
 }

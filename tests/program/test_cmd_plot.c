@@ -6,8 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
 #include "child.h"
 #include "deltascope/io.h"
+#include "figure_results.h"
 #include "scratch.h"
 #include "support.h"
 
@@ -109,6 +112,116 @@ static void test_width(void **state) {
     }
 }
 
+/* ---- several checkpoints ----------------------------------------------------------------------------------------- */
+
+enum { MOST = 7 };
+
+/* A report of made-up results, as --json would have written it; its path is valid until the end. */
+static const char *write_report(size_t number, size_t layers, const char *data, json_t **results) {
+    char name[32], digest[16];
+    ds_text text = {0};
+    (void)snprintf(name, sizeof name, "merged-%zu.json", number);
+    (void)snprintf(digest, sizeof digest, "c%zu", number);
+    *results = make_results(layers, 0.25);
+    json_t *envelope =
+        json_pack("{s:s, s:s, s:{s:s}, s:{s:s, s:i, s:[i]}, s:O}", "schema", "deltascope/1", "command", "report", "checkpoint",
+                  "sha256", digest, "data", "sha256", data, "seq_len", 8, "starts", 0, "results", *results);
+    assert_non_null(envelope);
+    expect_ok(ds_json_print(&text, envelope, DS_JSON_CANONICAL));
+    const char *path = scratch_write(name, text.bytes, text.length);
+    json_decref(envelope);
+    ds_text_release(&text);
+    return path;
+}
+
+static size_t count_blocks(const char *data) {
+    size_t count = 0;
+    for (const char *at = data; (at = strstr(at, "# checkpoint\n")) != NULL; at++) count++;
+    return count;
+}
+
+/* Row `row` of block `block`, the x in front of it. */
+static void expect_row(const char *data, size_t block, size_t row, double x, double value) {
+    char expected[96], number[2][32];
+    for (size_t i = 0; i <= block; i++) data = strstr(data, "# x\tvalue\tlow\thigh\n") + 19;
+    for (size_t i = 0; i < row; i++) data = strchr(data, '\n') + 1;
+    (void)snprintf(expected, sizeof expected, "%s\t%s\t", ds_format_real(number[0], x), ds_format_real(number[1], value));
+    if (strncmp(data, expected, strlen(expected)) != 0) fail_msg("\"%.60s\", expected \"%s\"", data, expected);
+}
+
+/* As many blocks as checkpoints, each with its own numbers, whatever their depths. */
+static void test_several_checkpoints(void **state) {
+    (void)state;
+    static const char *const ids[] = {"gate-distribution", "eigenvalue-beta", "edit-sizes",     "closed-gate-loss",
+                                      "depth-spectrum",    "depth-gain",      "gradient-paths", "weight-spectra"};
+    ds_random random = ds_random_init(20261206);
+    for (size_t count = 2; count <= MOST; count += MOST - 2) {
+        const char *arguments[MOST + 8] = {"plot", "--out", NULL, "--labels", NULL, "--format", "pdf"};
+        char out[300], labels[64] = "";
+        json_t *results[MOST];
+        (void)snprintf(out, sizeof out, "%s", scratch_path(count == 2 ? "two" : "many"));
+        for (size_t c = 0; c < count; c++) {
+            const size_t layers = 1 + ds_random_below(&random, 5), used = strlen(labels);
+            arguments[7 + c] = write_report(c, layers, count == 2 ? "same" : c == 3 ? "other" : "same", &results[c]);
+            (void)snprintf(labels + used, sizeof labels - used, "%ss%zu", c == 0 ? "" : ",", c);
+        }
+        arguments[2] = out;
+        arguments[4] = labels;
+        child_run(&ran, arguments, (child_limits){0});
+        if (ran.status != 0) fail_msg("status %d: %s", ran.status, ran.err);
+        assert_int_equal(strstr(ran.out, "not all of them measured on the same windows") != NULL, count > 2);
+        assert_non_null(
+            strstr(ran.out, count == 2 ? " of s0, s1, a series each." : " of s0, s1, s2, s3, s4, s5, s6, a series each,"));
+        for (size_t f = 0; f < sizeof ids / sizeof *ids; f++) {
+            char name[300], *data;
+            size_t length;
+            (void)snprintf(name, sizeof name, "%s/%s.tsv", out, ids[f]);
+            expect_ok(ds_read_file(&data, &length, name, 1 << 20));
+            assert_int_equal(count_blocks(data), count);
+            const size_t c = ds_random_below(&random, count);
+            const json_t *gates = ds_json_at(results[c], "gates/sublayers"), *cases = ds_json_at(results[c], "ablate/cases");
+            const size_t s = ds_random_below(&random, json_array_size(gates));
+            if (f == 0) expect_row(data, c, s, (double)s, ds_json_real_at(json_array_get(gates, s), "beta/mean"));
+            if (f == 1) expect_row(data, c, s, (double)s, ds_json_real_at(json_array_get(gates, s), "eigenvalue/mean"));
+            if (f == 3) expect_row(data, c, s, (double)s, ds_json_real_at(json_array_get(cases, s), "delta_loss"));
+            (void)snprintf(name, sizeof name, "%s/%s.pdf", out, ids[f]);
+            assert_int_equal(access(name, F_OK) == 0, has_gnuplot());
+            free(data);
+        }
+        for (size_t c = 0; c < count; c++) json_decref(results[c]);
+    }
+}
+
+static void test_labels(void **state) {
+    (void)state;
+    static const struct {
+        const char *labels, *figure, *words;
+        int status;
+    } cases[] = {
+        {"a", NULL, "--labels: 1 label for 2 results, one is needed for each", 2},
+        {"a,b,c", NULL, "--labels: 3 labels for 2 results", 2},
+        {"a,", NULL, "--labels: a label is empty", 2},
+        {"seed 1,seed 1", NULL, "--labels: \"seed 1\" names two results", 2},
+        {"a,b", "coherence", "coherence: the figure does not show several checkpoints; those that do: gate-distribution", 2},
+        {"a,b", "no-such", "there is no figure \"no-such\"", 2},
+        {NULL, NULL, "measures another checkpoint than", 3}};
+    json_t *results[2];
+    char file[2][300];
+    for (size_t i = 0; i < 2; i++) (void)snprintf(file[i], sizeof file[i], "%s", write_report(i, 2, "same", &results[i]));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *arguments[12] = {"plot", "--out", scratch_path("none"), file[0], file[1]};
+        size_t count = 5;
+        if (cases[i].labels != NULL) arguments[count++] = "--labels";
+        if (cases[i].labels != NULL) arguments[count++] = cases[i].labels;
+        if (cases[i].figure != NULL) arguments[count++] = "--figure";
+        if (cases[i].figure != NULL) arguments[count++] = cases[i].figure;
+        child_run(&ran, arguments, (child_limits){0});
+        if (ran.status != cases[i].status || strstr(ran.err, cases[i].words) == NULL) fail_msg("%zu: %s", i, ran.err);
+        assert_false(exists("none/gate-distribution.tsv"));
+    }
+    for (size_t i = 0; i < 2; i++) json_decref(results[i]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_format_that_fails_leaves_the_others),
@@ -116,6 +229,8 @@ int main(void) {
         cmocka_unit_test(test_plot_says_what_it_could_not_draw),
         cmocka_unit_test(test_results_without_a_number),
         cmocka_unit_test(test_width),
+        cmocka_unit_test(test_several_checkpoints),
+        cmocka_unit_test(test_labels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -214,9 +214,9 @@ static void runs_are_laid_over_each_other(void **state) {
     assert_int_equal(found.status, 0);
     expect_in_file(inside("drawn", "training-curves.gp"), "\nnames = 'first second '\n");
     CHILD_RUN(&found, usual, "plot", "--labels", "first", "--out", out, one, other);
-    expect_refusal(2, "--labels names 2 runs of train, one each, not \"first\"");
+    expect_refusal(2, "--labels: 1 label for 2 results, one is needed for each");
     CHILD_RUN(&found, usual, "plot", "--labels", "first,second", "--out", out, one);
-    expect_refusal(2, "--labels names 0 runs of train");
+    expect_refusal(2, "--labels: 2 labels for 1 result, one is needed for each");
 }
 
 /* A log draws the same points as the results made of it, as far as it has come; a line that is cut is not there yet. */
