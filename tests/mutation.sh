@@ -173,9 +173,21 @@ plant training $room/optimiser.c decays 'parameter->rank >= 2' 'true'
 plant training $room/optimiser.c decays 'parameter->rank >= 2' 'parameter->group != DS_GROUP_NORMS'
 plant training $room/optimiser.c decays 'parameter->rank >= 2' 'parameter->rank >= 2 && parameter->shape[0] > 1'
 plant training $room/optimiser.c decays 'parameter->rank >= 2' 'parameter->rank >= 2 && parameter->group != DS_GROUP_EMBEDDING'
-plant training $room/optimiser.c ds_optimiser_norm 'tensor * tensor' 'tensor'
+plant training $room/optimiser.c norm_of 'tensor * tensor' 'tensor'
 plant training $room/trainer.c pass_windows '(double)recipe->accumulation' '1'
 plant training src/model/control.c close_half 'layer->ln_2, ' ''
+# The same kinds, seen by verify on whichever model is given.
+plant cc-bf16 $room/optimiser.real.c ds_adamw '(sqrt(v) / t.root + t.eps)' '(sqrt(v) + t.eps) * t.root'
+plant additive-small $room/optimiser.real.c ds_adamw 'sqrt(v) / t.root + t.eps' '(sqrt(v) + t.eps) / t.root'
+plant scalar-kvshift $room/optimiser.real.c ds_adamw '+ t.eps' '+ 1e-6'
+plant cc-ec-vlinear $room/optimiser.real.c ds_adamw 't.keep - t.rate' 't.keep - t.keep * t.rate'
+plant tc-ec-sharded $room/optimiser.real.c ds_adamw '(double)gradient[i];' '(double)gradient[i] + 0.1 * (double)weight[i];'
+plant tc-output-gate $room/optimiser.c set_terms 'eta / (1 - pow(recipe->beta1, s))' 'eta'
+plant cc-bf16 $room/optimiser.c set_terms 'learning_rate(recipe, step)' 'learning_rate(recipe, step + 1)'
+plant scalar-two-layer-gate $room/optimiser.c decays 'parameter->rank >= 2' 'parameter->rank >= 2 && parameter->shape[0] > 1'
+plant cc-ec-activations $room/optimiser.c decays 'parameter->rank >= 2' 'parameter->group != DS_GROUP_NORMS'
+plant additive-small $room/optimiser.c norm_of 'tensor * tensor' 'tensor'
+plant cc-bf16 $room/optimiser.c allocate_moments 'memset(o->moments, 0, bytes)' 'memset(o->moments, 1, bytes)'
 
 if [ $failed -gt 0 ]; then
     echo "$failed of $planted planted errors: see above"

@@ -91,6 +91,19 @@ const ds_tokens *ds_trainer_tokens(const ds_trainer *trainer); /* to train on */
 /* Tensors of the checkpoint that the loss does not depend on and no update touches: their names in bytewise order. */
 const char *const *ds_trainer_untouched(const ds_trainer *trainer, size_t *count);
 
+/* ---- AdamW on a model in memory ------------------------------------------------------------------------------------- */
+
+typedef struct ds_optimiser ds_optimiser;
+/* Borrows both. Moments start at 0. */
+ds_status ds_optimiser_new(ds_optimiser **out, ds_model *model, const ds_recipe *recipe) DS_MUST_CHECK;
+void ds_optimiser_free(ds_optimiser **optimiser); /* sets NULL; NULL is fine */
+/* Update number done->step, of a loss of done->loss whose gradient is given: learning rate, norm, clipping, moments, weights. A
+ * loss or a norm that is not finite is DS_ERR_INPUT, and all stays as it was. */
+ds_status ds_optimiser_step(ds_update *done, ds_optimiser *optimiser, const ds_gradient *gradient) DS_MUST_CHECK;
+/* Of parameter `index`, laid out and of the precision of its values; NULL: the loss does not depend on it. */
+void *ds_optimiser_mean(const ds_optimiser *optimiser, size_t index);
+void *ds_optimiser_square(const ds_optimiser *optimiser, size_t index);
+
 /* ---- initial weights ----------------------------------------------------------------------------------------------- */
 
 typedef struct ds_beginning {

@@ -102,6 +102,26 @@ void ds_optimiser_release(ds_optimiser *o) {
     *o = (ds_optimiser){.model = NULL};
 }
 
+ds_status ds_optimiser_new(ds_optimiser **out, ds_model *model, const ds_recipe *recipe) {
+    ds_status status = DS_OK;
+    ds_optimiser *o = NULL;
+    *out = NULL;
+    DS_NEW(o, 1);
+    DS_TRY(ds_optimiser_init(o, model, recipe));
+    *out = o;
+    o = NULL;
+done:
+    ds_optimiser_free(&o);
+    return status;
+}
+
+void ds_optimiser_free(ds_optimiser **optimiser) {
+    if (*optimiser == NULL) return;
+    ds_optimiser_release(*optimiser);
+    free(*optimiser);
+    *optimiser = NULL;
+}
+
 /* ---- the update -------------------------------------------------------------------------------------------------- */
 
 static ds_status norm_block(void *context, size_t index, size_t worker) {
@@ -115,10 +135,10 @@ static ds_status norm_block(void *context, size_t index, size_t worker) {
     return DS_OK;
 }
 
-ds_status ds_optimiser_norm(double *norm, ds_optimiser *o, const ds_gradient *gradient) {
+/* That of the norms of its tensors. */
+static ds_status norm_of(double *norm, ds_optimiser *o) {
     ds_status status = DS_OK;
-    double total = 0;
-    o->gradient = gradient;
+    double total = 0, began = ds_seconds();
     DS_TRY(ds_parallel_for(o->block_count, norm_block, o));
     for (size_t i = 0; i < o->block_count;) {
         double norm2 = 0, tensor;
@@ -128,6 +148,7 @@ ds_status ds_optimiser_norm(double *norm, ds_optimiser *o, const ds_gradient *gr
         total += tensor * tensor;
     }
     *norm = sqrt(total);
+    o->norm_seconds += ds_seconds() - began;
 done:
     return status;
 }
@@ -148,11 +169,31 @@ static ds_status update_block(void *context, size_t index, size_t worker) {
     return DS_OK;
 }
 
-ds_status ds_optimiser_update(ds_optimiser *o, uint64_t step, double clip) {
+static ds_status update(ds_optimiser *o, uint64_t step, double clip) {
     ds_status status = DS_OK;
+    double began = ds_seconds();
     set_terms(o, step, clip);
     DS_TRY(ds_parallel_for(o->block_count, update_block, o));
     ds_model_refresh(o->model);
+    o->update_seconds += ds_seconds() - began;
 done:
     return status;
 }
+
+ds_status ds_optimiser_step(ds_update *done, ds_optimiser *o, const ds_gradient *gradient) {
+    ds_status status = DS_OK;
+    const double against_zero = 1e-6; /* of torch's clip_grad_norm_ */
+    o->gradient = gradient;
+    done->learning_rate = ds_recipe_learning_rate(o->recipe, done->step);
+    DS_TRY(norm_of(&done->gradient_norm, o));
+    if (!isfinite(done->loss) || !isfinite(done->gradient_norm))
+        return ds_fail(DS_ERR_INPUT, "the loss is %g and the norm of its gradient %g, expected finite numbers", done->loss,
+                       done->gradient_norm);
+    done->clip_coefficient = o->recipe->clip > 0 ? fmin(1, o->recipe->clip / (done->gradient_norm + against_zero)) : 1;
+    DS_TRY(update(o, done->step, done->clip_coefficient));
+done:
+    return status;
+}
+
+void *ds_optimiser_mean(const ds_optimiser *o, size_t index) { return o->mean[index]; }
+void *ds_optimiser_square(const ds_optimiser *o, size_t index) { return o->square[index]; }

@@ -20,7 +20,7 @@ typedef struct ds_optimiser_block {
     size_t parameter, first, count;
 } ds_optimiser_block;
 
-typedef struct ds_optimiser {
+struct ds_optimiser {
     ds_model *model;            /* borrowed */
     const ds_recipe *recipe;    /* borrowed */
     bool *reached;              /* (parameters): the others are left alone and have no moments */
@@ -30,15 +30,11 @@ typedef struct ds_optimiser {
     ds_optimiser_block *blocks; /* of what is reached, in the order of parameters */
     double *block_norm2;        /* (block_count) */
     size_t block_count;
-    const ds_gradient *gradient; /* of the update in hand */
-} ds_optimiser;
+    const ds_gradient *gradient;         /* of the update in hand */
+    double norm_seconds, update_seconds; /* of all updates */
+};
 
-/* For windows of `length` tokens. */
 ds_status ds_optimiser_init(ds_optimiser *optimiser, ds_model *model, const ds_recipe *recipe) DS_MUST_CHECK;
 void ds_optimiser_release(ds_optimiser *optimiser);
-/* Norm of the gradient: that of the norms of its tensors. */
-ds_status ds_optimiser_norm(double *norm, ds_optimiser *optimiser, const ds_gradient *gradient) DS_MUST_CHECK;
-/* Update number `step` with the gradient whose norm was taken last, times `clip`. */
-ds_status ds_optimiser_update(ds_optimiser *optimiser, uint64_t step, double clip) DS_MUST_CHECK;
 
 #endif

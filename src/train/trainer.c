@@ -1,7 +1,6 @@
 /* One update after another: batches, gradients summed over micro-batches, clipping, the optimiser. */
 #include "trainer.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -159,7 +158,9 @@ const double *ds_trainer_window_losses(const ds_trainer *trainer) { return train
 bool ds_trainer_diverged(const ds_trainer *trainer) { return trainer->diverged; }
 
 ds_trainer_seconds ds_trainer_spent(const ds_trainer *trainer) {
-    ds_trainer_seconds spent = trainer->spent;
+    ds_trainer_seconds spent = {.windows = trainer->windows_seconds,
+                                .norm = trainer->optimiser.norm_seconds,
+                                .optimiser = trainer->optimiser.update_seconds};
     ds_gradient_seconds(trainer->gradient, &spent.forward, &spent.backward);
     return spent;
 }
@@ -182,7 +183,7 @@ static ds_status pass_windows(double *sum, ds_trainer *t, uint64_t micro, uint64
         DS_TRY(
             ds_window_read(t->inputs + b * recipe->length, t->targets + b * recipe->length, t->tokens, start, recipe->length));
     }
-    t->spent.windows += ds_seconds() - began;
+    t->windows_seconds += ds_seconds() - began;
     status = ds_backward(t->gradient, &batch, NULL, 1 / (targets * (double)recipe->accumulation), NULL, t->nll);
     t->diverged = status == DS_ERR_INPUT; /* a state or a loss that is not finite: ids were checked when the file was opened */
     DS_TRY(status);
@@ -211,23 +212,11 @@ done:
 
 ds_status ds_trainer_update(ds_update *done, ds_trainer *t) {
     ds_status status = DS_OK;
-    const double against_zero = 1e-6; /* of torch's clip_grad_norm_ */
-    double began;
-    *done = (ds_update){.step = t->step, .learning_rate = ds_recipe_learning_rate(&t->recipe, t->step)};
+    *done = (ds_update){.step = t->step};
     DS_TRY(sum_gradient(done, t));
-    began = ds_seconds();
-    DS_TRY(ds_optimiser_norm(&done->gradient_norm, &t->optimiser, t->gradient));
-    t->spent.norm += ds_seconds() - began;
-    if (!isfinite(done->loss) || !isfinite(done->gradient_norm)) {
-        t->diverged = true;
-        status = ds_fail(DS_ERR_INPUT, "the loss is %g and the norm of its gradient %g, expected finite numbers", done->loss,
-                         done->gradient_norm);
-        goto done;
-    }
-    done->clip_coefficient = t->recipe.clip > 0 ? fmin(1, t->recipe.clip / (done->gradient_norm + against_zero)) : 1;
-    began = ds_seconds();
-    DS_TRY(ds_optimiser_update(&t->optimiser, t->step, done->clip_coefficient));
-    t->spent.optimiser += ds_seconds() - began;
+    status = ds_optimiser_step(done, &t->optimiser, t->gradient);
+    t->diverged = status == DS_ERR_INPUT;
+    DS_TRY(status);
     t->step++;
 done:
     if (status == DS_ERR_INPUT)

@@ -22,10 +22,10 @@ struct ds_trainer {
     size_t untouched_count;
     ds_tensor_write *others; /* (other_count): tensors of the checkpoint that are no parameters, owned */
     size_t other_count;
-    bool stores_head;         /* the checkpoint has the output head beside the embedding */
-    uint64_t step;            /* updates done */
-    ds_trainer_seconds spent; /* but for forward and backward, which the gradient knows */
-    bool diverged;            /* the last update failed by its numbers */
+    bool stores_head; /* the checkpoint has the output head beside the embedding */
+    uint64_t step;    /* updates done */
+    double windows_seconds;
+    bool diverged; /* the last update failed by its numbers */
 };
 
 #endif

@@ -101,4 +101,8 @@ ds_status ds_check_adjoint(ds_check_result *result, ds_verify *v);
 ds_status ds_check_paths(ds_check_result *result, ds_verify *v);
 ds_status ds_check_gradient_threads(ds_check_result *result, ds_verify *v);
 
+ds_status ds_check_training_update(ds_check_result *result, ds_verify *v);
+ds_status ds_check_training_resume(ds_check_result *result, ds_verify *v);
+ds_status ds_check_training_descent(ds_check_result *result, ds_verify *v);
+
 #endif

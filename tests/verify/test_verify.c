@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "verify/checks.h"
+#include "verify/training_step.h"
 
 #include "forward_case.h"
 #include "support.h"
@@ -94,6 +94,46 @@ static void test_sound_models(void **state) {
         }
         forward_case_close(&single);
         forward_case_close(&exact);
+    }
+}
+
+/* An update as the formulas have it passes; each mistake an optimiser can make with one number does not. */
+static void test_adamw_mistakes(void **state) {
+    (void)state;
+    ds_random random = ds_random_init(20261128);
+    for (size_t trial = 0; trial < 200; trial++) {
+        const ds_adamw_number before = {ds_random_normal(&random), 1e-3 * ds_random_normal(&random),
+                                        1e-6 * ds_random_uniform(&random)};
+        const double s = 1 + (double)ds_random_below(&random, 50), g = 1e-3 * ds_random_normal(&random);
+        const ds_adamw_plain p = {s, 1e-3 * (1 + ds_random_uniform(&random)), 0.1, 0.5, 0.9, 0.95, 1e-8};
+        double clipped = p.clip * g, m = p.beta1 * before.mean + (1 - p.beta1) * clipped;
+        double v = p.beta2 * before.square + (1 - p.beta2) * clipped * clipped;
+        double keep = 1 - p.eta * p.decay, rate = p.eta / (1 - pow(p.beta1, s)), root = sqrt(1 - pow(p.beta2, s));
+        double right = before.weight * keep - rate * m / (sqrt(v) / root + p.eps);
+        const ds_adamw_number after[] = {
+            {right, m, v},
+            {before.weight * keep - rate * m / sqrt(v / (root * root) + p.eps), m, v}, /* eps inside the root */
+            {before.weight * keep - rate * m / ((sqrt(v) + p.eps) / root), m, v},      /* before the correction */
+            {before.weight * keep - rate * m / (sqrt(v) / root), m, v},                /* none */
+            {before.weight - rate * m / (sqrt(v) / root + p.eps), m, v},               /* no decay */
+            {(before.weight - rate * m / (sqrt(v) / root + p.eps)) * keep, m, v},      /* decay last */
+            {before.weight * keep - p.eta * m / (sqrt(v) / root + p.eps), m, v},       /* no correction of m */
+            {before.weight * keep - rate * m / (sqrt(v) + p.eps), m, v},               /* none of v */
+            {right, p.beta1 * before.mean + (1 - p.beta1) * g, v},                     /* not clipped */
+            {right, m, p.beta2 * before.square + (1 - p.beta2) * g * g},               /* nor here */
+            {right, m * (1 + 0x1p-40), v},
+            {right, m, v * (1 + 0x1p-40)},
+            {right * (1 + 0x1p-40), m, v},
+            {NAN, m, v},
+        };
+        for (size_t i = 0; i < sizeof after / sizeof *after; i++) {
+            ds_check_result result = {.status = DS_CHECK_SKIP};
+            ds_worst worst = {0};
+            ds_adamw_compare(&worst, &before, &after[i], g, &p, 0);
+            ds_worst_report(&result, &worst);
+            if (s > 10 && (i == 6 || i == 7)) continue; /* the correction fades */
+            if (result.status != (i == 0 ? DS_CHECK_PASS : DS_CHECK_FAIL)) fail_msg("trial %zu: update %zu", trial, i);
+        }
     }
 }
 
@@ -188,6 +228,7 @@ int main(void) {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_worst),
         cmocka_unit_test(test_sound_models),
+        cmocka_unit_test(test_adamw_mistakes),
         cmocka_unit_test(test_one_token),
         cmocka_unit_test(test_other_weights_fail),
         cmocka_unit_test(test_models_unchanged),
