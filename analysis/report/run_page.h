@@ -1,0 +1,13 @@
+/* The page of a training run: what came of it in words, its curves, recipe, digests and checkpoints. */
+#ifndef DELTASCOPE_REPORT_STEPS_RUN_PAGE_H
+#define DELTASCOPE_REPORT_STEPS_RUN_PAGE_H
+
+#include <jansson.h>
+
+#include "deltascope/base.h"
+
+/* Writes report.html and report.md, and tables/{findings,recipe,digests,checkpoints,gates}.csv and .tex, into the folder of a
+ * run whose train.json, `envelope`, and figures are there. It holds no time: equal runs have equal pages. */
+ds_status ds_run_page_write(const ds_folder *folder, const json_t *envelope) DS_MUST_CHECK;
+
+#endif
