@@ -157,10 +157,38 @@ static ds_status publish_page(const ds_invocation *invocation) {
     json_t *envelope = NULL;
     DS_TRY(ds_command_folder(&folder, invocation));
     DS_TRY(ds_envelope_load(&envelope, folder, "train.json"));
-    DS_TRY(ds_run_page_write(folder, envelope));
+    DS_TRY(ds_run_page_write(folder, envelope, DS_RUN_FINISHED));
 done:
     json_decref(envelope);
     return status;
+}
+
+/* The page of a run that a signal or its own loss ended, as far as it went; the next page takes its place. */
+static ds_status publish_so_far(const ds_invocation *invocation, const ds_recipe *recipe, ds_trainer *trainer) {
+    ds_status status = DS_OK;
+    const bool diverged = ds_trainer_diverged(trainer);
+    ds_folder *folder;
+    json_t *envelope = NULL;
+    ds_told told = {NULL, NULL};
+    DS_TRY(ds_command_folder(&folder, invocation));
+    DS_TRY(ds_training_so_far(&told.results, trainer, folder));
+    if (told.results == NULL) goto done;
+    DS_TRY(make_options(&told.options, invocation->own, trainer, recipe, invocation->common.seed.value));
+    DS_TRY(ds_run_envelope(&envelope, ds_trainer_run(trainer), invocation->command->name, told.options, told.results));
+    DS_TRY(ds_command_write_figures(invocation, folder, envelope));
+    DS_TRY(ds_run_page_write(folder, envelope, diverged ? DS_RUN_DIVERGED : DS_RUN_STOPPED));
+done:
+    json_decref(envelope);
+    ds_told_release(&told);
+    return status;
+}
+
+/* What ended the run stays the sentence, whatever comes of its page. */
+static ds_status end_diverged(const ds_invocation *invocation, const ds_recipe *recipe, ds_trainer *trainer, ds_status why) {
+    char sentence[2048];
+    (void)snprintf(sentence, sizeof sentence, "%s", ds_error_text());
+    if (publish_so_far(invocation, recipe, trainer) != DS_OK) (void)fprintf(stderr, "deltascope: page: %s\n", ds_error_text());
+    return ds_fail(why, "%s", sentence);
 }
 
 static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told) {
@@ -289,8 +317,12 @@ static ds_status run_command(const ds_invocation *invocation) {
     training.folder = folder;
     training.start = made_from;
     watch_signals();
-    DS_TRY(ds_training_run(&told.results, trainer, &training));
+    status = ds_training_run(&told.results, trainer, &training);
+    if (status == DS_ERR_INPUT && ds_trainer_diverged(trainer))
+        status = end_diverged(invocation, &start.recipe, trainer, status);
+    DS_TRY(status);
     if (told.results == NULL) {
+        DS_TRY(publish_so_far(invocation, &start.recipe, trainer));
         status = end_by_signal(invocation, trainer);
         goto done;
     }

@@ -94,8 +94,22 @@ done:
     return status;
 }
 
-ds_status ds_run_findings(ds_findings *all, const json_t *results) {
+static ds_status find_divergence(ds_findings *all, const json_t *results, bool diverged) {
+    char what[64];
+    ds_finding *finding =
+        begin(all, "diverged",
+              "loss or gradient not finite, loss above 10 times a uniform guess's, or median of 21 staying 0.5 nats above its "
+              "least",
+              "training-curves");
+    if (!diverged) return DS_OK;
+    finding->alarm = true;
+    (void)snprintf(what, sizeof what, "after %zu updates", json_array_size(json_object_get(results, "steps")));
+    return add(all, what);
+}
+
+ds_status ds_run_findings(ds_findings *all, const json_t *results, bool diverged) {
     ds_status status = DS_OK;
+    DS_TRY(find_divergence(all, results, diverged));
     DS_TRY(find_best(all, results));
     DS_TRY(find_spikes(all, results));
     DS_TRY(find_clipping(all, results));

@@ -16,14 +16,22 @@ enum { FIGURES = sizeof drawn / sizeof *drawn, CURVES = 0, GATES = 1 };
 enum { RECIPE, DIGESTS, CHECKPOINTS, AUDIT, FINDINGS, TABLES };
 static const char *const table_names[TABLES] = {"recipe", "digests", "checkpoints", "gates", "findings"};
 
+/* Numbers of the checkpoints that lie in the folder. */
+typedef struct numbers {
+    uint64_t *at;
+    size_t count, capacity;
+} numbers;
+
 typedef struct document {
     const ds_folder *folder;
     const json_t *envelope, *results, *options;
+    ds_run_ending ending;
     ds_table *tables[TABLES]; /* NULL: there is none */
     ds_text caption[FIGURES], command[FIGURES];
     char *svg[FIGURES];
     bool there[FIGURES]; /* the figure has something to show */
     ds_findings findings;
+    numbers found;
     ds_text title, again, footer;
 } document;
 
@@ -35,6 +43,7 @@ static void release(document *all) {
         free(all->svg[i]);
     }
     ds_findings_release(&all->findings);
+    free(all->found.at);
     ds_text_release(&all->title);
     ds_text_release(&all->again);
     ds_text_release(&all->footer);
@@ -53,22 +62,30 @@ static uint64_t count_at(const json_t *value, const char *path) {
 /* Whether the weights to start from were drawn; they are a checkpoint's otherwise. */
 static bool is_drawn(const document *all) { return json_is_string(json_object_get(all->options, "config")); }
 
+static bool lies_there(const ds_folder *folder, const char *path) {
+    const int descriptor = ds_folder_find(folder, path, O_RDONLY);
+    if (descriptor >= 0) (void)close(descriptor);
+    return descriptor >= 0;
+}
+
 /* ---- words ------------------------------------------------------------------------------------------------------- */
 
 static ds_status say_loss(document *all) {
     ds_status status = DS_OK;
     ds_text *text = &all->findings.verdict;
-    const json_t *r = all->results;
+    const json_t *r = all->results, *evaluations = json_object_get(r, "evaluations");
+    const size_t last = json_array_size(evaluations) - 1;
     const double before = ds_json_real_at(r, "val_before"), after = ds_json_real_at(r, "val_after");
     const double best = ds_json_real_at(r, "best/val_loss");
-    DS_TRY(ds_text_printf(text, "The validation loss over %llu windows of %llu tokens %s from %.4f to %.4f nats",
+    DS_TRY(ds_text_printf(text, "The validation loss over %llu windows of %llu tokens ",
                           (unsigned long long)count_at(all->envelope, "data/sequences"),
-                          (unsigned long long)count_at(all->envelope, "data/seq_len"),
-                          after < before   ? "fell"
-                          : after > before ? "rose"
-                                           : "stayed",
-                          before, after));
-    DS_TRY(ds_text_printf(text, " (perplexity %.4g to %.4g)", exp(before), exp(after)));
+                          (unsigned long long)count_at(all->envelope, "data/seq_len")));
+    if (last == 0) return ds_text_printf(text, "was %.4f nats before the first update. ", before);
+    DS_TRY(ds_text_printf(text, "%s from %.4f to %.4f nats (perplexity %.4g to %.4g)", after <= before ? "fell" : "rose",
+                          before, after, exp(before), exp(after)));
+    if (all->ending != DS_RUN_FINISHED)
+        DS_TRY(ds_text_printf(text, " after update %llu, where it was measured last",
+                              (unsigned long long)count_at(json_array_get(evaluations, last), "step")));
     if (best < after)
         DS_TRY(ds_text_printf(text, "; its least was %.4f after update %llu. ", best,
                               (unsigned long long)count_at(r, "best/step")));
@@ -83,13 +100,17 @@ static ds_status say_run(document *all) {
     ds_text *text = &all->findings.verdict;
     const json_t *r = all->results;
     const size_t updates = json_array_size(json_object_get(r, "steps")), spikes = json_array_size(json_object_get(r, "spikes"));
+    const uint64_t planned = count_at(all->options, "recipe/steps");
     const uint64_t tokens = count_at(r, "tokens_per_update"), layers = count_at(all->envelope, "checkpoint/layers");
-    DS_TRY(ds_text_printf(text, "A %s model of %llu layer%s and %llu parameters went through %zu update%s of %llu tokens, ",
+    DS_TRY(ds_text_printf(text, "A %s model of %llu layer%s and %llu parameters went through %zu of %llu update%s, ",
                           DS_SHOW(text_at(all->envelope, "checkpoint/variant")), (unsigned long long)layers, ds_plural(layers),
-                          (unsigned long long)count_at(all->envelope, "checkpoint/parameters"), updates, ds_plural(updates),
-                          (unsigned long long)tokens));
-    DS_TRY(ds_text_printf(text, "%llu in all, by the rule \"%s\", and did not diverge. ",
-                          (unsigned long long)(tokens * updates), DS_SHOW(text_at(all->options, "recipe/rule"))));
+                          (unsigned long long)count_at(all->envelope, "checkpoint/parameters"), updates,
+                          (unsigned long long)planned, ds_plural(planned)));
+    DS_TRY(ds_text_printf(text, "%llu tokens each and %llu in all, by the rule \"%s\"%s. ", (unsigned long long)tokens,
+                          (unsigned long long)(tokens * updates), DS_SHOW(text_at(all->options, "recipe/rule")),
+                          all->ending == DS_RUN_DIVERGED  ? ", and diverged"
+                          : all->ending == DS_RUN_STOPPED ? ", and was stopped; --resume goes on"
+                                                          : ", and did not diverge"));
     DS_TRY(say_loss(all));
     if (spikes == 0) DS_TRY(ds_text_printf(text, "No loss was a spike; the"));
     if (spikes > 0)
@@ -143,7 +164,7 @@ done:
 
 static ds_status make_words(document *all) {
     ds_status status = DS_OK;
-    DS_TRY(ds_run_findings(&all->findings, all->results));
+    DS_TRY(ds_run_findings(&all->findings, all->results, all->ending == DS_RUN_DIVERGED));
     DS_TRY(say_run(all));
     DS_TRY(make_command(all));
     DS_TRY(ds_text_printf(&all->title, "Training run: %s, rule %s", DS_SHOW(text_at(all->envelope, "checkpoint/variant")),
@@ -158,6 +179,43 @@ done:
 }
 
 /* ---- tables ------------------------------------------------------------------------------------------------------ */
+
+static ds_status note_checkpoint(void *context, const char *name) {
+    static const char prefix[] = "checkpoint-";
+    ds_status status = DS_OK;
+    numbers *all = context;
+    const char *digits = name + strlen(prefix);
+    void *storage = all->at;
+    if (strncmp(name, prefix, strlen(prefix)) != 0 || digits[0] == '\0') return DS_OK;
+    if (digits[strspn(digits, "0123456789")] != '\0' || strlen(digits) > 16) return DS_OK;
+    DS_TRY(ds_grow(&storage, &all->capacity, all->count + 1, sizeof *all->at));
+    all->at = storage;
+    all->at[all->count++] = strtoull(digits, NULL, 10);
+done:
+    return status;
+}
+
+static int by_number(const void *a, const void *b) {
+    const uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return (left > right) - (left < right);
+}
+
+/* Those that are complete, in order. */
+static ds_status find_checkpoints(document *all) {
+    ds_status status = DS_OK;
+    numbers *found = &all->found;
+    size_t complete = 0;
+    DS_TRY(ds_folder_each(all->folder, note_checkpoint, found));
+    for (size_t i = 0; i < found->count; i++) {
+        char state[64];
+        (void)snprintf(state, sizeof state, "checkpoint-%llu/trainer_state.json", (unsigned long long)found->at[i]);
+        if (lies_there(all->folder, state)) found->at[complete++] = found->at[i];
+    }
+    found->count = complete;
+    if (complete > 0) qsort(found->at, complete, sizeof *found->at, by_number);
+done:
+    return status;
+}
 
 static ds_status make_recipe(document *all) {
     static const ds_column columns[] = {{"key", NULL, NULL, DS_COLUMN_TEXT, 0}, {"value", NULL, NULL, DS_COLUMN_TEXT, 0}};
@@ -190,12 +248,13 @@ done:
     return status;
 }
 
-/* Of the model after the last update, read in pieces. */
+/* Of the newest checkpoint's model, read in pieces. */
 static ds_status put_weights(ds_table *table, const document *all) {
     ds_status status = DS_OK;
     ds_text name = {0}, path = {0};
     ds_checkpoint *weights = NULL;
-    DS_TRY(ds_text_printf(&name, "checkpoint-%zu/model.safetensors", json_array_size(json_object_get(all->results, "steps"))));
+    if (all->found.count == 0) return DS_OK;
+    DS_TRY(ds_text_printf(&name, "checkpoint-%llu/model.safetensors", (unsigned long long)all->found.at[all->found.count - 1]));
     DS_TRY(ds_folder_show(&path, all->folder, name.bytes));
     DS_TRY(ds_tensors_open(&weights, path.bytes));
     DS_TRY(ds_checkpoint_read(weights, NULL, 0));
@@ -220,36 +279,10 @@ static ds_status make_digests(document *all) {
     put_digest(table, "tokens to validate on", text_at(e, "data/path"), text_at(e, "data/sha256"));
     DS_TRY(put_file(table, all->folder, "recipe", "recipe.json"));
     DS_TRY(put_file(table, all->folder, "log", "log.jsonl"));
-    DS_TRY(put_file(table, all->folder, "results", "train.json"));
+    if (all->ending == DS_RUN_FINISHED) DS_TRY(put_file(table, all->folder, "results", "train.json"));
     DS_TRY(put_weights(table, all));
 done:
     return status;
-}
-
-/* Numbers of the checkpoints that lie in the folder. */
-typedef struct numbers {
-    uint64_t *at;
-    size_t count, capacity;
-} numbers;
-
-static ds_status note_checkpoint(void *context, const char *name) {
-    static const char prefix[] = "checkpoint-";
-    ds_status status = DS_OK;
-    numbers *all = context;
-    const char *digits = name + strlen(prefix);
-    void *storage = all->at;
-    if (strncmp(name, prefix, strlen(prefix)) != 0 || digits[0] == '\0') return DS_OK;
-    if (digits[strspn(digits, "0123456789")] != '\0' || strlen(digits) > 16) return DS_OK;
-    DS_TRY(ds_grow(&storage, &all->capacity, all->count + 1, sizeof *all->at));
-    all->at = storage;
-    all->at[all->count++] = strtoull(digits, NULL, 10);
-done:
-    return status;
-}
-
-static int by_number(const void *a, const void *b) {
-    const uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
-    return (left > right) - (left < right);
 }
 
 /* The validation loss after so many updates, NaN where it was not measured. */
@@ -268,20 +301,16 @@ static ds_status make_checkpoints(document *all) {
                                         {"tokens", NULL, NULL, DS_COLUMN_INTEGER, 0},
                                         {"val_loss", "validation loss", "nats", DS_COLUMN_FIXED, 4}};
     ds_status status = DS_OK;
-    numbers found = {.at = NULL};
     DS_TRY(ds_table_new(&all->tables[CHECKPOINTS], "Checkpoints", columns, 4));
-    DS_TRY(ds_folder_each(all->folder, note_checkpoint, &found));
-    if (found.count > 0) qsort(found.at, found.count, sizeof *found.at, by_number);
-    for (size_t i = 0; i < found.count; i++) {
+    for (size_t i = 0; i < all->found.count; i++) {
         char name[32];
-        (void)snprintf(name, sizeof name, "checkpoint-%llu", (unsigned long long)found.at[i]);
+        (void)snprintf(name, sizeof name, "checkpoint-%llu", (unsigned long long)all->found.at[i]);
         ds_table_text(all->tables[CHECKPOINTS], name);
-        ds_table_integer(all->tables[CHECKPOINTS], (int64_t)found.at[i]);
-        ds_table_integer(all->tables[CHECKPOINTS], (int64_t)(found.at[i] * count_at(all->results, "tokens_per_update")));
-        ds_table_real(all->tables[CHECKPOINTS], loss_after(all->results, found.at[i]));
+        ds_table_integer(all->tables[CHECKPOINTS], (int64_t)all->found.at[i]);
+        ds_table_integer(all->tables[CHECKPOINTS], (int64_t)(all->found.at[i] * count_at(all->results, "tokens_per_update")));
+        ds_table_real(all->tables[CHECKPOINTS], loss_after(all->results, all->found.at[i]));
     }
 done:
-    free(found.at);
     return status;
 }
 
@@ -339,12 +368,6 @@ done:
 
 /* ---- figures, as they lie in the folder -------------------------------------------------------------------------- */
 
-static bool lies_there(const ds_folder *folder, const char *path) {
-    const int descriptor = ds_folder_find(folder, path, O_RDONLY);
-    if (descriptor >= 0) (void)close(descriptor);
-    return descriptor >= 0;
-}
-
 static ds_status take_figures(document *all) {
     enum { MOST_BYTES = 1 << 26 };
     ds_status status = DS_OK;
@@ -360,7 +383,8 @@ static ds_status take_figures(document *all) {
         (void)snprintf(path, sizeof path, "figures/%s.svg", drawn[i]);
         if (lies_there(all->folder, path)) DS_TRY(ds_read_file_in(&all->svg[i], &length, all->folder, path, MOST_BYTES));
         DS_TRY(ds_figure_caption(&all->caption[i], figure, results, NULL));
-        DS_TRY(ds_text_printf(&all->command[i], "deltascope plot --figure %s train.json", drawn[i]));
+        DS_TRY(ds_text_printf(&all->command[i], "deltascope plot --figure %s %s", drawn[i],
+                              all->ending == DS_RUN_FINISHED ? "train.json" : "log.jsonl"));
     }
 done:
     json_decref(results);
@@ -431,13 +455,15 @@ done:
     return status;
 }
 
-ds_status ds_run_page_write(const ds_folder *folder, const json_t *envelope) {
+ds_status ds_run_page_write(const ds_folder *folder, const json_t *envelope, ds_run_ending ending) {
     ds_status status = DS_OK;
     document all = {.folder = folder,
                     .envelope = envelope,
+                    .ending = ending,
                     .results = json_object_get(envelope, "results"),
                     .options = json_object_get(envelope, "options")};
     DS_TRY(make_words(&all));
+    DS_TRY(find_checkpoints(&all));
     DS_TRY(make_tables(&all));
     DS_TRY(take_figures(&all));
     DS_TRY(write_pages(&all));

@@ -72,6 +72,8 @@ void ds_trainer_free(ds_trainer **trainer); /* sets NULL; NULL is fine */
 ds_status ds_trainer_update(ds_update *done, ds_trainer *trainer) DS_MUST_CHECK;
 /* *loss <- mean loss over the validation windows, by the weights as they are. */
 ds_status ds_trainer_evaluate(double *loss, ds_trainer *trainer) DS_MUST_CHECK;
+/* Whether what failed last failed by the run's own numbers: they are not finite, or the loss diverges. */
+bool ds_trainer_diverged(const ds_trainer *trainer);
 
 uint64_t ds_trainer_step(const ds_trainer *trainer); /* updates done */
 /* The run it was opened as, over the validation windows; its model is the one being trained. */
@@ -126,6 +128,9 @@ typedef struct ds_training_options {
  * that holds another run, or without `resume` any, is refused (DS_ERR_INPUT, DS_ERR_USAGE) before anything is written. A loss
  * that diverges is DS_ERR_INPUT naming the update and the last good checkpoint, which is there. */
 ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_training_options *options) DS_MUST_CHECK;
+/* *results <- the same of a run in the folder that was stopped or diverged, as far as its log goes, "val_after" being that of
+ * the last evaluation; NULL where it has done no update. */
+ds_status ds_training_so_far(json_t **results, const ds_trainer *trainer, const ds_folder *folder) DS_MUST_CHECK;
 /* *spikes <- of an array of updates {"step", "loss", ...} those whose loss is above the median of the 100 before by more than 8
  * scaled median deviations: {"step", "loss", "median", "deviation"} each, a new reference. */
 ds_status ds_training_spikes(json_t **spikes, const json_t *steps) DS_MUST_CHECK;

@@ -146,6 +146,7 @@ void ds_trainer_free(ds_trainer **trainer) {
 uint64_t ds_trainer_step(const ds_trainer *trainer) { return trainer->step; }
 const ds_tokens *ds_trainer_tokens(const ds_trainer *trainer) { return trainer->tokens; }
 ds_run *ds_trainer_run(ds_trainer *trainer) { return &trainer->run; }
+bool ds_trainer_diverged(const ds_trainer *trainer) { return trainer->diverged; }
 
 const char *const *ds_trainer_untouched(const ds_trainer *trainer, size_t *count) {
     *count = trainer->untouched_count;

@@ -1,6 +1,7 @@
 /* The page of a training run: what it says is what train.json and the folder say, and its command runs the same run again. */
 #include <ftw.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -49,6 +50,7 @@ static void expect_verdict(const char *page, const json_t *results) {
     (void)snprintf(words, sizeof words, "%s from %.4f to %.4f nats (perplexity %.4g to %.4g)", after < before ? "fell" : "rose",
                    before, after, exp(before), exp(after));
     expect_words(page, words);
+    expect_words(page, "and did not diverge");
     for (size_t i = 0; i < updates; i++)
         clipped += ds_json_real_at(json_array_get(json_object_get(results, "steps"), i), "clip_coefficient") < 1;
     (void)snprintf(words, sizeof words, "clipped in %zu of %zu updates.", clipped, updates);
@@ -193,9 +195,38 @@ static void a_page_without_pictures(void **state) {
     if (found.status != 0) fail_msg("%s", found.err);
     char *page = text_of(inside("bare", "report.html"));
     expect_words(page, "The picture could not be drawn here; its script lies in figures/.");
-    expect_words(page, "1 update of ");
+    expect_words(page, "went through 1 of 1 update, ");
     assert_null(strstr(page, "id=\"gates\""));
     assert_null(strstr(page, "gate moved"));
+    free(page);
+    trace_close(&t);
+}
+
+/* A run whose loss diverges, or that a signal stops, has a page as far as it went; the finished one takes its place. */
+static void a_run_that_ends_early_has_a_page(void **state) {
+    (void)state;
+    training_trace t;
+    child_limits struck = usual;
+    trace_open(&t, "scalar-closed-mlp");
+    train(&t, "burst", (const char *const[]){"--set", "warmup_steps=20", "--set", "learning_rate=30000", "--save", "1", NULL},
+          usual);
+    expect_refusal(3, "; the last good checkpoint is "); /* the sentence stays what it was */
+    char *page = text_of(inside("burst", "report.html"));
+    expect_words(page, "by the rule &quot;closed:mlp&quot;, and diverged. ");
+    expect_words(page, "<tr class=\"alarm\"><th scope=\"row\">diverged</th>");
+    expect_words(page, "training-curves log.jsonl");
+    assert_true(access(inside("burst", "train.json"), F_OK) != 0);
+    free(page);
+    struck.kill_with = SIGTERM;
+    for (struck.kill_after = 400000; access(inside("struck", "report.html"), F_OK) != 0; struck.kill_after += 400000) {
+        train(&t, "struck", (const char *const[]){"--set", "steps=4000", "--evaluate", "5", "--resume", "--quiet", NULL},
+              struck);
+        assert_int_equal(found.signal, SIGTERM);
+    }
+    page = text_of(inside("struck", "report.html"));
+    expect_words(page, " of 4000 updates, ");
+    expect_words(page, ", and was stopped; --resume goes on. ");
+    expect_words(page, ", where it was measured last");
     free(page);
     trace_close(&t);
 }
@@ -205,6 +236,7 @@ int main(void) {
         cmocka_unit_test(a_page_tells_the_run),
         cmocka_unit_test(its_command_runs_it_again),
         cmocka_unit_test(a_page_without_pictures),
+        cmocka_unit_test(a_run_that_ends_early_has_a_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
