@@ -139,7 +139,7 @@ done:
 static bool writes(const ds_invocation *invocation, const char *place, const char *name) {
     const char *command = invocation->command->name;
     static const char *const pictures[] = {".tsv", ".gp", ".svg", ".pdf", ".png", ".tex"};
-    static const char *const logs[] = {"log.jsonl", "log.csv", "gates.csv", "main.log"};
+    static const char *const logs[] = {"log.jsonl", "log.csv", "gates.csv", "main.log", "report.html", "report.md"};
     size_t length = strlen(command);
     if (strcmp(command, "train") == 0 && is_listed(logs, sizeof logs / sizeof *logs, name)) return true;
     if (strcmp(command, "train") == 0 && strcmp(name, "recipe.json") == 0) return !invocation->common.resume;

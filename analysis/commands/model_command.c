@@ -114,7 +114,7 @@ done:
     return status;
 }
 
-static ds_status write_figures(const ds_invocation *invocation, const ds_folder *folder, const json_t *envelope) {
+ds_status ds_command_write_figures(const ds_invocation *invocation, const ds_folder *folder, const json_t *envelope) {
     ds_status status = DS_OK;
     const ds_figure_options options = {.formats = DS_FIGURE_SVG | DS_FIGURE_PNG};
     ds_folder *figures = NULL;
@@ -156,7 +156,7 @@ static ds_status write_folder(const ds_invocation *invocation, json_t *envelope,
     DS_TRY(ds_text_printf(&path, "%s.json", name));
     DS_TRY(ds_command_write_lasting(folder, path.bytes, envelope, invocation->signer));
     DS_TRY(write_tables(folder, name, tables, count));
-    DS_TRY(write_figures(invocation, folder, envelope));
+    DS_TRY(ds_command_write_figures(invocation, folder, envelope));
 done:
     ds_text_release(&path);
     return status;

@@ -41,6 +41,9 @@ ds_status ds_command_table(ds_table **table, const char *command, const ds_resul
  * apply, in order, freed by the caller; *made <- how many. */
 ds_status ds_command_publish_results(ds_table **tables, size_t *made, const ds_invocation *invocation, const ds_run *run,
                                      const ds_told *told, const ds_result_table *kinds, size_t count) DS_MUST_CHECK;
+/* Every figure the envelope's results allow, under figures/ of the folder. */
+ds_status ds_command_write_figures(const ds_invocation *invocation, const ds_folder *folder,
+                                   const json_t *envelope) DS_MUST_CHECK;
 /* Writes an envelope as it stands under --out: it depends on the inputs alone, byte for byte. How the run went, "threads"
  * and "seconds", becomes null in it; then it is signed, with a signer. */
 ds_status ds_command_write_lasting(const ds_folder *folder, const char *path, json_t *envelope,

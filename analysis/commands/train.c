@@ -7,6 +7,7 @@
 #include "deltascope/num.h"
 #include "deltascope/train.h"
 #include "model_command.h"
+#include "report/run_page.h"
 #include "stop_signals.h"
 
 typedef struct train_options {
@@ -104,7 +105,8 @@ static const ds_result_table tables[] = {
 
 static const char *init_name(const train_options *own) { return own->init == NULL ? "older" : own->init; }
 
-static ds_status make_options(json_t **out, const train_options *own, const ds_trainer *trainer, const ds_recipe *recipe) {
+static ds_status make_options(json_t **out, const train_options *own, const ds_trainer *trainer, const ds_recipe *recipe,
+                              uint64_t seed) {
     ds_status status = DS_OK;
     json_t *told = NULL;
     ds_json_builder b = {0};
@@ -113,8 +115,10 @@ static ds_status make_options(json_t **out, const train_options *own, const ds_t
     ds_json_put(&b, "recipe", told);
     ds_json_put_text(&b, "tokens", own->tokens);
     ds_json_put_text(&b, "tokens_sha256", ds_tokens_sha256(ds_trainer_tokens(trainer)));
+    ds_json_put_text(&b, "config", own->config);
     ds_json_put_text(&b, "variant", own->variant);
     ds_json_put_text(&b, "init", own->from != NULL ? NULL : init_name(own));
+    ds_json_put(&b, "seed", own->from != NULL ? json_null() : json_integer((json_int_t)seed));
     ds_json_put_text(&b, "save", own->save);
     ds_json_put_count(&b, "keep", own->keep.value);
     ds_json_put_count(&b, "evaluate", own->evaluate.value);
@@ -126,12 +130,54 @@ done:
     return status;
 }
 
+/* From what lies in the folder: it tells nothing else. */
+static ds_status publish_page(const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    ds_folder *folder;
+    json_t *envelope = NULL;
+    DS_TRY(ds_command_folder(&folder, invocation));
+    DS_TRY(ds_envelope_load(&envelope, folder, "train.json"));
+    DS_TRY(ds_run_page_write(folder, envelope, DS_RUN_FINISHED));
+done:
+    json_decref(envelope);
+    return status;
+}
+
+/* The page of a run that a signal or its own loss ended, as far as it went; the next page takes its place. */
+static ds_status publish_so_far(const ds_invocation *invocation, const ds_recipe *recipe, ds_trainer *trainer) {
+    ds_status status = DS_OK;
+    const bool diverged = ds_trainer_diverged(trainer);
+    ds_folder *folder;
+    json_t *envelope = NULL;
+    ds_told told = {NULL, NULL};
+    DS_TRY(ds_command_folder(&folder, invocation));
+    DS_TRY(ds_training_so_far(&told.results, trainer, folder));
+    if (told.results == NULL) goto done;
+    DS_TRY(make_options(&told.options, invocation->own, trainer, recipe, invocation->common.seed.value));
+    DS_TRY(ds_run_envelope(&envelope, ds_trainer_run(trainer), invocation->command->name, told.options, told.results));
+    DS_TRY(ds_command_write_figures(invocation, folder, envelope));
+    DS_TRY(ds_run_page_write(folder, envelope, diverged ? DS_RUN_DIVERGED : DS_RUN_STOPPED));
+done:
+    json_decref(envelope);
+    ds_told_release(&told);
+    return status;
+}
+
+/* What ended the run stays the sentence, whatever comes of its page. */
+static ds_status end_diverged(const ds_invocation *invocation, const ds_recipe *recipe, ds_trainer *trainer, ds_status why) {
+    char sentence[2048];
+    (void)snprintf(sentence, sizeof sentence, "%s", ds_error_text());
+    if (publish_so_far(invocation, recipe, trainer) != DS_OK) (void)fprintf(stderr, "deltascope: page: %s\n", ds_error_text());
+    return ds_fail(why, "%s", sentence);
+}
+
 static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told) {
     ds_status status = DS_OK;
     ds_table *table = NULL;
     size_t made, updates = json_array_size(json_object_get(told->results, "steps"));
     const size_t spikes = json_array_size(json_object_get(told->results, "spikes"));
     DS_TRY(ds_command_publish_results(&table, &made, invocation, run, told, tables, 1));
+    DS_TRY(publish_page(invocation));
     if (!invocation->common.table) goto done;
     (void)printf("validation loss %.6f nats before, %.6f after %zu update%s", ds_json_real_at(told->results, "val_before"),
                  ds_json_real_at(told->results, "val_after"), updates, ds_plural(updates));
@@ -251,12 +297,16 @@ static ds_status run_command(const ds_invocation *invocation) {
     training.folder = folder;
     training.start = made_from;
     ds_stop_watch();
-    DS_TRY(ds_training_run(&told.results, trainer, &training));
+    status = ds_training_run(&told.results, trainer, &training);
+    if (status == DS_ERR_INPUT && ds_trainer_diverged(trainer))
+        status = end_diverged(invocation, &start.recipe, trainer, status);
+    DS_TRY(status);
     if (told.results == NULL) {
+        DS_TRY(publish_so_far(invocation, &start.recipe, trainer));
         status = end_by_signal(invocation, trainer);
         goto done;
     }
-    DS_TRY(make_options(&told.options, own, trainer, &start.recipe));
+    DS_TRY(make_options(&told.options, own, trainer, &start.recipe, invocation->common.seed.value));
     DS_TRY(publish(invocation, ds_trainer_run(trainer), &told));
 done:
     ds_told_release(&told);
@@ -285,11 +335,10 @@ const ds_command ds_command_train = {
         "are "
         "controls, whose checkpoints every command reads as what they are.\n"
         "--audit N measures the gates of every sublayer as they change, so that their way takes no second run: means of the "
-        "gate, "
-        "of |k|^2 and of the eigenvalue, shares of the regimes.\n"
+        "gate, of |k|^2 and of the eigenvalue, shares of the regimes.\n"
         "DIR gets recipe.json, log.jsonl with a line for every update (keys as charts group them: train/loss, val/loss), "
-        "log.csv "
-        "with the same columns, checkpoint-N (N updates done) with configuration, weights and the optimiser's state, and "
+        "log.csv with the same columns, checkpoint-N (N updates done) with configuration, weights and the optimiser's state, "
+        "report.html and report.md (verdict, curves, recipe, digests, the command that runs it again), and "
         "train.json, which lists spikes too: losses above the median of the 100 before by 8 scaled median deviations. SIGINT "
         "and SIGTERM save and stop; --resume goes on where a run "
         "stopped, however it did, and ends with the bytes it would have had. A loss that diverges ends the run, the last good "

@@ -274,8 +274,8 @@ ds_status ds_envelope_load(json_t **out, const ds_folder *folder, const char *pa
 ds_status ds_results_load(json_t **results, json_t **envelope, const char *const *paths, size_t count,
                           ds_status (*loaded)(const char *path, const json_t *envelope)) DS_MUST_CHECK;
 
-/* One file a checkpoint, each under its label: *results <- {"merged": [{"label", COMMAND: results}...], "same_data"}, or where
- * all are runs of train {"train": {"runs": ...}} as above; *envelope <- what they have in common, their data where these are the
+/* One file a checkpoint, each under its label: *results <- {"merged": [{"label", COMMAND: results}...], "same_data"}, or, all
+ * being runs of train, {"train": {"runs": ...}} as above; *envelope <- what they have in common, their data where these are the
  * same; new references. */
 ds_status ds_results_merge(json_t **results, json_t **envelope, const char *const *paths, const char *const *labels,
                            size_t count, ds_status (*loaded)(const char *path, const json_t *envelope)) DS_MUST_CHECK;

@@ -159,6 +159,9 @@ typedef struct ds_training_options {
  * that holds another run, or without `resume` any, is refused (DS_ERR_INPUT, DS_ERR_USAGE) before anything is written. A loss
  * that diverges is DS_ERR_INPUT naming the update and the last good checkpoint, which is there. */
 ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_training_options *options) DS_MUST_CHECK;
+/* *results <- the same of a run in the folder that was stopped or diverged, as far as its log goes, "val_after" being that of
+ * the last evaluation; NULL where it has done no update. */
+ds_status ds_training_so_far(json_t **results, const ds_trainer *trainer, const ds_folder *folder) DS_MUST_CHECK;
 /* *spikes <- of an array of updates {"step", "loss", ...} those whose loss is above the median of the 100 before by more than 8
  * scaled median deviations: {"step", "loss", "median", "deviation"} each, a new reference. */
 ds_status ds_training_spikes(json_t **spikes, const json_t *steps) DS_MUST_CHECK;

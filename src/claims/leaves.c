@@ -84,6 +84,7 @@ static const ds_leaf leaves[] = {
     EXACT("trace/**"),
     PLACE("compare/checkpoints/*/path"),
     EXACT("compare/**"),
+    EXACT("train/**"),
 
     OWN("gradflow/loss"),
     OWN("gradflow/sequence_loss/**"),

@@ -289,15 +289,19 @@ done:
     return status;
 }
 
+ds_status ds_train_log_read(char **bytes, size_t *length, const ds_folder *folder) {
+    const uint64_t most = (uint64_t)1 << 34;
+    return ds_read_file_in(bytes, length, folder, names[DS_LOG_LINES], most);
+}
+
 /* texts[i] <- what file i holds up to the checkpoint: a line that was cut by the end of the process came later. */
 static ds_status cut_back(ds_text texts[DS_LOG_FILES], ds_train_log *log, uint64_t step) {
-    const uint64_t most = (uint64_t)1 << 34;
     ds_status status = DS_OK;
     char *bytes = NULL;
     size_t length = 0, end = 0;
     bool kept = true;
     DS_TRY(append_heads(texts));
-    if (step > 0) DS_TRY(ds_read_file_in(&bytes, &length, log->folder, names[DS_LOG_LINES], most));
+    if (step > 0) DS_TRY(ds_train_log_read(&bytes, &length, log->folder));
     while (kept && end < length) {
         const char *stop = memchr(bytes + end, '\n', length - end);
         if (stop == NULL) break;

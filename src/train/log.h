@@ -26,6 +26,8 @@ void ds_train_log_close(ds_train_log *log);
 ds_status ds_train_log_update(ds_train_log *log, const ds_update *update, uint64_t accumulation) DS_MUST_CHECK;
 ds_status ds_train_log_evaluation(ds_train_log *log, uint64_t step, double loss) DS_MUST_CHECK;
 ds_status ds_train_log_audit(ds_train_log *log, uint64_t step, const json_t *gates) DS_MUST_CHECK;
+/* The bytes of log.jsonl, as ds_read_file_in has them. */
+ds_status ds_train_log_read(char **bytes, size_t *length, const ds_folder *folder) DS_MUST_CHECK;
 ds_status ds_train_log_sync(const ds_train_log *log) DS_MUST_CHECK;
 
 #endif

@@ -361,36 +361,53 @@ done:
     return status;
 }
 
-static ds_status make_results(json_t **results, const training *all) {
+/* `log` has "steps", "evaluations" and "audits". */
+static ds_status make_results(json_t **results, const ds_trainer *trainer, const json_t *log) {
     ds_status status = DS_OK;
     ds_json_builder b = {0};
-    json_t *spikes = NULL;
-    const ds_recipe *recipe = &all->trainer->recipe;
-    size_t count, last = json_array_size(all->log.evaluations) - 1;
-    const char *const *untouched = ds_trainer_untouched(all->trainer, &count);
-    DS_TRY(ds_training_spikes(&spikes, all->log.steps));
+    json_t *spikes = NULL, *steps = json_object_get(log, "steps"), *evaluations = json_object_get(log, "evaluations");
+    const ds_recipe *recipe = &trainer->recipe;
+    size_t count, last = json_array_size(evaluations) - 1;
+    const char *const *untouched = ds_trainer_untouched(trainer, &count);
+    DS_TRY(ds_training_spikes(&spikes, steps));
     ds_json_begin_object(&b, NULL);
     ds_json_begin_array(&b, "untouched");
     for (size_t i = 0; i < count; i++) ds_json_put_text(&b, NULL, untouched[i]);
     ds_json_end(&b);
-    ds_json_put_real(&b, "val_before", ds_json_real_at(json_array_get(all->log.evaluations, 0), "val_loss"));
-    ds_json_put_real(&b, "val_after", ds_json_real_at(json_array_get(all->log.evaluations, last), "val_loss"));
-    ds_json_put(&b, "best", ds_json_copy(ds_history_best(all->log.evaluations)));
+    ds_json_put_real(&b, "val_before", ds_json_real_at(json_array_get(evaluations, 0), "val_loss"));
+    ds_json_put_real(&b, "val_after", ds_json_real_at(json_array_get(evaluations, last), "val_loss"));
+    ds_json_put(&b, "best", ds_json_copy(ds_history_best(evaluations)));
     ds_json_put_count(&b, "tokens_per_update", recipe->accumulation * recipe->batch * recipe->length);
     ds_json_put_real(&b, "clip", recipe->clip);
     ds_json_put(&b, "spikes", spikes);
-    ds_json_put(&b, "steps", json_incref(all->log.steps));
-    ds_json_put(&b, "evaluations", json_incref(all->log.evaluations));
-    ds_json_put(&b, "audits", json_incref(all->log.audits));
+    ds_json_put(&b, "steps", json_incref(steps));
+    ds_json_put(&b, "evaluations", json_incref(evaluations));
+    ds_json_put(&b, "audits", json_incref(json_object_get(log, "audits")));
     ds_json_end(&b);
     DS_TRY(ds_json_finish(results, &b));
 done:
     return status;
 }
 
+ds_status ds_training_so_far(json_t **results, const ds_trainer *trainer, const ds_folder *folder) {
+    ds_status status = DS_OK;
+    char *bytes = NULL;
+    size_t length;
+    json_t *log = NULL;
+    *results = NULL;
+    DS_TRY(ds_train_log_read(&bytes, &length, folder));
+    DS_TRY(ds_training_log_read(&log, bytes, length, ds_folder_path(folder)));
+    if (json_array_size(json_object_get(log, "steps")) > 0) DS_TRY(make_results(results, trainer, log));
+done:
+    json_decref(log);
+    free(bytes);
+    return status;
+}
+
 ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_training_options *options) {
     ds_status status = DS_OK;
     bool stopped;
+    json_t *log = NULL;
     training all = {.trainer = trainer, .options = options, .log = ds_train_log_closed, .saved = UINT64_MAX};
     *results = NULL;
     DS_TRY(identify(&all));
@@ -401,9 +418,13 @@ ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_traini
     all.mark.first = trainer->step;
     all.began = ds_seconds();
     DS_TRY(run_updates(&all, &stopped));
-    if (!stopped) DS_TRY(make_results(results, &all));
+    if (stopped) goto done;
+    log = json_pack("{s:O, s:O, s:O}", "steps", all.log.steps, "evaluations", all.log.evaluations, "audits", all.log.audits);
+    status =
+        log == NULL ? ds_fail(DS_ERR_SYSTEM, "out of memory for the results of a run") : make_results(results, trainer, log);
 done:
     ds_train_log_close(&all.log);
     json_decref(all.identity);
+    json_decref(log);
     return status;
 }

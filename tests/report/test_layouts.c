@@ -237,6 +237,7 @@ static void test_training(void **state) {
                                      "--out",    scratch_path("training"),
                                      NULL};
     json_t *tree = result_of(arguments, scratch_path("result.json"));
+    expect_in_table("train", json_object_get(tree, "results"));
     walk("train", "", json_object_get(tree, "results"), true);
     json_decref(tree);
 }
