@@ -11,6 +11,7 @@
 #include "scratch.h"
 #include "seed_model.h"
 #include "support.h"
+#include "tiny_plan.h"
 
 enum { KEYS = 1024, PATH = 256 };
 
@@ -246,6 +247,40 @@ static void test_groups(void **state) {
     json_decref(tree);
 }
 
+/* Members that go by names of a plan become "{}", one after another. */
+static void walk_named(const char *path, const json_t *object, const char *key) {
+    char below[PATH];
+    const char *name;
+    json_t *member;
+    (void)snprintf(below, sizeof below, "%s%s%s{}", path, *path == '\0' ? "" : "/", key);
+    json_object_foreach(json_object_get(object, key), name, member) walk("study", below, member, true);
+    if (json_object_get(object, key) != NULL) assert_int_equal(json_object_del((json_t *)(uintptr_t)object, key), 0);
+}
+
+static void walk_study(json_t *study) {
+    json_t *curves = json_object_get(study, "curves"), *matching = json_object_get(study, "matching"), *tensor;
+    const char *const axes[] = {"tokens", "flops", "seconds", "differences"};
+    size_t i;
+    assert_int_equal(json_object_del(study, "plan") | json_object_del(study, "recipe"), 0); /* as given */
+    assert_int_equal(json_object_del(matching, "overrides"), 0);
+    json_array_foreach(json_object_get(matching, "tensors"), i, tensor) walk_named("matching/tensors[]", tensor, "sha256");
+    walk_named("", study, "variants");
+    for (i = 0; i < 4; i++) walk_named("curves", curves, axes[i]);
+    walk("study", "", study, true);
+}
+
+static void test_study(void **state) {
+    (void)state;
+    const char *const seeds[] = {"[1, 2]", "{\"init\": [1, 2], \"data\": [1, 2]}"};
+    for (size_t i = 0; i < 2; i++) {
+        const char *plan = tiny_plan_write("plan.json", tiny_plan_with(tiny_plan(), "seeds", seeds[i]));
+        const char *const arguments[] = {"study", "--quiet", "--out", scratch_path(i == 0 ? "study" : "crossed"), plan, NULL};
+        json_t *tree = result_of(arguments, scratch_path("result.json"));
+        walk_study(tree);
+        json_decref(tree);
+    }
+}
+
 static void test_report(void **state) {
     (void)state;
     const char *const arguments[] = {"report",
@@ -312,8 +347,9 @@ static void test_all_appear(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_json),   cmocka_unit_test(test_training),
-                                       cmocka_unit_test(test_groups), cmocka_unit_test(test_report),
-                                       cmocka_unit_test(test_npz),    cmocka_unit_test(test_all_appear)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_json),      cmocka_unit_test(test_training),
+                                       cmocka_unit_test(test_study),     cmocka_unit_test(test_groups),
+                                       cmocka_unit_test(test_report),    cmocka_unit_test(test_npz),
+                                       cmocka_unit_test(test_all_appear)};
     return cmocka_run_group_tests(tests, read_readme, forget_readme);
 }
