@@ -172,6 +172,7 @@ static ds_status run_command(const ds_invocation *invocation) {
                                   .listener = ds_progress_line(invocation->common.quiet)};
     ds_stop_watch();
     DS_TRY(ds_study_run(&progress, &plan, &how));
+    if (!progress.stopped) DS_TRY(ds_study_audit(&progress.stopped, &plan, &how));
     if (progress.stopped) {
         status = end_by_signal(invocation, &progress);
         goto done;

@@ -55,9 +55,10 @@ typedef struct ds_plan {
     ds_initialisation which;
     ds_budget budget;
     double budget_amount;
-    uint64_t evaluations; /* at so many even distances, and before all updates */
-    uint64_t saves;       /* checkpoints in the course of a run, at even distances */
-    uint64_t order_seed;  /* of the order in which cells run */
+    uint64_t evaluations;     /* at so many even distances, and before all updates */
+    uint64_t saves;           /* checkpoints in the course of a run, at even distances */
+    uint64_t audit_sequences; /* windows on which every trained model is measured; 0: no audit */
+    uint64_t order_seed;      /* of the order in which cells run */
     ds_study_contrast *contrasts;
     size_t contrast_count, primary; /* SIZE_MAX: none */
     double margin;                  /* nats */
@@ -112,7 +113,9 @@ typedef struct ds_study_progress {
  * runs: a cell that was made by another recipe, configuration or data is DS_ERR_INPUT naming what differs; unfinished cells
  * without `resume` are DS_ERR_USAGE. A run that diverges is finished, and told as such. */
 ds_status ds_study_run(ds_study_progress *progress, const ds_plan *plan, const ds_study_options *options) DS_MUST_CHECK;
-/* The same without running anything. */
+/* Measures every finished run on the plan's windows, where that has not been done. *stopped: it was asked to stop before. */
+ds_status ds_study_audit(bool *stopped, const ds_plan *plan, const ds_study_options *options) DS_MUST_CHECK;
+/* ds_study_run without running anything. */
 ds_status ds_study_look(ds_study_progress *progress, const ds_plan *plan, const ds_folder *folder, bool resume) DS_MUST_CHECK;
 /* *done <- what a finished cell says of its end, a new reference; NULL: not finished. */
 ds_status ds_cell_done(json_t **done, const ds_folder *folder, const ds_cell *cell) DS_MUST_CHECK;

@@ -99,7 +99,7 @@ static void expect_same_study(void) {
 
 /* The plan run once without a break. */
 static const char *run_whole(void) {
-    const char *plan = tiny_plan_write("plan.json", tiny_plan());
+    const char *plan = tiny_plan_write("plan.json", tiny_plan_with(tiny_plan(), "audit", "{\"sequences\": 2}"));
     if (access(scratch_path("whole"), F_OK) != 0) {
         CHILD_RUN(&found, usual, "study", plan, "--quiet", "--out", scratch_path("whole"));
         expect_success();

@@ -168,6 +168,9 @@ static const struct refusal {
     {"budget", "{\"tokens\": 1000, \"flops\": 10}", "expected one of {\"tokens\": N}"},
     {"budget", "{\"token\": 1000}", "\"token\" is no key of budget (did you mean \"tokens\"?)"},
     {"budget", "{\"seconds\": -1}", "budget is {\"seconds\":-1}, expected a number above 0"},
+    {"audit", "{\"sequences\": 14}", "expected at least one window, and no more than the validation tokens have"},
+    {"audit", "{\"windows\": 4}", "\"windows\" is no key of audit"},
+    {"audit", "3", "audit is 3, expected {\"sequences\": N}"},
     {"precision", "\"half\"", "precision is \"half\", expected \"float\" or \"double\""},
     {"init", "\"newest\"", "init is \"newest\", expected \"older\" or \"newer\""},
 };
