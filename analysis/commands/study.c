@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "cli/progress_line.h"
-#include "deltascope/num.h"
 #include "deltascope/study.h"
 #include "model_command.h"
 #include "stop_signals.h"
@@ -49,43 +48,65 @@ static double detectable(const ds_plan *plan) {
     return ds_t_detectable(n - 1, DS_DETECTABLE_POWER, DS_SIGNIFICANCE) / sqrt(n);
 }
 
-/* Seconds are those of the matrix products alone, at the machine's best rate. */
-static ds_status measure_cost(ds_study_cost *cost, double *seconds, const ds_plan *plan, const ds_folder *folder) {
-    const size_t product = 1024;
+static ds_status measure_cost(ds_study_cost *cost, const ds_plan *plan, const ds_folder *folder) {
+    const size_t updates = 3;
     ds_status status = DS_OK;
-    double rate;
-    DS_TRY(ds_study_estimate(cost, plan, folder));
-    DS_TRY(ds_gemm_rate(&rate, product));
-    *seconds = cost->operations / rate;
+    double *speeds = NULL;
+    DS_NEW(speeds, plan->variant_count);
+    DS_TRY(ds_study_measure_speed(speeds, plan, folder, updates));
+    DS_TRY(ds_study_estimate(cost, plan, folder, speeds));
 done:
+    free(speeds);
     return status;
 }
 
-static void tell_cost(const ds_plan *plan, const ds_study_cost *cost, double seconds) {
+static void tell_cost(const ds_plan *plan, const ds_study_cost *cost) {
     (void)printf("%zu runs, %zu of them to do: %zu variant%s, %zu seeds%s\n", cost->runs, cost->left, plan->variant_count,
                  ds_plural(plan->variant_count), plan->seed_count,
                  plan->has_noise_floor ? ", one run for the noise floor" : "");
-    (void)printf("%.3g floating-point operations: %.3g seconds or more\n", cost->operations, seconds);
+    (void)printf(
+        "%.3g floating-point operations: about %.3g seconds at the speed of a few updates now, %.3g of the longest run\n",
+        cost->operations, cost->seconds, cost->longest);
     (void)printf("disk: %.4g MB; memory: %.4g MB for weights, gradient and moments, beside activations\n", 1e-6 * cost->bytes,
                  1e-6 * cost->memory);
     (void)printf("smallest effect found with power %.2g at %.2g: %.3g standard deviations of the differences between seeds\n",
                  DS_DETECTABLE_POWER, DS_SIGNIFICANCE, detectable(plan));
 }
 
-static ds_status check_time(const ds_invocation *invocation, const ds_plan *plan, const ds_folder *folder) {
+/* That a cell fits into memory and all of them onto the disk. */
+static ds_status check_room(const ds_invocation *invocation, const ds_plan *plan, const ds_folder *folder) {
+    ds_status status = DS_OK;
+    const char *path = invocation->operands[0];
+    ds_study_cost cost;
+    DS_TRY(ds_study_estimate(&cost, plan, folder, NULL));
+    if (cost.memory > cost.total_memory)
+        status =
+            ds_fail(DS_ERR_SYSTEM,
+                    "%s: one run needs %.4g MB for weights, gradient and moments alone, and this machine has %.4g MB: take "
+                    "smaller models",
+                    DS_SHOW(path), 1e-6 * cost.memory, 1e-6 * cost.total_memory);
+    else if (cost.bytes > cost.free_bytes)
+        status = ds_fail(DS_ERR_SYSTEM, "%s: its %zu runs leave %.4g MB, and %s has room for %.4g MB: choose another folder",
+                         DS_SHOW(path), cost.left, 1e-6 * cost.bytes, DS_SHOW(invocation->common.out), 1e-6 * cost.free_bytes);
+done:
+    return status;
+}
+
+static ds_status check_cost(const ds_invocation *invocation, const ds_plan *plan, const ds_folder *folder) {
     ds_status status = DS_OK;
     const study_options *own = invocation->own;
     ds_study_cost cost;
-    double seconds, most;
+    double most;
     DS_TRY(parse_time(&most, own->at_most));
+    DS_TRY(check_room(invocation, plan, folder));
     if (own->at_most == NULL && !own->dry_run) goto done;
-    DS_TRY(measure_cost(&cost, &seconds, plan, folder));
-    if (own->dry_run) tell_cost(plan, &cost, seconds);
-    if (seconds > most)
+    DS_TRY(measure_cost(&cost, plan, folder));
+    if (own->dry_run) tell_cost(plan, &cost);
+    if (cost.seconds > most)
         status = ds_fail(DS_ERR_USAGE,
-                         "%s: its %zu runs need %.3g seconds or more, and --at-most is %s: take fewer seeds, "
-                         "variants, steps or evaluations",
-                         DS_SHOW(invocation->operands[0]), cost.left, seconds, DS_SHOW(own->at_most));
+                         "%s: its %zu runs need about %.3g seconds, and --at-most is %s: take fewer seeds, variants, steps or "
+                         "evaluations",
+                         DS_SHOW(invocation->operands[0]), cost.left, cost.seconds, DS_SHOW(own->at_most));
 done:
     return status;
 }
@@ -137,8 +158,9 @@ static ds_status run_command(const ds_invocation *invocation) {
     if (invocation->common.out == NULL) return ds_fail(DS_ERR_USAGE, "study needs --out DIR; see \"deltascope study --help\"");
     DS_TRY(ds_plan_read(&plan, invocation->operands[0]));
     DS_TRY(ds_command_folder(&folder, invocation));
+    DS_TRY(ds_study_fix_seconds(&plan, folder, !own->dry_run, invocation->operands[0]));
     DS_TRY(ds_study_look(&progress, &plan, folder, invocation->common.resume || own->dry_run || own->report_only));
-    DS_TRY(check_time(invocation, &plan, folder));
+    DS_TRY(check_cost(invocation, &plan, folder));
     if (own->dry_run) goto done;
     if (own->report_only) {
         status = report(invocation, &plan, folder, &progress);
@@ -150,6 +172,7 @@ static ds_status run_command(const ds_invocation *invocation) {
                                   .listener = ds_progress_line(invocation->common.quiet)};
     ds_stop_watch();
     DS_TRY(ds_study_run(&progress, &plan, &how));
+    if (!progress.stopped) DS_TRY(ds_study_audit(&progress.stopped, &plan, &how));
     if (progress.stopped) {
         status = end_by_signal(invocation, &progress);
         goto done;

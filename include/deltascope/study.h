@@ -34,6 +34,10 @@ typedef struct ds_study_contrast {
     size_t a, b, c, d; /* variants; c and d SIZE_MAX: the plain difference */
 } ds_study_contrast;
 
+/* What ends a run: the recipe's number of updates, or as many as so much pays for. */
+typedef enum ds_budget { DS_BUDGET_RECIPE, DS_BUDGET_TOKENS, DS_BUDGET_FLOPS, DS_BUDGET_SECONDS } ds_budget;
+extern const char *const ds_budget_names[]; /* what is equal then: "tokens", "flops", "seconds" */
+
 typedef struct ds_plan {
     json_t *given;   /* as the file has it */
     char sha256[65]; /* of the file */
@@ -49,9 +53,12 @@ typedef struct ds_plan {
     ds_recipe common; /* of all variants, before what they override */
     ds_precision precision;
     ds_initialisation which;
-    uint64_t evaluations; /* at so many even distances, and before all updates */
-    uint64_t saves;       /* checkpoints in the course of a run, at even distances */
-    uint64_t order_seed;  /* of the order in which cells run */
+    ds_budget budget;
+    double budget_amount;
+    uint64_t evaluations;     /* at so many even distances, and before all updates */
+    uint64_t saves;           /* checkpoints in the course of a run, at even distances */
+    uint64_t audit_sequences; /* windows on which every trained model is measured; 0: no audit */
+    uint64_t order_seed;      /* of the order in which cells run */
     ds_study_contrast *contrasts;
     size_t contrast_count, primary; /* SIZE_MAX: none */
     double margin;                  /* nats */
@@ -63,6 +70,10 @@ typedef struct ds_plan {
 /* Reads and checks a plan and what it names; paths in it start at its own folder. DS_ERR_INPUT names the key. */
 ds_status ds_plan_read(ds_plan *plan, const char *path) DS_MUST_CHECK;
 void ds_plan_release(ds_plan *plan);
+/* Fixes the updates of a plan with a budget of seconds, before anything else is done with it: by the median of 20 updates of
+ * each variant, thrown away again. Measured once: with `write` the folder keeps it (speed.json), and what it keeps is taken.
+ * `where` names the plan in sentences. Other plans: nothing. */
+ds_status ds_study_fix_seconds(ds_plan *plan, const ds_folder *folder, bool write, const char *where) DS_MUST_CHECK;
 
 /* ---- cells ------------------------------------------------------------------------------------------------------- */
 
@@ -102,7 +113,9 @@ typedef struct ds_study_progress {
  * runs: a cell that was made by another recipe, configuration or data is DS_ERR_INPUT naming what differs; unfinished cells
  * without `resume` are DS_ERR_USAGE. A run that diverges is finished, and told as such. */
 ds_status ds_study_run(ds_study_progress *progress, const ds_plan *plan, const ds_study_options *options) DS_MUST_CHECK;
-/* The same without running anything. */
+/* Measures every finished run on the plan's windows, where that has not been done. *stopped: it was asked to stop before. */
+ds_status ds_study_audit(bool *stopped, const ds_plan *plan, const ds_study_options *options) DS_MUST_CHECK;
+/* ds_study_run without running anything. */
 ds_status ds_study_look(ds_study_progress *progress, const ds_plan *plan, const ds_folder *folder, bool resume) DS_MUST_CHECK;
 /* *done <- what a finished cell says of its end, a new reference; NULL: not finished. */
 ds_status ds_cell_done(json_t **done, const ds_folder *folder, const ds_cell *cell) DS_MUST_CHECK;
@@ -116,11 +129,16 @@ ds_status ds_study_report(json_t **out, const ds_plan *plan, const ds_folder *fo
 
 typedef struct ds_study_cost {
     size_t runs, left;
-    double operations; /* of updates and evaluations of the runs that are left */
-    double bytes;      /* on disk in the end */
-    double memory;     /* of the largest cell's weights, gradient and moments */
+    double operations;           /* of updates and evaluations of the runs that are left */
+    double seconds, longest;     /* of those runs, and of the longest; NaN without speeds */
+    double bytes, free_bytes;    /* on disk in the end; free there now */
+    double memory, total_memory; /* of the largest cell's weights, gradient and moments; of the machine */
 } ds_study_cost;
-ds_status ds_study_estimate(ds_study_cost *cost, const ds_plan *plan, const ds_folder *folder) DS_MUST_CHECK;
+/* seconds (variants) <- the median of so many updates of each variant, thrown away again. */
+ds_status ds_study_measure_speed(double *seconds, const ds_plan *plan, const ds_folder *folder, size_t updates) DS_MUST_CHECK;
+/* speeds (variants): seconds of an update; NULL: not known. */
+ds_status ds_study_estimate(ds_study_cost *cost, const ds_plan *plan, const ds_folder *folder,
+                            const double *speeds) DS_MUST_CHECK;
 
 DS_END_DECLARATIONS
 

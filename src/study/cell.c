@@ -39,8 +39,7 @@ done:
     return status;
 }
 
-/* *out <- a file of the cell as JSON, a new reference; NULL when there is none. */
-static ds_status read_file(json_t **out, const ds_folder *study, const ds_cell *cell, const char *name) {
+ds_status ds_cell_read_json(json_t **out, const ds_folder *study, const ds_cell *cell, const char *name) {
     ds_status status = DS_OK;
     ds_text path = {0};
     char *bytes = NULL;
@@ -71,7 +70,7 @@ done:
 }
 
 ds_status ds_cell_done(json_t **done, const ds_folder *folder, const ds_cell *cell) {
-    return read_file(done, folder, cell, done_file);
+    return ds_cell_read_json(done, folder, cell, done_file);
 }
 
 ds_status ds_cell_look(ds_cell_state *state, bool *diverged, const ds_plan *plan, const ds_cell *cell, const ds_folder *study) {
@@ -79,7 +78,7 @@ ds_status ds_cell_look(ds_cell_state *state, bool *diverged, const ds_plan *plan
     json_t *ours = NULL, *theirs = NULL, *end = NULL;
     *state = DS_CELL_ABSENT;
     *diverged = false;
-    DS_TRY(read_file(&theirs, study, cell, identity_file));
+    DS_TRY(ds_cell_read_json(&theirs, study, cell, identity_file));
     if (theirs == NULL) goto done;
     DS_TRY(identify(&ours, plan, cell));
     if (!json_equal(theirs, ours)) DS_TRY(refuse_other(study, cell, theirs, ours));

@@ -10,6 +10,8 @@ typedef enum ds_cell_state { DS_CELL_ABSENT, DS_CELL_BEGUN, DS_CELL_FINISHED } d
  * ended. */
 ds_status ds_cell_look(ds_cell_state *state, bool *diverged, const ds_plan *plan, const ds_cell *cell,
                        const ds_folder *study) DS_MUST_CHECK;
+/* *out <- a file of the cell as JSON, a new reference; NULL when there is none. */
+ds_status ds_cell_read_json(json_t **out, const ds_folder *study, const ds_cell *cell, const char *name) DS_MUST_CHECK;
 /* Trains it to its end, or until it is stopped. */
 ds_status ds_cell_run(bool *stopped, const ds_plan *plan, const ds_cell *cell, const ds_study_options *options) DS_MUST_CHECK;
 

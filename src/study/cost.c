@@ -1,7 +1,11 @@
 /* What a plan will cost. */
+#include <math.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "cell.h"
+#include "plan.h"
 
 /* Evaluations of a run, both ends among them. */
 static double count_evaluations(const ds_plan *plan, const ds_recipe *recipe) {
@@ -9,33 +13,48 @@ static double count_evaluations(const ds_plan *plan, const ds_recipe *recipe) {
     return (double)((recipe->steps + every - 1) / every + 1);
 }
 
-static ds_status estimate_cell(ds_study_cost *cost, const ds_plan *plan, const ds_cell *cell, const ds_folder *folder) {
+static ds_status estimate_cell(ds_study_cost *cost, const ds_plan *plan, const ds_cell *cell, const ds_folder *folder,
+                               double speed) {
     ds_status status = DS_OK;
     const ds_study_variant *variant = &plan->variants[cell->variant];
     const ds_recipe recipe = ds_cell_recipe(plan, cell);
     const ds_training_options once = {.save = 0};
-    const double windows = (double)recipe.val_windows * (double)recipe.length;
+    const double tokens = count_evaluations(plan, &recipe) * (double)recipe.val_windows * (double)recipe.length;
+    const double passes = tokens / ds_recipe_tokens(&recipe) / 3; /* evaluations, in updates: those are three passes */
     ds_cell_state state = DS_CELL_ABSENT;
     ds_training_cost one;
     bool diverged;
     if (folder != NULL) DS_TRY(ds_cell_look(&state, &diverged, plan, cell, folder));
     DS_TRY(ds_training_estimate(&one, &variant->spec, &recipe, plan->precision, &once));
-    cost->bytes += 4 * (double)one.checkpoint_bytes / 3; /* initial weights, and the last checkpoint with its moments */
-    if ((double)one.memory_bytes > cost->memory) cost->memory = (double)one.memory_bytes;
+    cost->memory = fmax(cost->memory, (double)one.memory_bytes);
     if (state == DS_CELL_FINISHED) goto done;
+    cost->bytes += 4 * (double)one.checkpoint_bytes / 3; /* initial weights, and the last checkpoint with its moments */
     cost->left++;
-    cost->operations += one.operations + count_evaluations(plan, &recipe) * windows *
-                                             ds_spec_forward_flops_per_token(&variant->spec, recipe.length);
+    cost->operations += one.operations + tokens * ds_spec_forward_flops_per_token(&variant->spec, recipe.length);
+    cost->seconds += speed * ((double)recipe.steps + passes);
+    cost->longest = fmax(cost->longest, speed * ((double)recipe.steps + passes));
 done:
     return status;
 }
 
-ds_status ds_study_estimate(ds_study_cost *cost, const ds_plan *plan, const ds_folder *folder) {
+/* What the machine has. */
+static void look_at_machine(ds_study_cost *cost, const ds_folder *folder) {
+    struct statvfs disk;
+    cost->total_memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    cost->free_bytes = HUGE_VAL;
+    if (folder != NULL && statvfs(ds_folder_path(folder), &disk) == 0)
+        cost->free_bytes = (double)disk.f_bavail * (double)disk.f_frsize;
+}
+
+ds_status ds_study_estimate(ds_study_cost *cost, const ds_plan *plan, const ds_folder *folder, const double *speeds) {
     ds_status status = DS_OK;
     ds_cell *cells = NULL;
     *cost = (ds_study_cost){.runs = 0};
+    look_at_machine(cost, folder);
     DS_TRY(ds_plan_cells(&cells, &cost->runs, plan));
-    for (size_t i = 0; i < cost->runs; i++) DS_TRY(estimate_cell(cost, plan, &cells[i], folder));
+    for (size_t i = 0; i < cost->runs; i++)
+        DS_TRY(estimate_cell(cost, plan, &cells[i], folder, speeds == NULL ? NAN : speeds[cells[i].variant]));
+    if (speeds == NULL) cost->longest = NAN;
 done:
     free(cells);
     return status;

@@ -94,7 +94,7 @@ done:
     return status;
 }
 
-/* Differences are over tokens: there both sides have seen the same. */
+/* Differences are over tokens, where both sides have seen the same; runs of other lengths have other schedules: none. */
 static ds_status put_differences(ds_json_builder *b, const ds_study_results *results) {
     ds_status status = DS_OK;
     const ds_plan *plan = results->plan;
@@ -102,7 +102,7 @@ static ds_status put_differences(ds_json_builder *b, const ds_study_results *res
     for (size_t i = 0; i < plan->contrast_count; i++) {
         const ds_study_contrast *c = &plan->contrasts[i];
         char name[2 * DS_CELL_FOLDER];
-        if (c->c != SIZE_MAX) continue;
+        if (c->c != SIZE_MAX || plan->variants[c->a].recipe.steps != plan->variants[c->b].recipe.steps) continue;
         (void)snprintf(name, sizeof name, "%s - %s", plan->variants[c->a].name, plan->variants[c->b].name);
         DS_TRY(put_curve(b, name, results, c->a, c->b, TOKENS));
     }

@@ -161,10 +161,9 @@ done:
 
 /* ---- batches ----------------------------------------------------------------------------------------------------- */
 
-ds_status ds_study_batch_digest(char digits[65], const ds_plan *plan, const ds_cell *cell, uint64_t steps) {
+ds_status ds_study_batch_digest(char digits[65], const ds_plan *plan, const ds_cell *cell, uint64_t steps, uint64_t every) {
     ds_status status = DS_OK;
     const ds_recipe recipe = ds_cell_recipe(plan, cell);
-    const uint64_t every = ds_plan_evaluate_every(plan, &recipe);
     ds_text bytes = {0};
     digits[0] = '\0';
     for (uint64_t t = 0; t < steps; t++) {
@@ -184,15 +183,21 @@ done:
     return status;
 }
 
+/* Over the updates that all variants have. */
 static ds_status put_batches(ds_json_builder *b, const ds_study_results *results) {
     ds_status status = DS_OK;
     const ds_plan *plan = results->plan;
+    uint64_t steps = UINT64_MAX;
     bool equal = true;
+    for (size_t v = 0; v < plan->variant_count; v++) {
+        const uint64_t own = plan->variants[v].recipe.steps;
+        steps = own < steps ? own : steps;
+    }
     for (size_t s = 0; s < plan->seed_count; s++) {
         char first[65] = "", other[65];
         for (size_t v = 0; v < plan->variant_count; v++) {
             const ds_cell *cell = &ds_study_result_of(results, v, s)->cell;
-            DS_TRY(ds_study_batch_digest(other, plan, cell, ds_cell_recipe(plan, cell).steps));
+            DS_TRY(ds_study_batch_digest(other, plan, cell, steps, steps));
             if (v == 0) memcpy(first, other, sizeof first);
             equal &= strcmp(first, other) == 0;
         }

@@ -210,8 +210,9 @@ static ds_status read_noise(ds_plan *plan, const ds_plan_source *source) {
 /* ---- the plan ---------------------------------------------------------------------------------------------------- */
 
 ds_status ds_plan_read(ds_plan *plan, const char *path) {
-    static const char *const keys[] = {"name",   "variants",    "seeds", "recipe",      "data",      "contrasts",  "primary",
-                                       "margin", "evaluations", "saves", "noise_floor", "precision", "order_seed", "init"};
+    static const char *const keys[] = {"name",       "variants", "seeds",       "recipe", "data",        "contrasts",
+                                       "primary",    "margin",   "evaluations", "saves",  "noise_floor", "precision",
+                                       "order_seed", "init",     "budget",      "audit"};
     ds_status status = DS_OK;
     const ds_plan_source source = {path};
     *plan = (ds_plan){.given = NULL};
@@ -221,9 +222,11 @@ ds_status ds_plan_read(ds_plan *plan, const char *path) {
     DS_TRY(read_values(plan, &source));
     DS_TRY(ds_plan_read_seeds(plan, &source));
     DS_TRY(ds_plan_read_variants(plan, &source));
+    DS_TRY(ds_plan_read_budget(plan, &source));
     DS_TRY(ds_plan_read_contrasts(plan, &source));
     DS_TRY(read_noise(plan, &source));
     DS_TRY(read_data(plan, &source));
+    DS_TRY(ds_plan_read_audit(plan, &source));
 done:
     if (status != DS_OK) ds_plan_release(plan);
     return status;

@@ -22,7 +22,14 @@ ds_status ds_plan_object(json_t **value, bool *own, const ds_plan_source *source
 
 ds_status ds_plan_read_variants(ds_plan *plan, const ds_plan_source *source) DS_MUST_CHECK;
 ds_status ds_plan_read_seeds(ds_plan *plan, const ds_plan_source *source) DS_MUST_CHECK;
+ds_status ds_plan_read_budget(ds_plan *plan, const ds_plan_source *source) DS_MUST_CHECK;
+/* Every variant's updates and the end of its schedule <- what the budget pays for, each[v] being what one update costs. */
+ds_status ds_plan_fix_steps(ds_plan *plan, const double *each, const char *where) DS_MUST_CHECK;
+/* Tokens of an update. */
+double ds_recipe_tokens(const ds_recipe *recipe);
 ds_status ds_plan_read_contrasts(ds_plan *plan, const ds_plan_source *source) DS_MUST_CHECK;
+
+ds_status ds_plan_read_audit(ds_plan *plan, const ds_plan_source *source) DS_MUST_CHECK;
 
 size_t ds_plan_find_variant(const ds_plan *plan, const char *name); /* SIZE_MAX when there is none */
 

@@ -57,8 +57,11 @@ ds_status ds_study_put_matching(ds_json_builder *b, const ds_study_results *resu
 ds_status ds_study_put_contrasts(ds_json_builder *b, const ds_study_results *results) DS_MUST_CHECK;
 ds_status ds_study_put_curves(ds_json_builder *b, const ds_study_results *results) DS_MUST_CHECK;
 ds_status ds_study_put_to_target(ds_json_builder *b, const ds_study_results *results) DS_MUST_CHECK;
-/* SHA-256 of the starts of all windows of the first `steps` updates, in order, as little-endian uint64, chained at every
- * evaluation: each digest is of the one before and the starts since. */
-ds_status ds_study_batch_digest(char digits[65], const ds_plan *plan, const ds_cell *cell, uint64_t steps) DS_MUST_CHECK;
+/* Null where the plan has no audit; measures that no run has yet are left out. */
+ds_status ds_study_put_audit(ds_json_builder *b, const ds_study_results *results) DS_MUST_CHECK;
+/* SHA-256 of the starts of all windows of the first `steps` updates, in order, as little-endian uint64, chained every so
+ * many updates: each digest is of the one before and the starts since. */
+ds_status ds_study_batch_digest(char digits[65], const ds_plan *plan, const ds_cell *cell, uint64_t steps,
+                                uint64_t every) DS_MUST_CHECK;
 
 #endif

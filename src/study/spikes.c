@@ -49,7 +49,7 @@ ds_status ds_losses_put_spikes(ds_json_builder *b, const char *key, const double
         ds_json_begin_object(b, NULL);
         ds_json_put_count(b, "update", t);
         ds_json_put_real(b, "loss", losses[t]);
-        ds_json_put_real(b, "median", middle);
+        ds_json_put_real(b, "before", middle);
         ds_json_end(b);
     }
     ds_json_end(b);

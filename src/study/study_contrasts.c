@@ -124,7 +124,7 @@ static ds_status put_one(ds_json_builder *b, const ds_study_results *results, si
     put_names(b, plan, &plan->contrasts[index]);
     ds_json_put_bool(b, "primary", index == plan->primary);
     ds_json_put_text(b, "measure", "final");
-    ds_json_put_text(b, "budget", "tokens");
+    ds_json_put_text(b, "budget", ds_budget_names[plan->budget]);
     ds_json_begin_array(b, "seeds");
     for (size_t i = 0; i < s->n; i++) ds_study_put_seed(b, NULL, plan->seeds[s->seeds[i]]);
     ds_json_end(b);

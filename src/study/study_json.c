@@ -89,7 +89,8 @@ static ds_status put_run(ds_json_builder *b, const ds_plan *plan, const ds_cell_
     ds_json_put(b, "diverged_at", run->diverged ? json_integer((json_int_t)run->diverged_at) : json_null());
     ds_json_put_text(b, "reason", run->diverged ? run->reason : NULL);
     ds_json_put_text(b, "initial_sha256", json_string_value(json_object_get(run->done, "initial_sha256")));
-    DS_TRY(ds_study_batch_digest(digest, plan, &run->cell, run->updates));
+    const ds_recipe recipe = ds_cell_recipe(plan, &run->cell);
+    DS_TRY(ds_study_batch_digest(digest, plan, &run->cell, run->updates, ds_plan_evaluate_every(plan, &recipe)));
     ds_json_put_text(b, "batch_digest", digest);
     ds_json_put_text(b, "weights_sha256", json_string_value(json_object_get(run->done, "weights_sha256")));
     (void)snprintf(path, sizeof path, "%s/log.jsonl", run->cell.folder);
@@ -241,6 +242,7 @@ static ds_status put_all(ds_json_builder *b, const ds_study_results *results) {
     DS_TRY(ds_study_put_contrasts(b, results));
     DS_TRY(ds_study_put_to_target(b, results));
     DS_TRY(ds_study_put_curves(b, results));
+    DS_TRY(ds_study_put_audit(b, results));
     ds_json_end(b);
 done:
     return status;

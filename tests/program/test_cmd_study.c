@@ -99,7 +99,7 @@ static void expect_same_study(void) {
 
 /* The plan run once without a break. */
 static const char *run_whole(void) {
-    const char *plan = tiny_plan_write("plan.json", tiny_plan());
+    const char *plan = tiny_plan_write("plan.json", tiny_plan_with(tiny_plan(), "audit", "{\"sequences\": 2}"));
     if (access(scratch_path("whole"), F_OK) != 0) {
         CHILD_RUN(&found, usual, "study", plan, "--quiet", "--out", scratch_path("whole"));
         expect_success();
@@ -184,12 +184,43 @@ static void what_a_plan_costs_is_told(void **state) {
     assert_non_null(strstr(found.out, "10 runs, 10 of them to do: 3 variants, 3 seeds, one run for the noise floor\n"));
     assert_non_null(strstr(found.out, "3.26 standard deviations"));
     CHILD_RUN(&found, usual, "study", plan, "--at-most", "1e-9s", "--out", none);
-    expect_refusal(2, "its 10 runs need ");
+    expect_refusal(2, "its 10 runs need about ");
     CHILD_RUN(&found, usual, "study", plan, "--at-most", "soon", "--out", none);
     expect_refusal(2, "--at-most takes seconds, or a number with s, m or h");
     CHILD_RUN(&found, usual, "study", plan);
     expect_refusal(2, "study needs --out DIR");
+    CHILD_RUN(&found, usual, "study",
+              tiny_plan_write("large.json", tiny_plan_with(tiny_plan(), "variants.additive.config.hidden_size", "1000000")),
+              "--out", none);
+    expect_refusal(4, "one run needs ");
     assert_true(access(none, F_OK) != 0);
+}
+
+/* A budget of seconds is turned into updates once, and stays what it was. */
+static void a_budget_of_seconds_is_fixed_before_the_run(void **state) {
+    (void)state;
+    char first[65], again[65];
+    json_t *given = tiny_plan_with(tiny_plan_with(tiny_plan(), "budget", "{\"seconds\": 0.05}"), "seeds", "[1, 2]");
+    const char *plan = tiny_plan_write("timed.json", given), *folder = scratch_path("timed");
+    CHILD_RUN(&found, usual, "study", plan, "--quiet", "--out", folder);
+    expect_success();
+    json_t *speeds = read_json(inside("timed", "speed.json")), *study = read_json(inside("timed", "study.json"));
+    assert_int_equal(json_object_size(speeds), 3);
+    double each = ds_json_real_at(speeds, "additive"), updates = ds_json_real_at(study, "variants/additive/runs/0/updates");
+    assert_true(updates <= 0.05 / each && updates + 1 > 0.05 / each);
+    json_t *recipe = read_json(inside("timed", "additive/seed-1/recipe.json"));
+    expect_close(ds_json_real_at(recipe, "decay_steps"), updates, 0);
+    assert_string_equal(json_string_value(ds_json_at(study, "contrasts/0/budget")), "seconds");
+    assert_true(json_is_true(ds_json_at(study, "matching/batches_equal"))); /* as far as all go */
+    assert_true(access(inside("timed", "speed"), F_OK) != 0);
+    expect_ok(ds_sha256_file(first, NULL, inside("timed", "study.json"), 1 << 20));
+    CHILD_RUN(&found, usual, "study", plan, "--quiet", "--out", folder);
+    expect_success();
+    expect_ok(ds_sha256_file(again, NULL, inside("timed", "study.json"), 1 << 20));
+    assert_string_equal(first, again);
+    json_decref(speeds);
+    json_decref(study);
+    json_decref(recipe);
 }
 
 /* ---- plans are not mixed ----------------------------------------------------------------------------------------- */
@@ -289,9 +320,13 @@ static void interruptions_change_no_byte(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_plan_runs_to_completion),       cmocka_unit_test(what_a_plan_costs_is_told),
-        cmocka_unit_test(runs_of_two_plans_are_not_mixed), cmocka_unit_test(runs_are_added_to_a_study),
-        cmocka_unit_test(a_diverged_run_is_listed),        cmocka_unit_test(interruptions_change_no_byte),
+        cmocka_unit_test(a_plan_runs_to_completion),
+        cmocka_unit_test(what_a_plan_costs_is_told),
+        cmocka_unit_test(a_budget_of_seconds_is_fixed_before_the_run),
+        cmocka_unit_test(runs_of_two_plans_are_not_mixed),
+        cmocka_unit_test(runs_are_added_to_a_study),
+        cmocka_unit_test(a_diverged_run_is_listed),
+        cmocka_unit_test(interruptions_change_no_byte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include "scratch.h"
 #include "seed_model.h"
 #include "support.h"
+#include "tiny_plan.h"
 
 enum { KEYS = 1024, PATH = 256 };
 
@@ -254,6 +255,52 @@ static void test_groups(void **state) {
     json_decref(tree);
 }
 
+/* Members that go by names of a plan, which `path` calls "{}", one after another; then there are none. */
+static void walk_named(const char *path, json_t *object) {
+    const char *name;
+    json_t *member;
+    json_object_foreach(object, name, member) walk("study", path, member, true);
+    assert_int_equal(json_object_clear(object), 0);
+}
+
+static void walk_audit(json_t *audit) {
+    const char *name;
+    json_t *variants = json_object_get(audit, "variants"), *member;
+    size_t i;
+    json_object_foreach(variants, name, member) walk_named("audit/variants{}{}", member);
+    json_array_foreach(json_object_get(audit, "contrasts"), i, member)
+        walk_named("audit/contrasts[]/measures{}", json_object_get(member, "measures"));
+}
+
+static void walk_study(json_t *study) {
+    json_t *curves = json_object_get(study, "curves"), *matching = json_object_get(study, "matching"), *tensor;
+    size_t i;
+    assert_int_equal(json_object_del(study, "plan") | json_object_del(study, "recipe"), 0); /* as given */
+    assert_int_equal(json_object_del(matching, "overrides"), 0);
+    json_array_foreach(json_object_get(matching, "tensors"), i, tensor)
+        walk_named("matching/tensors[]/sha256{}", json_object_get(tensor, "sha256"));
+    walk_named("variants{}", json_object_get(study, "variants"));
+    walk_named("curves/tokens{}", json_object_get(curves, "tokens"));
+    walk_named("curves/flops{}", json_object_get(curves, "flops"));
+    walk_named("curves/seconds{}", json_object_get(curves, "seconds"));
+    walk_named("curves/differences{}", json_object_get(curves, "differences"));
+    walk_audit(json_object_get(study, "audit"));
+    walk("study", "", study, true);
+}
+
+static void test_study(void **state) {
+    (void)state;
+    const char *const seeds[] = {"[1, 2]", "{\"init\": [1, 2], \"data\": [1, 2]}"};
+    for (size_t i = 0; i < 2; i++) {
+        json_t *given = tiny_plan_with(tiny_plan_with(tiny_plan(), "seeds", seeds[i]), "audit", "{\"sequences\": 1}");
+        const char *plan = tiny_plan_write("plan.json", given);
+        const char *const arguments[] = {"study", "--quiet", "--out", scratch_path(i == 0 ? "study" : "crossed"), plan, NULL};
+        json_t *tree = result_of(arguments, scratch_path("result.json"));
+        walk_study(tree);
+        json_decref(tree);
+    }
+}
+
 static void test_report(void **state) {
     (void)state;
     const char *const arguments[] = {"report",
@@ -325,8 +372,9 @@ static void test_all_appear(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_json),   cmocka_unit_test(test_training),
-                                       cmocka_unit_test(test_groups), cmocka_unit_test(test_report),
-                                       cmocka_unit_test(test_npz),    cmocka_unit_test(test_all_appear)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_json),      cmocka_unit_test(test_training),
+                                       cmocka_unit_test(test_study),     cmocka_unit_test(test_groups),
+                                       cmocka_unit_test(test_report),    cmocka_unit_test(test_npz),
+                                       cmocka_unit_test(test_all_appear)};
     return cmocka_run_group_tests(tests, read_readme, forget_readme);
 }

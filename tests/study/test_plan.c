@@ -60,6 +60,27 @@ static void contrasts_and_crossed_seeds_are_read(void **state) {
     ds_plan_release(&plan);
 }
 
+/* Equal tokens or operations, whatever the recipe says; the schedule ends with the run. */
+static void budgets_fix_the_number_of_updates(void **state) {
+    (void)state;
+    ds_plan plan;
+    expect_ok(read_with(&plan, "budget", "{\"tokens\": 1000}"));
+    for (size_t v = 0; v < 3; v++) {
+        assert_int_equal(plan.variants[v].recipe.steps, 15); /* of 64 tokens each */
+        assert_int_equal(plan.variants[v].recipe.decay_steps, 15);
+    }
+    ds_plan_release(&plan);
+    expect_ok(read_with(&plan, "budget", "{\"flops\": 4e7}"));
+    /* of a token: heads and matrices as the model has them, and 4 d dv more for each of two edits of the state */
+    const double shared = ds_spec_forward_flops_per_token(&plan.variants[0].spec, 16);
+    const double more = ds_spec_forward_flops_per_token(&plan.variants[1].spec, 16);
+    assert_int_equal(plan.variants[0].recipe.steps, (uint64_t)(4e7 / (64 * 3 * shared)));
+    assert_int_equal(plan.variants[1].recipe.steps, (uint64_t)(4e7 / (64 * 3 * more)));
+    assert_true(plan.variants[0].recipe.steps > plan.variants[1].recipe.steps);
+    assert_int_equal(plan.budget, DS_BUDGET_FLOPS);
+    ds_plan_release(&plan);
+}
+
 /* ---- cells ------------------------------------------------------------------------------------------------------- */
 
 static char *order_of(json_t *given) {
@@ -142,6 +163,14 @@ static const struct refusal {
     {"saves", "1.5", "saves is 1.5"},
     {"order_seed", "\"a\"", "order_seed is \"a\""},
     {"noise_floor", "true", "noise_floor is true, expected the name of a variant, or false"},
+    {"budget", "{\"tokens\": 100}", "a budget of 100 tokens is 1 updates of 64 each, and the warm-up alone has 3"},
+    {"budget", "{\"flops\": 10}", "is 0 updates of "},
+    {"budget", "{\"tokens\": 1000, \"flops\": 10}", "expected one of {\"tokens\": N}"},
+    {"budget", "{\"token\": 1000}", "\"token\" is no key of budget (did you mean \"tokens\"?)"},
+    {"budget", "{\"seconds\": -1}", "budget is {\"seconds\":-1}, expected a number above 0"},
+    {"audit", "{\"sequences\": 14}", "expected at least one window, and no more than the validation tokens have"},
+    {"audit", "{\"windows\": 4}", "\"windows\" is no key of audit"},
+    {"audit", "3", "audit is 3, expected {\"sequences\": N}"},
     {"precision", "\"half\"", "precision is \"half\", expected \"float\" or \"double\""},
     {"init", "\"newest\"", "init is \"newest\", expected \"older\" or \"newer\""},
 };
@@ -214,6 +243,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plan_is_read),
         cmocka_unit_test(contrasts_and_crossed_seeds_are_read),
+        cmocka_unit_test(budgets_fix_the_number_of_updates),
         cmocka_unit_test(cells_are_shuffled_by_the_plans_seed_alone),
         cmocka_unit_test(what_is_wrong_is_named),
         cmocka_unit_test(no_misspelt_key_passes),

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deltascope/measure/forced_gates.h"
 #include "deltascope/study.h"
 #include "scratch.h"
 #include "support.h"
@@ -13,12 +14,14 @@ static json_t *study_of(json_t *given, const char *folder) {
     ds_plan plan;
     ds_folder *opened = NULL;
     ds_study_progress progress;
+    bool stopped;
     json_t *out = NULL;
     expect_ok(ds_plan_read(&plan, tiny_plan_write("plan.json", given)));
     expect_ok(ds_folder_open(&opened, scratch_path(folder)));
     const ds_study_options options = {.folder = opened, .resume = true};
     expect_ok(ds_study_run(&progress, &plan, &options));
     assert_true(progress.finished == progress.cells && !progress.stopped);
+    expect_ok(ds_study_audit(&stopped, &plan, &options));
     expect_ok(ds_study_report(&out, &plan, opened));
     ds_folder_close(&opened);
     ds_plan_release(&plan);
@@ -154,6 +157,54 @@ static void nothing_differs_from_itself(void **state) {
     json_decref(study);
 }
 
+/* ---- audit ------------------------------------------------------------------------------------------------------- */
+
+static double closed_cost(const char *checkpoint) {
+    json_t *options = NULL, *results = NULL;
+    ds_run run = {0};
+    ds_ablate_options ablate = ds_ablate_defaults;
+    const ds_run_options how = {.checkpoint = checkpoint, .tokens = scratch_path("plan-val.bin"), .length = 16, .sequences = 3};
+    ablate.scopes = "all";
+    expect_ok(ds_run_open(&run, &how));
+    expect_ok(ds_ablate_results(&options, &results, &run, &ablate));
+    double cost = real(results, "cases/0/delta_loss");
+    ds_run_close(&run);
+    json_decref(options);
+    json_decref(results);
+    return cost;
+}
+
+/* What is told of a variant is what the measurement alone finds of its checkpoints, the seed being the unit. */
+static void every_run_is_audited(void **state) {
+    (void)state;
+    json_t *study = study_of(tiny_plan_with(tiny_plan(), "audit", "{\"sequences\": 3}"), "study");
+    double full[3], written[3];
+    ds_contrast contrast;
+    ds_seed_summary summary;
+    for (size_t s = 0; s < 3; s++) {
+        char path[96];
+        (void)snprintf(path, sizeof path, "study/ddl-scalar/seed-%zu/checkpoint-20", s + 1);
+        full[s] = closed_cost(scratch_path(path));
+        (void)snprintf(path, sizeof path, "study/ddl-scalar-write-only/seed-%zu/checkpoint-20", s + 1);
+        written[s] = closed_cost(scratch_path(path));
+    }
+    expect_ok(ds_seed_summarise(&summary, full, 3));
+    expect_ok(ds_contrast_paired(&contrast, full, written, 3, 0.005, 1));
+    const json_t *told = ds_json_at(study, "audit/variants/ddl-scalar/delta_loss:closed:all");
+    for (size_t s = 0; s < 3; s++)
+        expect_close(json_real_value(json_array_get(json_object_get(told, "values"), s)), full[s], 0);
+    expect_close(real(told, "summary/mean"), summary.mean, 0);
+    expect_close(real(told, "summary/interval/1"), summary.high, 0);
+    told = ds_json_at(study, "audit/contrasts/0/measures/delta_loss:closed:all");
+    expect_close(real(told, "mean"), contrast.t.mean, 0);
+    expect_close(real(told, "interval/0"), contrast.t.low, 0);
+    expect_close(real(told, "p"), contrast.t.p, 0);
+    assert_null(ds_json_at(study, "audit/contrasts/1/measures/beta:0.attn")); /* against a rule without gates */
+    assert_non_null(ds_json_at(study, "audit/contrasts/0/measures/beta:0.attn"));
+    assert_non_null(ds_json_at(study, "audit/contrasts/1/measures/grad_norm:0"));
+    json_decref(study);
+}
+
 /* ---- order ------------------------------------------------------------------------------------------------------- */
 
 /* The same members, the last first. */
@@ -279,6 +330,7 @@ int main(void) {
         cmocka_unit_test(curves_are_means_of_logs),
         cmocka_unit_test(contrasts_follow_from_their_differences),
         cmocka_unit_test(nothing_differs_from_itself),
+        cmocka_unit_test(every_run_is_audited),
         cmocka_unit_test(order_changes_order_only),
         cmocka_unit_test(what_is_shared_is_proved_equal),
         cmocka_unit_test(crossed_seeds_split_the_variance),
