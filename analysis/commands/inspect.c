@@ -67,9 +67,12 @@ static void print_note(const json_t *note) {
 
 static void print_model(const ds_run *run, const json_t *results) {
     const ds_spec *spec = &run->spec;
+    char shared[48] = "";
+    if (ds_spec_kv_heads(spec) != spec->heads)
+        (void)snprintf(shared, sizeof shared, " (keys and values: %zu)", ds_spec_kv_heads(spec));
     (void)printf(
-        "\n%s from %s: %zu layers, hidden %zu,\n%zu heads of %zu, value channels %zu, vocabulary %zu, output head %s\n",
-        ds_spec_variant(spec), text_at(results, "format"), spec->layers, spec->hidden, spec->heads, spec->head_dim,
+        "\n%s from %s: %zu layers, hidden %zu,\n%zu heads of %zu%s, value channels %zu, vocabulary %zu, output head %s\n",
+        ds_spec_variant(spec), text_at(results, "format"), spec->layers, spec->hidden, spec->heads, spec->head_dim, shared,
         spec->value_channels, spec->vocab, text_at(results, "tied_head"));
     (void)printf("sha256 %s\n", ds_checkpoint_sha256(run->checkpoint));
     if (ds_checkpoint_config_entry(run->checkpoint) != NULL)

@@ -27,12 +27,16 @@ static void append_oddity(char *text, size_t capacity, uint64_t count, const cha
 
 /* The name taken apart, narrow enough for a terminal: the layer in front, oddities behind the role. */
 static void put_narrow(ds_json_builder *b, const char *name, const char *role, const json_t *health) {
-    const char *prefix = "transformer.h.", *within = name, *of_layer = strstr(role, " of layer ");
-    size_t digits = strncmp(name, prefix, strlen(prefix)) == 0 ? strspn(name + strlen(prefix), "0123456789") : 0;
+    static const char *const prefixes[] = {"transformer.h.", "model.layers.", "layers.", "h."};
+    const char *within = name, *of_layer = strstr(role, " of layer ");
     char layer[32] = "", text[256];
-    if (digits != 0 && digits < sizeof layer && name[strlen(prefix) + digits] == '.') {
-        memcpy(layer, name + strlen(prefix), digits);
-        within += strlen(prefix) + digits + 1;
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        size_t length = strlen(prefixes[i]), digits = 0;
+        if (strncmp(name, prefixes[i], length) == 0) digits = strspn(name + length, "0123456789");
+        if (digits == 0 || digits >= sizeof layer || name[length + digits] != '.') continue;
+        memcpy(layer, name + length, digits);
+        within += length + digits + 1;
+        break;
     }
     (void)snprintf(text, sizeof text, "%.*s", (int)(of_layer == NULL ? strlen(role) : (size_t)(of_layer - role)), role);
     append_oddity(text, sizeof text, count_at(health, "nan"), "NaN");

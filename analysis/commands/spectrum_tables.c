@@ -38,12 +38,17 @@ static double largest_radius(const json_t *token) {
 
 /* The texts below are valid until their function is called again: a table copies its cells. */
 
-/* transformer.h.3.attn.c_q.weight as h.3.attn.c_q. */
+/* transformer.h.3.attn.c_q.weight as h.3.attn.c_q, model.layers.3.mlp.up_proj.weight as 3.mlp.up_proj. */
 static const char *short_tensor_name(const json_t *weight) {
-    static const char front[] = "transformer.", back[] = ".weight";
+    static const char *const fronts[] = {"transformer.", "model.layers.", "layers.", "model."};
+    static const char back[] = ".weight";
     static char text[128];
     const char *name = json_string_value(json_object_get(weight, "tensor"));
-    if (strncmp(name, front, sizeof front - 1) == 0) name += sizeof front - 1;
+    for (size_t i = 0; i < sizeof fronts / sizeof *fronts; i++) {
+        if (strncmp(name, fronts[i], strlen(fronts[i])) != 0) continue;
+        name += strlen(fronts[i]);
+        break;
+    }
     size_t length = strlen(name), end = sizeof back - 1;
     if (length > end && strcmp(name + length - end, back) == 0) length -= end;
     (void)snprintf(text, sizeof text, "%.*s", (int)length, name);

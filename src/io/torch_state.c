@@ -61,7 +61,7 @@ static bool is_usual_name(const place *item) {
 
 /* A weight or bias of the model's own, whatever stands in front of its name and wrapped however. */
 static bool is_model_name(const char *key, size_t key_length) {
-    static const char *const parts[] = {"transformer.h.", "transformer.wte."};
+    static const char *const parts[] = {"transformer.h.", "transformer.wte.", "model.layers.", "model.embed_tokens."};
     static const char *const ends[] = {".weight", ".bias"};
     enum { LONGEST = 512 };
     char stored[LONGEST], name[LONGEST];
@@ -70,9 +70,9 @@ static bool is_model_name(const char *key, size_t key_length) {
     memcpy(stored, key, key_length);
     stored[key_length] = '\0';
     ds_strip_wrappers(name, stored);
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) has_part = has_part || strstr(name, parts[i]) != NULL;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         size_t length = strlen(name), end = strlen(ends[i]);
-        has_part = has_part || strstr(name, parts[i]) != NULL;
         has_end = has_end || (length > end && strcmp(name + length - end, ends[i]) == 0);
     }
     return has_part && has_end;

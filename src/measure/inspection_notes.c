@@ -54,8 +54,8 @@ static void note_weights(ds_notes *notes, const ds_survey *survey) {
         note(notes, "weights", "Infinity in %s; every other command refuses such weights.", names);
     if (list(names, survey, has_odd_zeros) != 0) note(notes, "weights", "Rows that are zero throughout: %s.", names);
     if (survey->head == DS_HEAD_DIFFERENT)
-        note(notes, "weights",
-             "lm_head.weight differs from transformer.wte.weight, but the model is tied; every other command refuses it.");
+        note(notes, "weights", "lm_head.weight differs from %s, but the model is tied; every other command refuses it.",
+             DS_SHOW(survey->tensors[0].tensor->name));
     const char *dtype = NULL, *other = NULL;
     for (size_t i = 0; i < survey->count; i++) {
         const ds_tensor_health *health = &survey->tensors[i];
@@ -79,12 +79,18 @@ static void note_names(ds_notes *notes, const ds_survey *survey) {
 
 static void note_configuration(ds_notes *notes, const ds_spec *spec) {
     size_t width = spec->heads * spec->head_dim, usual = (size_t)floor(8.0 / 3.0 * (double)spec->hidden);
+    const bool published = spec->backbone == &ds_backbone_ddl;
+    if (!published) note(notes, "configuration", "A plain transformer: %s.", ds_spec_backbone_name(spec));
+    if (ds_spec_kv_heads(spec) != spec->heads)
+        note(notes, "configuration", "Keys and values have %zu heads, each of which serves %zu query heads.",
+             ds_spec_kv_heads(spec), spec->heads / ds_spec_kv_heads(spec));
     if (width != spec->hidden)
         note(notes, "configuration", "Heads span %zu x %zu = %zu numbers, the hidden size is %zu.", spec->heads, spec->head_dim,
              width, spec->hidden);
-    if (spec->mlp_hidden != usual)
+    if (published && spec->mlp_hidden != usual)
         note(notes, "configuration", "The MLP is %zu wide, not floor(8/3 * %zu) = %zu.", spec->mlp_hidden, spec->hidden, usual);
-    if (spec->rotary_dim != spec->head_dim)
+    if (spec->positions > 0) note(notes, "configuration", "Positions are learned, %zu of them.", spec->positions);
+    if (spec->positions == 0 && spec->rotary_dim != spec->head_dim)
         note(notes, "configuration", "Rotary positions turn %zu of %zu numbers of a head.", spec->rotary_dim, spec->head_dim);
     if (spec->residual_mult != 1.0)
         note(notes, "configuration",

@@ -87,6 +87,7 @@ static const config_key keys[] = {
     {"scale_attn_weights", GPT2, FLAG, AT(scores_scaled), false, ANY},
     {"scale_attn_by_inverse_layer_idx", GPT2, FLAG, AT(scores_scaled_by_depth), false, ANY},
     {"reorder_and_upcast_attn", GPT2, FLAG, AT(upcasts), false, ANY},
+    {"initializer_range", HF | GPT2, NUMBER, AT(embedding_init_std), false, 0, HUGE_VAL},
     {"bias", NANO, FLAG, AT(attention_bias), false, ANY},
     {"hyper_conn_type", NANO, STRING, AT(hyper_conn_type), true, ANY},
     {"hyper_conn_n", NANO, COUNT, AT(streams), true, 1, DS_MOST_CHANNELS},
@@ -135,6 +136,7 @@ static const ds_config defaults[DS_FAMILIES] = {
         },
     [DS_FAMILY_GPT2] =
         {
+            .embedding_init_std = 0.02,
             .vocab = 50257,
             .layers = 12,
             .heads = 12,
@@ -149,6 +151,7 @@ static const ds_config defaults[DS_FAMILIES] = {
         },
     [DS_FAMILY_NANOGPT] =
         {
+            .embedding_init_std = 0.02,
             .vocab = 50304,
             .layers = 12,
             .heads = 12,
@@ -164,6 +167,7 @@ static const ds_config defaults[DS_FAMILIES] = {
         },
     [DS_FAMILY_QWEN3] =
         {
+            .embedding_init_std = 0.02,
             .vocab = 151936,
             .layers = 32,
             .heads = 32,
@@ -178,6 +182,7 @@ static const ds_config defaults[DS_FAMILIES] = {
         },
     [DS_FAMILY_LLAMA] =
         {
+            .embedding_init_std = 0.02,
             .vocab = 32000,
             .layers = 32,
             .heads = 32,
@@ -190,6 +195,7 @@ static const ds_config defaults[DS_FAMILIES] = {
         },
     [DS_FAMILY_QWEN2] =
         {
+            .embedding_init_std = 0.02,
             .vocab = 151936,
             .layers = 32,
             .heads = 32,

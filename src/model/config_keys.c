@@ -244,8 +244,7 @@ ds_status ds_foreign_check(const json_t *object, const ds_config *config, const 
 /* ---- misspellings ---------------------------------------------------------------------------------------------------- */
 
 /* Keys of Hugging Face and of training scripts that change nothing here and come near to one that does. */
-static const char *const harmless[] = {"initializer_range", "init_std",    "num_labels",    "hidden_sizes",
-                                       "is_decoder",        "max_seq_len", "hidden_dropout"};
+static const char *const harmless[] = {"init_std", "num_labels", "hidden_sizes", "is_decoder", "max_seq_len", "hidden_dropout"};
 
 typedef struct nearest {
     const char *key;

@@ -1,6 +1,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include <string.h>
+
+#include "backbone.h"
 #include "rule.h"
 
 /* Tasks are blocks of this many numbers, whatever the number of threads. */
@@ -52,6 +55,24 @@ void ds_start_set(ds_start *starts, const ds_model *model, const ds_parameter *p
     if (parameter != NULL) starts[parameter - model->parameters] = chosen;
 }
 
+/* Transformers other than the published one: weights normal with initializer_range, biases 0, norms 1; nanoGPT and GPT-2 divide
+ * what ends in the residual by sqrt(2 layers). */
+static void start_transformer(ds_start *starts, const ds_model *model) {
+    const ds_spec *spec = &model->spec;
+    const double std = spec->embedding_init_std;
+    const ds_start output = {DS_START_NORMAL, std / sqrt(2 * (double)spec->layers), 0};
+    for (size_t i = 0; i < model->parameter_count; i++) {
+        const ds_parameter *p = &model->parameters[i];
+        const char *last = strrchr(p->name, '.');
+        starts[i] = (ds_start){DS_START_CONSTANT, strcmp(last, ".bias") == 0 ? 0 : 1, 0};
+        if (p->rank >= 2) starts[i] = (ds_start){DS_START_NORMAL, std, 0};
+    }
+    for (size_t i = 0; i < spec->layers && model->positions != NULL; i++) {
+        ds_start_set(starts, model, model->layers[i].attention, output);
+        ds_start_set(starts, model, model->layers[i].down, output);
+    }
+}
+
 static void plan(ds_start *starts, const ds_model *model) {
     const ds_spec *spec = &model->spec;
     const double d = (double)spec->hidden, hidden_std = spec->hidden_init_std_factor / sqrt(d);
@@ -79,7 +100,10 @@ ds_status ds_model_initialise(ds_model *model, uint64_t seed) {
     size_t *first = NULL;
     DS_NEW(starts, model->parameter_count);
     DS_NEW(first, model->parameter_count + 1);
-    plan(starts, model);
+    if (model->spec.backbone == &ds_backbone_ddl)
+        plan(starts, model);
+    else
+        start_transformer(starts, model);
     cut_blocks(first, model);
     init_job all = {model, starts, first, seed};
     DS_TRY(ds_parallel_for(first[model->parameter_count], fill_block, &all));
@@ -173,7 +197,10 @@ ds_status ds_model_start(ds_model *model, ds_initialisation which, uint64_t seed
     size_t *first = NULL;
     DS_NEW(starts, model->parameter_count);
     DS_NEW(first, model->parameter_count + 1);
-    start_weights(starts, model, which);
+    if (model->spec.backbone == &ds_backbone_ddl)
+        start_weights(starts, model, which);
+    else
+        start_transformer(starts, model);
     if (model->spec.rule->start != NULL) model->spec.rule->start(starts, model);
     start_compressors(starts, model, which);
     cut_blocks(first, model);

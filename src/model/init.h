@@ -13,7 +13,8 @@ typedef struct ds_start {
 /* starts (parameters of the model): sets that of `parameter`; NULL: nothing to do. */
 void ds_start_set(ds_start *starts, const ds_model *model, const ds_parameter *parameter, ds_start chosen);
 
-/* Fills the values as either generation of the published code does, element by element (model.h, ds_model_initial). */
+/* Fills the values as either generation of the published code does, element by element (model.h, ds_model_initial); other
+ * backbones as their own code does, whichever generation is asked for. */
 ds_status ds_model_start(ds_model *model, ds_initialisation which, uint64_t seed) DS_MUST_CHECK;
 
 /* Fills the values as the published code initialises them: embedding normal with spec.embedding_init_std; matrices normal with

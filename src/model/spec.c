@@ -192,6 +192,7 @@ static ds_status check_heads(const ds_config *config, size_t kv_heads, size_t he
 static size_t head_width(const ds_config *config, const ds_checkpoint *checkpoint) {
     if (config->head_dim != 0) return config->head_dim;
     if (config->family != DS_FAMILY_QWEN3) return config->hidden % config->heads == 0 ? config->hidden / config->heads : 0;
+    if (checkpoint == NULL) return 128;
     const ds_tensor *norm = ds_checkpoint_find(checkpoint, "model.layers.0.self_attn.q_norm.weight");
     if (norm == NULL) norm = ds_checkpoint_find(checkpoint, "layers.0.self_attn.q_norm.weight");
     return norm != NULL && norm->rank == 1 && norm->shape[0] <= DS_MOST_HIDDEN ? (size_t)norm->shape[0] : 128;
@@ -206,17 +207,19 @@ static void gpt_spec(ds_spec *spec, const ds_config *config, const ds_checkpoint
     spec->qkv_bias = spec->output_bias = spec->mlp_bias = spec->norm_bias = config->attention_bias;
     spec->unscaled_scores = !config->scores_scaled;
     spec->depth_scaled_scores = config->scores_scaled_by_depth;
-    spec->newer_names =
-        config->family == DS_FAMILY_NANOGPT && ds_checkpoint_find(checkpoint, "transformer.h.0.branch_attn.0.weight") == NULL;
+    spec->newer_names = config->family == DS_FAMILY_NANOGPT && checkpoint != NULL &&
+                        ds_checkpoint_find(checkpoint, "transformer.h.0.branch_attn.0.weight") == NULL;
 }
 
 /* Whether the embedding is stored without the backbone's prefix. */
 static bool lacks_prefix(const ds_spec *spec, const ds_checkpoint *checkpoint) {
     const char *name = spec->backbone->front.rows[0].older.name;
+    if (checkpoint == NULL) return false;
     return ds_checkpoint_find(checkpoint, name) == NULL &&
            ds_checkpoint_find(checkpoint, name + strlen(spec->backbone->prefix)) != NULL;
 }
 
+/* checkpoint NULL: what the tensors would tell is as usual. */
 static ds_status other_backbone(ds_spec *spec, const ds_config *config, const ds_checkpoint *checkpoint, const char *where) {
     static const ds_backbone *const backbones[DS_FAMILIES] = {[DS_FAMILY_QWEN3] = &ds_backbone_qwen3,
                                                               [DS_FAMILY_LLAMA] = &ds_backbone_llama,
@@ -328,6 +331,15 @@ ds_status ds_spec_from_config(ds_spec *spec, const json_t *config, const char *w
     tensor_evidence evidence = {.delta = starts(variant, "ddl-") ? &said : NULL};
     ds_config read;
     DS_TRY(ds_config_read(&read, config, where));
+    if (read.family != DS_FAMILY_DDL) {
+        if (strcmp(variant, "additive") != 0)
+            DS_TRY(ds_fail(DS_ERR_USAGE, "%s: a plain transformer is of variant additive, not %s", DS_SHOW(where),
+                           DS_SHOW(variant)));
+        DS_TRY(other_backbone(spec, &read, NULL, where));
+        spec->newer_names = newer_names && read.family == DS_FAMILY_NANOGPT;
+        status = ds_control_read(spec, config, where);
+        goto done;
+    }
     if (starts(variant, "ddl-tc")) evidence.temporal = &said;
     if (starts(variant, "ddl-cc")) evidence.channel = &said;
     bool expanded = evidence.temporal != NULL || evidence.channel != NULL;

@@ -6,15 +6,26 @@
 
 static const json_t *weights_of(const json_t *results) { return ds_json_at(results, "spectrum/weights"); }
 
+static bool starts(const char *text, const char *prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }
+
+/* Behind "h." or "layers." at the beginning of one of the name's parts, where a number follows; NULL when it does nowhere. */
+static const char *layer_number(const char *name) {
+    for (const char *part = name; part != NULL; part = strchr(part, '.'), part = part == NULL ? NULL : part + 1) {
+        const char *number = part + (starts(part, "h.") ? 2 : starts(part, "layers.") ? 7 : 0);
+        if (number != part && *number >= '0' && *number <= '9') return number;
+    }
+    return NULL;
+}
+
 /* "transformer.h.3.mlp.c_fc1.weight" -> layer 3, MLP; false for matrices outside attention and MLP. */
 static bool place_of(ds_place *place, const json_t *weight) {
-    static const char marker[] = "transformer.h.";
-    const char *name = json_string_value(json_object_get(weight, "tensor")), *at = name == NULL ? NULL : strstr(name, marker);
+    const char *name = json_string_value(json_object_get(weight, "tensor")), *at = name == NULL ? NULL : layer_number(name);
     char *end;
     if (at == NULL) return false;
-    place->layer = strtoul(at + sizeof marker - 1, &end, 10);
-    place->mlp = strncmp(end, ".mlp.", 5) == 0;
-    return place->layer < 100000 && (place->mlp || strncmp(end, ".attn.", 6) == 0);
+    place->layer = strtoul(at, &end, 10);
+    place->mlp = starts(end, ".mlp.") || starts(end, ".branch_mlp.");
+    return place->layer < 100000 &&
+           (place->mlp || starts(end, ".attn.") || starts(end, ".self_attn.") || starts(end, ".branch_attn."));
 }
 
 static size_t count_placed(const json_t *results) {

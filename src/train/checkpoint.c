@@ -55,7 +55,7 @@ static ds_status write_weights(const ds_trainer *t, const ds_folder *folder) {
     for (size_t i = 0; i < ds_model_parameters(model); i++) {
         const ds_parameter *p = ds_model_parameter(model, i);
         tensors[count++] = tensor_of(t, p, p->name, p->values);
-        if (p->group == DS_GROUP_EMBEDDING && t->stores_head) tensors[count++] = tensor_of(t, p, "lm_head.weight", p->values);
+        if (i == 0 && t->stores_head) tensors[count++] = tensor_of(t, p, "lm_head.weight", p->values);
     }
     for (size_t i = 0; i < t->other_count; i++) tensors[count++] = t->others[i];
     qsort(tensors, count, sizeof *tensors, by_name);

@@ -90,7 +90,7 @@ static ds_status keep_others(ds_trainer *t) {
                                                      .destination = (void *)(uintptr_t)t->others[t->other_count - 1].values};
     }
     if (t->other_count > 0) DS_TRY(ds_checkpoint_read(t->run.checkpoint, reads, t->other_count));
-    t->stores_head = ds_checkpoint_find(t->run.checkpoint, "lm_head.weight") != NULL;
+    t->stores_head = !t->run.spec.own_head && ds_checkpoint_find(t->run.checkpoint, "lm_head.weight") != NULL;
 done:
     free(reads);
     free(unused);

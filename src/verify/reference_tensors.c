@@ -35,10 +35,10 @@ static ds_status find_state(reference_tensor *out, const ds_reference *r) {
     return DS_OK;
 }
 
-/* The output head is the embedding: its gradient is one tensor under either name. */
+/* Where the output head is the embedding, its gradient is one tensor under either name. */
 static ds_status find_parameter(reference_tensor *out, const ds_model *model) {
     const char *name = out->tensor->name + strlen("grad.");
-    if (strcmp(name, "lm_head.weight") == 0) name = "transformer.wte.weight";
+    if (strcmp(name, "lm_head.weight") == 0 && !ds_model_spec(model)->own_head) name = ds_model_parameter(model, 0)->name;
     out->kind = GRADIENT;
     for (out->index = 0; out->index < ds_model_parameters(model); out->index++) {
         if (strcmp(ds_model_parameter(model, out->index)->name, name) == 0) return DS_OK;

@@ -20,7 +20,16 @@ static void test_all(void **state) {
     assert_true(result.cells > 0);
 }
 
+static void test_all_backbones(void **state) {
+    (void)state;
+    matrix_result result = matrix_run_backbones(number("MATRIX_SEED", 1), (size_t)number("MATRIX_MODELS", 3), 1);
+    print_message("plain transformers: %zu cells, %zu of them refused as they should be, %zu failed\n", result.cells,
+                  result.refused, result.failed);
+    assert_int_equal(result.failed, 0);
+    assert_true(result.cells > 0);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_all)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_all), cmocka_unit_test(test_all_backbones)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -220,6 +220,14 @@ static void run_model(matrix_result *result, const random_model *m, uint64_t see
     }
 }
 
+/* Small enough for every command, at two windows of a block of 8. */
+static void fit(random_model *m) {
+    m->spec.block_size = m->length = 8;
+    if (m->spec.positions > 0) m->spec.positions = 8;
+    m->spec.layers = ds_min_size(m->spec.layers, 2);
+    m->windows = 2;
+}
+
 matrix_result matrix_run(uint64_t seed, size_t models, size_t share) {
     static const char *const variants[] = {"additive", "ddl-scalar", "ddl-tc", "ddl-tc-ec", "ddl-cc", "ddl-cc-ec"};
     matrix_result result = {0};
@@ -228,9 +236,22 @@ matrix_result matrix_run(uint64_t seed, size_t models, size_t share) {
         random_model m;
         do random_model_draw(&m, next++);
         while (strcmp(ds_spec_variant(&m.spec), variants[i % 6]) != 0);
-        m.spec.block_size = m.length = 8;
-        m.spec.layers = ds_min_size(m.spec.layers, 2);
-        m.windows = 2;
+        fit(&m);
+        run_model(&result, &m, seed, share);
+    }
+    return result;
+}
+
+matrix_result matrix_run_backbones(uint64_t seed, size_t models, size_t share) {
+    static const ds_backbone *const backbones[] = {&ds_backbone_qwen3, &ds_backbone_llama, &ds_backbone_qwen2,
+                                                   &ds_backbone_gpt2, &ds_backbone_nanogpt};
+    matrix_result result = {0};
+    uint64_t next = seed;
+    for (size_t i = 0; i < models * 5; i++) {
+        random_model m;
+        do random_backbone_draw(&m, next++);
+        while (m.spec.backbone != backbones[i % 5]);
+        fit(&m);
         run_model(&result, &m, seed, share);
     }
     return result;

@@ -12,5 +12,7 @@ typedef struct matrix_result {
 
 /* `models` of each variant from the seed on; of the cells one in `share`, drawn by the seed. */
 matrix_result matrix_run(uint64_t seed, size_t models, size_t share);
+/* The same of plain transformers: `models` of every backbone. */
+matrix_result matrix_run_backbones(uint64_t seed, size_t models, size_t share);
 
 #endif

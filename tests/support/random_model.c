@@ -103,7 +103,7 @@ static const char *dtype_name(ds_dtype dtype) {
 
 static const char *flag(bool value) { return value ? "true" : "false"; }
 
-static void put_config(ds_text *text, const random_model *m) {
+static void put_published(ds_text *text, const random_model *m) {
     static const char *const activations[] = {"null", "\"silu\"", "\"relu\"", "\"elu+1\""};
     const ds_spec *spec = &m->spec;
     bool scalar = spec->compressor == DS_COMPRESS_NONE;
@@ -135,6 +135,13 @@ static void put_config(ds_text *text, const random_model *m) {
     expect_ok(ds_text_printf(text, "}"));
 }
 
+static void put_config(ds_text *text, const random_model *m) {
+    if (m->spec.backbone == &ds_backbone_ddl)
+        put_published(text, m);
+    else
+        random_backbone_config(text, m);
+}
+
 const char *random_model_describe(const random_model *m) {
     static char line[2048];
     ds_text text = {0};
@@ -156,10 +163,9 @@ static bool has(const char *name, const char *part) { return strstr(name, part) 
 /* Norms lie about 1, everything else about 0, matrices in proportion to their inputs. */
 static double draw_weight(const random_model *m, const ds_parameter *p, ds_random *r) {
     double normal = ds_random_normal(r);
-    if (has(p->name, "ln_") || has(p->name, "_rms.") || has(p->name, "subln.") || has(p->name, "o_norm."))
-        return 1 + 0.3 * normal;
-    if (has(p->name, "wte.")) return m->embedding * normal;
     if (has(p->name, ".bias")) return normal;
+    if (p->group == DS_GROUP_NORMS) return 1 + 0.3 * normal;
+    if (p->group == DS_GROUP_EMBEDDING && !has(p->name, "lm_head.")) return m->embedding * normal;
     return m->gain * normal / sqrt((double)p->shape[p->rank - 1]);
 }
 
@@ -253,6 +259,11 @@ const char *random_model_write(const random_model *m, const char *folder) {
 /* What the loader made of the configuration is what was drawn. */
 static void expect_same_options(const ds_spec *found, const ds_spec *drawn) {
     assert_string_equal(ds_spec_variant(found), ds_spec_variant(drawn));
+    assert_true(found->backbone == drawn->backbone && found->own_head == drawn->own_head && found->mlp == drawn->mlp);
+    assert_true(ds_spec_kv_heads(found) == ds_spec_kv_heads(drawn) && found->bare_names == drawn->bare_names);
+    assert_true(found->qkv_bias == drawn->qkv_bias && found->norm_bias == drawn->norm_bias);
+    assert_true(found->positions == drawn->positions && found->depth_scaled_scores == drawn->depth_scaled_scores);
+    expect_close(found->rope_scaling.factor, drawn->rope_scaling.factor, 0);
     assert_true(found->rotary_dim == drawn->rotary_dim && found->mlp_hidden == drawn->mlp_hidden);
     assert_true(found->value_channels == drawn->value_channels && found->state_kernel == drawn->state_kernel);
     assert_true(found->gate_two_layer == drawn->gate_two_layer && found->value_constant == drawn->value_constant);
@@ -298,12 +309,15 @@ static size_t verify_one(const random_model *m) {
     return failed;
 }
 
-size_t random_models_verify(uint64_t seed, size_t count) {
+static size_t verify_drawn(void (*draw)(random_model *m, uint64_t seed), uint64_t seed, size_t count) {
     size_t failed = 0;
     for (size_t i = 0; i < count; i++) {
         random_model m;
-        random_model_draw(&m, seed + i);
+        draw(&m, seed + i);
         failed += verify_one(&m) > 0;
     }
     return failed;
 }
+
+size_t random_models_verify(uint64_t seed, size_t count) { return verify_drawn(random_model_draw, seed, count); }
+size_t random_backbones_verify(uint64_t seed, size_t count) { return verify_drawn(random_backbone_draw, seed, count); }

@@ -21,6 +21,10 @@ typedef struct random_model {
 
 /* The seed says all. */
 void random_model_draw(random_model *m, uint64_t seed);
+/* The same of a plain transformer: Qwen3, LLaMA, Qwen2, GPT-2 or nanoGPT with options of its own, as its class writes them. In
+ * random_backbone.c. */
+void random_backbone_draw(random_model *m, uint64_t seed);
+void random_backbone_config(ds_text *text, const random_model *m);
 /* Options that the model has, one line. */
 const char *random_model_describe(const random_model *m);
 /* config.json, model.safetensors and tokens.bin (windows * length + 1 ids of 16 bits) into a folder of the scratch space;
@@ -30,5 +34,6 @@ const char *random_model_write(const random_model *m, const char *folder);
 /* Draws `count` models from the seed on, and expects every check of verify to pass or skip: as many failures as models
  * have one. Prints seed and options of each that fails. */
 size_t random_models_verify(uint64_t seed, size_t count);
+size_t random_backbones_verify(uint64_t seed, size_t count);
 
 #endif

@@ -18,8 +18,17 @@ static void test_many(void **state) {
     assert_int_equal(failed, 0);
 }
 
+static void test_many_backbones(void **state) {
+    (void)state;
+    uint64_t seed = number("RANDOM_SEED", 1), count = number("RANDOM_MODELS", 1000);
+    size_t failed = random_backbones_verify(seed, (size_t)count);
+    print_message("%llu plain transformers from seed %llu on: %zu fail\n", (unsigned long long)count, (unsigned long long)seed,
+                  failed);
+    assert_int_equal(failed, 0);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_many)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_many), cmocka_unit_test(test_many_backbones)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     ds_threads_stop();
     return failed;

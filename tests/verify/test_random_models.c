@@ -7,8 +7,13 @@ static void test_few(void **state) {
     assert_int_equal(random_models_verify(20261128, 20), 0);
 }
 
+static void test_few_backbones(void **state) {
+    (void)state;
+    assert_int_equal(random_backbones_verify(20261128, 12), 0);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_few)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_few), cmocka_unit_test(test_few_backbones)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     ds_threads_stop();
     return failed;
