@@ -27,25 +27,32 @@ static bool is_there(const ds_folder *study, const char *path) {
 
 /* ---- log --------------------------------------------------------------------------------------------------------- */
 
-static ds_status take_line(ds_cell_result *out, size_t most, const char *line, size_t length, const char *where) {
+static ds_status take_updates(ds_cell_result *out, const json_t *steps, const char *where) {
     ds_status status = DS_OK;
-    json_t *entry = NULL;
-    DS_TRY(ds_json_parse(&entry, line, length, where));
-    const json_t *step = json_object_get(entry, "step");
-    bool evaluation = json_object_get(entry, "val_loss") != NULL;
-    if (!json_is_integer(step) || out->points + out->updates >= most ||
-        (!evaluation && (uint64_t)json_integer_value(step) != out->updates)) {
-        status = ds_fail(DS_ERR_INPUT, "%s: not the log of one run: an update is missing or stands twice", DS_SHOW(where));
-        goto done;
-    }
-    if (evaluation) {
-        out->steps[out->points] = (uint64_t)json_integer_value(step);
-        out->losses[out->points++] = ds_json_real_at(entry, "val_loss");
-    } else {
-        out->training[out->updates++] = ds_json_real_at(entry, "loss");
+    out->updates = json_array_size(steps);
+    DS_NEW_ARRAY(out->training, out->updates);
+    for (size_t i = 0; i < out->updates; i++) {
+        const json_t *entry = json_array_get(steps, i);
+        if ((uint64_t)json_integer_value(json_object_get(entry, "step")) != i)
+            return ds_fail(DS_ERR_INPUT, "%s: not the log of one run: an update is missing or stands twice", where);
+        out->training[i] = ds_json_real_at(entry, "loss");
     }
 done:
-    json_decref(entry);
+    return status;
+}
+
+static ds_status take_evaluations(ds_cell_result *out, const json_t *evaluations) {
+    ds_status status = DS_OK;
+    out->points = json_array_size(evaluations);
+    DS_NEW_ARRAY(out->steps, out->points);
+    DS_NEW_ARRAY(out->losses, out->points);
+    DS_NEW_ARRAY(out->seconds, out->points);
+    for (size_t i = 0; i < out->points; i++) {
+        const json_t *entry = json_array_get(evaluations, i);
+        out->steps[i] = (uint64_t)json_integer_value(json_object_get(entry, "step"));
+        out->losses[i] = ds_json_real_at(entry, "val_loss");
+    }
+done:
     return status;
 }
 
@@ -53,16 +60,15 @@ static ds_status read_log(ds_cell_result *out, const ds_folder *study) {
     ds_status status = DS_OK;
     const file_path path = path_of(&out->cell, "log.jsonl");
     char *bytes = NULL;
-    size_t length, lines = 0;
+    size_t length;
+    json_t *log = NULL;
     DS_TRY(ds_read_file_in(&bytes, &length, study, path.text, MOST_BYTES));
-    for (size_t i = 0; i < length; i++) lines += bytes[i] == '\n';
-    DS_NEW(out->training, lines);
-    DS_NEW(out->steps, lines);
-    DS_NEW(out->losses, lines);
-    DS_NEW(out->seconds, lines);
-    for (const char *at = bytes, *end; (end = memchr(at, '\n', length - (size_t)(at - bytes))) != NULL; at = end + 1)
-        DS_TRY(take_line(out, lines, at, (size_t)(end - at), path.text));
+    DS_TRY(ds_training_log_read(&log, bytes, length, path.text));
+    DS_TRY(take_updates(out, json_object_get(log, "steps"), path.text));
+    DS_TRY(take_evaluations(out, json_object_get(log, "evaluations")));
+    out->spikes = json_incref(json_object_get(log, "spikes"));
 done:
+    json_decref(log);
     free(bytes);
     return status;
 }
@@ -188,6 +194,7 @@ done:
 
 void ds_cell_result_release(ds_cell_result *result) {
     json_decref(result->done);
+    json_decref(result->spikes);
     free(result->training);
     free(result->steps);
     free(result->losses);

@@ -8,7 +8,8 @@
 typedef struct ds_cell_result {
     ds_cell cell;
     bool finished, diverged;
-    json_t *done; /* what DONE says; NULL: not finished */
+    json_t *done;   /* what DONE says; NULL: not finished */
+    json_t *spikes; /* as ds_training_spikes tells them */
     uint64_t updates, diverged_at;
     char reason[512]; /* why it diverged; "" */
     double *training; /* (updates) loss of each update */
@@ -41,8 +42,6 @@ const ds_cell_result *ds_study_result_of(const ds_study_results *results, size_t
 
 /* Whether the median of 21 losses stays 0.5 nats above its least for the last twentieth of the updates. */
 bool ds_losses_end_high(const double *losses, size_t count);
-/* Puts a list of updates whose loss is above the median of the 100 before by 8 scaled median deviations. */
-ds_status ds_losses_put_spikes(ds_json_builder *b, const char *key, const double *losses, size_t count) DS_MUST_CHECK;
 
 /* Operations of one token in training: three times those of a forward pass, the state's traffic among them. */
 double ds_study_flops_per_token(const ds_study_variant *variant);

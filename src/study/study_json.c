@@ -85,7 +85,7 @@ static ds_status put_run(ds_json_builder *b, const ds_plan *plan, const ds_cell_
         return b->status;
     }
     put_numbers(b, plan, run);
-    DS_TRY(ds_losses_put_spikes(b, "spikes", run->training, (size_t)run->updates));
+    ds_json_put(b, "spikes", json_incref(run->spikes));
     ds_json_put(b, "diverged_at", run->diverged ? json_integer((json_int_t)run->diverged_at) : json_null());
     ds_json_put_text(b, "reason", run->diverged ? run->reason : NULL);
     ds_json_put_text(b, "initial_sha256", json_string_value(json_object_get(run->done, "initial_sha256")));
