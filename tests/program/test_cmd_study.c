@@ -118,7 +118,7 @@ static double last_loss(const char *folder) {
     json_t *line = NULL;
     expect_ok(ds_json_parse(&line, at + 1, strlen(at + 1), folder));
     assert_int_equal(json_integer_value(json_object_get(line, "step")), 20);
-    double loss = ds_json_real_at(line, "val_loss");
+    double loss = json_real_value(json_object_get(line, "val/loss"));
     json_decref(line);
     free(bytes);
     return loss;

@@ -44,7 +44,7 @@ static size_t read_log(double *values, uint64_t *steps, const char *path, const 
         expect_ok(ds_json_parse(&entry, line, strlen(line), path));
         if (json_object_get(entry, key) != NULL) {
             steps[count] = (uint64_t)json_integer_value(json_object_get(entry, "step"));
-            values[count++] = ds_json_real_at(entry, key);
+            values[count++] = json_real_value(json_object_get(entry, key));
         }
         json_decref(entry);
     }
@@ -58,7 +58,7 @@ static void runs_tell_what_their_logs_hold(void **state) {
     const json_t *run = ds_json_at(study, "variants/ddl-scalar/runs/1");
     double losses[64], tail = 0;
     uint64_t steps[64];
-    size_t count = read_log(losses, steps, scratch_path("study/ddl-scalar/seed-2/log.jsonl"), "val_loss");
+    size_t count = read_log(losses, steps, scratch_path("study/ddl-scalar/seed-2/log.jsonl"), "val/loss");
     assert_int_equal(count, 5); /* before all updates, and 4 even distances */
     for (size_t i = 0; i < count; i++) assert_int_equal(steps[i], 5 * i);
     for (size_t i = 2; i < 5; i++) tail += losses[i] / 3;
@@ -91,7 +91,7 @@ static void curves_are_means_of_logs(void **state) {
     for (int seed = 1; seed <= 3; seed++) {
         char path[64];
         (void)snprintf(path, sizeof path, "study/additive/seed-%d/log.jsonl", seed);
-        (void)read_log(all[seed - 1], steps, scratch_path(path), "val_loss");
+        (void)read_log(all[seed - 1], steps, scratch_path(path), "val/loss");
     }
     for (size_t i = 0; i < 5; i++) {
         for (size_t s = 0; s < 3; s++) at[s] = all[s][i];
