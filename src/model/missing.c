@@ -74,6 +74,11 @@ ds_status ds_missing_tensor(const ds_checkpoint *checkpoint, const ds_spec *spec
         DS_TRY(ds_text_printf(&sentence,
                               "; deltascope inspect lists the tensors, inspect --draft-map FILE drafts a map of their names "
                               "for --map FILE"));
+    else if (ds_checkpoint_find(checkpoint, "transformer.h.0.attn.c_q.weight") != NULL && strncmp(name, "model.", 6) == 0)
+        DS_TRY(ds_text_printf(&sentence,
+                              "; the names are those of Deep Delta Learning: unsupported model_type \"%s\", expected "
+                              "\"nanogpt-pro\" or another name of that family",
+                              ds_spec_backbone_name(spec)));
     else
         DS_TRY(ds_text_printf(&sentence, "; expected are the tensors of backbone %s as its configuration describes them",
                               ds_spec_backbone_name(spec)));

@@ -45,11 +45,14 @@ static json_t *label_of(const char *path) {
     return json_string(name.text);
 }
 
-/* Adds the results of a run, if `part` holds some, to the list of runs. */
+/* Nothing but the results of a run. */
+static bool is_run(const json_t *part) { return json_is_object(json_object_get(part, "train")) && json_object_size(part) == 1; }
+
+/* Adds the results of a run, if `part` is one's, to the list of runs. */
 static ds_status take_run(json_t *runs, json_t *part, const char *path) {
     json_t *run = json_object_get(part, "train");
     int failed = 0;
-    if (!json_is_object(run)) return DS_OK;
+    if (!is_run(part)) return DS_OK;
     run = json_copy(run);
     failed |= run == NULL || json_object_set_new(run, "label", label_of(path)) != 0 || json_array_append(runs, run) != 0;
     json_decref(run);
@@ -103,7 +106,7 @@ ds_status ds_results_load(json_t **results, json_t **envelope, const char *const
             status = ds_fail_prefix(status, "%s", DS_SHOW(paths[i]));
             goto done;
         }
-        const bool run = json_object_get(part, "train") != NULL, others = json_array_size(runs) < i;
+        const bool run = is_run(part), others = json_array_size(runs) < i;
         status = take_run(runs, part, paths[i]);
         if (json_object_update(*results, part) != 0) status = ds_fail(DS_ERR_SYSTEM, "out of memory");
         json_decref(part);
@@ -162,7 +165,7 @@ static ds_status label_runs(json_t **results, const json_t *list) {
     size_t i;
     json_array_foreach(list, i, part) {
         json_t *run = json_object_get(part, "train");
-        if (run == NULL) goto done;
+        if (run == NULL || json_object_size(part) != 2) goto done; /* it and the label */
         if (json_object_set(run, "label", json_object_get(part, "label")) != 0 || json_array_append(runs, run) != 0)
             DS_TRY(ds_fail(DS_ERR_SYSTEM, "out of memory for the results of runs"));
     }
