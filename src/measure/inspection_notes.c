@@ -85,7 +85,7 @@ static void note_configuration(ds_notes *notes, const ds_spec *spec) {
         note(notes, "configuration", "Keys and values have %zu heads, each of which serves %zu query heads.",
              ds_spec_kv_heads(spec), spec->heads / ds_spec_kv_heads(spec));
     if (width != spec->hidden)
-        note(notes, "configuration", "Heads span %zu x %zu = %zu numbers, the hidden size is %zu.", spec->heads, spec->head_dim,
+        note(notes, "configuration", "Heads span %zu × %zu = %zu numbers, the hidden size is %zu.", spec->heads, spec->head_dim,
              width, spec->hidden);
     if (published && spec->mlp_hidden != usual)
         note(notes, "configuration", "The MLP is %zu wide, not floor(8/3 * %zu) = %zu.", spec->mlp_hidden, spec->hidden, usual);
@@ -93,8 +93,7 @@ static void note_configuration(ds_notes *notes, const ds_spec *spec) {
     if (spec->positions == 0 && spec->rotary_dim != spec->head_dim)
         note(notes, "configuration", "Rotary positions turn %zu of %zu numbers of a head.", spec->rotary_dim, spec->head_dim);
     if (spec->residual_mult != 1.0)
-        note(notes, "configuration",
-             "Every residual update is multiplied by m = %.17g: the moved eigenvalue is 1 - m beta |k|^2.",
+        note(notes, "configuration", "Every residual update is multiplied by m = %.17g: the moved eigenvalue is 1 − m β ‖k‖².",
              spec->residual_mult);
     if (spec->logit_scale != 1.0) note(notes, "configuration", "Logits are multiplied by %.17g (muP).", spec->logit_scale);
     if (spec->k_eps == 0.0 && spec->rule == &ds_rule_delta)
@@ -121,11 +120,11 @@ static void note_paper(ds_notes *notes, const ds_spec *spec) {
     if (!spec->newer_names)
         note(notes, "paper",
              "The fused GPU kernels of the older code normalise k with epsilon ddl_k_eps * sqrt(d) = %.3g, the reference "
-             "code with %.3g: where a sublayer's output is small, |k|^2 and the eigenvalue of a run on such kernels differ "
+             "code with %.3g: where a sublayer's output is small, ‖k‖² and the eigenvalue of a run on such kernels differ "
              "slightly.",
              spec->k_eps * sqrt((double)spec->hidden), spec->k_eps);
     note(notes, "paper",
-         "A is orthogonal only where m beta |k|^2 is 0 or 2; with beta = 2 sigmoid(.) and |k| < 1 it never is exactly.");
+         "A is orthogonal only where m β ‖k‖² is 0 or 2; with β = 2 sigmoid(.) and ‖k‖ < 1 it never is exactly.");
 }
 
 void ds_inspection_notes(ds_notes *notes, const ds_survey *survey) {

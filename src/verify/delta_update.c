@@ -149,7 +149,7 @@ ds_status ds_check_direction(ds_check_result *result, ds_verify *v) {
     extremes seen = {0};
     DS_TRY(ds_each_edit(v, NULL, compare_direction, &seen));
     ds_worst_report(result, &seen.worst);
-    (void)snprintf(result->detail, sizeof result->detail, "1 - |k|^2 is at most %.3g", 1 - seen.lowest);
+    (void)snprintf(result->detail, sizeof result->detail, "1 − ‖k‖² is at most %.3g", 1 - seen.lowest);
 done:
     return status;
 }
@@ -169,7 +169,7 @@ ds_status ds_check_gate_range(ds_check_result *result, ds_verify *v) {
     extremes seen = {0};
     DS_TRY(ds_each_edit(v, NULL, compare_gate, &seen));
     ds_worst_report(result, &seen.worst);
-    (void)snprintf(result->detail, sizeof result->detail, "gates from %.6g to %.6g; measured is |beta - 1|", seen.lowest,
+    (void)snprintf(result->detail, sizeof result->detail, "gates from %.6g to %.6g; measured is |β − 1|", seen.lowest,
                    seen.highest);
 done:
     return status;

@@ -164,7 +164,7 @@ ds_status ds_check_fused_epsilon(ds_check_result *result, ds_verify *v) {
     DS_TRY(mean_loss(&loss[1], exact, batch, nll));
     ds_worst_report(result, &worst);
     (void)snprintf(result->detail, sizeof result->detail,
-                   "it would move |k|^2 by at most %.3g, an eigenvalue by %.3g, the loss by %.3g nats", moved[0], moved[1],
+                   "it would move ‖k‖² by at most %.3g, an eigenvalue by %.3g, the loss by %.3g nats", moved[0], moved[1],
                    fabs(loss[1] - loss[0]));
 done:
     ds_model_set_direction_eps(exact->model, eps);

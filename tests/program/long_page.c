@@ -1,7 +1,7 @@
 /* The page of a report in a browser: Chromium without a window opens it 400, 800 and 1,400 px wide, light and dark. It does
  * not scroll sideways, no two texts of a picture overlap or leave it, every text has contrast enough, every table sorts, and
- * nothing is said on the console. Beside it all figures of made-up results, of 1, 3 and 24 layers, at the least width and at
- * usual ones. */
+ * nothing is said on the console. Beside it all figures of made-up results, of 1, 3 and 24 layers and of several checkpoints,
+ * at the least width and at usual ones. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -27,6 +27,33 @@ static void append_picture(ds_text *page, const ds_folder *folder, const char *i
     free(svg);
 }
 
+/* Those that show several checkpoints, of 1, 3 and 24 layers in turn: of one panel, and of two. */
+static void append_merged(ds_text *page, const ds_folder *folder) {
+    static const size_t layers[] = {1, 3, 24}, counts[] = {2, 9};
+    for (size_t i = 0; i < 2; i++) {
+        json_t *list = json_array();
+        char of[64];
+        for (size_t c = 0; c < counts[i]; c++) {
+            json_t *part = make_results(layers[c % 3], 0.1);
+            (void)snprintf(of, sizeof of, "a long label of seed %zu", c);
+            assert_int_equal(json_object_set_new(part, "label", json_string(of)), 0);
+            assert_int_equal(json_array_append_new(list, part), 0);
+        }
+        json_t *results = json_pack("{s:o, s:b}", "merged", list, "same_data", 1);
+        const ds_figure_options options = {.formats = DS_FIGURE_SVG, .width_cm = i == 0 ? 8 : 8.5};
+        (void)snprintf(of, sizeof of, "%zu checkpoints", counts[i]);
+        for (size_t f = 0; f < ds_figure_count(); f++) {
+            const ds_figure *figure = ds_figure_merged(ds_figure_at(f));
+            ds_figure_outcome outcome;
+            if (figure == NULL) continue;
+            expect_ok(ds_figure_write(&outcome, folder, figure, results, &options));
+            if (outcome.no_gnuplot) skip();
+            append_picture(page, folder, ds_figure_id(figure), of);
+        }
+        json_decref(results);
+    }
+}
+
 static void append_figures(ds_text *page) {
     static const size_t layers[] = {1, 3, 24};
     static const double widths[] = {8, 8.5, 17};
@@ -46,6 +73,7 @@ static void append_figures(ds_text *page) {
         }
         json_decref(results);
     }
+    append_merged(page, folder);
     ds_folder_close(&folder);
 }
 

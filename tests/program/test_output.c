@@ -95,6 +95,29 @@ static void test_without_unicode(void **state) {
     for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) expect_plain("C", commands[c], "cc-bf16");
 }
 
+/* Formulas of the checks: in signs where the locale has them, in ASCII elsewhere, the same in JSON whatever the locale. */
+static void test_formulas(void **state) {
+    (void)state;
+    static const char *const locales[] = {"C.UTF-8", "C"};
+    static const char *const formulas[] = {"‖AᵀA − I‖₂ = |(1 − b)² − 1|", "||A^TA - I||_2 = |(1 - b)^2 - 1|"};
+    const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope";
+    for (size_t i = 0; i < 2; i++) {
+        char line[1024], *text;
+        size_t length;
+        (void)snprintf(line, sizeof line,
+                       "LC_ALL=%s %s verify --only operator.orthogonality --tokens fixtures/data/val.bin --seq-len 8 --json %s "
+                       "fixtures/models/cc-bf16 >%s",
+                       locales[i], program, scratch_path("formulas.json"), scratch_path("printed"));
+        assert_int_equal(system(line), 0);
+        expect_ok(ds_read_file(&text, &length, scratch_path("printed"), 1 << 20));
+        if (strstr(text, formulas[i]) == NULL) fail_msg("%s: %s", locales[i], text);
+        free(text);
+        expect_ok(ds_read_file(&text, &length, scratch_path("formulas.json"), 1 << 20));
+        assert_non_null(strstr(text, formulas[0]));
+        free(text);
+    }
+}
+
 /* Whatever the program prints, help and refusals with names from outside too, and whatever stands for the locale. */
 static void test_ascii_alone(void **state) {
     (void)state;
@@ -309,6 +332,7 @@ int main(void) {
         cmocka_unit_test(test_delta_models),
         cmocka_unit_test(test_additive_model),
         cmocka_unit_test(test_without_unicode),
+        cmocka_unit_test(test_formulas),
         cmocka_unit_test(test_ascii_alone),
         cmocka_unit_test(test_results_stay_as_they_are),
         cmocka_unit_test(test_terminals),

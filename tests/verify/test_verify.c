@@ -16,6 +16,19 @@ static size_t find(const char *id) {
     return 0;
 }
 
+/* Formulas are in Unicode, and each sign of theirs has a spelling for terminals that have ASCII alone. */
+static void expect_formulas(const char *text) {
+    static const char *const spelled[] = {"^T",    "^2",  "||", "|k|", "beta ", " beta", "lambda",
+                                          "sigma", " - ", "<=", ">=",  "...",   "->"};
+    ds_text ascii = {0};
+    for (size_t i = 0; i < sizeof spelled / sizeof *spelled; i++) {
+        if (strstr(text, spelled[i]) != NULL) fail_msg("\"%s\" in \"%s\"", spelled[i], text);
+    }
+    expect_ok(ds_text_append_ascii(&ascii, text, strlen(text)));
+    if (strstr(ascii.bytes, "\\x") != NULL) fail_msg("\"%s\" has no spelling in ASCII: \"%s\"", text, ascii.bytes);
+    ds_text_release(&ascii);
+}
+
 static void test_table(void **state) {
     (void)state;
     for (size_t i = 0; i < ds_check_count(); i++) {
@@ -23,6 +36,8 @@ static void test_table(void **state) {
         assert_non_null(strchr(ds_check_id(i), '.'));
         assert_true(strlen(ds_check_claim(i)) > 0 && strlen(ds_check_source(i)) > 0);
         assert_true(ds_check_claim(i)[strlen(ds_check_claim(i)) - 1] != '.');
+        expect_formulas(ds_check_claim(i));
+        expect_formulas(ds_check_source(i));
     }
     assert_string_equal(ds_check_status_name(DS_CHECK_SKIP), "skip");
 }
@@ -67,6 +82,7 @@ static void expect_all(const char *name, ds_verify *verify, bool delta) {
         if (result.status == DS_CHECK_FAIL)
             fail_msg("%s: %s: measured %g, tolerance %g (%s)", name, ds_check_id(i), result.measured, result.tolerance,
                      result.detail);
+        expect_formulas(result.detail);
         if (result.status == DS_CHECK_SKIP) {
             assert_true(isnan(result.measured) && result.detail[0] != '\0');
             continue;
