@@ -5,6 +5,7 @@
 #include "cli/columns.h"
 #include "cli/version.h"
 #include "deltascope/run.h"
+#include "deltascope/train.h"
 #include "report.h"
 
 /* ---- sections ---------------------------------------------------------------------------------------------------- */
@@ -23,7 +24,7 @@ static const struct {
     {"checks", "Checks", "Statements of the paper and of the arithmetic, each measured against a derived tolerance."},
     {"more", "More figures", "What else the results allow."},
 };
-enum { CHAPTERS = sizeof chapters / sizeof *chapters, ABLATION = 3, MORE = CHAPTERS - 1 };
+enum { CHAPTERS = sizeof chapters / sizeof *chapters, CHECKPOINT = 0, ABLATION = 3, MORE = CHAPTERS - 1 };
 
 static size_t chapter_of(const char *figure) {
     static const struct {
@@ -57,7 +58,7 @@ typedef struct document {
     ds_text *caption, *command, *missing; /* (figure_count); missing: why there is no picture */
     char **svg;
     ds_table *tables[DS_REPORT_TABLES + 1]; /* those of the results, then the findings */
-    ds_text title, footer, ablation_lead;
+    ds_text title, footer, checkpoint_lead, ablation_lead;
 } document;
 
 static void release(document *all) {
@@ -76,6 +77,7 @@ static void release(document *all) {
     for (size_t i = 0; i <= DS_REPORT_TABLES; i++) ds_table_free(&all->tables[i]);
     ds_text_release(&all->title);
     ds_text_release(&all->footer);
+    ds_text_release(&all->checkpoint_lead);
     ds_text_release(&all->ablation_lead);
 }
 
@@ -207,12 +209,16 @@ static const char *text_at(const json_t *value, const char *path) {
     return found == NULL ? "none" : found;
 }
 
-/* The chapter with intervals says what they speak of. */
+/* The first chapter says which run the checkpoint comes from, the one with intervals what they speak of. */
 static ds_status make_leads(document *all) {
     ds_status status = DS_OK;
     const ds_inference inference = ds_inference_of(json_object_get(all->envelope, "data"));
     for (size_t c = 0; c < CHAPTERS; c++)
         all->sections[c] = (ds_page_section){.id = chapters[c].id, .title = chapters[c].title, .lead = chapters[c].lead};
+    DS_TRY(ds_text_printf(&all->checkpoint_lead, "%s ", chapters[CHECKPOINT].lead));
+    const size_t bare = all->checkpoint_lead.length;
+    DS_TRY(ds_training_origin(&all->checkpoint_lead, text_at(all->envelope, "checkpoint/path")));
+    if (all->checkpoint_lead.length > bare) all->sections[CHECKPOINT].lead = all->checkpoint_lead.bytes;
     DS_TRY(ds_text_printf(&all->ablation_lead, "%s ", chapters[ABLATION].lead));
     const size_t before = all->ablation_lead.length;
     DS_TRY(ds_inference_note(&all->ablation_lead, &inference));

@@ -173,6 +173,10 @@ ds_status ds_training_log_read(json_t **results, const char *bytes, size_t lengt
 /* Updates after which a checkpoint is written, in order: the first at `done` or later. */
 uint64_t ds_training_next_save(const ds_training_options *options, uint64_t steps, uint64_t done);
 
+/* Appends which run a checkpoint (a folder or a weight file) comes from, as the trainer_state.json with it and the recipe.json
+ * above tell, in whole sentences; nothing where there is no such state. */
+ds_status ds_training_origin(ds_text *text, const char *checkpoint) DS_MUST_CHECK;
+
 /* ---- what it will cost ------------------------------------------------------------------------------------------- */
 
 typedef struct ds_training_cost {

@@ -86,20 +86,36 @@ static void test_plot_says_what_it_could_not_draw(void **state) {
     assert_int_equal(ran.status, 4);
 }
 
+/* Each as a file would say it that has nothing but nulls. */
 static void test_results_without_a_number(void **state) {
     (void)state;
-    static const char nulls[] =
-        "{\"schema\":\"deltascope/"
-        "1\",\"command\":\"compare\",\"results\":{\"trajectory\":true,\"x\":\"number\",\"checkpoints\":["
-        "{\"label\":\"a\",\"x\":1,\"loss\":null,\"difference\":null,\"difference_ci95\":[null,null]}]}}";
-    const char *saved = scratch_write("nulls.json", nulls, sizeof nulls - 1);
-    for (int named = 0; named < 2; named++) {
-        const char *const all[] = {"plot", "--out", scratch_path("none"), saved, NULL};
-        const char *const one[] = {"plot", "--figure", "trajectory-loss", "--out", scratch_path("none"), saved, NULL};
-        child_run(&ran, named ? one : all, (child_limits){0});
-        assert_int_equal(ran.status, 3);
-        assert_non_null(strstr(ran.err, "trajectory-loss: nothing to draw"));
-        assert_false(exists("none/trajectory-loss.gp"));
+    static const struct {
+        const char *figure, *result;
+    } nulls[] = {
+        {"trajectory-loss", "\"compare\",\"results\":{\"trajectory\":true,\"x\":\"number\",\"checkpoints\":[{\"label\":\"a\","
+                            "\"x\":1,\"loss\":null,"
+                            "\"difference\":null,\"difference_ci95\":[null,null]}]}"},
+        {"training-curves", "\"train\",\"results\":{\"clip\":1,\"steps\":[{\"step\":0,\"lr\":null,\"loss\":null,\"gradient_"
+                            "norm\":null}],\"evaluations\":["
+                            "{\"step\":0,\"val_loss\":null}]}"},
+        {"gates-over-training", "\"train\",\"results\":{\"audits\":[{\"step\":0,\"gates\":[{\"name\":\"0.attn\",\"beta_mean\":"
+                                "null}]},{\"step\":9,\"gates\":"
+                                "[]}]}"},
+    };
+    for (size_t i = 0; i < sizeof nulls / sizeof *nulls; i++) {
+        char text[512], words[80], script[80];
+        const int length = snprintf(text, sizeof text, "{\"schema\":\"deltascope/1\",\"command\":%s}", nulls[i].result);
+        const char *saved = scratch_write("nulls.json", text, (size_t)length);
+        (void)snprintf(words, sizeof words, "%s: nothing to draw", nulls[i].figure);
+        (void)snprintf(script, sizeof script, "none/%s.gp", nulls[i].figure);
+        for (int named = 0; named < 2; named++) {
+            const char *const all[] = {"plot", "--out", scratch_path("none"), saved, NULL};
+            const char *const one[] = {"plot", "--figure", nulls[i].figure, "--out", scratch_path("none"), saved, NULL};
+            child_run(&ran, named ? one : all, (child_limits){0});
+            assert_int_equal(ran.status, 3);
+            assert_non_null(strstr(ran.err, words));
+            assert_false(exists(script));
+        }
     }
 }
 

@@ -231,12 +231,27 @@ static void a_run_that_ends_early_has_a_page(void **state) {
     trace_close(&t);
 }
 
+/* A report says which run its checkpoint comes from. */
+static void a_report_names_the_run(void **state) {
+    (void)state;
+    training_trace t;
+    trace_open(&t, "ddl-cc-ec");
+    CHILD_RUN(&found, usual, "report", "--tokens", t.val, "--seq-len", "8", "--sequences", "1", "--quiet", "--skip",
+              "gates,spectrum,weights,ablate,controls,gradflow,jacobians,verify", "--out", scratch_path("told"),
+              inside("paged", "checkpoint-8"));
+    if (found.status != 0) fail_msg("%s", found.err);
+    char *page = text_of(inside("told", "report.html"));
+    expect_words(page, "lies with it: 8 of 20 updates done, ");
+    expect_words(page, " recipe.json in the folder above is the same recipe.");
+    free(page);
+    trace_close(&t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_page_tells_the_run),
-        cmocka_unit_test(its_command_runs_it_again),
-        cmocka_unit_test(a_page_without_pictures),
-        cmocka_unit_test(a_run_that_ends_early_has_a_page),
+        cmocka_unit_test(a_page_tells_the_run),    cmocka_unit_test(its_command_runs_it_again),
+        cmocka_unit_test(a_page_without_pictures), cmocka_unit_test(a_run_that_ends_early_has_a_page),
+        cmocka_unit_test(a_report_names_the_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

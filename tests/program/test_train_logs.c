@@ -141,6 +141,37 @@ static void gates_are_audited_on_the_way(void **state) {
     trace_close(&t);
 }
 
+/* The trajectory of the checkpoints of a run, in a shell's order, is that of its audits and evaluations. */
+static void a_trajectory_is_what_was_audited(void **state) {
+    (void)state;
+    training_trace t;
+    char paths[5][256];
+    static const char *const folders[] = {"checkpoint-10", "checkpoint-15", "checkpoint-20", "checkpoint-5"};
+    trace_open(&t, "ddl-cc-ec");
+    for (size_t i = 0; i < 4; i++) (void)snprintf(paths[i], sizeof paths[i], "%s", inside("audited", folders[i]));
+    CHILD_RUN(&found, usual, "compare", "--trajectory", "--tokens", t.val, "--seq-len", "32", "--offset", "0", "--sequences",
+              "8", "--quiet", "--out", scratch_path("trajectory"), paths[0], paths[1], paths[2], paths[3]);
+    if (found.status != 0) fail_msg("%s", found.err);
+    json_t *compared = read_json(inside("trajectory", "compare.json")), *envelope = read_json(inside("audited", "train.json"));
+    for (size_t i = 0; i < 4; i++) {
+        char at[2][96];
+        (void)snprintf(at[0], sizeof at[0], "results/checkpoints/%zu/x", i);
+        expect_close(ds_json_real_at(compared, at[0]), 5 * (double)(i + 1), 0);
+        for (size_t s = 0; s < 4; s++) {
+            (void)snprintf(at[0], sizeof at[0], "results/checkpoints/%zu/sublayers/%zu/beta/mean", i, s);
+            (void)snprintf(at[1], sizeof at[1], "results/audits/%zu/gates/%zu/beta_mean", i + 1, s);
+            expect_close(ds_json_real_at(compared, at[0]), ds_json_real_at(envelope, at[1]), 0);
+        }
+    }
+    expect_close(ds_json_real_at(compared, "results/checkpoints/3/loss"), ds_json_real_at(envelope, "results/val_after"),
+                 1e-12);
+    assert_true(access(inside("trajectory", "figures/trajectory-gates.tsv"), F_OK) == 0);
+    assert_true(access(inside("trajectory", "figures/trajectory-loss.tsv"), F_OK) == 0);
+    json_decref(compared);
+    json_decref(envelope);
+    trace_close(&t);
+}
+
 /* Where there are no gates, that is said before anything is made. */
 static void what_has_no_gates_is_not_audited(void **state) {
     (void)state;
@@ -249,6 +280,7 @@ int main(void) {
         cmocka_unit_test(logs_tell_the_run),
         cmocka_unit_test(a_state_tells_its_history),
         cmocka_unit_test(gates_are_audited_on_the_way),
+        cmocka_unit_test(a_trajectory_is_what_was_audited),
         cmocka_unit_test(what_has_no_gates_is_not_audited),
         cmocka_unit_test(runs_are_laid_over_each_other),
         cmocka_unit_test(a_log_is_as_good_as_its_results),

@@ -6,8 +6,7 @@
 #include <stddef.h>
 
 /* {"gates": ..., "spectrum": ..., "ablate": ..., "gradflow": ..., "compare": ..., "train": ...} of a model with so many layers;
- * `half` is the half width of
- * intervals, NaN for none. A new reference. */
+ * `half` is the half width of intervals, NaN for none. A new reference. */
 json_t *make_results(size_t layers, double half);
 
 #endif

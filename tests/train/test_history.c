@@ -1,8 +1,11 @@
-/* What a run adds up to: spikes against the rule spelt out another way, and the history that a state tells. */
+/* What a run adds up to: spikes against the rule spelt out another way, the history that a state tells, and what a checkpoint
+ * says of its run. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "deltascope/io.h"
+#include "scratch.h"
 #include "support.h"
 #include "train/history.h"
 
@@ -157,10 +160,60 @@ static void histories_stay_small_and_lose_no_loss(void **state) {
     }
 }
 
+/* ---- origin ------------------------------------------------------------------------------------------------------ */
+
+static const char usual[] =
+    "{\"global_step\": 40, \"max_steps\": 160, \"tokens\": 5120, \"best_metric\": 2.5, \"best_global_step\": "
+    "30, \"run\": {\"recipe\": {\"rule\": \"delta\", \"learning_rate\": 0.003, \"data_seed\": 1}, "
+    "\"train_sha256\": \"6ec3\"}}";
+static const char recipe[] = "{\"data_seed\": 1, \"rule\": \"delta\", \"learning_rate\": 0.003}";
+
+static void expect_origin(const char *state, size_t length, const char *checkpoint, const char *expected) {
+    ds_text text = {0};
+    (void)scratch_write("checkpoint-40/trainer_state.json", state, length);
+    expect_ok(ds_training_origin(&text, scratch_path(checkpoint)));
+    const char *found = text.bytes == NULL ? "" : text.bytes;
+    if (expected != NULL && strcmp(found, expected) != 0) fail_msg("\"%s\", expected \"%s\"", found, expected);
+    if (expected == NULL && text.length > 0) assert_int_equal(strncmp(found, "It comes from a training run", 28), 0);
+    ds_text_release(&text);
+}
+
+/* Of a folder and of a weight file in it; of other trainers' states; of bytes changed anywhere, without a fault. */
+static void an_origin_is_told_where_there_is_one(void **state) {
+    (void)state;
+    static const char progress[] =
+        "It comes from a training run, by the trainer_state.json that lies with it: 40 of 160 updates done, 5120 tokens; the "
+        "least validation loss until then is 2.5000, after update 30. Its recipe: rule \"delta\", learning rate 0.003, data "
+        "seed "
+        "1, tokens of SHA-256 6ec3.";
+    static const char other[] = "{\"global_step\": 7, \"epoch\": 1.5, \"best_metric\": null, \"log_history\": []}";
+    ds_random random = ds_random_init(0x0419);
+    char told[640], changed[sizeof usual];
+    expect_origin(usual, sizeof usual - 1, "checkpoint-40", progress);
+    (void)scratch_write("recipe.json", recipe, sizeof recipe - 1);
+    (void)snprintf(told, sizeof told, "%s recipe.json in the folder above is the same recipe.", progress);
+    expect_origin(usual, sizeof usual - 1, "checkpoint-40", told);
+    expect_origin(usual, sizeof usual - 1, "checkpoint-40/model.safetensors", told);
+    (void)scratch_write("recipe.json", "{}", 2);
+    (void)snprintf(told, sizeof told, "%s recipe.json in the folder above is another recipe.", progress);
+    expect_origin(usual, sizeof usual - 1, "checkpoint-40", told);
+    expect_origin(other, sizeof other - 1, "checkpoint-40",
+                  "It comes from a training run, by the trainer_state.json that lies with it: 7 updates done.");
+    expect_origin("[1]", 3, "checkpoint-40", "");
+    expect_origin(usual, sizeof usual - 1, "elsewhere", "");
+    for (int i = 0; i < 300; i++) {
+        memcpy(changed, usual, sizeof usual);
+        for (size_t k = ds_random_below(&random, 4) + 1; k-- > 0;)
+            changed[ds_random_below(&random, sizeof usual - 1)] = "{}[]\":,0 9-e.nul\\x\xff"[ds_random_below(&random, 20)];
+        expect_origin(changed, sizeof usual - 1, "checkpoint-40", NULL);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spikes_are_those_of_the_rule),
         cmocka_unit_test(histories_stay_small_and_lose_no_loss),
+        cmocka_unit_test(an_origin_is_told_where_there_is_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
