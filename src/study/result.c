@@ -25,6 +25,22 @@ static bool is_there(const ds_folder *study, const char *path) {
     return descriptor >= 0;
 }
 
+/* What DONE says of a file is what it is: a study is not made of what somebody changed afterwards. */
+static ds_status check_digest(const ds_cell_result *out, const char *key, const char *path, const char *bytes, size_t length) {
+    ds_status status = DS_OK;
+    const char *told = json_string_value(json_object_get(out->done, key));
+    char digits[65];
+    DS_TRY(ds_sha256(digits, bytes, length));
+    if (told == NULL || strcmp(told, digits) != 0)
+        status =
+            ds_fail(DS_ERR_INPUT,
+                    "%s: its SHA-256 is %s, and DONE beside it says %s: it was changed after the run; take that folder away "
+                    "and run it again with --resume",
+                    DS_SHOW(path), digits, told == NULL ? "nothing" : DS_SHOW(told));
+done:
+    return status;
+}
+
 /* ---- log --------------------------------------------------------------------------------------------------------- */
 
 static ds_status take_line(ds_cell_result *out, size_t most, const char *line, size_t length, const char *where) {
@@ -55,6 +71,7 @@ static ds_status read_log(ds_cell_result *out, const ds_folder *study) {
     char *bytes = NULL;
     size_t length, lines = 0;
     DS_TRY(ds_read_file_in(&bytes, &length, study, path.text, MOST_BYTES));
+    DS_TRY(check_digest(out, "log_sha256", path.text, bytes, length));
     for (size_t i = 0; i < length; i++) lines += bytes[i] == '\n';
     DS_NEW(out->training, lines);
     DS_NEW(out->steps, lines);
@@ -111,6 +128,7 @@ static ds_status read_windows(ds_cell_result *out, const ds_plan *plan, const ds
     char *bytes = NULL;
     size_t length;
     DS_TRY(ds_read_file_in(&bytes, &length, study, path.text, MOST_BYTES));
+    DS_TRY(check_digest(out, "windows_sha256", path.text, bytes, length));
     if (length != 4 * expected)
         DS_TRY(ds_fail(DS_ERR_INPUT, "%s: %zu bytes, expected 4 for each of %zu windows", path.text, length, expected));
     DS_NEW(out->windows, expected);

@@ -269,6 +269,36 @@ static void runs_are_added_to_a_study(void **state) {
     assert_string_equal(ours, theirs);
 }
 
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *walk) {
+    (void)info, (void)kind, (void)walk;
+    return remove(path);
+}
+
+/* A log or windows changed afterwards are found; the run, done again, has the bytes it had. */
+static void what_was_changed_is_refused(void **state) {
+    (void)state;
+    const char *plan = run_whole(), *const files[] = {"log.jsonl", "windows.f32"};
+    for (size_t i = 0; i < 2; i++) {
+        char place[64], before[65], after[65];
+        (void)snprintf(place, sizeof place, "whole/ddl-scalar/seed-1/%s", files[i]);
+        const char *path = scratch_path(place);
+        char *bytes;
+        size_t length;
+        expect_ok(ds_read_file(&bytes, &length, path, 1 << 20));
+        expect_ok(ds_sha256(before, bytes, length));
+        bytes[length / 2] = (char)(bytes[length / 2] ^ 1);
+        expect_ok(ds_write_file(path, bytes, length));
+        free(bytes);
+        CHILD_RUN(&found, usual, "study", plan, "--report-only", "--out", scratch_path("whole"));
+        expect_refusal(3, "it was changed after the run");
+        assert_int_equal(nftw(scratch_path("whole/ddl-scalar/seed-1"), remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+        CHILD_RUN(&found, usual, "study", plan, "--resume", "--quiet", "--out", scratch_path("whole"));
+        expect_success();
+        expect_ok(ds_sha256_file(after, NULL, path, 1 << 20));
+        assert_string_equal(before, after);
+    }
+}
+
 /* ---- divergence -------------------------------------------------------------------------------------------------- */
 
 static void a_diverged_run_is_listed(void **state) {
@@ -325,6 +355,7 @@ int main(void) {
         cmocka_unit_test(a_budget_of_seconds_is_fixed_before_the_run),
         cmocka_unit_test(runs_of_two_plans_are_not_mixed),
         cmocka_unit_test(runs_are_added_to_a_study),
+        cmocka_unit_test(what_was_changed_is_refused),
         cmocka_unit_test(a_diverged_run_is_listed),
         cmocka_unit_test(interruptions_change_no_byte),
     };
