@@ -3,7 +3,10 @@
 
 #include "figure.h"
 
-enum { LONGEST_LABEL = 20, SERIES = 6 }; /* as many checkpoints in a panel as colours and shapes tell apart */
+enum {
+    SERIES = DS_FIGURE_SERIES,
+    LONGEST_LABEL = DS_FIGURE_LABEL
+}; /* as many checkpoints in a panel as colours and shapes tell apart */
 
 static const json_t *checkpoints_of(const json_t *results) { return ds_json_at(results, "compare/checkpoints"); }
 
@@ -23,23 +26,11 @@ static size_t count_with(const json_t *results, const char *key) {
     return count;
 }
 
-/* A label as one word that neither gnuplot nor TeX reads as its own; a long one loses its middle, since labels of one run often
- * begin alike. */
 static ds_status append_label(ds_text *names, const json_t *checkpoint) {
     ds_status status = DS_OK;
     const char *label = NULL;
     DS_TRY(ds_result_text(&label, checkpoint, "label", "compare.checkpoints"));
-    const size_t length = strlen(label), half = LONGEST_LABEL / 2 - 1;
-    for (size_t i = 0; i < length; i++) {
-        if (length > LONGEST_LABEL && i == half) {
-            DS_TRY(ds_text_append(names, "..", 2));
-            i = length - half;
-        }
-        bool plain = (label[i] >= '0' && label[i] <= '9') || (label[i] >= 'a' && label[i] <= 'z') ||
-                     (label[i] >= 'A' && label[i] <= 'Z') || strchr(".+/=", label[i]) != NULL;
-        DS_TRY(ds_text_append(names, plain ? &label[i] : "-", 1));
-    }
-    status = ds_text_append(names, " ", 1);
+    status = ds_label_append(names, label, LONGEST_LABEL);
 done:
     return status;
 }
