@@ -10,6 +10,7 @@
 
 typedef struct study_options {
     const char *at_most;
+    double target, plan_power;
     bool dry_run, report_only;
 } study_options;
 
@@ -18,10 +19,14 @@ static const ds_option options[] = {
     {"dry-run", NULL, "tell what the plan will cost and could see, and run nothing", DS_OPTION_FLAG, OWN(dry_run), 0, NULL},
     {"report-only", NULL, "train nothing: say again what the runs that lie in DIR say", DS_OPTION_FLAG, OWN(report_only), 0,
      NULL},
+    {"target", "LOSS", "tell whether each variant's mean final loss is below LOSS nats, by one-sided t tests (not asked)",
+     DS_OPTION_REAL, OWN(target), 0, NULL},
+    {"plan-power", "EFFECT", "tell how many seeds would find a difference of EFFECT nats, by the deviations seen (not asked)",
+     DS_OPTION_REAL, OWN(plan_power), 0, NULL},
     {"at-most", "TIME", "refuse a plan that needs longer: seconds, or a number with s, m or h (any)", DS_OPTION_TEXT,
      OWN(at_most), 0, NULL},
 };
-static const study_options defaults = {.at_most = NULL};
+static const study_options defaults = {.target = NAN, .plan_power = NAN};
 
 /* ---- options ----------------------------------------------------------------------------------------------------- */
 
@@ -124,7 +129,20 @@ static void tell_contrast(const json_t *contrast) {
     (void)printf("%s: %.4f nats", json_string_value(json_object_get(contrast, "name")), ds_json_real_at(contrast, "mean"));
     if (json_is_array(interval))
         (void)printf(" (%.4f to %.4f)", ds_json_real_at(interval, "0"), ds_json_real_at(interval, "1"));
-    (void)printf(", %s\n", json_string_value(json_object_get(contrast, "verdict")));
+    (void)printf(", %s", json_string_value(json_object_get(contrast, "verdict")));
+    const json_t *needed = ds_json_at(contrast, "planned/seeds_needed");
+    if (json_is_integer(needed))
+        (void)printf("; %lld seeds would find %.4g", (long long)json_integer_value(needed),
+                     ds_json_real_at(contrast, "planned/effect"));
+    (void)printf("\n");
+}
+
+static void tell_targets(const json_t *target) {
+    const char *name;
+    json_t *variant;
+    json_object_foreach(json_object_get(target, "variants"), name, variant)(void)
+        printf("%s: mean %.4f of %.0f runs, below %.6g with p %.3g\n", name, ds_json_real_at(variant, "mean"),
+               ds_json_real_at(variant, "n"), ds_json_real_at(target, "loss"), ds_json_real_at(variant, "p"));
 }
 
 static ds_status report(const ds_invocation *invocation, const ds_plan *plan, const ds_folder *folder,
@@ -133,11 +151,14 @@ static ds_status report(const ds_invocation *invocation, const ds_plan *plan, co
     const json_t *contrast;
     json_t *told = NULL;
     size_t i;
-    DS_TRY(ds_study_report(&told, plan, folder));
+    const study_options *own = invocation->own;
+    const ds_study_questions questions = {.target = own->target, .effect = own->plan_power};
+    DS_TRY(ds_study_report(&told, plan, folder, &questions));
     DS_TRY(ds_json_write_in(folder, "study.json", told, DS_JSON_READABLE));
     if (invocation->common.json != NULL) DS_TRY(ds_json_write(invocation->common.json, told, DS_JSON_READABLE));
     if (!invocation->common.table) goto done;
     json_array_foreach(json_object_get(told, "contrasts"), i, contrast) tell_contrast(contrast);
+    tell_targets(json_object_get(told, "target"));
     if (progress->diverged == 0)
         (void)printf("%zu of %zu runs finished, none of them diverged: %s/study.json\n", progress->finished, progress->cells,
                      DS_SHOW(invocation->common.out));
@@ -155,6 +176,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     ds_plan plan = {.given = NULL};
     ds_folder *folder;
     ds_study_progress progress;
+    if (own->plan_power <= 0) return ds_fail(DS_ERR_USAGE, "--plan-power takes a number of nats above 0");
     if (invocation->common.out == NULL) return ds_fail(DS_ERR_USAGE, "study needs --out DIR; see \"deltascope study --help\"");
     DS_TRY(ds_plan_read(&plan, invocation->operands[0]));
     DS_TRY(ds_command_folder(&folder, invocation));

@@ -120,10 +120,16 @@ ds_status ds_study_look(ds_study_progress *progress, const ds_plan *plan, const 
 /* *done <- what a finished cell says of its end, a new reference; NULL: not finished. */
 ds_status ds_cell_done(json_t **done, const ds_folder *folder, const ds_cell *cell) DS_MUST_CHECK;
 
+/* What may be asked of a study beside its plan; NaN: not asked. Nats. */
+typedef struct ds_study_questions {
+    double target; /* whether the mean final loss of a variant is below it */
+    double effect; /* how many seeds would find a difference of that size, by the deviations seen */
+} ds_study_questions;
 /* *out <- study.json, a new reference: what the runs that are finished say, read from their logs and windows alone. Unfinished
  * ones are listed, and seeds that lack a run stand in no contrast. Equal folders give equal bytes but for "tool" and "machine";
  * folders of one plan but for seconds and load too. */
-ds_status ds_study_report(json_t **out, const ds_plan *plan, const ds_folder *folder) DS_MUST_CHECK;
+ds_status ds_study_report(json_t **out, const ds_plan *plan, const ds_folder *folder,
+                          const ds_study_questions *questions) DS_MUST_CHECK;
 
 /* ---- what it will cost ------------------------------------------------------------------------------------------- */
 

@@ -64,6 +64,17 @@ static const struct ds_figure figures[] = {
     {"trajectory-gates", "Gates along a run", NULL, NULL, 0.7, 1, ds_plot_trajectory_gates, FUNCTIONS(trajectory_gates)},
     TRAINING_CURVES,
     GATES_OVER_TRAINING,
+    {"contrasts", "Contrasts of seeds", NULL, NULL, 0.1, 1, ds_plot_contrasts, FUNCTIONS(contrasts)},
+    {"group-gates", "Mean gates of groups", NULL, NULL, 0.75, 1, ds_plot_groups, FUNCTIONS(group_gates)},
+    {"group-costs", "Gate costs of groups", NULL, NULL, 0.75, 1, ds_plot_groups, FUNCTIONS(group_costs)},
+    {"study-tokens", "Validation loss by tokens", NULL, NULL, 0.8, 1, ds_plot_study_curves, FUNCTIONS(study_tokens)},
+    {"study-flops", "Validation loss by floating-point operations", NULL, NULL, 0.8, 1, ds_plot_study_curves,
+     FUNCTIONS(study_flops)},
+    {"study-seconds", "Validation loss by seconds", NULL, NULL, 0.8, 1, ds_plot_study_curves, FUNCTIONS(study_seconds)},
+    {"study-differences", "Differences along training, seed by seed", NULL, NULL, 0.35, 1, ds_plot_study_differences,
+     FUNCTIONS(study_differences)},
+    {"study-seeds", "Final loss of every seed", NULL, NULL, 0.9, 1, ds_plot_study_seeds, FUNCTIONS(study_seeds)},
+    {"study-sweep", "Loss against the swept key", NULL, NULL, 0.8, 1, ds_plot_study_sweep, FUNCTIONS(study_sweep)},
 };
 
 /* What some of them become of several checkpoints. */

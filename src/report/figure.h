@@ -44,7 +44,8 @@ extern const char ds_plot_style[], ds_plot_gate_distribution[], ds_plot_regime_s
     ds_plot_depth_spectrum[], ds_plot_depth_gain[], ds_plot_coherence[], ds_plot_closed_gate_loss[],
     ds_plot_closed_gate_cumulative[], ds_plot_controls[], ds_plot_gradient_paths[], ds_plot_frozen_full[],
     ds_plot_weight_spectra[], ds_plot_checkpoints[], ds_plot_trajectory_loss[], ds_plot_trajectory_gates[],
-    ds_plot_training_curves[], ds_plot_gates_over_training[];
+    ds_plot_training_curves[], ds_plot_gates_over_training[], ds_plot_contrasts[], ds_plot_groups[], ds_plot_study_curves[],
+    ds_plot_study_differences[], ds_plot_study_seeds[], ds_plot_study_sweep[];
 
 /* ---- reading results --------------------------------------------------------------------------------------------- */
 
@@ -58,6 +59,12 @@ ds_status ds_result_number(double *out, const json_t *object, const char *key, c
 double ds_result_element(const json_t *array, size_t index);
 /* The number ds_json_at finds; null is NaN, anything else DS_ERR_INPUT. */
 ds_status ds_result_number_at(double *out, const json_t *value, const char *path, const char *where) DS_MUST_CHECK;
+/* Members of an object in bytewise order of their names, whatever order they stand in; borrowed. Free with free(). */
+typedef struct ds_member {
+    const char *name;
+    const json_t *value;
+} ds_member;
+ds_status ds_members_sorted(ds_member **out, size_t *count, const json_t *object) DS_MUST_CHECK;
 /* A caption's sentence about the intervals that rows have at `path`: which they are, or that there are none. */
 const char *ds_interval_words(const json_t *rows, const char *path);
 /* A sublayer of a figure by layer. */
@@ -67,6 +74,12 @@ typedef struct ds_place {
 } ds_place;
 /* "3.attn" -> layer 3, mlp false. */
 ds_status ds_result_sublayer(ds_place *place, const char *name) DS_MUST_CHECK;
+
+enum { DS_FIGURE_SERIES = 6 }; /* as many in a panel as colours and shapes tell apart */
+
+/* "names_a", "names_b": the labels of both sides of the contrasts that are wanted (all with NULL). */
+ds_status ds_contrast_labels(ds_text *settings, const json_t *contrasts,
+                             bool (*wanted)(const void *context, const json_t *contrast), const void *context) DS_MUST_CHECK;
 
 /* ---- writing data ------------------------------------------------------------------------------------------------ */
 
@@ -145,6 +158,15 @@ DS_FIGURE(compare_gates);
 DS_FIGURE(compare_costs);
 DS_FIGURE(trajectory_loss);
 DS_FIGURE(trajectory_gates);
+DS_FIGURE(contrasts);
+DS_FIGURE(group_gates);
+DS_FIGURE(group_costs);
+DS_FIGURE(study_tokens);
+DS_FIGURE(study_flops);
+DS_FIGURE(study_seconds);
+DS_FIGURE(study_differences);
+DS_FIGURE(study_seeds);
+DS_FIGURE(study_sweep);
 DS_FIGURE(training_curves);
 DS_FIGURE(gates_over_training);
 

@@ -62,6 +62,20 @@ ds_status ds_result_sublayer(ds_place *place, const char *name) {
     return ds_fail(DS_ERR_INPUT, "results: sublayer \"%s\" is named otherwise than LAYER.attn or LAYER.mlp", DS_SHOW(name));
 }
 
+static int by_name(const void *a, const void *b) { return strcmp(((const ds_member *)a)->name, ((const ds_member *)b)->name); }
+
+ds_status ds_members_sorted(ds_member **out, size_t *count, const json_t *object) {
+    ds_status status = DS_OK;
+    const char *name;
+    json_t *value, *open = (json_t *)(uintptr_t)object; /* iterators lack the const */
+    *count = 0;
+    DS_NEW(*out, json_object_size(object));
+    json_object_foreach(open, name, value)(*out)[(*count)++] = (ds_member){name, value};
+    qsort(*out, *count, sizeof **out, by_name);
+done:
+    return status;
+}
+
 /* gnuplot computes with the numbers it draws: near the end of the range its ticks and margins would overflow. */
 static bool can_be_drawn(double value) { return fabs(value) <= 1e290; }
 

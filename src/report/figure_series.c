@@ -3,7 +3,7 @@
 
 #include "figure.h"
 
-enum { LONGEST_LABEL = 20, SERIES = 6 }; /* as many checkpoints in a panel as colours and shapes tell apart */
+enum { LONGEST_LABEL = 20 };
 
 /* A label as one word that neither gnuplot nor TeX reads as its own; a long one loses its middle, since labels of one run often
  * begin alike. */
@@ -25,7 +25,7 @@ done:
 }
 
 ds_status ds_series_finish(ds_drawing *drawing, const ds_text *names, const ds_series_axes *axes) {
-    drawing->panels = (drawing->data.blocks + SERIES - 1) / SERIES;
+    drawing->panels = (drawing->data.blocks + DS_FIGURE_SERIES - 1) / DS_FIGURE_SERIES;
     return ds_text_printf(
         &drawing->settings, "checkpoints = %zu\nnames = '%s'\nx_name = '%s'\ny_name = '%s'\ny_scale = '%s'\njoined = %d\n",
         drawing->data.blocks, names->length == 0 ? "" : names->bytes, axes->x, axes->y, axes->scale, axes->joined);

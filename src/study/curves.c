@@ -48,19 +48,26 @@ static void curve_release(curve *c) {
     free(c->high);
 }
 
-/* Values of both sides at an evaluation are those of the runs that have it; `other` SIZE_MAX: the variant's own losses. */
+/* The loss of a run at an evaluation, less that of its counterpart; NaN where either has none. */
+static double loss_at(const ds_study_results *results, size_t variant, size_t other, size_t seed, size_t point) {
+    const ds_cell_result *run = ds_study_result_of(results, variant, seed);
+    const ds_cell_result *against = other == SIZE_MAX ? NULL : ds_study_result_of(results, other, seed);
+    if (run->diverged || point >= run->points) return NAN;
+    if (against == NULL) return run->losses[point];
+    return against->diverged || point >= against->points ? NAN : run->losses[point] - against->losses[point];
+}
+
+/* Mean and band over the runs that have the evaluation; `other` SIZE_MAX: the variant's own losses. */
 static ds_status point_of(curve *out, size_t point, const ds_study_results *results, size_t variant, size_t other, size_t axis,
                           double *x, double *y) {
     ds_status status = DS_OK;
     size_t n = 0;
     ds_seed_summary summary;
     for (size_t s = 0; s < results->plan->seed_count; s++) {
-        const ds_cell_result *run = ds_study_result_of(results, variant, s);
-        const ds_cell_result *against = other == SIZE_MAX ? NULL : ds_study_result_of(results, other, s);
-        if (run->diverged || point >= run->points) continue;
-        if (against != NULL && (against->diverged || point >= against->points)) continue;
-        x[n] = place_of(results->plan, run, point, axis);
-        y[n++] = run->losses[point] - (against == NULL ? 0 : against->losses[point]);
+        const double loss = loss_at(results, variant, other, s, point);
+        if (isnan(loss)) continue;
+        x[n] = place_of(results->plan, ds_study_result_of(results, variant, s), point, axis);
+        y[n++] = loss;
     }
     DS_TRY(ds_seed_summarise(&summary, y, n));
     out->x[point] = ds_mean(x, n);
@@ -69,6 +76,19 @@ static ds_status point_of(curve *out, size_t point, const ds_study_results *resu
     out->high[point] = summary.high;
 done:
     return status;
+}
+
+/* One list a seed whose runs are finished. */
+static void put_seeds(ds_json_builder *b, const ds_study_results *results, size_t variant, size_t other, size_t points) {
+    ds_json_begin_array(b, "seeds");
+    for (size_t s = 0; s < results->plan->seed_count; s++) {
+        if (!ds_study_result_of(results, variant, s)->finished) continue;
+        if (other != SIZE_MAX && !ds_study_result_of(results, other, s)->finished) continue;
+        ds_json_begin_array(b, NULL);
+        for (size_t i = 0; i < points; i++) ds_json_put_real(b, NULL, loss_at(results, variant, other, s, i));
+        ds_json_end(b);
+    }
+    ds_json_end(b);
 }
 
 static ds_status put_curve(ds_json_builder *b, const char *key, const ds_study_results *results, size_t variant, size_t other,
@@ -86,6 +106,7 @@ static ds_status put_curve(ds_json_builder *b, const char *key, const ds_study_r
     ds_json_put_reals(b, "mean", c.mean, points);
     ds_json_put_reals(b, "lo", c.low, points);
     ds_json_put_reals(b, "hi", c.high, points);
+    put_seeds(b, results, variant, other, points);
     ds_json_end(b);
 done:
     curve_release(&c);

@@ -25,6 +25,22 @@ static bool is_there(const ds_folder *study, const char *path) {
     return descriptor >= 0;
 }
 
+/* What DONE says of a file is what it is: a study is not made of what somebody changed afterwards. */
+static ds_status check_digest(const ds_cell_result *out, const char *key, const char *path, const char *bytes, size_t length) {
+    ds_status status = DS_OK;
+    const char *told = json_string_value(json_object_get(out->done, key));
+    char digits[65];
+    DS_TRY(ds_sha256(digits, bytes, length));
+    if (told == NULL || strcmp(told, digits) != 0)
+        status =
+            ds_fail(DS_ERR_INPUT,
+                    "%s: its SHA-256 is %s, and DONE beside it says %s: it was changed after the run; take that folder away "
+                    "and run it again with --resume",
+                    DS_SHOW(path), digits, told == NULL ? "nothing" : DS_SHOW(told));
+done:
+    return status;
+}
+
 /* ---- log --------------------------------------------------------------------------------------------------------- */
 
 static ds_status take_updates(ds_cell_result *out, const json_t *steps, const char *where) {
@@ -63,6 +79,7 @@ static ds_status read_log(ds_cell_result *out, const ds_folder *study) {
     size_t length;
     json_t *log = NULL;
     DS_TRY(ds_read_file_in(&bytes, &length, study, path.text, MOST_BYTES));
+    DS_TRY(check_digest(out, "log_sha256", path.text, bytes, length));
     DS_TRY(ds_training_log_read(&log, bytes, length, path.text));
     DS_TRY(take_updates(out, json_object_get(log, "steps"), path.text));
     DS_TRY(take_evaluations(out, json_object_get(log, "evaluations")));
@@ -117,6 +134,7 @@ static ds_status read_windows(ds_cell_result *out, const ds_plan *plan, const ds
     char *bytes = NULL;
     size_t length;
     DS_TRY(ds_read_file_in(&bytes, &length, study, path.text, MOST_BYTES));
+    DS_TRY(check_digest(out, "windows_sha256", path.text, bytes, length));
     if (length != 4 * expected)
         DS_TRY(ds_fail(DS_ERR_INPUT, "%s: %zu bytes, expected 4 for each of %zu windows", path.text, length, expected));
     DS_NEW(out->windows, expected);

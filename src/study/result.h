@@ -35,6 +35,7 @@ typedef struct ds_study_results {
     const ds_folder *folder;
     ds_cell_result *runs;
     size_t count;
+    ds_study_questions questions;
 } ds_study_results;
 ds_status ds_study_results_read(ds_study_results *out, const ds_plan *plan, const ds_folder *folder) DS_MUST_CHECK;
 void ds_study_results_release(ds_study_results *results);
@@ -58,6 +59,10 @@ ds_status ds_study_put_curves(ds_json_builder *b, const ds_study_results *result
 ds_status ds_study_put_to_target(ds_json_builder *b, const ds_study_results *results) DS_MUST_CHECK;
 /* Null where the plan has no audit; measures that no run has yet are left out. */
 ds_status ds_study_put_audit(ds_json_builder *b, const ds_study_results *results) DS_MUST_CHECK;
+/* One-sided t tests of every variant's final losses against a target; NaN: nothing. */
+ds_status ds_study_put_target(ds_json_builder *b, const ds_study_results *results, double loss) DS_MUST_CHECK;
+/* How many seeds find an effect of so many nats, where differences vary by `sd`; NaN: nothing. */
+void ds_study_put_power(ds_json_builder *b, double sd, double effect);
 /* SHA-256 of the starts of all windows of the first `steps` updates, in order, as little-endian uint64, chained every so
  * many updates: each digest is of the one before and the starts since. */
 ds_status ds_study_batch_digest(char digits[65], const ds_plan *plan, const ds_cell *cell, uint64_t steps,

@@ -133,6 +133,7 @@ static ds_status put_one(ds_json_builder *b, const ds_study_results *results, si
     ds_json_end(b);
     ds_json_put_contrast(b, judged);
     ds_json_put_real(b, "window_se", error);
+    ds_study_put_power(b, judged->sd, results->questions.effect);
     ds_json_end(b);
 done:
     return status;

@@ -240,6 +240,7 @@ static ds_status put_all(ds_json_builder *b, const ds_study_results *results) {
     for (size_t v = 0; v < plan->variant_count; v++) DS_TRY(put_variant(b, results, v));
     ds_json_end(b);
     DS_TRY(ds_study_put_contrasts(b, results));
+    DS_TRY(ds_study_put_target(b, results, results->questions.target));
     DS_TRY(ds_study_put_to_target(b, results));
     DS_TRY(ds_study_put_curves(b, results));
     DS_TRY(ds_study_put_audit(b, results));
@@ -248,12 +249,13 @@ done:
     return status;
 }
 
-ds_status ds_study_report(json_t **out, const ds_plan *plan, const ds_folder *folder) {
+ds_status ds_study_report(json_t **out, const ds_plan *plan, const ds_folder *folder, const ds_study_questions *questions) {
     ds_status status = DS_OK;
     ds_study_results results = {.plan = NULL};
     ds_json_builder b = {0};
     *out = NULL;
     DS_TRY(ds_study_results_read(&results, plan, folder));
+    results.questions = *questions;
     DS_TRY(put_all(&b, &results));
     DS_TRY(ds_json_finish(out, &b));
 done:

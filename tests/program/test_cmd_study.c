@@ -9,6 +9,7 @@
 
 #include "child.h"
 #include "deltascope/study.h"
+#include "interrupted_study.h"
 #include "scratch.h"
 #include "support.h"
 #include "tiny_plan.h"
@@ -39,62 +40,6 @@ static json_t *read_json(const char *path) {
     expect_ok(ds_json_parse(&tree, bytes, length, path));
     free(bytes);
     return tree;
-}
-
-/* ---- comparing folders ------------------------------------------------------------------------------------------- */
-
-static const char *whole, *pieces; /* folders compared; nftw has no context */
-
-static bool ends_with(const char *path, const char *ending) {
-    size_t length = strlen(path), most = strlen(ending);
-    return length >= most && strcmp(path + length - most, ending) == 0;
-}
-
-static int expect_counterpart(const char *path, const struct stat *info, int kind, struct FTW *walk) {
-    char other[512], ours[65], theirs[65];
-    bool of_whole = strncmp(path, whole, strlen(whole)) == 0;
-    (void)info, (void)walk;
-    if (kind != FTW_F) return 0;
-    (void)snprintf(other, sizeof other, "%s%s", of_whole ? pieces : whole, path + strlen(of_whole ? whole : pieces));
-    if (access(other, F_OK) != 0) fail_msg("%s is missing", other);
-    if (ends_with(path, "times.jsonl") || ends_with(path, "study.json")) return 0; /* how long it took */
-    expect_ok(ds_sha256_file(ours, NULL, path, 1 << 26));
-    expect_ok(ds_sha256_file(theirs, NULL, other, 1 << 26));
-    if (strcmp(ours, theirs) != 0) fail_msg("%s and %s differ", path, other);
-    return 0;
-}
-
-static void expect_same_folders(void) {
-    assert_int_equal(nftw(whole, expect_counterpart, 8, FTW_PHYS), 0);
-    assert_int_equal(nftw(pieces, expect_counterpart, 8, FTW_PHYS), 0);
-}
-
-/* What of a study is the machine's: seconds, load. */
-static json_t *without_times(const char *path) {
-    static const char *const times[] = {"train_seconds", "eval_seconds", "save_seconds", "load"};
-    json_t *study = read_json(path), *variant, *run, *target;
-    const char *name;
-    size_t i;
-    json_object_foreach(json_object_get(study, "variants"), name, variant) {
-        json_array_foreach(json_object_get(variant, "runs"), i, run) {
-            for (size_t k = 0; k < 4; k++) assert_int_equal(json_object_del(run, times[k]), 0);
-        }
-    }
-    assert_int_equal(json_object_del(json_object_get(study, "curves"), "seconds"), 0);
-    for (i = json_array_size(json_object_get(study, "to_target")); i-- > 0;) {
-        target = json_array_get(json_object_get(study, "to_target"), i);
-        if (strcmp(json_string_value(json_object_get(target, "axis")), "seconds") == 0)
-            assert_int_equal(json_array_remove(json_object_get(study, "to_target"), i), 0);
-    }
-    assert_int_equal(json_object_del(json_object_get(study, "tool"), "threads"), 0);
-    return study;
-}
-
-static void expect_same_study(void) {
-    json_t *one = without_times(inside("whole", "study.json")), *other = without_times(inside("pieces", "study.json"));
-    assert_true(json_equal(one, other));
-    json_decref(one);
-    json_decref(other);
 }
 
 /* The plan run once without a break. */
@@ -269,6 +214,36 @@ static void runs_are_added_to_a_study(void **state) {
     assert_string_equal(ours, theirs);
 }
 
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *walk) {
+    (void)info, (void)kind, (void)walk;
+    return remove(path);
+}
+
+/* A log or windows changed afterwards are found; the run, done again, has the bytes it had. */
+static void what_was_changed_is_refused(void **state) {
+    (void)state;
+    const char *plan = run_whole(), *const files[] = {"log.jsonl", "windows.f32"};
+    for (size_t i = 0; i < 2; i++) {
+        char place[64], before[65], after[65];
+        (void)snprintf(place, sizeof place, "whole/ddl-scalar/seed-1/%s", files[i]);
+        const char *path = scratch_path(place);
+        char *bytes;
+        size_t length;
+        expect_ok(ds_read_file(&bytes, &length, path, 1 << 20));
+        expect_ok(ds_sha256(before, bytes, length));
+        bytes[length / 2] = (char)(bytes[length / 2] ^ 1);
+        expect_ok(ds_write_file(path, bytes, length));
+        free(bytes);
+        CHILD_RUN(&found, usual, "study", plan, "--report-only", "--out", scratch_path("whole"));
+        expect_refusal(3, "it was changed after the run");
+        assert_int_equal(nftw(scratch_path("whole/ddl-scalar/seed-1"), remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+        CHILD_RUN(&found, usual, "study", plan, "--resume", "--quiet", "--out", scratch_path("whole"));
+        expect_success();
+        expect_ok(ds_sha256_file(after, NULL, path, 1 << 20));
+        assert_string_equal(before, after);
+    }
+}
+
 /* ---- divergence -------------------------------------------------------------------------------------------------- */
 
 static void a_diverged_run_is_listed(void **state) {
@@ -292,30 +267,9 @@ static void a_diverged_run_is_listed(void **state) {
 
 /* ---- interruptions ----------------------------------------------------------------------------------------------- */
 
-/* Struck at random moments and taken up until all is done, with other numbers of threads each time. */
 static void interruptions_change_no_byte(void **state) {
     (void)state;
-    const uint64_t seed = 0x57d;
-    ds_random random = ds_random_init(seed);
-    const char *plan = run_whole();
-    size_t struck = 0;
-    whole = scratch_path("whole");
-    pieces = scratch_path("pieces");
-    for (bool ended = false; !ended;) {
-        char threads[8];
-        (void)snprintf(threads, sizeof threads, "%d", 1 + (int)ds_random_below(&random, 3));
-        child_limits limits = usual;
-        limits.kill_with = struck < 6 ? (struck % 2 == 0 ? SIGKILL : SIGTERM) : 0;
-        limits.kill_after = 20000 + (unsigned)(3e5 * ds_random_uniform(&random));
-        CHILD_RUN(&found, limits, "study", plan, "--threads", threads, "--quiet", "--resume", "--out", pieces);
-        ended = found.signal == 0;
-        if (ended) expect_success();
-        struck += !ended;
-    }
-    expect_same_folders();
-    expect_same_study();
-    (void)printf("interrupted %zu times (seed %llu)\n", struck, (unsigned long long)seed);
-    assert_true(struck > 0);
+    interrupt_study(tiny_plan_write("plan.json", tiny_plan_with(tiny_plan(), "audit", "{\"sequences\": 2}")), 3, 0x57d);
 }
 
 int main(void) {
@@ -325,6 +279,7 @@ int main(void) {
         cmocka_unit_test(a_budget_of_seconds_is_fixed_before_the_run),
         cmocka_unit_test(runs_of_two_plans_are_not_mixed),
         cmocka_unit_test(runs_are_added_to_a_study),
+        cmocka_unit_test(what_was_changed_is_refused),
         cmocka_unit_test(a_diverged_run_is_listed),
         cmocka_unit_test(interruptions_change_no_byte),
     };

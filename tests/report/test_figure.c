@@ -166,6 +166,7 @@ static void test_additive(void **state) {
     for (size_t layers = 1; layers <= 24; layers += 23) {
         json_t *results = make_results(layers, 0.05), *spectrum = json_object();
         assert_int_equal(json_object_del(results, "gates"), 0);
+        assert_int_equal(json_object_del(results, "study"), 0);
         json_object_set(spectrum, "weights", json_object_get(json_object_get(results, "spectrum"), "weights"));
         assert_int_equal(json_object_set_new(results, "spectrum", spectrum), 0);
         assert_in_range(draw_all(results, false), 4, ds_figure_count() - 1); /* at least losses, gradients, weights */

@@ -280,6 +280,7 @@ static void walk_study(json_t *study) {
     json_array_foreach(json_object_get(matching, "tensors"), i, tensor)
         walk_named("matching/tensors[]/sha256{}", json_object_get(tensor, "sha256"));
     walk_named("variants{}", json_object_get(study, "variants"));
+    walk_named("target/variants{}", json_object_get(json_object_get(study, "target"), "variants"));
     walk_named("curves/tokens{}", json_object_get(curves, "tokens"));
     walk_named("curves/flops{}", json_object_get(curves, "flops"));
     walk_named("curves/seconds{}", json_object_get(curves, "seconds"));
@@ -294,7 +295,9 @@ static void test_study(void **state) {
     for (size_t i = 0; i < 2; i++) {
         json_t *given = tiny_plan_with(tiny_plan_with(tiny_plan(), "seeds", seeds[i]), "audit", "{\"sequences\": 1}");
         const char *plan = tiny_plan_write("plan.json", given);
-        const char *const arguments[] = {"study", "--quiet", "--out", scratch_path(i == 0 ? "study" : "crossed"), plan, NULL};
+        const char *const arguments[] = {"study",        "--quiet", "--target", "3.9",
+                                         "--plan-power", "0.1",     "--out",    scratch_path(i == 0 ? "study" : "crossed"),
+                                         plan,           NULL};
         json_t *tree = result_of(arguments, scratch_path("result.json"));
         walk_study(tree);
         json_decref(tree);

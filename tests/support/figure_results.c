@@ -5,6 +5,7 @@
 
 #include "deltascope/report.h"
 #include "measure/result_json.h"
+#include "study_results.h"
 #include "support.h"
 
 enum { SEED = 99, TOKENS = 600 };
@@ -249,6 +250,7 @@ static void put_comparison(ds_json_builder *b, const json_t *sublayers, ds_rando
         ds_json_end(b);
     }
     ds_json_end(b);
+    put_groups(b, json_array_size(sublayers) > 8 ? 8 : 2, half > 0 ? 4 : 2, json_array_size(sublayers) / 2);
     ds_json_end(b);
 }
 
@@ -338,6 +340,7 @@ json_t *make_results(size_t layers, double half) {
     put_gradflow(&b, 2 * layers, &random);
     put_comparison(&b, json_object_get(json_object_get(b.open[0], "gates"), "sublayers"), &random, half);
     put_training(&b, 2 * layers, &random);
+    ds_json_put(&b, "study", make_study(layers > 4 ? 8 : 2, 3, 0.004, layers > 1));
     ds_json_end(&b);
     expect_ok(ds_json_finish(&results, &b));
     return results;

@@ -1,0 +1,114 @@
+#include "interrupted_study.h"
+
+#include <ftw.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "deltascope/io.h"
+#include "scratch.h"
+#include "support.h"
+
+static const char *whole, *pieces; /* folders compared; nftw has no context */
+
+/* ---- comparing --------------------------------------------------------------------------------------------------- */
+
+static bool ends_with(const char *path, const char *ending) {
+    size_t length = strlen(path), most = strlen(ending);
+    return length >= most && strcmp(path + length - most, ending) == 0;
+}
+
+static int expect_counterpart(const char *path, const struct stat *info, int kind, struct FTW *walk) {
+    char other[512], ours[65], theirs[65];
+    bool of_whole = strncmp(path, whole, strlen(whole)) == 0;
+    (void)info, (void)walk;
+    if (kind != FTW_F) return 0;
+    (void)snprintf(other, sizeof other, "%s%s", of_whole ? pieces : whole, path + strlen(of_whole ? whole : pieces));
+    if (access(other, F_OK) != 0) fail_msg("%s is missing", other);
+    if (ends_with(path, "times.jsonl") || ends_with(path, "study.json")) return 0; /* how long it took */
+    expect_ok(ds_sha256_file(ours, NULL, path, 1 << 26));
+    expect_ok(ds_sha256_file(theirs, NULL, other, 1 << 26));
+    if (strcmp(ours, theirs) != 0) fail_msg("%s and %s differ", path, other);
+    return 0;
+}
+
+static json_t *read_study(const char *folder) {
+    char path[512], *bytes;
+    size_t length;
+    json_t *study;
+    (void)snprintf(path, sizeof path, "%s/study.json", folder);
+    expect_ok(ds_read_file(&bytes, &length, path, 1 << 24));
+    expect_ok(ds_json_parse(&study, bytes, length, path));
+    free(bytes);
+    return study;
+}
+
+/* What of a study is the machine's: seconds, load. */
+static json_t *without_times(const char *folder) {
+    static const char *const times[] = {"train_seconds", "eval_seconds", "save_seconds", "load"};
+    json_t *study = read_study(folder), *variant, *run, *targets = json_object_get(study, "to_target");
+    const char *name;
+    size_t i;
+    json_object_foreach(json_object_get(study, "variants"), name, variant) {
+        json_array_foreach(json_object_get(variant, "runs"), i, run) {
+            for (size_t k = 0; k < 4; k++) assert_int_equal(json_object_del(run, times[k]), 0);
+        }
+    }
+    assert_int_equal(json_object_del(json_object_get(study, "curves"), "seconds"), 0);
+    for (i = json_array_size(targets); i-- > 0;) {
+        const char *axis = json_string_value(json_object_get(json_array_get(targets, i), "axis"));
+        if (strcmp(axis, "seconds") == 0) assert_int_equal(json_array_remove(targets, i), 0);
+    }
+    assert_int_equal(json_object_del(json_object_get(study, "tool"), "threads"), 0);
+    return study;
+}
+
+static void expect_same(void) {
+    assert_int_equal(nftw(whole, expect_counterpart, 8, FTW_PHYS), 0);
+    assert_int_equal(nftw(pieces, expect_counterpart, 8, FTW_PHYS), 0);
+    json_t *one = without_times(whole), *other = without_times(pieces);
+    assert_true(json_equal(one, other));
+    json_decref(one);
+    json_decref(other);
+}
+
+/* ---- striking ---------------------------------------------------------------------------------------------------- */
+
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *walk) {
+    (void)info, (void)kind, (void)walk;
+    return remove(path);
+}
+
+static void expect_success(const child *found) {
+    if (found->status != 0) fail_msg("exit status %d, signal %d: %s", found->status, found->signal, found->err);
+}
+
+void interrupt_study(const char *plan, size_t times, uint64_t seed) {
+    static child found;
+    const child_limits usual = {.seconds = 300};
+    ds_random random = ds_random_init(seed);
+    size_t struck = 0, finished = 0;
+    whole = scratch_path("whole");
+    pieces = scratch_path("pieces");
+    CHILD_RUN(&found, usual, "study", plan, "--quiet", "--resume", "--out", whole);
+    expect_success(&found);
+    while (struck < times || finished == 0) {
+        char threads[8];
+        child_limits limits = usual;
+        (void)snprintf(threads, sizeof threads, "%d", 1 + (int)ds_random_below(&random, 3));
+        limits.kill_with = struck >= times ? 0 : struck % 2 == 0 ? SIGKILL : SIGTERM;
+        limits.kill_after = 20000 + (unsigned)(3e5 * ds_random_uniform(&random));
+        CHILD_RUN(&found, limits, "study", plan, "--threads", threads, "--quiet", "--resume", "--out", pieces);
+        struck += found.signal != 0;
+        if (found.signal != 0) continue;
+        expect_success(&found);
+        expect_same();
+        finished++;
+        assert_int_equal(nftw(pieces, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+    }
+    (void)printf("struck %zu times (seed %llu), %zu studies finished with the same bytes\n", struck, (unsigned long long)seed,
+                 finished);
+}
