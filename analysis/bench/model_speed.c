@@ -154,15 +154,6 @@ static void memory_file_release(memory_file *file) {
     if (file->stream != NULL) (void)fclose(file->stream);
 }
 
-/* config.json of a bench model: what ds_spec_reported says, spelt as a checkpoint would. */
-static ds_status write_config(memory_file *file, const ds_spec *spec) {
-    (void)fprintf(file->stream,
-                  "{\"vocab_size\": %zu, \"num_hidden_layers\": %zu, \"num_attention_heads\": %zu, \"hidden_size\": %zu, "
-                  "\"head_dim\": %zu, \"block_size\": %zu, \"ddl_value_channels\": %zu}\n",
-                  spec->vocab, spec->layers, spec->heads, spec->hidden, spec->head_dim, spec->block_size, spec->value_channels);
-    return memory_file_settle(file);
-}
-
 static ds_status write_weights(memory_file *file, const ds_model *model) {
     ds_status status = DS_OK;
     size_t count = ds_model_parameters(model);
@@ -187,7 +178,8 @@ ds_status ds_bench_load_run(ds_bench_load *out, const ds_model *model) {
     ds_model *loaded = NULL;
     DS_TRY(memory_file_new(&weights, "model.safetensors"));
     DS_TRY(memory_file_new(&config, "config.json"));
-    DS_TRY(write_config(&config, ds_model_spec(model)));
+    ds_bench_config(config.stream, ds_model_spec(model));
+    DS_TRY(memory_file_settle(&config));
     DS_TRY(write_weights(&weights, model));
     double start = ds_seconds();
     DS_TRY(ds_checkpoint_open(&checkpoint, weights.path, config.path));
