@@ -2,7 +2,14 @@
 #ifndef DELTASCOPE_BENCH_BENCH_H
 #define DELTASCOPE_BENCH_BENCH_H
 
+#include <stdio.h>
+
 #include "deltascope/model.h"
+
+/* An additive specification as ds_spec_reported gives it, on the backbone of that name ("ddl": as it is); and the config.json
+ * of a bench model, spelt as a checkpoint would. */
+void ds_bench_backbone(ds_spec *spec, const char *name);
+void ds_bench_config(FILE *stream, const ds_spec *spec);
 
 typedef struct ds_bench_forward {
     double seconds; /* one batch of one or more windows */

@@ -1,6 +1,8 @@
 /* A model as files that lie in memory alone: nothing is left behind, however the program ends. */
 #include "bench/memory_files.h"
 
+#include "bench/bench.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,15 +31,6 @@ void ds_bench_memory_file_release(ds_bench_memory_file *file) {
     if (file->stream != NULL) (void)fclose(file->stream);
 }
 
-/* config.json of a bench model: what ds_spec_reported says, spelt as a checkpoint would. */
-static ds_status write_config(ds_bench_memory_file *file, const ds_spec *spec) {
-    (void)fprintf(file->stream,
-                  "{\"vocab_size\": %zu, \"num_hidden_layers\": %zu, \"num_attention_heads\": %zu, \"hidden_size\": %zu, "
-                  "\"head_dim\": %zu, \"block_size\": %zu, \"ddl_value_channels\": %zu}\n",
-                  spec->vocab, spec->layers, spec->heads, spec->hidden, spec->head_dim, spec->block_size, spec->value_channels);
-    return ds_bench_memory_file_settle(file);
-}
-
 static ds_status write_weights(ds_bench_memory_file *file, const ds_model *model) {
     ds_status status = DS_OK;
     size_t count = ds_model_parameters(model);
@@ -60,7 +53,8 @@ ds_status ds_bench_memory_model_new(ds_bench_memory_model *files, const ds_model
     *files = (ds_bench_memory_model){0};
     DS_TRY(ds_bench_memory_file_new(&files->weights, "model.safetensors"));
     DS_TRY(ds_bench_memory_file_new(&files->config, "config.json"));
-    DS_TRY(write_config(&files->config, ds_model_spec(model)));
+    ds_bench_config(files->config.stream, ds_model_spec(model));
+    DS_TRY(ds_bench_memory_file_settle(&files->config));
     DS_TRY(write_weights(&files->weights, model));
 done:
     return status;

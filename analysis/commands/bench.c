@@ -8,7 +8,7 @@
 #include "model_command.h"
 
 typedef struct bench_options {
-    const char *size, *variant;
+    const char *size, *variant, *backbone; /* variant NULL: the usual one of the backbone */
     bool product_alone;
 } bench_options;
 
@@ -19,10 +19,19 @@ static const ds_option options[] = {
      DS_OPTION_CHOICE, offsetof(bench_options, size), 0, NULL},
     {"variant", "additive|ddl-scalar|ddl-tc|ddl-tc-ec|ddl-cc|ddl-cc-ec", "which model (ddl-cc-ec)", DS_OPTION_CHOICE,
      offsetof(bench_options, variant), 0, NULL},
+    {"backbone", "ddl|qwen3|llama|qwen2|nanogpt|gpt2", "the transformer around the rule: a plain one is additive (ddl)",
+     DS_OPTION_CHOICE, offsetof(bench_options, backbone), 0, NULL},
     {"product-alone", NULL, "time the matrix product alone, with the kernels that the BLAS picks in this process",
      DS_OPTION_FLAG, offsetof(bench_options, product_alone), 0, NULL},
 };
-static const bench_options defaults = {"small", "ddl-cc-ec", false};
+static const bench_options defaults = {"small", NULL, "ddl", false};
+
+static bool is_plain(const bench_options *own) { return strcmp(own->backbone, "ddl") != 0; }
+
+static const char *variant_of(const bench_options *own) {
+    if (own->variant != NULL) return own->variant;
+    return is_plain(own) ? "additive" : "ddl-cc-ec";
+}
 
 typedef struct bench_result {
     double gemm; /* operations a second: the fastest kernels' */
@@ -39,7 +48,10 @@ static ds_status measure(bench_result *result, const ds_invocation *invocation, 
     ds_status status = DS_OK;
     const bench_options *own = invocation->own;
     const ds_common *common = &invocation->common;
-    DS_TRY(ds_spec_reported(&run->spec, own->size, own->variant));
+    if (is_plain(own) && strcmp(variant_of(own), "additive") != 0)
+        DS_TRY(ds_fail(DS_ERR_USAGE, "--backbone %s is additive: leave out --variant %s", own->backbone, own->variant));
+    DS_TRY(ds_spec_reported(&run->spec, own->size, variant_of(own)));
+    ds_bench_backbone(&run->spec, own->backbone);
     run->length = common->seq_len.given ? common->seq_len.value : run->spec.block_size;
     if (own->product_alone) return ds_gemm_rate(&result->gemm, strcmp(own->size, "tiny") == 0 ? 512 : 4096);
     DS_TRY(ds_bench_kernels_run(&result->kernels, own->size, ds_threads()));
@@ -214,7 +226,8 @@ static ds_status tell_options(json_t **out, const bench_options *own, const ds_r
     ds_json_builder b = {0};
     ds_json_begin_object(&b, NULL);
     ds_json_put_text(&b, "size", own->size);
-    ds_json_put_text(&b, "variant", own->variant);
+    ds_json_put_text(&b, "variant", variant_of(own));
+    ds_json_put_text(&b, "backbone", own->backbone);
     ds_json_put_count(&b, "seq_len", run->length);
     ds_json_end(&b);
     return ds_json_finish(out, &b);

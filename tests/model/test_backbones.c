@@ -9,6 +9,7 @@
 #include "deltascope/gradient.h"
 #include "deltascope/model.h"
 
+#include "scratch.h"
 #include "support.h"
 
 static const struct {
@@ -287,12 +288,82 @@ static void threads_change_nothing(void **state) {
     expect_ok(ds_threads_set(before));
 }
 
+/* ---- the same model, stored otherwise ------------------------------------------------------------------------------------ */
+
+enum { MOST_TENSORS = 96 };
+
+/* A name with the backbone's prefix, or without: the other way round than the model has it. The head never has one. */
+static const char *other_name(char name[96], const ds_parameter *p, const ds_spec *spec) {
+    const char *prefix = spec->backbone == &ds_backbone_gpt2 ? "transformer." : "model.";
+    if (strcmp(p->name, "lm_head.weight") == 0)
+        (void)snprintf(name, 96, "%s", p->name);
+    else if (spec->bare_names)
+        (void)snprintf(name, 96, "%s%s", prefix, p->name);
+    else
+        (void)snprintf(name, 96, "%s", p->name + strlen(prefix));
+    return name;
+}
+
+/* With masks and frequencies that older programs store, and a tied head again. */
+static void write_otherwise(const ds_model *model, const char *path) {
+    static const size_t mask_shape[] = {1, 1, 64, 64}, half[] = {6};
+    static const float mask[64 * 64], frequencies[6] = {1, 2, 3, 4, 5, 6};
+    static char names[MOST_TENSORS][96];
+    ds_tensor_write tensors[MOST_TENSORS];
+    const ds_spec *spec = ds_model_spec(model);
+    const bool gpt2 = spec->backbone == &ds_backbone_gpt2;
+    size_t count = 0;
+    for (; count < ds_model_parameters(model); count++) {
+        const ds_parameter *p = ds_model_parameter(model, count);
+        assert_true(count < MOST_TENSORS - 3);
+        tensors[count] = (ds_tensor_write){other_name(names[count], p, spec), DS_F32, p->rank, p->shape, p->values};
+    }
+    if (gpt2) {
+        tensors[count++] = (ds_tensor_write){"transformer.h.0.attn.bias", DS_F32, 4, mask_shape, mask};
+        tensors[count++] = (ds_tensor_write){"transformer.h.0.attn.masked_bias", DS_F32, 0, NULL, mask};
+    } else {
+        tensors[count++] = (ds_tensor_write){"layers.0.self_attn.rotary_emb.inv_freq", DS_F32, 1, half, frequencies};
+    }
+    const ds_parameter *embedding = ds_model_parameter(model, 0);
+    if (!spec->own_head) tensors[count++] = (ds_tensor_write){"lm_head.weight", DS_F32, 2, embedding->shape, embedding->values};
+    expect_ok(ds_safetensors_write(path, tensors, count));
+}
+
+static void stored_otherwise_it_is_the_same(void **state) {
+    (void)state;
+    for (size_t m = 0; m < 4; m++) { /* those of Hugging Face */
+        golden_case c;
+        char config[256];
+        double nll[2][64];
+        ds_checkpoint *checkpoint;
+        ds_model *model;
+        ds_workspace *workspace;
+        const char *path = scratch_path("otherwise.safetensors");
+        open_case(&c, m, DS_F32);
+        write_otherwise(c.model, path);
+        (void)snprintf(config, sizeof config, "fixtures/backbones/%s/config.json", models[m].name);
+        expect_ok(ds_checkpoint_open(&checkpoint, path, config));
+        expect_ok(ds_model_load(&model, checkpoint, DS_F32));
+        assert_true(ds_model_spec(model)->bare_names != c.spec->bare_names);
+        assert_int_equal(ds_model_parameter_count(model), ds_model_parameter_count(c.model));
+        expect_ok(ds_workspace_new(&workspace, model, 2, 32));
+        expect_ok(ds_forward(workspace, model, &c.batch, NULL, NULL, nll[0]));
+        expect_ok(ds_forward(c.workspace, c.model, &c.batch, NULL, NULL, nll[1]));
+        assert_memory_equal(nll[0], nll[1], sizeof nll[0]);
+        ds_workspace_free(&workspace);
+        ds_model_free(&model);
+        ds_checkpoint_close(&checkpoint);
+        close_case(&c);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_values),
         cmocka_unit_test(tangents_are_adjoint),
         cmocka_unit_test(token_jacobians_are_tangents),
         cmocka_unit_test(threads_change_nothing),
+        cmocka_unit_test(stored_otherwise_it_is_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

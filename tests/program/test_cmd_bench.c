@@ -94,6 +94,23 @@ static void test_every_figure(void **state) {
     }
 }
 
+/* Plain transformers are timed alike, loading included, which reads back what the configuration says. */
+static void test_backbones(void **state) {
+    static const char *const backbones[] = {"qwen3", "llama", "qwen2", "nanogpt", "gpt2"};
+    (void)state;
+    for (size_t i = 0; i < sizeof backbones / sizeof *backbones; i++) {
+        const char *arguments[] = {"bench", "--size", "tiny", "--backbone", backbones[i], "--threads", "2", NULL};
+        json_t *envelope = program_json(arguments);
+        const json_t *results = json_object_get(envelope, "results");
+        assert_string_equal(json_string_value(ds_json_at(envelope, "options/backbone")), backbones[i]);
+        assert_string_equal(json_string_value(ds_json_at(envelope, "options/variant")), "additive");
+        expect_positive(results, "forward/tokens_per_second");
+        expect_positive(results, "forward_backward/tokens_per_second");
+        expect_positive(results, "load/bytes_per_second");
+        json_decref(envelope);
+    }
+}
+
 /* The product alone is one process's own kernels; a core type in the environment decides them where the BLAS listens. */
 static void test_product_alone(void **state) {
     const char *arguments[] = {"bench", "--size", "tiny", "--product-alone", NULL};
@@ -133,6 +150,7 @@ static void test_leaves_nothing(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_figure),
+        cmocka_unit_test(test_backbones),
         cmocka_unit_test(test_product_alone),
         cmocka_unit_test(test_leaves_nothing),
     };
