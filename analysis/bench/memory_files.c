@@ -1,14 +1,13 @@
 /* A model as files that lie in memory alone: nothing is left behind, however the program ends. */
 #include "bench/memory_files.h"
 
-#include "bench/bench.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "bench/bench.h"
 #include "deltascope/io.h"
 
 ds_status ds_bench_memory_file_new(ds_bench_memory_file *file, const char *name) {

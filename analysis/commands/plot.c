@@ -266,7 +266,8 @@ const ds_command ds_command_plot = {
         "checkpoint may be combined, and runs of train be laid over each other, whatever they started from; the log.jsonl of a "
         "run at work is read too. With --labels each file is of a checkpoint of its own, and figures that show several have a "
         "series for each: gates, eigenvalues, edits, costs, depth, gradient, exponents, training. Beside each picture stand "
-        "its data (.tsv) and a gnuplot script (.gp) that redraws it by itself; equal results give equal bytes of data. Without gnuplot these two are written and the picture is "
+        "its data (.tsv) and a gnuplot script (.gp) that redraws it by itself; equal "
+        "results give equal bytes of data. Without gnuplot these two are written and the picture is "
         "not. A warning is given of a report whose digests do not hold.",
     .examples = "  deltascope plot --list\n"
                 "  deltascope plot --figure gate-distribution --format pdf gates.json\n"
