@@ -45,8 +45,17 @@ static long double plain_rate(const ds_recipe *r, uint64_t update) {
     return low + (high - low) * (1 + cosl(pi * (t - w) / (end - w))) / 2;
 }
 
+/* Tables of tokens and positions, and an output head of its own, by the names they have in files. */
+static bool is_table(const char *name) {
+    static const char *const tables[] = {"wte.weight", "wpe.weight", "embed_tokens.weight", "lm_head.weight"};
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        if (strstr(name, tables[i]) != NULL) return true;
+    }
+    return false;
+}
+
 static ds_adamw_plain plain_of(const ds_recipe *r, const ds_parameter *p, const ds_update *done) {
-    bool embedding = strstr(p->name, "wte.weight") != NULL;
+    bool embedding = is_table(p->name);
     double multiplier = embedding ? r->embedding_lr_multiplier : r->hidden_lr_multiplier;
     return (ds_adamw_plain){.count = (double)(done->step + 1),
                             .eta = (double)(multiplier * plain_rate(r, done->step)),
