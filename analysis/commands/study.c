@@ -74,6 +74,7 @@ static void tell_cost(const ds_plan *plan, const ds_study_cost *cost) {
         cost->operations, cost->seconds, cost->longest);
     (void)printf("disk: %.4g MB; memory: %.4g MB for weights, gradient and moments, beside activations\n", 1e-6 * cost->bytes,
                  1e-6 * cost->memory);
+    if (plan->rows > 0) return; /* crossed seeds are not so many independent ones */
     (void)printf("smallest effect found with power %.2g at %.2g: %.3g standard deviations of the differences between seeds\n",
                  DS_DETECTABLE_POWER, DS_SIGNIFICANCE, detectable(plan));
 }
@@ -182,12 +183,12 @@ static ds_status run_command(const ds_invocation *invocation) {
     DS_TRY(ds_command_folder(&folder, invocation));
     DS_TRY(ds_study_fix_seconds(&plan, folder, !own->dry_run, invocation->operands[0]));
     DS_TRY(ds_study_look(&progress, &plan, folder, invocation->common.resume || own->dry_run || own->report_only));
-    DS_TRY(check_cost(invocation, &plan, folder));
-    if (own->dry_run) goto done;
     if (own->report_only) {
         status = report(invocation, &plan, folder, &progress);
         goto done;
     }
+    DS_TRY(check_cost(invocation, &plan, folder));
+    if (own->dry_run) goto done;
     const ds_study_options how = {.folder = folder,
                                   .resume = invocation->common.resume,
                                   .stop = ds_stop_asked,

@@ -9,10 +9,16 @@ enum { MOST_BYTES = 4 << 20 };
 /* ---- parts ------------------------------------------------------------------------------------------------------- */
 
 ds_status ds_plan_refuse(const ds_plan_source *source, const char *key, const json_t *value, const char *expected) {
-    char *found = value == NULL ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-    ds_status status = ds_fail(DS_ERR_INPUT, "%s: %s is %s, expected %s", DS_SHOW(source->path), DS_SHOW(key),
-                               found == NULL ? "missing" : DS_SHOW(found), expected);
-    free(found);
+    ds_status status = DS_OK;
+    ds_text found = {0};
+    if (value == NULL)
+        DS_TRY(ds_text_printf(&found, "missing"));
+    else
+        DS_TRY(ds_json_print(&found, value, DS_JSON_CANONICAL));
+    status =
+        ds_fail(DS_ERR_INPUT, "%s: %s is %s, expected %s", DS_SHOW(source->path), DS_SHOW(key), DS_SHOW(found.bytes), expected);
+done:
+    ds_text_release(&found);
     return status;
 }
 

@@ -79,7 +79,6 @@ ds_status ds_study_run(ds_study_progress *progress, const ds_plan *plan, const d
     DS_NEW(states, count);
     DS_TRY(look_at_all(progress, states, plan, cells, count, options->folder));
     if (!options->resume) DS_TRY(check_resume(progress, states, options->folder));
-    if (progress->finished < count) DS_TRY(ds_json_write_in(options->folder, "plan.json", plan->given, DS_JSON_READABLE));
     DS_TRY(run_cells(progress, states, plan, cells, options));
 done:
     free(cells);

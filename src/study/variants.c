@@ -5,13 +5,26 @@
 #include "plan.h"
 
 enum { LONGEST_NAME = 64 };
-static const char noise_folder[] = "noise-floor";
 
 /* A name is a folder's: letters, digits and . _ + - behind a letter or digit. */
 static bool is_name(const char *name) {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-";
     size_t length = strlen(name);
     return length > 0 && length <= LONGEST_NAME && strspn(name, letters) == length && strchr("._+-", name[0]) == NULL;
+}
+
+/* What else a study writes into its folder. */
+static bool is_taken(const char *name) {
+    static const char *const taken[] = {"noise-floor", "speed", "tables", "figures"}, *const endings[] = {".json", ".html",
+                                                                                                          ".md"};
+    const size_t length = strlen(name);
+    bool found = false;
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) found |= strcmp(name, taken[i]) == 0;
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        const size_t most = strlen(endings[i]);
+        found |= length >= most && strcmp(name + length - most, endings[i]) == 0;
+    }
+    return found;
 }
 
 /* What may not differ, because then losses are not of the same data, or not after as many tokens. */
@@ -56,11 +69,11 @@ static ds_status read_variant(ds_study_variant *out, const ds_plan *plan, const 
     ds_text where = {0};
     out->name = name;
     DS_TRY(ds_text_printf(&where, "variant %s", DS_SHOW(name)));
-    if (!is_name(name) || strcmp(name, noise_folder) == 0)
+    if (!is_name(name) || is_taken(name))
         DS_TRY(ds_fail(DS_ERR_INPUT,
                        "%s: \"%s\" is no name of a variant: expected at most %d letters, digits and . _ + -, a letter or digit "
-                       "first, and not %s",
-                       DS_SHOW(source->path), DS_SHOW(name), LONGEST_NAME, noise_folder));
+                       "first, and not what the study's own files and folders are called",
+                       DS_SHOW(source->path), DS_SHOW(name), LONGEST_NAME));
     if (!json_is_object(given)) DS_TRY(ds_plan_refuse(source, where.bytes, given, "an object"));
     DS_TRY(ds_plan_check_keys(source, given, keys, sizeof keys / sizeof *keys, where.bytes));
     DS_TRY(ds_text_printf(&where, ": variant"));

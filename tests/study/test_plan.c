@@ -149,6 +149,8 @@ static const struct refusal {
     {"variants.additive.config.vocab_size", "62", "a vocabulary of 61, additive one of 62: their losses could not be compared"},
     {"variants.../x", "{}", "\"../x\" is no name of a variant"},
     {"variants.noise-floor", "{}", "\"noise-floor\" is no name of a variant"},
+    {"variants.speed", "{}", "\"speed\" is no name of a variant"},
+    {"margin", "-0.1", "margin is -0.1, expected"},
     {"data", "[]", "data is [], expected"},
     {"data.val", NULL, "data.val is missing, expected a file of token ids"},
     {"data.val", "\"none.bin\"", "none.bin"},
