@@ -170,7 +170,7 @@ tests: all $(TESTS)
 NUMERIC = delta/test_operator delta/test_product measure/test_depth_mixing measure/test_determinism \
           measure/test_distribution measure/test_end_to_end measure/test_public_gradflow measure/test_public_spectrum measure/test_public_verification measure/test_shadow \
           measure/test_spectrum measure/test_weights model/test_tangent program/test_audit program/test_claims program/test_cmd_bench \
-          program/test_cmd_check program/test_cmd_spectrum spectra/test_certify spectra/test_lanczos spectra/test_spectra verify/test_controls \
+          program/test_check_inputs program/test_cmd_check program/test_cmd_spectrum spectra/test_certify spectra/test_lanczos spectra/test_spectra verify/test_controls \
           verify/test_random_models verify/test_verify
 NUMERIC_TESTS = $(NUMERIC:%=$(BUILD)/tests/%)
 check-cores: deps

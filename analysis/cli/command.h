@@ -153,10 +153,15 @@ ds_status ds_command_each_option(const ds_command *command, ds_option_visit visi
 ds_status ds_command_parse(ds_invocation *invocation, void *own, const ds_command *command, int argc,
                            char **argv) DS_MUST_CHECK;
 
+/* What the caller gives for an option of a recorded command line that names a file. */
+typedef struct ds_given_file {
+    const char *option, *path; /* path NULL: nothing */
+} ds_given_file;
 /* Fills `own` (command->own_size bytes) and common->shadow with the options that a result of the command records, defaults
- * elsewhere. Strings are borrowed from `recorded`. A value that the command line would refuse is DS_ERR_USAGE; one that names a
- * file is too: no file opens another. */
-ds_status ds_command_recall(void *own, ds_common *common, const ds_command *command, const json_t *recorded) DS_MUST_CHECK;
+ * elsewhere. Strings are borrowed from `recorded`. A value that the command line would refuse is DS_ERR_USAGE. No file opens
+ * another: for an option that names one, the path is the one given (NULL: none is), or else DS_ERR_USAGE. */
+ds_status ds_command_recall(void *own, ds_common *common, const ds_command *command, const json_t *recorded,
+                            const ds_given_file *given) DS_MUST_CHECK;
 
 /* Help of one command, and of the program, as plain text of at most 79 columns. */
 ds_status ds_help_command(ds_text *text, const ds_command *command) DS_MUST_CHECK;

@@ -11,7 +11,7 @@
 #include "remeasure.h"
 
 typedef struct check_options {
-    const char *config, *tokens, *text, *tokenizer, *sections, *signer;
+    const char *config, *tokens, *text, *tokenizer, *sections, *signer, *reference;
     double sample;
 } check_options;
 
@@ -22,6 +22,8 @@ static const ds_option options[] = {
     {"tokenizer", "PATH", "a nanoGPT meta.pkl, or a folder with GPT-2's vocab.json and merges.txt", DS_OPTION_TEXT,
      OWN(tokenizer), 0, NULL},
     {"config", "FILE", "configuration of a single weight file (config.json beside it)", DS_OPTION_TEXT, OWN(config), 0, NULL},
+    {"reference", "FILE.safetensors", "what another framework computed, of a result of verify --reference", DS_OPTION_TEXT,
+     OWN(reference), 0, NULL},
     {"signer", "FILE", "the public Ed25519 key in PEM that must have signed it", DS_OPTION_TEXT, OWN(signer), 0, NULL},
     {"sections", "LIST", "only these commands' results: inspect, gates, spectrum, ablate, gradflow, verify (all it has)",
      DS_OPTION_TEXT, OWN(sections), 0, NULL},
@@ -355,6 +357,12 @@ static ds_status run_command(const ds_invocation *invocation) {
         return ds_fail(DS_ERR_USAGE, "--tokens and --text both name the data: give one of them");
     DS_TRY(ds_envelope_load(&all.envelope, NULL, invocation->operands[0]));
     DS_TRY(ds_claimed_find(&all.claimed, all.envelope, invocation->operands[0]));
+    all.claimed.reference.path = all.own->reference;
+    if (all.own->reference != NULL && !ds_claimed_has_reference(&all.claimed)) {
+        status =
+            ds_fail(DS_ERR_USAGE, "--reference: %s was not made with verify --reference", DS_SHOW(invocation->operands[0]));
+        goto done;
+    }
     DS_TRY(choose(&all, &invocation->common));
     DS_TRY(compare_seals(&all));
     DS_TRY(compare_findings(&all));

@@ -26,7 +26,7 @@ static void add_part(ds_claimed *claimed, const char *name) {
 ds_status ds_claimed_find(ds_claimed *claimed, const json_t *envelope, const char *path) {
     const json_t *results = json_object_get(envelope, "results");
     const char *command = json_string_value(json_object_get(envelope, "command"));
-    *claimed = (ds_claimed){.envelope = envelope, .sample = {.share = 1}};
+    *claimed = (ds_claimed){.envelope = envelope, .sample = {.share = 1}, .reference = {"reference", NULL}};
     if (command == NULL || !json_is_object(results))
         return ds_fail(DS_ERR_INPUT, "%s: has no \"command\" or no \"results\", expected a result of deltascope",
                        DS_SHOW(path));
@@ -164,6 +164,15 @@ static ds_status restore_options(json_t *told, const ds_command_rows *rows, cons
     return DS_OK;
 }
 
+/* What was measured with another reference is not what is claimed. */
+static ds_status same_reference(const json_t *told, const json_t *recorded) {
+    const char *ours = json_string_value(json_object_get(told, "reference_sha256"));
+    const char *theirs = json_string_value(json_object_get(recorded, "reference_sha256"));
+    if (ours == NULL || theirs == NULL || strcmp(ours, theirs) == 0) return DS_OK;
+    return ds_fail(DS_ERR_INPUT, "it was made with another reference: SHA-256 %.16s..., the one given has %.16s...",
+                   DS_SHOW(theirs), ours);
+}
+
 /* The measured results join the part's, its options are kept under the step's name. */
 static ds_status join_step(ds_claimed_part *part, const char *step, json_t *options, json_t *results) {
     ds_status status = DS_OK;
@@ -192,7 +201,7 @@ static ds_status measure_step(const ds_claimed *claimed, ds_claimed_part *part, 
     plan drawn = {.needed = false};
     void *own = ds_calloc(command->own_size + 1, 1);
     if (own == NULL) return DS_ERR_SYSTEM;
-    DS_TRY(ds_command_recall(own, &invocation.common, command, recorded));
+    DS_TRY(ds_command_recall(own, &invocation.common, command, recorded, &claimed->reference));
     invocation.own = own;
     DS_TRY(plan_step(&drawn, part, &claimed->sample, run, &invocation));
     if (!drawn.needed) goto done;
@@ -201,6 +210,7 @@ static ds_status measure_step(const ds_claimed *claimed, ds_claimed_part *part, 
                               ds_claimed_is_report(claimed->envelope) ? json_object_get(theirs, part->command) : theirs);
     DS_TRY(command->measure(&options, &results, run, &invocation, NULL));
     if (drawn.narrowed) DS_TRY(restore_options(options, command->rows, recorded));
+    DS_TRY(same_reference(options, recorded));
     DS_TRY(join_step(part, step, options, results));
 done:
     json_decref(options);
@@ -224,6 +234,11 @@ static ds_status measure_part(const ds_claimed *claimed, ds_claimed_part *part, 
     if (part->claims == 0) status = ds_fail(DS_ERR_INPUT, "the file does not record the options of %s", part->command);
 done:
     return status;
+}
+
+bool ds_claimed_has_reference(const ds_claimed *claimed) {
+    return json_is_string(ds_json_at(claimed->envelope, "options/reference")) ||
+           json_is_string(ds_json_at(claimed->envelope, "options/steps/verify/reference"));
 }
 
 ds_status ds_claimed_measure(ds_claimed *claimed, ds_run *run, const char *reason) {

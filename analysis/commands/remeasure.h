@@ -21,6 +21,7 @@ enum { DS_CLAIMED_PARTS = 8 };
 typedef struct ds_claimed {
     const json_t *envelope; /* as loaded, borrowed */
     ds_sample sample;
+    ds_given_file reference; /* of verify --reference */
     ds_claimed_part parts[DS_CLAIMED_PARTS];
     size_t count;
 } ds_claimed;
@@ -37,6 +38,8 @@ ds_status ds_claimed_choose(ds_claimed *claimed, const char *names) DS_MUST_CHEC
 /* Opens the run that the file records, `given` naming checkpoint, configuration and data. Data are opened only where the
  * file has them. */
 ds_status ds_claimed_open(ds_run *run, const ds_claimed *claimed, const ds_run_options *given) DS_MUST_CHECK;
+/* Whether something in it was made with a reference. */
+bool ds_claimed_has_reference(const ds_claimed *claimed);
 /* Measures what is drawn of the chosen parts. One that the run cannot measure gets an obstacle; `reason` (or NULL) is the
  * obstacle of all that are not inspect. */
 ds_status ds_claimed_measure(ds_claimed *claimed, ds_run *run, const char *reason) DS_MUST_CHECK;

@@ -61,6 +61,9 @@ const char *ds_reference_name(const ds_reference *reference, size_t index); /* "
 /* B and T; 0, 0 when only loss or gradients are given, which may be of any batch. */
 void ds_reference_windows(const ds_reference *reference, size_t *sequences, size_t *length);
 
+/* SHA-256 of the file, once it has been compared. */
+const char *ds_reference_sha256(const ds_reference *reference);
+
 /* results (count). Both models have the checkpoint's weights in double; those of `moved` are multiplied by 1 +- e, e tiny,
  * signs at random: how far that moves a tensor, divided by e, is how far one rounding may. The tolerance is that number,
  * plus the tensor's largest, times the roundoff of the element type stored, times the roundings of a chain through the

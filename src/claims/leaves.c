@@ -55,6 +55,7 @@ static const ds_leaf leaves[] = {
     OWN("envelope/data/starts/**"),
     EXACT("envelope/data/**"),
     OWN("envelope/precision"),
+    PLACE("envelope/options/reference"),
     EXACT("envelope/options/**"),
     EXACT("envelope/schema"),
     EXACT("envelope/command"),

@@ -95,10 +95,11 @@ static ds_status run_reference(ds_verification *out, ds_run *run, const ds_model
     ds_reference *reference = NULL;
     ds_check_result *results = NULL;
     DS_TRY(ds_reference_run(&reference, &results, run, exact, options->reference));
+    (void)snprintf(out->reference_sha256, sizeof out->reference_sha256, "%s", ds_reference_sha256(reference));
     for (size_t i = 0; i < ds_reference_count(reference); i++) {
         char id[DS_NAME_CAPACITY + sizeof "reference."];
         (void)snprintf(id, sizeof id, "reference.%s", DS_SHOW(ds_reference_name(reference, i)));
-        DS_TRY(add_check(out, options, id, "agrees with what another framework computed", options->reference, &results[i]));
+        DS_TRY(add_check(out, options, id, "agrees with what another framework computed", "--reference", &results[i]));
     }
 done:
     ds_reference_close(&reference);
@@ -175,12 +176,13 @@ ds_status ds_verification_json(json_t **results, const ds_verification *verifica
     return ds_json_finish(results, &b);
 }
 
-static ds_status tell_options(json_t **out, const ds_verification_options *options) {
+static ds_status tell_options(json_t **out, const ds_verification_options *options, const ds_verification *verification) {
     ds_json_builder b = {0};
     ds_json_begin_object(&b, NULL);
     ds_json_put_text(&b, "only", options->only);
     ds_json_put_text(&b, "skip", options->skip);
     ds_json_put_text(&b, "reference", options->reference);
+    ds_json_put_text(&b, "reference_sha256", options->reference == NULL ? NULL : verification->reference_sha256);
     ds_json_end(&b);
     return ds_json_finish(out, &b);
 }
@@ -190,8 +192,8 @@ ds_status ds_verification_results(json_t **options_json, json_t **results, ds_ru
     ds_status status = DS_OK;
     ds_verification verification = {.count = 0};
     *options_json = *results = NULL;
-    DS_TRY(tell_options(options_json, options));
     DS_TRY(ds_verification_measure(&verification, run, options));
+    DS_TRY(tell_options(options_json, options, &verification));
     DS_TRY(ds_verification_json(results, &verification));
 done:
     ds_verification_release(&verification);

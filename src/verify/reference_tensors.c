@@ -135,6 +135,8 @@ done:
     return status;
 }
 
+const char *ds_reference_sha256(const ds_reference *reference) { return ds_checkpoint_sha256(reference->file); }
+
 void ds_reference_close(ds_reference **reference) {
     ds_reference *r = *reference;
     if (r == NULL) return;

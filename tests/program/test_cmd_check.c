@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checking.h"
 #include "child.h"
 #include "commands/remeasure.h"
 #include "core_types.h"
@@ -21,16 +22,6 @@ static child result;
 static json_t *honest; /* a report of MODEL */
 static const char *honest_path;
 
-static json_t *load(const char *path) {
-    char *bytes;
-    size_t length;
-    json_t *tree;
-    expect_ok(ds_read_file(&bytes, &length, path, 1 << 26));
-    expect_ok(ds_json_parse(&tree, bytes, length, path));
-    free(bytes);
-    return tree;
-}
-
 static int make_report(void **state) {
     (void)state;
     char path[512];
@@ -40,7 +31,7 @@ static int make_report(void **state) {
     if (result.status != 0) return 1;
     (void)snprintf(path, sizeof path, "%s/report.json", scratch_path("report"));
     honest_path = ds_strdup(path);
-    honest = load(path);
+    honest = load_json(path);
     return 0;
 }
 
@@ -51,25 +42,9 @@ static int forget_report(void **state) {
     return 0;
 }
 
-/* Runs check with --json - and parses what it prints. The arguments end with NULL. */
-static json_t *check(int status, const char *preset, const char *file, const char *const *more) {
-    const char *arguments[24] = {"check", "--quiet", "--json", scratch_path("check.json"), file}, *names[2] = {0};
-    size_t count = 5;
-    for (size_t i = 0; more[i] != NULL; i++) arguments[count++] = more[i];
-    names[0] = preset == NULL ? NULL : "OPENBLAS_CORETYPE";
-    names[1] = preset;
-    child_run(&result, arguments, (child_limits){.preset = {names[0], names[1]}});
-    if (result.status != status) fail_msg("check %s: exit status %d, expected %d: %s", file, result.status, status, result.err);
-    return load(scratch_path("check.json"));
-}
-#define MEASURE(status, preset, file, ...) check(status, preset, file, (const char *const[]){TOKENS, __VA_ARGS__, NULL})
+#define MEASURE(status, preset, file, ...) check_result(status, preset, file, (const char *const[]){TOKENS, __VA_ARGS__, NULL})
 
 static const json_t *measured_of(const char *command) { return json_object_get(json_object_get(honest, "results"), command); }
-
-static void expect_verdict(json_t *told, const char *verdict) {
-    assert_string_equal(json_string_value(ds_json_at(told, "results/verdict")), verdict);
-    json_decref(told);
-}
 
 /* ---- what is honest ---------------------------------------------------------------------------------------------- */
 
@@ -123,10 +98,10 @@ static void test_incomplete(void **state) {
     uint16_t ids[2000];
     for (size_t i = 0; i < 2000; i++) ids[i] = (uint16_t)(i % 50);
     (void)scratch_write("other.bin", ids, sizeof ids);
-    expect_verdict(check(0, NULL, honest_path, digests), "incomplete");
-    expect_verdict(check(0, NULL, honest_path, no_data), "incomplete");
-    expect_verdict(check(0, NULL, honest_path, other_data), "incomplete");
-    json_t *told = check(0, NULL, honest_path, other_model);
+    expect_verdict(check_result(0, NULL, honest_path, digests), "incomplete");
+    expect_verdict(check_result(0, NULL, honest_path, no_data), "incomplete");
+    expect_verdict(check_result(0, NULL, honest_path, other_data), "incomplete");
+    json_t *told = check_result(0, NULL, honest_path, other_model);
     const char *obstacle = json_string_value(ds_json_at(told, "results/sections/1/obstacle"));
     assert_non_null(obstacle);
     assert_non_null(strstr(obstacle, "another checkpoint"));
@@ -158,11 +133,6 @@ static void seal(json_t *tree) {
     json_t *made;
     expect_ok(ds_digests_make(&made, tree));
     assert_int_equal(json_object_set_new(tree, "digests", made), 0);
-}
-
-static const char *write_forged(const json_t *tree) {
-    expect_ok(ds_json_write(scratch_path("forged.json"), tree, DS_JSON_CANONICAL));
-    return scratch_path("forged.json");
 }
 
 /* One of each kind of leaf: where it stands, and what it becomes. */
@@ -225,7 +195,8 @@ static void test_digests_find_every_forgery(void **state) {
         expect_ok(ds_digests_check(&told, &hold, forged));
         assert_false(hold);
         json_decref(told);
-        if (i + 1 >= FORGERIES) expect_verdict(check(1, NULL, write_forged(forged), (const char *const[]){NULL}), "disagrees");
+        if (i + 1 >= FORGERIES)
+            expect_verdict(check_result(1, NULL, write_forged(forged), (const char *const[]){NULL}), "disagrees");
         json_decref(forged);
     }
 }
@@ -374,7 +345,7 @@ static void test_warnings(void **state) {
         assert_int_equal(result.status, 0);
         assert_true((strstr(result.err, words) != NULL) == (changed == 1));
     }
-    json_t *again = load(honest_path);
+    json_t *again = load_json(honest_path);
     assert_true(json_equal(again, honest));
     json_decref(again);
     json_decref(forged);

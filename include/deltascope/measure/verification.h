@@ -11,7 +11,7 @@ DS_BEGIN_DECLARATIONS
 
 typedef struct ds_verified {
     char *id;                   /* "update.contraction", "reference.states.3" */
-    const char *claim, *source; /* borrowed, as ds_check_claim and ds_check_source; of a reference the file's path */
+    const char *claim, *source; /* borrowed, as ds_check_claim and ds_check_source */
     ds_check_result result;
 } ds_verified;
 
@@ -27,6 +27,7 @@ extern const ds_verification_options ds_verification_defaults;
 typedef struct ds_verification {
     ds_verified *checks; /* (count) in the table's order, then those of the reference */
     size_t count, capacity;
+    char reference_sha256[65]; /* of the reference's file; empty without one */
 } ds_verification;
 
 /* Refuses names of no check: DS_ERR_USAGE. ds_verification_measure does so too. */
