@@ -69,7 +69,12 @@ const char *ds_rule_limits(const ds_rule *rule);
 
 /* What the transformer around the rule is made of: norm, positions, MLP, names of parameters. */
 typedef struct ds_backbone ds_backbone;
-extern const ds_backbone ds_backbone_ddl; /* of the published code: RMSNorm, rotary halves, SwiGLU */
+extern const ds_backbone ds_backbone_ddl;     /* of the published code: RMSNorm, rotary halves, SwiGLU */
+extern const ds_backbone ds_backbone_qwen3;   /* grouped heads, RMSNorm of queries and keys before the rotation, SwiGLU */
+extern const ds_backbone ds_backbone_llama;   /* the same without these norms */
+extern const ds_backbone ds_backbone_qwen2;   /* the same, with biases on queries, keys and values */
+extern const ds_backbone ds_backbone_nanogpt; /* LayerNorm, learned positions, GELU */
+extern const ds_backbone ds_backbone_gpt2;    /* the same, weights stored the other way round */
 
 /* ---- specification ---------------------------------------------------------------------------------------------------- */
 
@@ -78,9 +83,19 @@ typedef enum ds_compressor { DS_COMPRESS_NONE, DS_COMPRESS_TC, DS_COMPRESS_CC } 
 typedef enum ds_depth_gate { DS_DEPTH_UNGATED, DS_DEPTH_LOGIT, DS_DEPTH_ALPHA, DS_DEPTH_VECTOR } ds_depth_gate;
 typedef enum ds_activation { DS_ACT_IDENTITY, DS_ACT_SILU, DS_ACT_RELU, DS_ACT_ELU1 } ds_activation;
 
+/* What an MLP is: down (silu(gate c) * (up c)), or down act(up c). */
+typedef enum ds_mlp { DS_MLP_SWIGLU, DS_MLP_GELU, DS_MLP_GELU_TANH } ds_mlp;
+
+/* LLaMA 3's slower rotation of what turns fewer than high_freq_factor times within the context of the first training; factor 0:
+ * the angles are plain. */
+typedef struct ds_rope_scaling {
+    double factor, low_freq_factor, high_freq_factor, original_context;
+} ds_rope_scaling;
+
 /* MODEL.md "config.json keys and defaults" plus what only tensor names and shapes tell. */
 typedef struct ds_spec {
     size_t vocab, layers, hidden, heads, head_dim, mlp_hidden, block_size;
+    size_t kv_heads; /* of keys and values, each serving heads/kv_heads consecutive query heads; 0: as many as heads */
     const ds_rule *rule;
     const ds_backbone *backbone;
     size_t value_channels;             /* dv; 1 for scalar state and for the baseline */
@@ -90,8 +105,16 @@ typedef struct ds_spec {
     bool state_kernel_causal;          /* CC: ddl_state_dv_shortconv_causal */
     bool qk_norm, head_norm, output_gate, k_shift, v_shift;
     ds_activation q_activation, k_activation, v_activation;
-    size_t rotary_dim; /* even, <= head_dim */
+    ds_mlp mlp;
+    bool qkv_bias, output_bias, mlp_bias, norm_bias; /* what adds a bias */
+    bool unscaled_scores;                            /* scores are not divided by sqrt(head_dim) ... */
+    bool depth_scaled_scores;                        /* ... and in layer i by i + 1 */
+    size_t positions;                                /* rows of the table of learned positions; 0: there is none */
+    bool own_head;                                   /* the output head is a table of its own, not the embedding */
+    bool bare_names;                                 /* stored without the prefix of the backbone's names */
+    size_t rotary_dim;                               /* even, <= head_dim */
     double rope_base;
+    ds_rope_scaling rope_scaling;
     double norm_eps;        /* pre-norms, final norm: 1e-5, in the additive baseline rms_norm_eps */
     double head_norm_eps;   /* q/k norms, head norm: 1e-5 */
     double output_norm_eps; /* o_norm: rms_norm_eps */
@@ -115,6 +138,9 @@ typedef struct ds_spec {
 
 const char *ds_spec_variant(const ds_spec *spec); /* "additive", "ddl-scalar", "ddl-tc", "ddl-tc-ec", "ddl-cc", "ddl-cc-ec" */
 static inline size_t ds_spec_sublayers(const ds_spec *spec) { return 2 * spec->layers; }
+static inline size_t ds_spec_kv_heads(const ds_spec *spec) { return spec->kv_heads != 0 ? spec->kv_heads : spec->heads; }
+/* What a pair of features turns by per position: rope_base^(-2 pair / rotary_dim), slowed down by rope_scaling. */
+double ds_spec_rope_frequency(const ds_spec *spec, size_t pair);
 size_t ds_spec_planes(const ds_spec *spec); /* planes of d numbers in the residual state of a token */
 /* Entries of an array of forces: one for every sublayer, and one for the readout where the rule routes it. */
 size_t ds_spec_forces(const ds_spec *spec);
@@ -178,7 +204,7 @@ typedef enum ds_group {
 const char *ds_group_name(ds_group group); /* CONTRACT names: "embedding", "attention", ... */
 
 /* One learned tensor the model uses, in a fixed order: embedding, input convolution, layers front to back, readout, final norm.
- * The output head is the embedding. */
+ * The output head is the embedding, or else the last. */
 typedef struct ds_parameter {
     const char *name;       /* as the checkpoint spells it after prefix stripping */
     const char *older_name; /* as the older generation spells it: one name for it, whatever the checkpoint */
@@ -199,6 +225,7 @@ typedef enum ds_head_tie {
     DS_HEAD_SHARED,    /* the same bytes */
     DS_HEAD_EQUAL,     /* another copy, bit for bit equal after conversion */
     DS_HEAD_DIFFERENT, /* not usable: the model is tied */
+    DS_HEAD_OWN,       /* a parameter: the model is not tied */
 } ds_head_tie;
 
 /* Loads weights in one pass over the checkpoint. A NaN or infinity anywhere, a tensor of another shape, a missing tensor or an
@@ -337,6 +364,11 @@ ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_ba
 /* read (B,T,d) <- what `sublayer` reads of the state before it, without a norm; S stands for the readout. */
 ds_status ds_read(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
                   size_t sublayer, const void *state, void *read) DS_MUST_CHECK;
+/* mix (B,T,sublayer+1) <- the weights A of that read, where it is u = sum_i A_i v_i, v_0 being the embedding and v_{s+1} what
+ * sublayer s adds. The mean over features where a gate has one for each. DS_ERR_USAGE for the delta rule, which moves what is
+ * there. */
+ds_status ds_mix(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces, size_t sublayer,
+                 const void *state, double *mix) DS_MUST_CHECK;
 /* nll (B,T) <- cross entropy of each target, natural log, without keeping logits. One that is not finite is DS_ERR_INPUT naming
  * sequence and position, here and in ds_head_compare. */
 ds_status ds_head_loss(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *hidden,

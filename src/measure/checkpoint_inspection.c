@@ -102,8 +102,11 @@ static void put_cost(ds_json_builder *b, const ds_spec *spec, size_t length, ds_
 }
 
 static void put_origin(ds_json_builder *b, const ds_checkpoint *checkpoint, ds_head_tie head) {
-    static const char *const heads[] = {
-        [DS_HEAD_ABSENT] = "absent", [DS_HEAD_SHARED] = "shared", [DS_HEAD_EQUAL] = "equal", [DS_HEAD_DIFFERENT] = "different"};
+    static const char *const heads[] = {[DS_HEAD_ABSENT] = "absent",
+                                        [DS_HEAD_SHARED] = "shared",
+                                        [DS_HEAD_EQUAL] = "equal",
+                                        [DS_HEAD_DIFFERENT] = "different",
+                                        [DS_HEAD_OWN] = "own"};
     ds_json_put_text(b, "format", ds_checkpoint_format(checkpoint));
     ds_json_begin_array(b, "files");
     for (size_t i = 0; i < ds_checkpoint_files(checkpoint); i++) {

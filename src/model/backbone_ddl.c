@@ -33,7 +33,7 @@ static const ds_table_row front[] = {
     {{"transformer.wte.weight", {VOCAB, HIDDEN}}, SAME, "token embedding", DS_GROUP_EMBEDDING, NULL, MODEL(embedding)},
 };
 static const ds_table_row attention[] = {
-    {{"ln_1.weight", {HIDDEN}}, SAME, "attention pre-norm", DS_GROUP_NORMS, NULL, LAYER(ln_1)},
+    {{"ln_1.weight", {HIDDEN}}, SAME, "attention pre-norm", DS_GROUP_NORMS, NULL, LAYER(ln_1.weight)},
     {{"attn.c_q.weight", {ATTENTION, HIDDEN}}, SAME, "query projection", DS_GROUP_ATTENTION, NULL, LAYER(query)},
     {{"attn.c_k.weight", {ATTENTION, HIDDEN}}, SAME, "key projection", DS_GROUP_ATTENTION, has_plain_key, LAYER(key)},
     {{"attn.c_k.linear.weight", {ATTENTION, HIDDEN}}, SAME, "key projection", DS_GROUP_ATTENTION, has_key_shift, LAYER(key)},
@@ -64,7 +64,7 @@ static const ds_table_row attention[] = {
      LAYER(attention)},
 };
 static const ds_table_row mlp[] = {
-    {{"ln_2.weight", {HIDDEN}}, SAME, "MLP pre-norm", DS_GROUP_NORMS, NULL, LAYER(ln_2)},
+    {{"ln_2.weight", {HIDDEN}}, SAME, "MLP pre-norm", DS_GROUP_NORMS, NULL, LAYER(ln_2.weight)},
     {{"mlp.c_fc1.weight", {MLP, HIDDEN}}, SAME, "MLP gate", DS_GROUP_MLP, NULL, LAYER(gate)},
     {{"mlp.c_fc2.weight", {MLP, HIDDEN}}, SAME, "MLP up projection", DS_GROUP_MLP, NULL, LAYER(up)},
     {{"mlp.c_proj.weight", {HIDDEN, MLP}},
@@ -75,13 +75,14 @@ static const ds_table_row mlp[] = {
      LAYER(down)},
 };
 static const ds_table_row back[] = {
-    {{"ln_f.weight", {HIDDEN}}, SAME, "final norm", DS_GROUP_NORMS, NULL, MODEL(final_norm)},
+    {{"ln_f.weight", {HIDDEN}}, SAME, "final norm", DS_GROUP_NORMS, NULL, MODEL(final_norm.weight)},
 };
 
 #define ROWS(rows)                                                                                                             \
     { (rows), sizeof(rows) / sizeof *(rows) }
 const ds_backbone ds_backbone_ddl = {
     .name = "ddl",
+    .prefix = "",
     .layer_prefix = "transformer.h.",
     .front = ROWS(front),
     .attention = ROWS(attention),

@@ -78,20 +78,28 @@ static ds_status begin_sublayer(ds_derivative *b, ds_gradient *g, size_t s) {
 
 /* ---- one sublayer back ------------------------------------------------------------------------------------------------ */
 
-ds_status ds_weight_job_add(ds_derivative *b, const ds_parameter *weight, const void *dy, const void *x) {
+ds_status ds_map_job_add(ds_derivative *b, const ds_linear_map *map, const void *dy, const void *x) {
     ds_status status = DS_OK;
     ds_gradient *g = b->gradient;
+    const ds_parameter *weight = map->weight;
     void *storage = g->jobs;
-    if (weight == NULL) return DS_OK;
     DS_TRY(ds_grow(&storage, &g->job_capacity, g->job_count + 1, sizeof *g->jobs));
     g->jobs = storage;
-    g->jobs[g->job_count++] = (ds_weight_job){.dweight = g->parameters[weight - b->pass.model->parameters],
-                                              .dy = dy,
-                                              .x = x,
-                                              .out = weight->shape[0],
-                                              .in = weight->shape[1]};
+    size_t skipped = map->first * (map->inputs_first ? 1 : map->in) * ds_precision_size(g->precision);
+    g->jobs[g->job_count++] = (ds_weight_job){.dweight = (char *)g->parameters[weight - b->pass.model->parameters] + skipped,
+                                              .dy = map->inputs_first ? x : dy,
+                                              .x = map->inputs_first ? dy : x,
+                                              .out = map->inputs_first ? map->in : map->out,
+                                              .in = map->inputs_first ? map->out : map->in,
+                                              .stride = weight->shape[1]};
 done:
     return status;
+}
+
+ds_status ds_weight_job_add(ds_derivative *b, const ds_parameter *weight, const void *dy, const void *x) {
+    if (weight == NULL) return DS_OK;
+    const ds_linear_map map = {.weight = weight, .out = weight->shape[0], .in = weight->shape[1]};
+    return ds_map_job_add(b, &map, dy, x);
 }
 
 /* On as many threads as the workspace has scratch for. */
@@ -129,7 +137,7 @@ static ds_status sublayer_backward(ds_derivative *b, size_t s) {
     DS_TRY(begin_sublayer(b, g, s));
     if (ds_pass_half(&b->pass) == 0) {
         DS_TRY(ds_pass_run(&b->pass, steps->attention_output_backward));
-        DS_TRY(run_tasks(b, b->pass.batch->sequences * g->model->spec.heads, steps->attention_scores_backward));
+        DS_TRY(run_tasks(b, b->pass.batch->sequences * ds_spec_kv_heads(&g->model->spec), steps->attention_scores_backward));
         DS_TRY(ds_pass_run(&b->pass, steps->qkv_transform_backward));
         DS_TRY(ds_pass_run(&b->pass, steps->qkv_backward));
     } else {

@@ -8,7 +8,7 @@
 
 /* What the specification computes with, as numbers; flags are 0 and 1. */
 typedef struct computed {
-    double layers, heads, hidden, head_dim, vocab, mlp_hidden;
+    double layers, heads, kv_heads, hidden, head_dim, vocab, mlp_hidden;
     double rope_base, rope_ratio, norm_eps, softmax_scale, residual_mult, logit_scale, qk_norm, scales_logits;
 } computed;
 
@@ -16,6 +16,7 @@ typedef struct question {
     const json_t *object; /* the whole configuration */
     computed is;
     size_t block_size;
+    bool norm_bias;
 } question;
 
 /* A row: whether a value asks for what is computed. */
@@ -93,6 +94,11 @@ static bool is_wide_window(const question *q, const json_t *value, const foreign
            (json_is_number(value) && json_number_value(value) >= (double)q->block_size);
 }
 
+static bool is_norm_bias(const question *q, const json_t *value, const foreign_row *row) {
+    (void)row;
+    return json_is_boolean(value) && json_is_true(value) == q->norm_bias;
+}
+
 static bool is_one_expert(const question *q, const json_t *value, const foreign_row *row) {
     (void)q, (void)row;
     return json_is_number(value) && (json_number_value(value) == 0 || json_number_value(value) == 1);
@@ -127,7 +133,7 @@ static const foreign_row rows[] = {
     OFF("post_norm|postnorm|use_post_norm|sandwich_norm|parallel_residual|use_parallel_residual|parallel_attn|parallel_block"),
     SAME("qk_norm|use_qk_norm|qk_layernorm|qk_rmsnorm", "the value of use_qk_rmsnorm", qk_norm),
     SAME("num_key_value_heads|num_kv_heads|n_kv_heads|n_kv_head|n_query_groups|num_query_groups",
-         "as many as num_attention_heads", heads),
+         "as many as num_attention_heads", kv_heads),
     OFF("multi_query|multi_query_attention"),
     SAME("n_head|n_heads|num_heads", "the value of num_attention_heads", heads),
     SAME("n_layer|n_layers|num_layers", "the value of num_hidden_layers", layers),
@@ -139,7 +145,8 @@ static const foreign_row rows[] = {
     SAME("partial_rotary_factor|rotary_pct|rope_pct|rotary_fraction", "the value of rope_ratio", rope_ratio),
     SPECIAL("rope_scaling|rope_parameters", "the type \"default\" with the values of rope_base and rope_ratio",
             is_plain_rotation),
-    OFF("rope_interleaved|rotary_interleaved|alibi|use_alibi|use_wpe|learned_positions|use_position_embeddings"),
+    OFF("rope_interleaved|rotary_interleaved|alibi|use_alibi"),
+    OFF("use_wpe|learned_positions|use_position_embeddings"),
     ON("use_rope|use_rotary|rotary"),
     WORD("position_embedding_type|pos_emb_type|positional_encoding|position_encoding", "\"rope\"", "rope|rotary"),
     SPECIAL("sliding_window|attention_window|window_size|local_window", "block_size or more, or use_sliding_window false",
@@ -160,6 +167,27 @@ static const foreign_row rows[] = {
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
+/* What a transformer with LayerNorm and learned positions (nanoGPT, GPT-2) answers otherwise; names as above. */
+static const foreign_row learned[] = {
+    WORD("hidden_act|hidden_activation|activation|activation_function|act_fn|mlp_activation", "\"gelu\"",
+         "gelu|gelu_new|gelu_pytorch_tanh"),
+    WORD("mlp_type|ffn_type|mlp_class", "\"mlp\"", "mlp|gelu"),
+    SPECIAL(
+        "bias|use_bias|attention_bias|attn_bias|qkv_bias|mlp_bias|lm_head_bias|norm_bias|ln_bias|add_bias_linear|add_qkv_bias",
+        "what the model has, everywhere or nowhere", is_norm_bias),
+    WORD("norm_type|normalization|normalization_type|norm_class|layer_norm_type", "\"layernorm\"", "layernorm|layer_norm|ln"),
+    ON("use_wpe|learned_positions|use_position_embeddings"),
+    OFF("use_rope|use_rotary|rotary"),
+    WORD("position_embedding_type|pos_emb_type|positional_encoding|position_encoding", "\"absolute\"", "absolute|learned"),
+};
+
+static const foreign_row *row_for(const foreign_row *row, const ds_spec *spec) {
+    for (size_t i = 0; spec->positions > 0 && i < sizeof learned / sizeof *learned; i++) {
+        if (strcmp(learned[i].names, row->names) == 0) return &learned[i];
+    }
+    return row;
+}
+
 size_t ds_foreign_count(void) { return ROWS; }
 ds_foreign_keys ds_foreign_at(size_t index) { return (ds_foreign_keys){rows[index].names, rows[index].supported}; }
 
@@ -177,6 +205,7 @@ static question ask(const json_t *object, const ds_config *config, const ds_spec
         .object = object,
         .is = {.layers = (double)spec->layers,
                .heads = (double)spec->heads,
+               .kv_heads = (double)ds_spec_kv_heads(spec),
                .hidden = (double)spec->hidden,
                .head_dim = (double)spec->head_dim,
                .vocab = (double)spec->vocab,
@@ -190,20 +219,23 @@ static question ask(const json_t *object, const ds_config *config, const ds_spec
                .qk_norm = spec->qk_norm,
                .scales_logits = ds_config_scales_logits(config)},
         .block_size = spec->block_size,
+        .norm_bias = spec->norm_bias,
     };
 }
 
 ds_status ds_foreign_check(const json_t *object, const ds_config *config, const ds_spec *spec, const char *where) {
     const question q = ask(object, config, spec);
     for (size_t r = 0; r < ROWS; r++) {
-        const char *names = rows[r].names;
+        const foreign_row *row = row_for(&rows[r], spec);
+        const char *names = row->names;
         for (char name[64]; next_name(&names, name);) {
             const json_t *value = json_object_get(object, name);
-            if (value == NULL || json_is_null(value) || rows[r].fits(&q, value, &rows[r])) continue;
+            if (value == NULL || json_is_null(value) || ds_config_reads(config->family, name)) continue;
+            if (row->fits(&q, value, row)) continue;
             return ds_fail(DS_ERR_INPUT,
                            "%s: %s is %s, which would change what is computed: supported is %s; remove the key if the model "
                            "was not trained so",
-                           DS_SHOW(where), name, ds_config_describe(value).text, rows[r].supported);
+                           DS_SHOW(where), name, ds_config_describe(value).text, row->supported);
         }
     }
     return DS_OK;

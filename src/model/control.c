@@ -54,6 +54,7 @@ static ds_status unknown(const ds_rule *rule, const char *name, const char *wher
 
 ds_status ds_control_parse(ds_force trained[2], const ds_rule *rule, const char *name, const char *where) {
     double gate;
+    if (rule->keeps_history && strcmp(name, rule->name) == 0) name = controls[0].name; /* it goes by its own name */
     for (size_t i = 0; i < CONTROLS; i++) {
         if (strcmp(name, controls[i].name) != 0 || (controls[i].gates && !rule->has_gates)) continue;
         memcpy(trained, controls[i].trained, sizeof controls[i].trained);
@@ -126,10 +127,13 @@ bool ds_spec_has_operators(const ds_spec *spec) {
 double ds_spec_shortcut_mult(const ds_spec *spec) { return ds_spec_has_operators(spec) ? spec->residual_mult : 0; }
 
 static void close_half(bool *reached, const ds_model *model, const ds_layer_weights *layer, size_t half) {
-    const ds_parameter *attention[] = {layer->ln_1,      layer->query,     layer->key,         layer->value,
-                                       layer->attention, layer->key_shift, layer->value_shift, layer->query_norm,
-                                       layer->key_norm,  layer->head_norm, layer->output_norm, layer->output_gate};
-    const ds_parameter *mlp[] = {layer->ln_2, layer->gate, layer->up, layer->down};
+    const ds_parameter *attention[] = {layer->ln_1.weight, layer->ln_1.bias,   layer->query,      layer->key,
+                                       layer->value,       layer->qkv,         layer->qkv_bias,   layer->query_bias,
+                                       layer->key_bias,    layer->value_bias,  layer->attention,  layer->attention_bias,
+                                       layer->key_shift,   layer->value_shift, layer->query_norm, layer->key_norm,
+                                       layer->head_norm,   layer->output_norm, layer->output_gate};
+    const ds_parameter *mlp[] = {layer->ln_2.weight, layer->ln_2.bias, layer->gate,    layer->up,
+                                 layer->down,        layer->gate_bias, layer->up_bias, layer->down_bias};
     for (size_t i = 0; half == 0 && i < sizeof attention / sizeof *attention; i++) ds_unreach(reached, model, attention[i]);
     for (size_t i = 0; half == 1 && i < sizeof mlp / sizeof *mlp; i++) ds_unreach(reached, model, mlp[i]);
     for (size_t i = 0; i < DS_RULE_SLOTS; i++) ds_unreach(reached, model, layer->rule[half][i]);

@@ -13,18 +13,22 @@ enum {
 
 /* Where a tile sums the gradients of a sublayer's small parameters, in double; offsets into ds_gradient.partial. */
 typedef struct ds_partial_layout {
-    size_t norm;                            /* (d) ln_1 or ln_2, or the final norm */
-    size_t taps;                            /* (dv,d) CC, (dv,K,d) TC; or (dv,K,d) of the input convolution */
-    size_t query_norm, key_norm, head_norm; /* (h) */
-    size_t rule;                            /* the rule's own */
+    size_t norm;                             /* (d) ln_1 or ln_2, or the final norm; twice with biases */
+    size_t taps;                             /* (dv,d) CC, (dv,K,d) TC; or (dv,K,d) of the input convolution */
+    size_t query_norm, key_norm, head_norm;  /* (h) */
+    size_t query_bias, key_bias, value_bias; /* (H*h), (KV*h) x 2 */
+    size_t gate_bias, up_bias;               /* (f) */
+    size_t output_bias;                      /* (d) of the branch's last projection */
+    size_t rule;                             /* the rule's own */
     size_t count;
 } ds_partial_layout;
 
-/* dW (out,in) += dY^T X over all tokens of the batch. */
+/* dW (out,in) += dY^T X over all tokens of the batch, in rows of `stride` numbers. Of a weight stored as (in,out), dy and x
+ * have changed places. */
 typedef struct ds_weight_job {
     void *dweight;
     const void *dy, *x; /* (B,T,out), (B,T,in) */
-    size_t out, in;
+    size_t out, in, stride;
 } ds_weight_job;
 
 /* One worker's scratch. */
@@ -69,11 +73,11 @@ struct ds_gradient {
     double *norm2;                       /* (B,T) */
     ds_path_squares *squares;            /* (B,T) with `paths` */
     void *gated, *dgate, *dup;           /* (B,T,f) */
-    void *heads, *dheads;                /* (B,T,H*h) */
-    void *dquery, *dkey, *dvalue;        /* (B,T,H*h) */
-    void *dkey_shifted, *dvalue_shifted; /* (B,T,H*h) with shifts: gradients before, tangents after the shift */
+    void *heads, *dheads, *dquery;       /* (B,T,H*h) */
+    void *dkey, *dvalue;                 /* (B,T,KV*h) */
+    void *dkey_shifted, *dvalue_shifted; /* (B,T,KV*h) with shifts: gradients before, tangents after the shift */
     void *doutput_gate;                  /* (B,T,H*h) */
-    void *dkey_mix, *dvalue_mix;         /* (B,T,H) */
+    void *dkey_mix, *dvalue_mix;         /* (B,T,KV) */
     void *hidden, *dhidden;              /* (B,T,d) what the head multiplies */
     void *embeddings;                    /* (B,T,d) dloss/dx_emb */
     void *logits;                        /* (blocks_held, B*T, VB) logits, then their gradients */
@@ -111,9 +115,9 @@ typedef struct ds_token_directions {
 /* Where one of attention's projections has its derivatives. */
 typedef struct ds_projection_derivative {
     ds_projection forward;
-    void *raw, *mix;                    /* on the tape: (B,T,H*h) as projected; (B,T,H), NULL without shift */
-    void *derivative, *dshifted, *dmix; /* gradients or tangents: (B,T,H*h), (B,T,H*h), (B,T,H) */
-    size_t partial;                     /* of the norm's weight */
+    void *raw, *mix;                    /* on the tape: (B,T,heads*h) as projected; (B,T,heads), NULL without shift */
+    void *derivative, *dshifted, *dmix; /* gradients or tangents: (B,T,heads*h) x 2, (B,T,heads) */
+    size_t partial, bias_partial;       /* of the norm's weight, of the bias */
 } ds_projection_derivative;
 
 /* NULL without parameter gradients. */
@@ -129,5 +133,6 @@ static inline double *ds_partial_at(const ds_derivative *b, ds_tile tile, size_t
 
 /* Adds dW += dY^T X to what weights_backward does; weight NULL: nothing to do. */
 ds_status ds_weight_job_add(ds_derivative *b, const ds_parameter *weight, const void *dy, const void *x) DS_MUST_CHECK;
+ds_status ds_map_job_add(ds_derivative *b, const ds_linear_map *map, const void *dy, const void *x) DS_MUST_CHECK;
 
 #endif

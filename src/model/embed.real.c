@@ -1,5 +1,5 @@
 /* The input: X_0 from token ids, through the input convolution where there is one (MODEL.md "Compressors", EC); without, the
- * embedding in every plane. */
+ * embedding in every plane, and with it its learned position. */
 #include "tiles.h"
 
 void REAL_NAME(ds_embed_tile_forward)(const ds_pass *pass, ds_tile tile) {
@@ -8,6 +8,13 @@ void REAL_NAME(ds_embed_tile_forward)(const ds_pass *pass, ds_tile tile) {
     REAL_NAME(ds_embed_forward)
     (ROWS(pass->state, tile, planes * d), VALUES(pass->model->embedding), pass->model->input.taps,
      pass->batch->tokens + tile.token, tile.first, tile.rows, d, planes, spec->input_kernel);
+    if (pass->model->positions == NULL) return;
+    REAL *row = ROWS(pass->state, tile, planes * d);
+    for (size_t t = 0; t < tile.rows; t++) {
+        const REAL *position = VALUES(pass->model->positions) + (tile.first + t) * d;
+        for (size_t plane = 0; plane < planes; plane++, row += d)
+            for (size_t i = 0; i < d; i++) row[i] += position[i];
+    }
 }
 
 void REAL_NAME(ds_embed_tile_backward)(const ds_derivative *b, ds_tile tile) {
@@ -40,14 +47,17 @@ ds_status REAL_NAME(ds_embed_backward_task)(void *context, size_t task, size_t w
     return DS_OK;
 }
 
-/* Rows of the table gain the gradients of the tokens that read them, in order. */
+/* Rows of the tables gain the gradients of the tokens that read them, in order. */
 void REAL_NAME(ds_embed_parameters)(ds_derivative *b) {
-    size_t d = b->pass.model->spec.hidden;
-    REAL *table = REAL_NAME(ds_gradient_of)(b, b->pass.model->embedding);
+    const ds_model *model = b->pass.model;
+    size_t d = model->spec.hidden, length = b->pass.batch->length;
+    REAL *table = REAL_NAME(ds_gradient_of)(b, model->embedding);
+    REAL *positions = model->positions != NULL ? REAL_NAME(ds_gradient_of)(b, model->positions) : NULL;
     const REAL *row = b->gradient->embeddings;
-    for (size_t t = 0; t < b->pass.batch->sequences * b->pass.batch->length; t++, row += d) {
+    for (size_t t = 0; t < b->pass.batch->sequences * length; t++, row += d) {
         REAL *to = table + b->pass.batch->tokens[t] * d;
         for (size_t i = 0; i < d; i++) to[i] += row[i];
+        for (size_t i = 0; positions != NULL && i < d; i++) positions[t % length * d + i] += row[i];
     }
     if (RULE(&b->pass)->embed_parameters != NULL) RULE(&b->pass)->embed_parameters(b);
 }

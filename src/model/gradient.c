@@ -12,7 +12,8 @@ static ds_status allocate_batch(ds_gradient *g, size_t tokens) {
     ds_status status = DS_OK;
     const ds_spec *spec = &g->model->spec;
     const ds_rule_steps *rule = spec->rule->steps[g->precision];
-    const size_t d = spec->hidden, f = spec->mlp_hidden, H = spec->heads, Hh = H * spec->head_dim;
+    const size_t d = spec->hidden, f = spec->mlp_hidden, Hh = spec->heads * spec->head_dim;
+    const size_t KV = ds_spec_kv_heads(spec), KVh = KV * spec->head_dim;
     const size_t size = ds_precision_size(g->precision), real = sizeof(double);
     const struct {
         void *array; /* address of the pointer */
@@ -32,17 +33,17 @@ static ds_status allocate_batch(ds_gradient *g, size_t tokens) {
         {&g->norm2, 1, real, true},
         {&g->squares, 1, sizeof *g->squares, g->paths},
         {&g->gated, f, size, true},
-        {&g->dgate, f, size, true},
+        {&g->dgate, f, size, spec->mlp == DS_MLP_SWIGLU},
         {&g->dup, f, size, true},
         {&g->heads, Hh, size, true},
         {&g->dheads, Hh, size, true},
         {&g->dquery, Hh, size, true},
-        {&g->dkey, Hh, size, true},
-        {&g->dvalue, Hh, size, true},
-        {&g->dkey_shifted, Hh, size, spec->k_shift},
-        {&g->dvalue_shifted, Hh, size, spec->v_shift},
-        {&g->dkey_mix, H, size, spec->k_shift},
-        {&g->dvalue_mix, H, size, spec->v_shift},
+        {&g->dkey, KVh, size, true},
+        {&g->dvalue, KVh, size, true},
+        {&g->dkey_shifted, KVh, size, spec->k_shift},
+        {&g->dvalue_shifted, KVh, size, spec->v_shift},
+        {&g->dkey_mix, KV, size, spec->k_shift},
+        {&g->dvalue_mix, KV, size, spec->v_shift},
         {&g->doutput_gate, Hh, size, spec->output_gate},
         {&g->hidden, d, size, true},
         {&g->dhidden, d, size, true},
@@ -61,7 +62,7 @@ done:
 /* Lays a half's tape for `tokens` out from `memory` (NULL: only measures); returns the bytes. */
 static size_t lay_out_tape(ds_tape *tape, char *memory, const ds_gradient *g, size_t half, size_t tokens) {
     const ds_spec *spec = &g->model->spec;
-    size_t H = spec->heads, Hh = H * spec->head_dim, bytes = 0;
+    size_t Hh = spec->heads * spec->head_dim, KV = ds_spec_kv_heads(spec), KVh = KV * spec->head_dim, bytes = 0;
     *tape = (ds_tape){0};
     const struct {
         void **array;
@@ -70,13 +71,13 @@ static size_t lay_out_tape(ds_tape *tape, char *memory, const ds_gradient *g, si
     } arrays[] = {
         {&tape->branch, spec->hidden, true},
         {&tape->query, Hh, half == 0},
-        {&tape->key, Hh, half == 0},
-        {&tape->value, Hh, half == 0},
+        {&tape->key, KVh, half == 0},
+        {&tape->value, KVh, half == 0},
         {&tape->heads, Hh, half == 0},
-        {&tape->key_mix, H, half == 0 && spec->k_shift},
-        {&tape->value_mix, H, half == 0 && spec->v_shift},
+        {&tape->key_mix, KV, half == 0 && spec->k_shift},
+        {&tape->value_mix, KV, half == 0 && spec->v_shift},
         {&tape->gate, Hh, half == 0 && spec->output_gate},
-        {&tape->mlp_gate, spec->mlp_hidden, half == 1},
+        {&tape->mlp_gate, spec->mlp_hidden, half == 1 && spec->mlp == DS_MLP_SWIGLU},
         {&tape->mlp_up, spec->mlp_hidden, half == 1},
     };
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
@@ -156,12 +157,19 @@ static void lay_out_partial(ds_gradient *g) {
     const ds_spec *spec = &g->model->spec;
     ds_partial_layout *at = &g->layout;
     size_t d = spec->hidden, dv = spec->value_channels, state = spec->compressor == DS_COMPRESS_CC ? 1 : spec->state_kernel;
+    size_t width = spec->heads * spec->head_dim, kv_width = ds_spec_kv_heads(spec) * spec->head_dim;
     size_t taps = ds_max_size(spec->compressor == DS_COMPRESS_NONE ? 0 : state, spec->input_conv ? spec->input_kernel : 0);
-    at->taps = at->norm + d;
+    at->taps = at->norm + 2 * d;
     at->query_norm = at->taps + dv * d * taps;
     at->key_norm = at->query_norm + spec->head_dim;
     at->head_norm = at->key_norm + spec->head_dim;
-    at->rule = at->head_norm + spec->head_dim;
+    at->query_bias = at->head_norm + spec->head_dim;
+    at->key_bias = at->query_bias + (spec->qkv_bias ? width : 0);
+    at->value_bias = at->key_bias + (spec->qkv_bias ? kv_width : 0);
+    at->gate_bias = at->value_bias + (spec->qkv_bias ? kv_width : 0);
+    at->up_bias = at->gate_bias + (spec->mlp_bias ? spec->mlp_hidden : 0);
+    at->output_bias = at->up_bias + (spec->mlp_bias ? spec->mlp_hidden : 0);
+    at->rule = at->output_bias + (spec->output_bias || spec->mlp_bias ? d : 0);
     at->count = at->rule + (spec->rule->partial_count != NULL ? spec->rule->partial_count(spec) : 0);
 }
 

@@ -1,5 +1,5 @@
-/* The output: readout of the last state, final norm, logits against the embedding, loss and comparisons of losses (MODEL.md
- * "Forward pass"). */
+/* The output: readout of the last state, final norm, logits against the embedding or a table of their own, loss and
+ * comparisons of losses (MODEL.md "Forward pass"). */
 #include <math.h>
 
 #include "tiles.h"
@@ -45,7 +45,7 @@ ds_status REAL_NAME(ds_readout_backward_task)(void *context, size_t task, size_t
 
 void REAL_NAME(ds_readout_parameters)(ds_derivative *b) {
     const ds_rule_steps *rule = RULE(&b->pass);
-    REAL_NAME(ds_sum_tiles)(b, b->pass.model->final_norm, b->gradient->layout.norm);
+    REAL_NAME(ds_sum_norm)(b, b->pass.model->final_norm);
     if (rule->read_parameters != NULL) rule->read_parameters(b);
 }
 
@@ -55,7 +55,7 @@ void REAL_NAME(ds_readout_parameters)(ds_derivative *b) {
 static void logits_block(REAL *logits, size_t ld, const ds_model *model, const REAL *hidden, size_t rows, size_t first,
                          size_t columns) {
     size_t d = model->spec.hidden;
-    const REAL *table = VALUES(model->embedding) + first * d;
+    const REAL *table = VALUES(ds_model_head(model)) + first * d;
     REAL scale = (REAL)model->spec.logit_scale;
     REAL_NAME(ds_gemm_nt)(logits, ld, hidden, d, table, d, rows, columns, d);
     if (model->spec.logit_scale == 1) return;
@@ -189,19 +189,19 @@ ds_status REAL_NAME(ds_head_backward_task)(void *context, size_t task, size_t wo
             if (target >= first && target < first + columns) row[target - first] -= (REAL)factor;
         }
         REAL_NAME(ds_gemm_nn_add)
-        (dhidden, d, rows, ld, VALUES(model->embedding) + first * d, d, tile.rows, d, columns);
+        (dhidden, d, rows, ld, VALUES(ds_model_head(model)) + first * d, d, tile.rows, d, columns);
     }
     return DS_OK;
 }
 
-/* Rows of the embedding's gradient that one vocabulary block touches. */
+/* Rows of the table's gradient that one vocabulary block touches. */
 ds_status REAL_NAME(ds_head_weight_task)(void *context, size_t task, size_t worker) {
     const ds_derivative *b = context;
     const ds_gradient *g = b->gradient;
     size_t d = b->pass.model->spec.hidden, block = b->block + task;
     const ds_tile start = {0};
     (void)worker;
-    REAL *rows = REAL_NAME(ds_gradient_of)(b, b->pass.model->embedding) + block * DS_VOCABULARY_BLOCK * d;
+    REAL *rows = REAL_NAME(ds_gradient_of)(b, ds_model_head(b->pass.model)) + block * DS_VOCABULARY_BLOCK * d;
     REAL_NAME(ds_gemm_tn_add)
     (rows, d, held_logits(b, start, block), DS_VOCABULARY_BLOCK, g->hidden, d, block_columns(b, block), d,
      b->pass.batch->sequences * b->pass.batch->length);

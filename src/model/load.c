@@ -3,11 +3,14 @@
 
 #include "deltascope/num.h"
 
+#include "backbone.h"
 #include "fold.h"
 #include "load.h"
 
-ds_head_tie ds_head_stored(const ds_checkpoint *checkpoint, const ds_tensor **head) {
-    const ds_tensor *wte = ds_checkpoint_find(checkpoint, "transformer.wte.weight");
+ds_head_tie ds_head_stored(const ds_model *model, const ds_checkpoint *checkpoint, const ds_tensor **head) {
+    const ds_tensor *wte = ds_checkpoint_find(checkpoint, model->embedding->name);
+    *head = NULL;
+    if (model->own_head != NULL) return DS_HEAD_OWN;
     *head = ds_checkpoint_find(checkpoint, "lm_head.weight");
     if (*head == NULL) return DS_HEAD_ABSENT;
     if (wte == NULL || (*head)->rank != 2 || wte->rank != 2 || (*head)->shape[0] != wte->shape[0] ||
@@ -38,7 +41,8 @@ ds_status ds_model_unused(const ds_tensor ***tensors, size_t *count, const ds_mo
     for (size_t i = 0; i < all; i++) {
         const ds_tensor *tensor = ds_checkpoint_tensor(checkpoint, i);
         uintptr_t key = (uintptr_t)tensor;
-        if (bsearch(&key, used, used_count, sizeof *used, by_address) == NULL) (*tensors)[(*count)++] = tensor;
+        bool free_one = bsearch(&key, used, used_count, sizeof *used, by_address) == NULL;
+        if (free_one && !ds_is_twin(&model->spec, checkpoint, tensor)) (*tensors)[(*count)++] = tensor;
     }
 done:
     free(used);
@@ -97,7 +101,7 @@ ds_status ds_model_read(ds_model *model, ds_checkpoint *checkpoint) {
     ds_tensor_read *reads = NULL;
     const ds_tensor *head = NULL;
     size_t count = model->parameter_count;
-    ds_head_tie tie = ds_head_stored(checkpoint, &head);
+    ds_head_tie tie = ds_head_stored(model, checkpoint, &head);
     if (tie == DS_HEAD_DIFFERENT)
         return ds_fail(DS_ERR_INPUT, "%s: tensor %s has another shape or dtype (%s) than %s, to which the output head is tied",
                        head->file, head->name, head->dtype_name, model->embedding->name);

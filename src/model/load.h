@@ -8,9 +8,9 @@
  * head that is not the embedding, is DS_ERR_INPUT. */
 ds_status ds_model_read(ds_model *model, ds_checkpoint *checkpoint) DS_MUST_CHECK;
 
-/* How lm_head.weight is stored, *head being NULL when it is absent. DS_HEAD_EQUAL here only means that shape and dtype allow
- * it: the values are still to be compared with a ds_pair. */
-ds_head_tie ds_head_stored(const ds_checkpoint *checkpoint, const ds_tensor **head);
+/* How lm_head.weight is stored, *head being NULL when it is absent or a parameter. DS_HEAD_EQUAL here only means that shape and
+ * dtype allow it: the values are still to be compared with a ds_pair. */
+ds_head_tie ds_head_stored(const ds_model *model, const ds_checkpoint *checkpoint, const ds_tensor **head);
 
 /* Embedding and head arriving chunk by chunk in any order, of which one copy is held: sinks of ds_checkpoint_read. */
 typedef struct ds_pair {

@@ -55,12 +55,14 @@ static const ds_tensor *nearest(const ds_checkpoint *checkpoint, const bool *wan
     return best;
 }
 
-ds_status ds_missing_tensor(const ds_checkpoint *checkpoint, const bool *wanted, const char *name, const char *role) {
+ds_status ds_missing_tensor(const ds_checkpoint *checkpoint, const ds_spec *spec, const bool *wanted, const char *name,
+                            const char *role) {
     ds_status status = DS_OK;
     ds_text sentence = {0};
     const size_t count = ds_checkpoint_count(checkpoint);
     const ds_tensor *near = nearest(checkpoint, wanted, name);
-    const char *family = ds_family_of(checkpoint);
+    const bool published = spec->backbone == &ds_backbone_ddl;
+    const char *family = published ? ds_family_of(checkpoint) : NULL;
     const char *file =
         ds_checkpoint_files(checkpoint) == 1 ? ds_checkpoint_file(checkpoint, 0) : ds_checkpoint_path(checkpoint);
     DS_TRY(ds_text_printf(&sentence, "%s: missing tensor %s (%s)", DS_SHOW(file), name, role));
@@ -68,9 +70,13 @@ ds_status ds_missing_tensor(const ds_checkpoint *checkpoint, const bool *wanted,
         DS_TRY(ds_text_printf(&sentence, "; the nearest of its %zu tensor%s is %s", count, ds_plural(count),
                               DS_SHOW(near->stored_name)));
     if (family != NULL) DS_TRY(ds_text_printf(&sentence, "; the names are those of %s, not of Deep Delta Learning", family));
-    DS_TRY(ds_text_printf(&sentence,
-                          "; deltascope inspect lists the tensors, inspect --draft-map FILE drafts a map of their names "
-                          "for --map FILE"));
+    if (published)
+        DS_TRY(ds_text_printf(&sentence,
+                              "; deltascope inspect lists the tensors, inspect --draft-map FILE drafts a map of their names "
+                              "for --map FILE"));
+    else
+        DS_TRY(ds_text_printf(&sentence, "; expected are the tensors of backbone %s as its configuration describes them",
+                              ds_spec_backbone_name(spec)));
     status = ds_fail(DS_ERR_INPUT, "%s", sentence.bytes);
 done:
     ds_text_release(&sentence);

@@ -23,15 +23,30 @@ typedef struct ds_taps {
     void *taps;               /* derived, 64-byte aligned, of the model's precision; NULL when the model has none */
 } ds_taps;
 
+/* A norm before a branch or the head; bias NULL: none. */
+typedef struct ds_norm {
+    const ds_parameter *weight, *bias; /* (d) */
+} ds_norm;
+
+/* A Linear layer y = x W^T + b as kernels see it: all outputs of a stored weight, or `out` of them from `first` on. */
+typedef struct ds_linear_map {
+    const ds_parameter *weight, *bias; /* bias NULL: none */
+    size_t first, out, in;
+    bool inputs_first; /* stored as (in,out) */
+} ds_linear_map;
+
 typedef struct ds_layer_weights {
-    ds_taps compress;                                    /* expanded state only; used before attention and before the MLP */
-    const ds_parameter *ln_1, *ln_2;                     /* (d) */
-    const ds_parameter *query, *key, *value, *attention; /* (H*h,d) x 3, (d,H*h) */
-    const ds_parameter *key_shift, *value_shift;         /* (H,d) */
-    const ds_parameter *query_norm, *key_norm;           /* (h): q_rms, k_rms */
-    const ds_parameter *head_norm, *output_norm;         /* (h): subln, o_norm */
-    const ds_parameter *output_gate;                     /* (H*h,d): g_proj */
-    const ds_parameter *gate, *up, *down;                /* (f,d), (f,d), (d,f): mlp = down (silu(gate c) * (up c)) */
+    ds_taps compress; /* expanded state only; used before attention and before the MLP */
+    ds_norm ln_1, ln_2;
+    const ds_parameter *query, *key, *value, *attention;                     /* (H*h,d), (KV*h,d) x 2, (d,H*h) */
+    const ds_parameter *qkv, *qkv_bias;                                      /* all three in one: then the others are NULL */
+    const ds_parameter *query_bias, *key_bias, *value_bias, *attention_bias; /* (H*h), (KV*h) x 2, (d) */
+    const ds_parameter *key_shift, *value_shift;                             /* (H,d) */
+    const ds_parameter *query_norm, *key_norm;                               /* (h): q_rms, k_rms */
+    const ds_parameter *head_norm, *output_norm;                             /* (h): subln, o_norm */
+    const ds_parameter *output_gate;                                         /* (H*h,d): g_proj */
+    const ds_parameter *gate, *up, *down;                /* (f,d), (f,d), (d,f): of the MLP; gate NULL: it has none */
+    const ds_parameter *gate_bias, *up_bias, *down_bias; /* (f), (f), (d) */
     const ds_parameter *rule[2][DS_RULE_SLOTS];          /* 0 attention, 1 MLP: the residual rule's own */
 } ds_layer_weights;
 
@@ -48,13 +63,20 @@ struct ds_model {
     void *values;             /* one block for all parameters, each starting at a 64-byte boundary */
     void *derived;            /* one block for all taps, likewise */
 
-    const ds_parameter *embedding;  /* (V,d): token embedding and, tied, output head */
-    ds_taps input;                  /* EC, else all NULL */
-    ds_taps readout;                /* expanded state only */
-    const ds_parameter *final_norm; /* (d) */
+    const ds_parameter *embedding; /* (V,d): token embedding and, tied, output head */
+    const ds_parameter *positions; /* (positions,d): added to the embedding */
+    const ds_parameter *own_head;  /* (V,d): the output head where it is not tied */
+    ds_taps input;                 /* EC, else all NULL */
+    ds_taps readout;               /* expanded state only */
+    ds_norm final_norm;
     const ds_parameter *read_query; /* (1,d): attention over depth, where the readout is routed */
     const ds_parameter *read_norm;  /* (d) */
     ds_layer_weights *layers;       /* (layers) */
 };
+
+/* The table that logits are products with. */
+static inline const ds_parameter *ds_model_head(const ds_model *model) {
+    return model->own_head != NULL ? model->own_head : model->embedding;
+}
 
 #endif

@@ -13,8 +13,8 @@ ds_status REAL_NAME(ds_weights_backward_task)(void *context, size_t task, size_t
     }
     size_t first = task * DS_WEIGHT_ROWS, rows = ds_min_size(job->out - first, DS_WEIGHT_ROWS);
     REAL_NAME(ds_gemm_tn_add)
-    ((REAL *)job->dweight + first * job->in, job->in, (const REAL *)job->dy + first, job->out, job->x, job->in, rows, job->in,
-     tokens);
+    ((REAL *)job->dweight + first * job->stride, job->stride, (const REAL *)job->dy + first, job->out, job->x, job->in, rows,
+     job->in, tokens);
     return DS_OK;
 }
 
@@ -30,9 +30,29 @@ double *REAL_NAME(ds_tile_sums)(const ds_derivative *b, size_t offset, size_t co
     return sum;
 }
 
+void REAL_NAME(ds_bias_sums)(const ds_derivative *b, ds_tile tile, const ds_linear_map *map, size_t offset, const REAL *dy) {
+    double *sum = ds_partial_at(b, tile, offset);
+    if (map->bias == NULL || sum == NULL) return;
+    for (size_t row = 0; row < tile.rows; row++, dy += map->out)
+        for (size_t i = 0; i < map->out; i++) sum[i] += (double)dy[i];
+}
+
 void REAL_NAME(ds_sum_tiles)(ds_derivative *b, const ds_parameter *parameter, size_t offset) {
     if (parameter == NULL) return;
     const double *sum = REAL_NAME(ds_tile_sums)(b, offset, parameter->count);
     REAL *gradient = REAL_NAME(ds_gradient_of)(b, parameter);
     for (size_t i = 0; i < parameter->count; i++) gradient[i] += (REAL)sum[i];
+}
+
+void REAL_NAME(ds_sum_bias)(ds_derivative *b, const ds_linear_map *map, size_t offset) {
+    if (map->bias == NULL) return;
+    const double *sum = REAL_NAME(ds_tile_sums)(b, offset, map->out);
+    REAL *gradient = REAL_NAME(ds_gradient_of)(b, map->bias) + map->first;
+    for (size_t i = 0; i < map->out; i++) gradient[i] += (REAL)sum[i];
+}
+
+void REAL_NAME(ds_sum_norm)(ds_derivative *b, ds_norm norm) {
+    size_t offset = b->gradient->layout.norm;
+    REAL_NAME(ds_sum_tiles)(b, norm.weight, offset);
+    REAL_NAME(ds_sum_tiles)(b, norm.bias, offset + norm.weight->count);
 }

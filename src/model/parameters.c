@@ -33,9 +33,16 @@ typedef struct table_place {
     size_t layer, base;          /* base is added to the rows' slots */
 } table_place;
 
+/* A name without the backbone's prefix where the checkpoint has none. */
+static const char *bare(const ds_spec *spec, const char *name) {
+    size_t length = strlen(spec->backbone->prefix);
+    return spec->bare_names && strncmp(name, spec->backbone->prefix, length) == 0 ? name + length : name;
+}
+
 static void spell(table_entry *expected, const table_place *at, const ds_table_row *row, bool newer) {
     const ds_table_spelling *spelling = newer && row->newer.name != NULL ? &row->newer : &row->older;
-    (void)snprintf(expected->label.name, sizeof expected->label.name, "%s%s", at->prefix, spelling->name);
+    const char *name = at->layer == SIZE_MAX ? bare(at->spec, spelling->name) : spelling->name;
+    (void)snprintf(expected->label.name, sizeof expected->label.name, "%s%s", bare(at->spec, at->prefix), name);
     expected->extents = spelling->shape;
     expected->rank = 0;
     for (size_t i = 0; i < DS_TABLE_RANK && spelling->shape[i] != NULL; i++)
@@ -88,10 +95,11 @@ done:
 static ds_status walk(const ds_spec *spec, const ds_checkpoint *checkpoint, table_visit visit, void *context) {
     ds_status status = DS_OK;
     const table_place whole = {spec, checkpoint, "", "", SIZE_MAX, 0};
+    const table_place own = {spec, checkpoint, spec->backbone->prefix, "", SIZE_MAX, 0};
     DS_TRY(walk_rows(&whole, spec->backbone->front, visit, context));
-    DS_TRY(walk_rows(&whole, spec->rule->front, visit, context));
+    DS_TRY(walk_rows(&own, spec->rule->front, visit, context));
     for (size_t layer = 0; layer < spec->layers; layer++) DS_TRY(walk_layer(spec, checkpoint, layer, visit, context));
-    DS_TRY(walk_rows(&whole, spec->rule->back, visit, context));
+    DS_TRY(walk_rows(&own, spec->rule->back, visit, context));
     DS_TRY(walk_rows(&whole, spec->backbone->back, visit, context));
 done:
     return status;
@@ -137,7 +145,7 @@ static ds_status missing(checking *now, const table_entry *expected) {
     ds_status status = DS_OK;
     DS_NEW(now->wanted, ds_checkpoint_count(now->checkpoint) + 1);
     DS_TRY(walk(now->spec, now->checkpoint, mark, now));
-    status = ds_missing_tensor(now->checkpoint, now->wanted, expected->label.name, expected->label.role);
+    status = ds_missing_tensor(now->checkpoint, now->spec, now->wanted, expected->label.name, expected->label.role);
 done:
     free(now->wanted);
     return status;
@@ -159,6 +167,27 @@ static ds_status check(void *context, const table_entry *expected) {
 ds_status ds_parameters_check(const ds_spec *spec, const ds_checkpoint *checkpoint) {
     checking now = {spec, checkpoint, NULL};
     return walk(spec, checkpoint, check, &now);
+}
+
+ds_status ds_parameters_only(const ds_spec *spec, const ds_checkpoint *checkpoint) {
+    ds_status status = DS_OK;
+    checking now = {spec, checkpoint, NULL};
+    DS_NEW(now.wanted, ds_checkpoint_count(checkpoint) + 1);
+    DS_TRY(walk(spec, checkpoint, mark, &now));
+    for (size_t i = 0; i < ds_checkpoint_count(checkpoint); i++) {
+        const ds_tensor *tensor = ds_checkpoint_tensor(checkpoint, i);
+        if (now.wanted[i] || strcmp(tensor->name, "lm_head.weight") == 0 || ds_tensor_effect(tensor) == NULL) continue;
+        if (ds_is_twin(spec, checkpoint, tensor)) continue;
+        status = ds_fail(DS_ERR_INPUT,
+                         "%s: unsupported tensor %s (%s): a model of backbone %s with this configuration (%s) has none of that "
+                         "name",
+                         tensor->file, DS_SHOW(tensor->stored_name), ds_tensor_effect(tensor), spec->backbone->name,
+                         ds_checkpoint_config_path(checkpoint));
+        goto done;
+    }
+done:
+    free(now.wanted);
+    return status;
 }
 
 /* ---- building --------------------------------------------------------------------------------------------------------- */

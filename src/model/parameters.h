@@ -13,5 +13,7 @@ ds_status ds_model_frame(ds_model **out, const ds_spec *spec, ds_precision preci
 /* Every tensor the specification needs is in the checkpoint, with its shape and a floating dtype; allocates nothing unless one
  * is missing. */
 ds_status ds_parameters_check(const ds_spec *spec, const ds_checkpoint *checkpoint) DS_MUST_CHECK;
+/* The checkpoint has nothing else but what is no parameter: a tied head stored again, and buffers. */
+ds_status ds_parameters_only(const ds_spec *spec, const ds_checkpoint *checkpoint) DS_MUST_CHECK;
 
 #endif

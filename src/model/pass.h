@@ -2,6 +2,8 @@
 #ifndef DELTASCOPE_MODEL_PASS_H
 #define DELTASCOPE_MODEL_PASS_H
 
+#include <math.h>
+
 #include "deltascope/model.h"
 
 #include "model_internal.h"
@@ -10,8 +12,9 @@
 /* The results of the matrix products of one sublayer, of every token of the batch; whatever lies between them is computed again
  * when it is needed. NULL where this half, or this model, has none. */
 typedef struct ds_tape {
-    void *query, *key, *value; /* (B,T,H*h) as projected: before shift, activation, rotation and norm */
-    void *key_mix, *value_mix; /* (B,T,H) shift weights */
+    void *query;               /* (B,T,H*h) as projected: before shift, activation, rotation and norm */
+    void *key, *value;         /* (B,T,KV*h) likewise */
+    void *key_mix, *value_mix; /* (B,T,KV) shift weights */
     void *gate;                /* (B,T,H*h) output gate before its silu */
     void *heads;               /* (B,T,H*h) attention output before norm and gate */
     void *mlp_gate, *mlp_up;   /* (B,T,f) */
@@ -19,13 +22,15 @@ typedef struct ds_tape {
     bool record_only;          /* leave the state as it is: the sublayer is run again for its tape alone */
 } ds_tape;
 
-/* One of attention's three projections on its way to the scores. */
+/* One of attention's three projections on its way to the scores: of H heads, or of KV. */
 typedef struct ds_projection {
-    const ds_parameter *weight, *shift; /* shift NULL: none, or none in a sequence this short */
-    const ds_parameter *norm;           /* or NULL */
+    size_t heads;
+    ds_linear_map map;
+    const ds_parameter *shift; /* NULL: none, or none in a sequence this short */
+    const ds_parameter *norm;  /* or NULL */
     ds_activation activation;
     bool rotate;
-    void *final, *mix, *edge; /* in the workspace: (B,T,H*h), (B,T,H) and (B,tiles,H*h) with shift */
+    void *final, *mix, *edge; /* in the workspace: (B,T,heads*h), (B,T,heads) and (B,tiles,heads*h) with shift */
 } ds_projection;
 enum { DS_QUERY, DS_KEY, DS_VALUE, DS_PROJECTIONS };
 
@@ -60,6 +65,17 @@ static inline const ds_taps *ds_pass_taps(const ds_pass *pass) {
 static inline size_t ds_pass_width(const ds_pass *pass) {
     return pass->model->spec.heads * pass->model->spec.head_dim;
 } /* H*h */
+static inline size_t ds_pass_kv_width(const ds_pass *pass) {
+    return ds_spec_kv_heads(&pass->model->spec) * pass->model->spec.head_dim;
+} /* KV*h */
+/* What scores of a layer are multiplied by before the softmax. */
+static inline double ds_score_scale(const ds_spec *spec, size_t layer) {
+    double scale = spec->unscaled_scores ? 1 : 1 / sqrt((double)spec->head_dim);
+    return spec->depth_scaled_scores ? scale / (double)(layer + 1) : scale;
+}
+static inline size_t ds_projection_width(const ds_pass *pass, const ds_projection *p) {
+    return p->heads * pass->model->spec.head_dim;
+}
 /* A sequence of length 1 is not shifted (MODEL.md). */
 static inline bool ds_pass_shifts(const ds_pass *pass, bool wanted) { return wanted && pass->batch->length > 1; }
 

@@ -1,9 +1,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "backbone.h"
 #include "config.h"
 #include "config_keys.h"
 #include "control.h"
+#include "depth_spec.h"
 #include "parameters.h"
 #include "rule.h"
 #include "spec.h"
@@ -168,6 +170,91 @@ static void find_mlp_hidden(ds_spec *spec, const ds_checkpoint *checkpoint) {
         spec->mlp_hidden = (size_t)gate->shape[0];
 }
 
+/* ---- other transformers ------------------------------------------------------------------------------------- */
+
+/* Heads of keys and values that every group of query heads can share. */
+static ds_status check_heads(const ds_config *config, size_t kv_heads, size_t head_dim, const char *where) {
+    if (head_dim == 0)
+        return ds_fail(DS_ERR_INPUT, "%s: the number of heads is %zu, expected a divisor of the hidden size, %zu", where,
+                       config->heads, config->hidden);
+    if (kv_heads > config->heads || config->heads % kv_heads != 0)
+        return ds_fail(DS_ERR_INPUT, "%s: num_key_value_heads is %zu, expected a divisor of num_attention_heads, %zu", where,
+                       kv_heads, config->heads);
+    if (head_dim % 2 != 0 && config->rope_base > 0)
+        return ds_fail(DS_ERR_INPUT, "%s: heads are %zu numbers wide, expected an even width to rotate in halves", where,
+                       head_dim);
+    if (config->heads * head_dim > DS_MOST_HIDDEN)
+        return ds_fail(DS_ERR_INPUT, "%s: num_attention_heads * head_dim is out of range: found %zu * %zu, expected at most %d",
+                       where, config->heads, head_dim, DS_MOST_HIDDEN);
+    return DS_OK;
+}
+
+/* As wide as the configuration says or, where it says nothing, as d/H or as the norm of queries (Qwen3). */
+static size_t head_width(const ds_config *config, const ds_checkpoint *checkpoint) {
+    if (config->head_dim != 0) return config->head_dim;
+    if (config->family != DS_FAMILY_QWEN3) return config->hidden % config->heads == 0 ? config->hidden / config->heads : 0;
+    const ds_tensor *norm = ds_checkpoint_find(checkpoint, "model.layers.0.self_attn.q_norm.weight");
+    if (norm == NULL) norm = ds_checkpoint_find(checkpoint, "layers.0.self_attn.q_norm.weight");
+    return norm != NULL && norm->rank == 1 && norm->shape[0] <= DS_MOST_HIDDEN ? (size_t)norm->shape[0] : 128;
+}
+
+/* LayerNorm, learned positions, no gate; everywhere a bias or nowhere. */
+static void gpt_spec(ds_spec *spec, const ds_config *config, const ds_checkpoint *checkpoint) {
+    spec->rotary_dim = 0;
+    spec->positions = config->block_size;
+    spec->mlp = config->activation;
+    spec->mlp_hidden = config->mlp_hidden != 0 ? config->mlp_hidden : 4 * config->hidden;
+    spec->qkv_bias = spec->output_bias = spec->mlp_bias = spec->norm_bias = config->attention_bias;
+    spec->unscaled_scores = !config->scores_scaled;
+    spec->depth_scaled_scores = config->scores_scaled_by_depth;
+    spec->newer_names =
+        config->family == DS_FAMILY_NANOGPT && ds_checkpoint_find(checkpoint, "transformer.h.0.branch_attn.0.weight") == NULL;
+}
+
+/* Whether the embedding is stored without the backbone's prefix. */
+static bool lacks_prefix(const ds_spec *spec, const ds_checkpoint *checkpoint) {
+    const char *name = spec->backbone->front.rows[0].older.name;
+    return ds_checkpoint_find(checkpoint, name) == NULL &&
+           ds_checkpoint_find(checkpoint, name + strlen(spec->backbone->prefix)) != NULL;
+}
+
+static ds_status other_backbone(ds_spec *spec, const ds_config *config, const ds_checkpoint *checkpoint, const char *where) {
+    static const ds_backbone *const backbones[DS_FAMILIES] = {[DS_FAMILY_QWEN3] = &ds_backbone_qwen3,
+                                                              [DS_FAMILY_LLAMA] = &ds_backbone_llama,
+                                                              [DS_FAMILY_QWEN2] = &ds_backbone_qwen2,
+                                                              [DS_FAMILY_GPT2] = &ds_backbone_gpt2,
+                                                              [DS_FAMILY_NANOGPT] = &ds_backbone_nanogpt};
+    ds_status status = DS_OK;
+    size_t kv_heads = config->kv_heads != 0 ? config->kv_heads : config->heads, width = head_width(config, checkpoint);
+    DS_TRY(check_heads(config, kv_heads, width, where));
+    *spec = base_spec(config);
+    spec->backbone = backbones[config->family];
+    spec->rule = &ds_rule_additive;
+    spec->kv_heads = kv_heads;
+    spec->head_dim = spec->rotary_dim = width;
+    spec->mlp_hidden = config->mlp_hidden;
+    spec->norm_eps = spec->head_norm_eps = config->rms_norm_eps;
+    spec->rope_scaling = config->rope_scaling;
+    spec->qkv_bias = config->attention_bias || config->family == DS_FAMILY_QWEN2;
+    spec->output_bias = config->attention_bias;
+    spec->mlp_bias = config->mlp_bias;
+    spec->own_head = !config->tied;
+    spec->bare_names = lacks_prefix(spec, checkpoint);
+    if (config->family == DS_FAMILY_GPT2 || config->family == DS_FAMILY_NANOGPT) gpt_spec(spec, config, checkpoint);
+done:
+    return status;
+}
+
+double ds_spec_rope_frequency(const ds_spec *spec, size_t pair) {
+    const ds_rope_scaling *scaling = &spec->rope_scaling;
+    double plain = pow(spec->rope_base, -2.0 * (double)pair / (double)spec->rotary_dim);
+    if (scaling->factor == 0) return plain;
+    double turns = scaling->original_context * plain / (2 * M_PI);
+    double share = (turns - scaling->low_freq_factor) / (scaling->high_freq_factor - scaling->low_freq_factor);
+    share = fmin(1, fmax(0, share));
+    return share * plain + (1 - share) * plain / scaling->factor;
+}
+
 static ds_status combine(ds_spec *spec, const ds_config *config, const tensor_evidence *evidence, const char *where) {
     ds_status status = DS_OK;
     *spec = base_spec(config);
@@ -193,12 +280,20 @@ ds_status ds_spec_detect(ds_spec *spec, const ds_checkpoint *checkpoint) {
     const char *where = ds_checkpoint_config_path(checkpoint);
     ds_config config;
     DS_TRY(ds_config_read(&config, ds_checkpoint_config(checkpoint), where));
-    tensor_evidence evidence = examine(checkpoint);
-    DS_TRY(combine(spec, &config, &evidence, where));
+    bool published = config.family == DS_FAMILY_DDL;
+    if (published) {
+        tensor_evidence evidence = examine(checkpoint);
+        DS_TRY(combine(spec, &config, &evidence, where));
+        find_mlp_hidden(spec, checkpoint);
+    } else {
+        DS_TRY(other_backbone(spec, &config, checkpoint, where));
+    }
+    if (spec->rule == &ds_rule_additive)
+        DS_TRY(ds_depth_detect(spec, &config, ds_checkpoint_config(checkpoint), checkpoint, where));
     DS_TRY(ds_control_read(spec, ds_checkpoint_config(checkpoint), where));
-    find_mlp_hidden(spec, checkpoint);
     DS_TRY(ds_foreign_check(ds_checkpoint_config(checkpoint), &config, spec, where));
     DS_TRY(ds_parameters_check(spec, checkpoint));
+    if (!published) DS_TRY(ds_parameters_only(spec, checkpoint));
 done:
     return status;
 }
@@ -310,9 +405,10 @@ double ds_spec_head_flops_per_token(const ds_spec *spec) { return 2.0 * (double)
 
 double ds_spec_forward_flops_per_token(const ds_spec *spec, size_t length) {
     double d = (double)spec->hidden, width = (double)(spec->heads * spec->head_dim);
-    double heads = (double)spec->heads;
+    double heads = (double)ds_spec_kv_heads(spec), kv_width = heads * (double)spec->head_dim;
     double shifts = (double)(spec->k_shift + spec->v_shift);
-    double matrices = (spec->output_gate ? 5.0 : 4.0) * d * width + shifts * d * heads + 3.0 * d * (double)spec->mlp_hidden;
+    double matrices = d * ((spec->output_gate ? 3.0 : 2.0) * width + 2.0 * kv_width);
+    matrices += shifts * d * heads + (spec->mlp == DS_MLP_SWIGLU ? 3.0 : 2.0) * d * (double)spec->mlp_hidden;
     matrices += spec->rule->flops(spec); /* of two sublayers, multiplications and additions together */
     /* q k^T and the weighted values: T x T x H*h each, half of it causal. */
     double attention = (double)length * width;

@@ -2,7 +2,7 @@
  * the rule's coefficients, and from the branch's output h to the new state (rule.h). */
 #include "tiles.h"
 
-static const ds_parameter *norm_of(const ds_pass *pass) {
+static ds_norm norm_of(const ds_pass *pass) {
     const ds_layer_weights *layer = ds_pass_layer(pass);
     return ds_pass_half(pass) == 0 ? layer->ln_1 : layer->ln_2;
 }
@@ -28,6 +28,14 @@ ds_status REAL_NAME(ds_read_alone_task)(void *context, size_t task, size_t worke
     return DS_OK;
 }
 
+ds_status REAL_NAME(ds_mix_task)(void *context, size_t task, size_t worker) {
+    const ds_pass *pass = context;
+    ds_tile tile = ds_tile_of(pass, task);
+    (void)worker;
+    RULE(pass)->mix(pass, tile, (double *)pass->hidden + tile.token * (pass->sublayer + 1));
+    return DS_OK;
+}
+
 void REAL_NAME(ds_sublayer_input_forward)(const ds_pass *pass, ds_tile tile, REAL *context, REAL *hidden, const REAL *x_in) {
     const ds_spec *spec = &pass->model->spec;
     const ds_rule_steps *rule = RULE(pass);
@@ -50,8 +58,8 @@ void REAL_NAME(ds_sublayer_input_again)(const ds_derivative *b, ds_tile tile) {
 
 static void norm_backward(const ds_derivative *b, ds_tile tile, REAL *dx_in, const REAL *dcontext, bool sums) {
     const ds_spec *spec = &b->pass.model->spec;
-    double *dweight = sums ? ds_partial_at(b, tile, b->gradient->layout.norm) : NULL;
-    BACKBONE(&b->pass)->norm_backward(dx_in, dweight, dcontext, REAL_NAME(ds_sublayer_x_in)(b, tile), spec, norm_of(&b->pass),
+    double *dnorm = sums ? ds_partial_at(b, tile, b->gradient->layout.norm) : NULL;
+    BACKBONE(&b->pass)->norm_backward(dx_in, dnorm, dcontext, REAL_NAME(ds_sublayer_x_in)(b, tile), spec, norm_of(&b->pass),
                                       tile.rows);
 }
 
@@ -185,7 +193,7 @@ ds_status REAL_NAME(ds_state_backward_task)(void *context, size_t task, size_t w
 ds_status REAL_NAME(ds_sublayer_parameters)(ds_derivative *b) {
     ds_status status = DS_OK;
     const ds_rule_steps *rule = RULE(&b->pass);
-    REAL_NAME(ds_sum_tiles)(b, norm_of(&b->pass), b->gradient->layout.norm);
+    REAL_NAME(ds_sum_norm)(b, norm_of(&b->pass));
     if (rule->read_parameters != NULL) rule->read_parameters(b);
     if (rule->coefficient_parameters != NULL) DS_TRY(rule->coefficient_parameters(b));
 done:

@@ -74,7 +74,7 @@ static ds_status read_all(ds_survey *survey, ds_checkpoint *checkpoint) {
     DS_NEW(reads, survey->count);
     DS_NEW(sinks, survey->count);
     const ds_tensor *head = NULL;
-    survey->head = ds_head_stored(checkpoint, &head);
+    survey->head = ds_head_stored(survey->model, checkpoint, &head);
     const ds_tensor *embedding = survey->tensors[0].tensor;
     /* Bits of embedding and head are compared after conversion to one precision. */
     const bool wide = survey->head == DS_HEAD_EQUAL && (head->dtype == DS_DTYPE_F64 || embedding->dtype == DS_DTYPE_F64);
@@ -123,7 +123,8 @@ static ds_status list(ds_survey *survey, const ds_checkpoint *checkpoint) {
         survey->groups[parameter->group] += parameter->count;
         survey->total += parameter->count;
     }
-    const ds_tensor *head = ds_checkpoint_find(checkpoint, "lm_head.weight");
+    const ds_tensor *head = NULL;
+    (void)ds_head_stored(model, checkpoint, &head);
     if (head != NULL) add(survey, head, NULL, true);
     DS_TRY(ds_model_unused(&unused, &unused_count, model, checkpoint));
     /* A few bytes can name any number of elements (strides of 0, many views of one storage): tensors the model does not use are

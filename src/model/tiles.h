@@ -28,10 +28,67 @@ static inline void REAL_NAME(ds_linear_backward_add)(REAL *dx, const REAL *dy, c
     size_t out = weight->shape[0], in = weight->shape[1];
     REAL_NAME(ds_gemm_nn_add)(dx, in, dy, out, VALUES(weight), in, rows, in, out);
 }
+/* The matrix of a map in its weight. */
+static inline const REAL *REAL_NAME(ds_map_values)(const ds_linear_map *map) {
+    return VALUES(map->weight) + map->first * (map->inputs_first ? 1 : map->in);
+}
+/* y (rows,out) = x (rows,in) W^T, without the bias: also the map's tangent. */
+static inline void REAL_NAME(ds_map_linear)(REAL *y, const REAL *x, const ds_linear_map *map, size_t rows) {
+    size_t out = map->out, in = map->in, stride = map->weight->shape[1];
+    const REAL *w = REAL_NAME(ds_map_values)(map);
+    if (map->inputs_first)
+        REAL_NAME(ds_gemm_nn)(y, out, x, in, w, stride, rows, out, in);
+    else
+        REAL_NAME(ds_gemm_nt)(y, out, x, in, w, stride, rows, out, in);
+}
+static inline void REAL_NAME(ds_map_forward)(REAL *y, const REAL *x, const ds_linear_map *map, size_t rows) {
+    REAL_NAME(ds_map_linear)(y, x, map, rows);
+    if (map->bias == NULL) return;
+    const REAL *bias = VALUES(map->bias) + map->first;
+    for (size_t row = 0; row < rows; row++, y += map->out)
+        for (size_t i = 0; i < map->out; i++) y[i] += bias[i];
+}
+/* dx (rows,in) = dy W; then gains dy W. */
+static inline void REAL_NAME(ds_map_backward)(REAL *dx, const REAL *dy, const ds_linear_map *map, size_t rows) {
+    size_t out = map->out, in = map->in, stride = map->weight->shape[1];
+    const REAL *w = REAL_NAME(ds_map_values)(map);
+    if (map->inputs_first)
+        REAL_NAME(ds_gemm_nt)(dx, in, dy, out, w, stride, rows, in, out);
+    else
+        REAL_NAME(ds_gemm_nn)(dx, in, dy, out, w, stride, rows, in, out);
+}
+static inline void REAL_NAME(ds_map_backward_add)(REAL *dx, const REAL *dy, const ds_linear_map *map, size_t rows) {
+    size_t out = map->out, in = map->in, stride = map->weight->shape[1];
+    const REAL *w = REAL_NAME(ds_map_values)(map);
+    if (map->inputs_first)
+        REAL_NAME(ds_gemm_nt_add)(dx, in, dy, out, w, stride, rows, in, out);
+    else
+        REAL_NAME(ds_gemm_nn_add)(dx, in, dy, out, w, stride, rows, in, out);
+}
 /* Keeps a tile's rows of `width` numbers on a tape. */
 static inline void REAL_NAME(ds_record)(void *kept, const REAL *rows, ds_tile tile, size_t width) {
     memcpy(ROWS(kept, tile, width), rows, tile.rows * width * sizeof *rows);
 }
+
+/* ---- backbone_parts.real.c: what several backbones are made of (backbone.h) -------------------------------------------- */
+
+void REAL_NAME(ds_rms_forward)(void *y, const void *x, const ds_spec *spec, ds_norm norm, size_t rows);
+void REAL_NAME(ds_rms_backward)(void *dx, double *dnorm, const void *dy, const void *x, const ds_spec *spec, ds_norm norm,
+                                size_t rows);
+void REAL_NAME(ds_rms_tangent)(void *dy, const void *dx, const void *x, const ds_spec *spec, ds_norm norm, size_t rows);
+void REAL_NAME(ds_layer_forward)(void *y, const void *x, const ds_spec *spec, ds_norm norm, size_t rows);
+void REAL_NAME(ds_layer_backward)(void *dx, double *dnorm, const void *dy, const void *x, const ds_spec *spec, ds_norm norm,
+                                  size_t rows);
+void REAL_NAME(ds_layer_tangent)(void *dy, const void *dx, const void *x, const ds_spec *spec, ds_norm norm, size_t rows);
+/* A tile of x (rows,heads,h) to its positions, or a gradient back, in place. */
+void REAL_NAME(ds_rotate)(REAL *x, const ds_pass *pass, ds_tile tile, size_t heads);
+void REAL_NAME(ds_rotate_back)(REAL *dx, const ds_pass *pass, ds_tile tile, size_t heads);
+/* The norm of each head, which p has. */
+void REAL_NAME(ds_head_norms)(REAL *x, const ds_pass *pass, ds_tile tile, const ds_projection *p);
+void REAL_NAME(ds_head_norms_backward)(REAL *dx, const ds_derivative *b, ds_tile tile, const ds_projection_derivative *p,
+                                       const REAL *x);
+void REAL_NAME(ds_head_norms_tangent)(REAL *dx, const ds_derivative *b, ds_tile tile, const ds_projection_derivative *p,
+                                      const REAL *x);
 
 /* ---- compress.real.c -------------------------------------------------------------------------------------------------- */
 
@@ -73,6 +130,7 @@ ds_status REAL_NAME(ds_sublayer_parameters)(ds_derivative *b);
 
 ds_status REAL_NAME(ds_read_forward_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_read_alone_task)(void *context, size_t task, size_t worker);
+ds_status REAL_NAME(ds_mix_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_state_backward_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_inputs_again_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_inputs_tangent_task)(void *context, size_t task, size_t worker);
@@ -115,6 +173,15 @@ ds_status REAL_NAME(ds_mlp_forward_task)(void *context, size_t task, size_t work
 ds_status REAL_NAME(ds_mlp_backward_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_mlp_tangent_task)(void *context, size_t task, size_t worker);
 
+/* ---- mlp_plain.real.c: without a gate --------------------------------------------------------------------------------- */
+
+ds_status REAL_NAME(ds_plain_mlp_parameters)(ds_derivative *b);
+void REAL_NAME(ds_plain_mlp_directions)(const ds_derivative *b, ds_tile token, void *dbranch, const void *dcontext,
+                                        size_t count, void *first, void *second);
+ds_status REAL_NAME(ds_plain_mlp_forward_task)(void *context, size_t task, size_t worker);
+ds_status REAL_NAME(ds_plain_mlp_backward_task)(void *context, size_t task, size_t worker);
+ds_status REAL_NAME(ds_plain_mlp_tangent_task)(void *context, size_t task, size_t worker);
+
 /* ---- embed.real.c, head.real.c ---------------------------------------------------------------------------------------- */
 
 /* What today's rules have as their two ends (rule.h). */
@@ -143,6 +210,12 @@ REAL *REAL_NAME(ds_gradient_of)(const ds_derivative *b, const ds_parameter *para
 double *REAL_NAME(ds_tile_sums)(const ds_derivative *b, size_t offset, size_t count);
 /* Adds them to the gradient of a parameter; NULL: nothing to do. */
 void REAL_NAME(ds_sum_tiles)(ds_derivative *b, const ds_parameter *parameter, size_t offset);
+/* Both parameters of a norm, from their sums at layout.norm. */
+void REAL_NAME(ds_sum_norm)(ds_derivative *b, ds_norm norm);
+/* The tile's sums for a map's bias from the gradient dy (rows,out) of what it was added to; after all tiles, their total.
+ * Without a bias there is nothing to do. */
+void REAL_NAME(ds_bias_sums)(const ds_derivative *b, ds_tile tile, const ds_linear_map *map, size_t offset, const REAL *dy);
+void REAL_NAME(ds_sum_bias)(ds_derivative *b, const ds_linear_map *map, size_t offset);
 ds_status REAL_NAME(ds_weights_backward_task)(void *context, size_t task, size_t worker);
 
 /* ---- token_jacobian.real.c -------------------------------------------------------------------------------------------- */

@@ -11,9 +11,9 @@ typedef struct directions {
     ds_token_directions of;
     size_t count;                      /* d */
     REAL *first, *second;              /* (d,max(f,H*h)) */
-    REAL *projections[DS_PROJECTIONS]; /* (d,H*h) */
+    REAL *projections[DS_PROJECTIONS]; /* (d,H*h), (d,KV*h), (d,KV*h) */
     REAL *scores;                      /* (d,T) */
-    REAL *mix;                         /* (d,H) */
+    REAL *mix;                         /* (d,KV) */
     REAL *row[2], *weights;            /* (H*h), (T) */
     REAL *dx_in, *dcontext, *dbranch;  /* (d,d): of.dx_in, ... */
     REAL *memory;
@@ -65,7 +65,7 @@ static void through_norm(const ds_derivative *b, const directions *v) {
     const ds_layer_weights *layer = ds_pass_layer(&b->pass);
     size_t d = v->count;
     const REAL *x_in = REAL_NAME(ds_sublayer_x_in)(b, v->of.token);
-    const ds_parameter *norm = ds_pass_half(&b->pass) == 0 ? layer->ln_1 : layer->ln_2;
+    const ds_norm norm = ds_pass_half(&b->pass) == 0 ? layer->ln_1 : layer->ln_2;
     const ds_backbone_steps *backbone = BACKBONE(&b->pass);
     memset(v->dx_in, 0, d * d * sizeof *v->dx_in);
     for (size_t i = 0; i < d; i++) {
@@ -77,7 +77,7 @@ static void through_norm(const ds_derivative *b, const directions *v) {
 /* y_t = a y_{t-1} + (1-a) y_t with the token before held: dy = (1-a) dx + da (x_{t-1} - x_t). */
 static void shift_own(const ds_derivative *b, const directions *v, REAL *dx, const ds_projection_derivative *p) {
     const ds_spec *spec = &b->pass.model->spec;
-    size_t heads = spec->heads, width = heads * spec->head_dim;
+    size_t heads = p->forward.heads, width = heads * spec->head_dim;
     const REAL *mix = ROWS(p->mix, v->of.token, heads), *now = ROWS(p->raw, v->of.token, width);
     const REAL *then = v->of.token.first > 0 ? now - width : NULL;
     REAL_NAME(ds_linear)(v->mix, v->dcontext, p->forward.shift, v->count);
@@ -92,11 +92,11 @@ static void shift_own(const ds_derivative *b, const directions *v, REAL *dx, con
 
 static void through_projections(const ds_derivative *b, const directions *v) {
     const ds_backbone_steps *backbone = BACKBONE(&b->pass);
-    size_t width = b->pass.model->spec.heads * b->pass.model->spec.head_dim;
     for (size_t which = 0; which < DS_PROJECTIONS; which++) {
         ds_projection_derivative p = REAL_NAME(ds_projection_of)(b, which);
+        size_t width = ds_projection_width(&b->pass, &p.forward);
         REAL *dx = v->projections[which];
-        REAL_NAME(ds_linear)(dx, v->dcontext, p.forward.weight, v->count);
+        REAL_NAME(ds_map_linear)(dx, v->dcontext, &p.forward.map, v->count);
         if (p.forward.shift != NULL) shift_own(b, v, dx, &p);
         REAL_NAME(ds_projection_shifted)(v->row[0], b, v->of.token, &p);
         for (size_t i = 0; i < v->count; i++)
@@ -108,26 +108,27 @@ static void through_projections(const ds_derivative *b, const directions *v) {
 static void through_head(const ds_derivative *b, const directions *v, size_t head) {
     const ds_spec *spec = &b->pass.model->spec;
     const ds_workspace *w = b->gradient->workspace;
-    size_t h = spec->head_dim, width = spec->heads * h, position = v->of.token.first, seen = position + 1, d = v->count;
-    size_t keys = (v->of.token.token - position) * width + head * h;
+    size_t h = spec->head_dim, width = ds_pass_width(&b->pass), kv_width = ds_pass_kv_width(&b->pass), d = v->count;
+    size_t position = v->of.token.first, seen = position + 1, shared = head / (spec->heads / ds_spec_kv_heads(spec)) * h;
+    size_t keys = (v->of.token.token - position) * kv_width + shared;
     const REAL *key = (const REAL *)w->key + keys, *value = (const REAL *)w->value + keys;
-    const REAL *query = (const REAL *)w->query + keys + position * width;
-    const REAL *dquery = v->projections[DS_QUERY] + head * h, *dkey = v->projections[DS_KEY] + head * h;
-    const REAL *dvalue = v->projections[DS_VALUE] + head * h;
+    const REAL *query = (const REAL *)w->query + v->of.token.token * width + head * h;
+    const REAL *dquery = v->projections[DS_QUERY] + head * h, *dkey = v->projections[DS_KEY] + shared;
+    const REAL *dvalue = v->projections[DS_VALUE] + shared;
     REAL *out = v->first + head * h, *p = v->weights, inverse;
-    double scale = 1 / sqrt((double)h);
-    REAL_NAME(ds_gemm_nt)(p, seen, query, width, key, width, 1, seen, h);
+    double scale = ds_score_scale(spec, b->pass.sublayer / 2);
+    REAL_NAME(ds_gemm_nt)(p, seen, query, width, key, kv_width, 1, seen, h);
     REAL_NAME(ds_softmax_causal_forward)(p, &inverse, seen, 1, seen, position, scale);
     REAL_NAME(ds_scale_rows)(p, seen, &inverse, 1, seen);
-    REAL_NAME(ds_gemm_nt)(v->scores, seen, dquery, width, key, width, d, seen, h);
+    REAL_NAME(ds_gemm_nt)(v->scores, seen, dquery, width, key, kv_width, d, seen, h);
     for (size_t i = 0; i < d; i++) {
         REAL *row = v->scores + i * seen;
-        row[position] += (REAL)REAL_NAME(ds_dot)(query, dkey + i * width, h);
+        row[position] += (REAL)REAL_NAME(ds_dot)(query, dkey + i * kv_width, h);
         REAL_NAME(ds_softmax_causal_backward)(row, p, seen, 1, seen, position, scale);
     }
-    REAL_NAME(ds_gemm_nn)(out, width, v->scores, seen, value, width, d, h, seen);
+    REAL_NAME(ds_gemm_nn)(out, width, v->scores, seen, value, kv_width, d, h, seen);
     for (size_t i = 0; i < d; i++)
-        for (size_t c = 0; c < h; c++) out[i * width + c] += p[position] * dvalue[i * width + c];
+        for (size_t c = 0; c < h; c++) out[i * width + c] += p[position] * dvalue[i * kv_width + c];
 }
 
 static void through_attention(const ds_derivative *b, const directions *v) {
@@ -143,7 +144,8 @@ static void through_attention(const ds_derivative *b, const directions *v) {
     }
     for (size_t i = 0; i < v->count; i++) REAL_NAME(ds_heads_tangent)
     (v->first + i * width, v->second + i * width, ROWS(b->tape->heads, v->of.token, width), gate, v->row[0], b, v->of.token);
-    REAL_NAME(ds_linear)(v->dbranch, v->first, layer->attention, v->count);
+    const ds_linear_map output = ds_map_of(b->pass.model, layer->attention, NULL);
+    REAL_NAME(ds_map_linear)(v->dbranch, v->first, &output, v->count);
 }
 
 ds_status REAL_NAME(ds_token_jacobian)(ds_derivative *b, double *jacobian, size_t sequence, size_t position) {

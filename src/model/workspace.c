@@ -12,14 +12,14 @@ static ds_status allocate(void *array, ds_workspace *workspace, size_t rows, siz
     return ds_arrays_add(&workspace->arrays, array, rows, width, ds_precision_size(workspace->precision));
 }
 
-/* cos and sin of t base^(-2i/r) (MODEL.md "Attention"), computed in double whatever the precision. */
+/* cos and sin of t w_i (MODEL.md "Attention"), computed in double whatever the precision. */
 static ds_status fill_rope(ds_workspace *workspace) {
     ds_status status;
     size_t half = workspace->spec.rotary_dim / 2;
     DS_TRY(allocate(&workspace->cosine, workspace, workspace->length, half));
     DS_TRY(allocate(&workspace->sine, workspace, workspace->length, half));
     for (size_t i = 0; i < half; i++) {
-        double frequency = pow(workspace->spec.rope_base, -2.0 * (double)i / (double)workspace->spec.rotary_dim);
+        double frequency = ds_spec_rope_frequency(&workspace->spec, i);
         for (size_t t = 0; t < workspace->length; t++) {
             double angle = (double)t * frequency;
             if (workspace->precision == DS_F32) {
@@ -78,11 +78,11 @@ done:
 static ds_status allocate_attention(ds_workspace *w, size_t tokens, size_t edges) {
     ds_status status;
     const ds_spec *spec = &w->spec;
-    size_t heads = spec->heads, width = heads * spec->head_dim;
-    DS_TRY(allocate(&w->query, w, tokens, width));
+    size_t heads = ds_spec_kv_heads(spec), width = heads * spec->head_dim;
+    DS_TRY(allocate(&w->query, w, tokens, spec->heads * spec->head_dim));
     DS_TRY(allocate(&w->key, w, tokens, width));
     DS_TRY(allocate(&w->value, w, tokens, width));
-    if (spec->output_gate) DS_TRY(allocate(&w->gate, w, tokens, width));
+    if (spec->output_gate) DS_TRY(allocate(&w->gate, w, tokens, spec->heads * spec->head_dim));
     if (spec->k_shift) {
         DS_TRY(allocate(&w->key_mix, w, tokens, heads));
         DS_TRY(allocate(&w->key_edge, w, edges, width));
@@ -118,6 +118,12 @@ ds_status ds_workspace_new(ds_workspace **out, const ds_model *model, size_t seq
         !ds_mul_size(sequences, ds_tile_count(length), &edges))
         return ds_fail(DS_ERR_USAGE, "a workspace for %zu windows of %zu tokens asked for; at least one of each is needed",
                        sequences, length);
+    if (ds_model_spec(model)->positions > 0 && length > ds_model_spec(model)->positions)
+        return ds_fail(
+            DS_ERR_USAGE,
+            "windows of %zu tokens asked for; the model has learned positions for %zu: ask for windows (--seq-len) of "
+            "at most that",
+            length, ds_model_spec(model)->positions);
     DS_NEW(workspace, 1);
     workspace->spec = *ds_model_spec(model);
     workspace->precision = ds_model_precision(model);

@@ -37,10 +37,11 @@ struct ds_workspace {
     void *state;               /* (B,T,planes,d) */
     void *hidden;              /* (B,T,d) */
     void *x_in;                /* (B,T,d): where the read needs other tokens' states; else NULL */
-    void *query, *key, *value; /* (B,T,H*h) */
+    void *query;               /* (B,T,H*h) */
+    void *key, *value;         /* (B,T,KV*h) */
     void *gate;                /* (B,T,H*h): output gate before its silu; NULL without */
-    void *key_mix, *value_mix; /* (B,T,H): shift weights; NULL without */
-    void *key_edge;            /* (B,tiles,H*h): each tile's last row before the shift; NULL without */
+    void *key_mix, *value_mix; /* (B,T,KV): shift weights; NULL without */
+    void *key_edge;            /* (B,tiles,KV*h): each tile's last row before the shift; NULL without */
     void *value_edge;
     void *cosine, *sine;            /* (T,r/2) */
     double *state_norm, *edit_norm; /* (B,T) */

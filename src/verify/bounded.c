@@ -126,6 +126,37 @@ void ds_bounded_rmsnorm(ds_bounded y, ds_bounded x, const double *weight, size_t
     }
 }
 
+/* The sum is rounded when it is kept, and what is added may have been. */
+void ds_bounded_add_bias(ds_bounded y, const double *bias, size_t rows, size_t width, double rounding, const ds_arithmetic *a) {
+    for (size_t i = 0; i < rows * width; i++) {
+        y.x[i] += bias[i % width];
+        y.e[i] += a->stored * fabs(bias[i % width]) + rounding * (fabs(y.x[i]) + y.e[i]) + a->tiny;
+    }
+    ds_settle(y, rows * width, a);
+}
+
+/* The mean errs by the mean of the errors, and by roundings in double of sums of |x|; what is left after it is taken away has a
+ * norm like any other. */
+void ds_bounded_layernorm(ds_bounded y, ds_bounded x, const double *weight, const double *bias, size_t rows, size_t width,
+                          double eps, const ds_arithmetic *a) {
+    double n = (double)width, relative = ds_rounded(a, 0, n + 1, 0);
+    for (size_t t = 0; t < rows; t++) {
+        ds_bounded in = {x.x + t * width, x.e + t * width}, out = {y.x + t * width, y.e + t * width};
+        double mean = 0, error = 0;
+        for (size_t i = 0; i < width; i++) {
+            mean += in.x[i] / n;
+            error += (in.e[i] + relative * (fabs(in.x[i]) + in.e[i])) / n;
+        }
+        for (size_t i = 0; i < width; i++) {
+            double off = in.e[i] + error + a->sum * (fabs(in.x[i]) + in.e[i] + fabs(mean) + error);
+            out.x[i] = ds_settled(in.x[i] - mean, &off, a);
+            out.e[i] = off;
+        }
+        divide_by_norm(out, out, weight, width, 1 / n, eps, sqrt(n), a);
+    }
+    if (bias != NULL) ds_bounded_add_bias(y, bias, rows, width, a->u, a);
+}
+
 void ds_bounded_direction(ds_bounded h, size_t count, double eps, const ds_arithmetic *a) {
     divide_by_norm(h, h, NULL, count, 1, eps * eps, 1, a);
 }
@@ -175,6 +206,20 @@ void ds_bounded_activation(ds_bounded y, size_t count, ds_activation activation,
             y.x[i] = x > 0 ? x + 1 : exp(x);
             y.e[i] = e * exp(fmin(0, x + e)) + 4 * a->u * y.x[i] + a->tiny;
         }
+    }
+    ds_settle(y, count, a);
+}
+
+/* Slopes of both forms are at most 1.13. Phi(x) = erfc(-x / sqrt 2) / 2 in double: an argument off by 2 u moves it by a factor
+ * of 2 u x^2 at most on the left; the tanh form adds 1 to a number near -1 there, off by u. Then rounded to what is kept. */
+void ds_bounded_gelu(ds_bounded y, size_t count, ds_mlp mlp, const ds_arithmetic *a) {
+    const double slope = 1.13, root = sqrt(2 / M_PI);
+    for (size_t i = 0; i < count; i++) {
+        double x = y.x[i], cube = x + 0.044715 * x * x * x;
+        y.x[i] = mlp == DS_MLP_GELU ? 0.5 * x * erfc(-x / sqrt(2)) : 0.5 * x * (1 + tanh(root * cube));
+        double own = mlp == DS_MLP_GELU ? (8 + 4 * x * x) * fabs(y.x[i]) : 8 * fabs(x);
+        y.e[i] = slope * y.e[i] + a->sum * own;
+        y.e[i] += a->u * (fabs(y.x[i]) + y.e[i]) + a->tiny;
     }
     ds_settle(y, count, a);
 }

@@ -58,10 +58,17 @@ ds_status ds_bounded_linear(ds_bounded y, ds_bounded x, const double *weight, si
 /* y = weight x / sqrt(mean x^2 + eps); y may be x. */
 void ds_bounded_rmsnorm(ds_bounded y, ds_bounded x, const double *weight, size_t rows, size_t width, double eps,
                         const ds_arithmetic *a);
+/* y = weight (x - mean) / sqrt(var + eps) + bias, bias NULL for none; y may be x. */
+void ds_bounded_layernorm(ds_bounded y, ds_bounded x, const double *weight, const double *bias, size_t rows, size_t width,
+                          double eps, const ds_arithmetic *a);
+/* y (rows,width) += bias, which rounds once by `rounding`. */
+void ds_bounded_add_bias(ds_bounded y, const double *bias, size_t rows, size_t width, double rounding, const ds_arithmetic *a);
 /* In place, each number; `wide`: computed in double whatever is kept. */
 void ds_bounded_sigmoid(ds_bounded y, size_t count, bool wide, const ds_arithmetic *a);
 void ds_bounded_tanh(ds_bounded y, size_t count, const ds_arithmetic *a);
 void ds_bounded_activation(ds_bounded y, size_t count, ds_activation activation, const ds_arithmetic *a);
+/* GELU of an MLP without a gate, in place. */
+void ds_bounded_gelu(ds_bounded y, size_t count, ds_mlp mlp, const ds_arithmetic *a);
 /* y *= silu(gate). */
 void ds_bounded_gate(ds_bounded y, ds_bounded gate, size_t count, const ds_arithmetic *a);
 /* h (count) <- h / sqrt(|h|^2 + eps^2), one vector. */

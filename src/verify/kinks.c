@@ -4,8 +4,8 @@
 
 static bool has_kink(ds_activation activation) { return activation == DS_ACT_RELU || activation == DS_ACT_ELU1; }
 
-static void look(ds_kinks *kinks, ds_bounded y, ds_activation activation) {
-    size_t count = kinks->plain.length * kinks->plain.spec->heads * kinks->plain.spec->head_dim;
+static void look(ds_kinks *kinks, ds_bounded y, size_t heads, ds_activation activation) {
+    size_t count = kinks->plain.length * heads * kinks->plain.spec->head_dim;
     for (size_t i = 0; i < count && has_kink(activation); i++, kinks->at++) {
         signed char side = (signed char)((y.x[i] > 0) - (y.x[i] < 0));
         if (kinks->recording)
@@ -22,9 +22,9 @@ static ds_status watch_sublayer(void *context, const ds_observation *seen) {
     for (size_t w = 0; w < kinks->windows && seen->sublayer % 2 == 0; w++) {
         ds_plain_read_window(&kinks->plain, w, seen->before, seen->sublayer);
         DS_TRY(ds_plain_projections(&kinks->plain, seen->sublayer / 2));
-        look(kinks, kinks->plain.query, spec->q_activation);
-        look(kinks, kinks->plain.key, spec->k_activation);
-        look(kinks, kinks->plain.value, spec->v_activation);
+        look(kinks, kinks->plain.query, spec->heads, spec->q_activation);
+        look(kinks, kinks->plain.key, ds_spec_kv_heads(spec), spec->k_activation);
+        look(kinks, kinks->plain.value, ds_spec_kv_heads(spec), spec->v_activation);
     }
 done:
     return status;

@@ -7,22 +7,6 @@
 
 /* ---- tensors and buffers ------------------------------------------------------------------------------------------------- */
 
-const double *ds_plain_find(const ds_model *model, const char *name, const char *other) {
-    for (size_t i = 0; i < ds_model_parameters(model); i++) {
-        const ds_parameter *parameter = ds_model_parameter(model, i);
-        if (strcmp(parameter->name, name) == 0 || (other != NULL && strcmp(parameter->name, other) == 0))
-            return parameter->values;
-    }
-    return NULL;
-}
-
-const double *ds_plain_of(const ds_plain *plain, size_t layer, const char *name, const char *other) {
-    char full[96], full_other[96];
-    (void)snprintf(full, sizeof full, "transformer.h.%zu.%s", layer, name);
-    (void)snprintf(full_other, sizeof full_other, "transformer.h.%zu.%s", layer, other == NULL ? name : other);
-    return ds_plain_find(plain->model, full, full_other);
-}
-
 /* Every buffer and its numbers. */
 enum { BUFFERS = 17 };
 typedef struct buffer {
@@ -33,15 +17,16 @@ typedef struct buffer {
 static void list_buffers(buffer list[BUFFERS], ds_plain *p) {
     const ds_spec *spec = p->spec;
     size_t length = p->length, width = length * spec->heads * spec->head_dim, d = length * spec->hidden;
+    size_t kv_heads = length * ds_spec_kv_heads(spec), kv_width = kv_heads * spec->head_dim;
     const buffer all[BUFFERS] = {{&p->x_in, d},
                                  {&p->context, d},
                                  {&p->branch, d},
                                  {&p->query, width},
-                                 {&p->key, width},
-                                 {&p->value, width},
+                                 {&p->key, kv_width},
+                                 {&p->value, kv_width},
                                  {&p->heads, width},
                                  {&p->head_gate, width},
-                                 {&p->mix, length * spec->heads},
+                                 {&p->mix, kv_heads},
                                  {&p->scores, length},
                                  {&p->gate, length * spec->mlp_hidden},
                                  {&p->up, length * spec->mlp_hidden},
@@ -79,13 +64,6 @@ void ds_plain_release(ds_plain *plain) {
 }
 
 /* ---- pieces -------------------------------------------------------------------------------------------------------------- */
-
-/* NOLINTNEXTLINE(readability-non-const-parameter): y is written */
-ds_status ds_plain_linear(double *y, const double *x, const double *weight, size_t rows, size_t out, size_t in) {
-    ds_arithmetic none = ds_arithmetic_exact();
-    return ds_bounded_linear((ds_bounded){y, NULL}, (ds_bounded){(double *)(uintptr_t)x, NULL}, weight, rows, out, in, false,
-                             &none);
-}
 
 /* One term of a compressor: state number `at` times weight and read vector, into the sum and into its bound. */
 static void add_term(double *sum, double *error, double factor, ds_bounded state, size_t at, double relative) {
@@ -133,10 +111,11 @@ static void read_state(const double *weight, const double *read, ds_plain *plain
     memcpy(plain->x_in.e, state.e, bytes);
 }
 
-/* Sums of K products; without a convolution a row of the table as it is stored. */
+/* Sums of K products; without a convolution a row of the table as it is stored, and its position where they are learned. */
 void ds_plain_embed(ds_bounded state, const ds_plain *plain, const uint32_t *tokens) {
     const ds_spec *spec = plain->spec;
-    const double *table = ds_plain_find(plain->model, "transformer.wte.weight", NULL);
+    const double *table = ds_plain_weight(plain, DS_PLAIN_NO_LAYER, DS_PLAIN_EMBEDDING);
+    const double *positions = ds_plain_weight(plain, DS_PLAIN_NO_LAYER, DS_PLAIN_POSITIONS);
     const double *taps = ds_plain_find(plain->model, "input_embed.conv.weight", "input_embed.weight");
     const ds_arithmetic *a = &plain->arithmetic;
     size_t d = spec->hidden, dv = spec->value_channels, kernel = spec->input_kernel;
@@ -155,6 +134,10 @@ void ds_plain_embed(ds_bounded state, const ds_plain *plain, const uint32_t *tok
             state.e[t * d * dv + at] = relative * size + (taps == NULL && a->stored == 0 ? 0 : (double)(kernel + 1) * a->tiny);
         }
     }
+    for (size_t i = 0; positions != NULL && i < plain->length * d; i++) { /* one channel */
+        state.x[i] += positions[i];
+        state.e[i] += a->stored * fabs(positions[i]) + a->u * (fabs(state.x[i]) + state.e[i]) + a->tiny;
+    }
     ds_settle(state, plain->length * d * dv, a);
 }
 
@@ -162,15 +145,15 @@ void ds_plain_embed(ds_bounded state, const ds_plain *plain, const uint32_t *tok
 
 static ds_status mlp(ds_plain *plain, size_t layer) {
     ds_status status;
-    const ds_arithmetic *a = &plain->arithmetic;
-    size_t rows = plain->length, d = plain->spec->hidden, f = plain->spec->mlp_hidden;
-    DS_TRY(ds_bounded_linear(plain->gate, plain->context, ds_plain_of(plain, layer, "mlp.c_fc1.weight", NULL), rows, f, d,
-                             false, a));
-    DS_TRY(ds_bounded_linear(plain->up, plain->context, ds_plain_of(plain, layer, "mlp.c_fc2.weight", NULL), rows, f, d, false,
-                             a));
-    ds_bounded_gate(plain->up, plain->gate, rows * f, a);
-    DS_TRY(ds_bounded_linear(plain->branch, plain->up, ds_plain_of(plain, layer, "mlp.c_proj.weight", "mlp.o_proj.weight"),
-                             rows, d, f, false, a));
+    size_t d = plain->spec->hidden, f = plain->spec->mlp_hidden, count = plain->length * f;
+    DS_TRY(ds_plain_project(plain->up, plain->context, plain, layer, DS_PLAIN_UP, f, d));
+    if (plain->spec->mlp == DS_MLP_SWIGLU) {
+        DS_TRY(ds_plain_project(plain->gate, plain->context, plain, layer, DS_PLAIN_GATE, f, d));
+        ds_bounded_gate(plain->up, plain->gate, count, &plain->arithmetic);
+    } else {
+        ds_bounded_gelu(plain->up, count, plain->spec->mlp, &plain->arithmetic);
+    }
+    DS_TRY(ds_plain_project(plain->branch, plain->up, plain, layer, DS_PLAIN_DOWN, d, f));
 done:
     return status;
 }
@@ -179,15 +162,6 @@ static const double *of_delta(const ds_plain *plain, size_t sublayer, const char
     char full[64];
     (void)snprintf(full, sizeof full, "ddl_%s.%s", sublayer % 2 == 0 ? "attn" : "mlp", name);
     return ds_plain_of(plain, sublayer / 2, full, NULL);
-}
-
-/* y (rows,width) += bias (width). */
-static void add_bias(ds_bounded y, const double *bias, size_t rows, size_t width, const ds_arithmetic *a) {
-    for (size_t i = 0; i < rows * width; i++) {
-        y.x[i] += bias[i % width];
-        y.e[i] += a->stored * fabs(bias[i % width]) + a->sum * (fabs(y.x[i]) + y.e[i]);
-    }
-    ds_settle(y, rows * width, a);
 }
 
 static void scale(ds_bounded y, size_t count, double factor, double u, const ds_arithmetic *a) {
@@ -214,7 +188,7 @@ static ds_status gate_and_value(ds_plain *plain, size_t sublayer) {
     } else {
         DS_TRY(ds_bounded_linear(plain->beta, plain->context, of_delta(plain, sublayer, "beta.weight"), rows, 1, d, true, a));
     }
-    add_bias(plain->beta, bias, rows, 1, a);
+    ds_bounded_add_bias(plain->beta, bias, rows, 1, a->sum, a);
     ds_bounded_sigmoid(plain->beta, rows, true, a);
     scale(plain->beta, rows, 2, 0, a);
     if (spec->trained[sublayer % 2].mode == DS_FORCE_GATE) {
@@ -231,7 +205,7 @@ static ds_status gate_and_value(ds_plain *plain, size_t sublayer) {
         return DS_OK;
     }
     DS_TRY(ds_bounded_linear(plain->target, plain->x_in, of_delta(plain, sublayer, "v_proj.weight"), rows, dv, d, true, a));
-    add_bias(plain->target, of_delta(plain, sublayer, "v_proj.bias"), rows, dv, a);
+    ds_bounded_add_bias(plain->target, of_delta(plain, sublayer, "v_proj.bias"), rows, dv, a->sum, a);
     if (spec->value_sigmoid) {
         ds_bounded_sigmoid(plain->target, rows * dv, true, a);
         scale(plain->target, rows * dv, spec->value_scale, a->sum, a);
@@ -295,12 +269,10 @@ static void update(ds_plain *plain, ds_bounded state, ds_force trained) {
 }
 
 void ds_plain_read(ds_plain *plain, ds_bounded state, size_t sublayer) {
-    const ds_spec *spec = plain->spec;
     size_t layer = sublayer / 2;
-    const double *norm = ds_plain_of(plain, layer, sublayer % 2 == 0 ? "ln_1.weight" : "ln_2.weight", NULL);
     read_state(ds_plain_of(plain, layer, "compress.weight", "compress.shortconv.weight"),
                ds_plain_of(plain, layer, "compress.read", NULL), plain, state);
-    ds_bounded_rmsnorm(plain->context, plain->x_in, norm, plain->length, spec->hidden, spec->norm_eps, &plain->arithmetic);
+    ds_plain_norm(plain->context, plain->x_in, plain, layer, sublayer % 2 == 0 ? DS_PLAIN_ATTENTION_NORM : DS_PLAIN_MLP_NORM);
 }
 
 ds_status ds_plain_sublayer(ds_plain *plain, ds_bounded state, size_t sublayer) {
@@ -316,11 +288,9 @@ done:
 /* ---- output -------------------------------------------------------------------------------------------------------------- */
 
 void ds_plain_readout(ds_plain *plain, ds_bounded hidden, ds_bounded state) {
-    const ds_spec *spec = plain->spec;
-    const double *norm = ds_plain_find(plain->model, "transformer.ln_f.weight", "ln_f.weight");
     read_state(ds_plain_find(plain->model, "readout.weight", "readout.shortconv.weight"),
                ds_plain_find(plain->model, "readout.read", NULL), plain, state);
-    ds_bounded_rmsnorm(hidden, plain->x_in, norm, plain->length, spec->hidden, spec->norm_eps, &plain->arithmetic);
+    ds_plain_norm(hidden, plain->x_in, plain, DS_PLAIN_NO_LAYER, DS_PLAIN_FINAL_NORM);
 }
 
 /* log sum exp z is moved by no more than the largest error of a z. Its own roundings: a term's exponent rounds once, exp 3
@@ -330,7 +300,7 @@ ds_status ds_plain_loss(double *nll, double *error, ds_plain *plain, ds_bounded 
     ds_status status = DS_OK;
     const ds_spec *spec = plain->spec;
     const ds_arithmetic *a = &plain->arithmetic;
-    const double *table = ds_plain_find(plain->model, "transformer.wte.weight", NULL);
+    const double *table = ds_plain_head(plain);
     double highest = -INFINITY, total = 0, moved = 0, largest = 0;
     ds_bounded z = plain->logits;
     DS_TRY(ds_bounded_linear(z, hidden, table, 1, spec->vocab, spec->hidden, false, a));

@@ -14,8 +14,8 @@ typedef struct ds_plain {
     size_t length;
     ds_arithmetic arithmetic;                       /* whose errors are bounded; at first of one computation in double */
     ds_bounded x_in, context, branch;               /* (T,d) */
-    ds_bounded query, key, value, heads, head_gate; /* (T,H*h) */
-    ds_bounded mix, scores;                         /* (T,H), (T) */
+    ds_bounded query, key, value, heads, head_gate; /* (T,H*h), keys and values (T,KV*h) */
+    ds_bounded mix, scores;                         /* (T,KV), (T) */
     ds_bounded gate, up;                            /* (T,f) */
     ds_bounded gate_hidden;                         /* (T,g) */
     ds_bounded beta, target;                        /* (T), (T,dv): of the last sublayer */
@@ -26,10 +26,44 @@ typedef struct ds_plain {
 ds_status ds_plain_init(ds_plain *plain, const ds_model *model, size_t length) DS_MUST_CHECK;
 void ds_plain_release(ds_plain *plain);
 
+/* ---- plain_parts.c: parameters by name -------------------------------------------------------------------------------- */
+
 /* A parameter's values by either of its names; NULL when the model has none of them. `other` may be NULL. */
 const double *ds_plain_find(const ds_model *model, const char *name, const char *other);
-/* A parameter of a layer, "transformer.h.LAYER." put in front of both names. */
+/* A parameter of a layer, "transformer.h.LAYER." or what the backbone has put in front of both names. */
 const double *ds_plain_of(const ds_plain *plain, size_t layer, const char *name, const char *other);
+
+/* What every transformer has, under the names of its own code. */
+typedef enum ds_plain_part {
+    DS_PLAIN_EMBEDDING,
+    DS_PLAIN_POSITIONS,
+    DS_PLAIN_HEAD,
+    DS_PLAIN_FINAL_NORM,
+    DS_PLAIN_ATTENTION_NORM,
+    DS_PLAIN_MLP_NORM,
+    DS_PLAIN_QUERY,
+    DS_PLAIN_KEY,
+    DS_PLAIN_VALUE,
+    DS_PLAIN_QKV, /* the three in one */
+    DS_PLAIN_QUERY_NORM,
+    DS_PLAIN_KEY_NORM,
+    DS_PLAIN_OUTPUT,
+    DS_PLAIN_GATE,
+    DS_PLAIN_UP,
+    DS_PLAIN_DOWN,
+    DS_PLAIN_PARTS
+} ds_plain_part;
+#define DS_PLAIN_NO_LAYER SIZE_MAX
+bool ds_plain_is_gpt(const ds_spec *spec); /* LayerNorm, learned positions, an MLP without a gate */
+/* NULL: the model has none. layer DS_PLAIN_NO_LAYER: of the model itself. */
+const double *ds_plain_weight(const ds_plain *plain, size_t layer, ds_plain_part part);
+const double *ds_plain_bias(const ds_plain *plain, size_t layer, ds_plain_part part);
+const double *ds_plain_head(const ds_plain *plain); /* (V,d) */
+/* y (T,out) = x (T,in) W^T + b of a part, however it is stored. */
+ds_status ds_plain_project(ds_bounded y, ds_bounded x, ds_plain *plain, size_t layer, ds_plain_part part, size_t out,
+                           size_t in) DS_MUST_CHECK;
+/* y (T,d) <- the norm of that name; y may be x. */
+void ds_plain_norm(ds_bounded y, ds_bounded x, const ds_plain *plain, size_t layer, ds_plain_part part);
 
 /* y (rows,out) = x (rows,in) W^T, W (out,in). */
 ds_status ds_plain_linear(double *y, const double *x, const double *weight, size_t rows, size_t out, size_t in) DS_MUST_CHECK;
@@ -45,7 +79,7 @@ ds_status ds_plain_loss(double *nll, double *error, ds_plain *plain, ds_bounded 
 
 /* x_in and the normalised context (T,d) of a sublayer. */
 void ds_plain_read(ds_plain *plain, ds_bounded state, size_t sublayer);
-/* From the context: queries, keys and values (T,H*h) as their activations see them; h (T,d). */
+/* From the context: queries, keys and values as their activations see them; h (T,d). */
 ds_status ds_plain_projections(ds_plain *plain, size_t layer) DS_MUST_CHECK;
 ds_status ds_plain_attention(ds_plain *plain, size_t layer) DS_MUST_CHECK;
 

@@ -36,6 +36,7 @@ static const struct {
      {"null", "{\"rope_type\": \"default\", \"rope_theta\": 10000.0}", "{}"},
      {"{\"type\": \"linear\", \"factor\": 2}", "{\"rope_theta\": 500000}", "2"}},
     {"rope_interleaved", {"false", "0", "null"}, {"true", "1", "\"no\""}},
+    {"use_wpe", {"false", "0", "null"}, {"true", "1", "\"no\""}},
     {"use_rope", {"true", "1", "null"}, {"false", "0", "\"yes\""}},
     {"position_embedding_type", {"\"rope\"", "\"rotary\"", "null"}, {"\"learned\"", "\"alibi\"", "0"}},
     {"sliding_window", {"null", "4096", "16"}, {"4", "7", "\"16\""}},

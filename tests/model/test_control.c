@@ -72,7 +72,9 @@ static void configurations_tell_controls(void **state) {
         {OWN, "needs deltascope_rule, the name of a rule: found none"},
         {OWN RULE("3"), "found no string"},
         {OWN RULE("\"half-open\""), "\"half-open\" is no rule"},
-        {OWN RULE("\"delta\"") ", \"deltascope_backbone\": \"qwen3\"", "unsupported deltascope_backbone"},
+        {OWN RULE("\"delta\"") ", \"deltascope_backbone\": \"bert\"", "unsupported deltascope_backbone"},
+        {OWN RULE("\"delta\"") ", \"num_key_value_heads\": 2, \"deltascope_backbone\": \"qwen3\"",
+         "missing tensor model.embed_tokens.weight"},
         {OWN RULE("\"delta\"") ", \"deltascope_backbone\": 1", "unsupported deltascope_backbone"},
     };
     ds_spec spec = toy_spec("ddl-scalar"), found;

@@ -54,7 +54,7 @@ static void typed_pointers_reach_every_parameter_once(void **state) {
     (void)state;
     ds_model *model = load("fixtures/models/tc-newer-names", DS_F32);
     assert_ptr_equal(model->embedding, ds_model_parameter(model, 0));
-    assert_ptr_equal(model->final_norm, find(model, "ln_f.weight"));
+    assert_ptr_equal(model->final_norm.weight, find(model, "ln_f.weight"));
     assert_ptr_equal(model->readout.weight, find(model, "readout.weight"));
     assert_ptr_equal(model->readout.read, find(model, "readout.read"));
     assert_ptr_equal(model->input.weight, find(model, "input_embed.weight"));
@@ -334,7 +334,7 @@ static void starts_as_published(void **state) {
         expect_close(squares / count, normals[n].std * normals[n].std,
                      5.0 * normals[n].std * normals[n].std * sqrt(2.0 / count));
     }
-    expect_close(value_at(model, layer->ln_1, 3), 1.0, 0.0);
+    expect_close(value_at(model, layer->ln_1.weight, 3), 1.0, 0.0);
     expect_close(value_at(model, layer->compress.weight, 5), 0.25, 0.0);
     expect_close(value_at(model, model->readout.read, 3), 0.25, 0.0);
     expect_close(value_at(model, model->input.weight, 3), 1.0, 0.0);

@@ -34,8 +34,9 @@ static int seed_source(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        BOTH(products), BOTH(product_bits), BOTH(sums),     BOTH(rmsnorm),   BOTH(rope),     BOTH(shift),      BOTH(softmax),
-        BOTH(block),    BOTH(embed),        BOTH(compress), BOTH(direction), BOTH(rank_one), BOTH(not_finite), BOTH(swiglu),
+        BOTH(products),  BOTH(product_bits), BOTH(sums),       BOTH(rmsnorm), BOTH(layernorm), BOTH(gelu),
+        BOTH(rope),      BOTH(shift),        BOTH(softmax),    BOTH(block),   BOTH(embed),     BOTH(compress),
+        BOTH(direction), BOTH(rank_one),     BOTH(not_finite), BOTH(swiglu),
     };
     return cmocka_run_group_tests(tests, seed_source, NULL);
 }

@@ -13,8 +13,11 @@ enum kernel {
     SILU,
     RELU,
     ELU1,
+    GELU,
+    GELU_TANH,
     SWIGLU,
     RMSNORM,
+    LAYERNORM,
     ROPE,
     SHIFT,
     SOFTMAX,
@@ -34,8 +37,11 @@ static const kernel_case cases[] = {
     {"silu", SILU, 200, 200},
     {"relu", RELU, 200, 200},
     {"elu1", ELU1, 200, 200},
+    {"gelu", GELU, 200, 200},
+    {"gelu_tanh", GELU_TANH, 200, 200},
     {"swiglu", SWIGLU, 400, 200},
     {"rmsnorm", RMSNORM, ROWS *WIDTH, ROWS *WIDTH},
+    {"layernorm", LAYERNORM, ROWS *WIDTH, ROWS *WIDTH},
     {"rope", ROPE, ROWS *WIDTH, ROWS *WIDTH},
     {"shift", SHIFT, ROWS *(WIDTH + HEADS), ROWS *WIDTH},
     {"softmax", SOFTMAX, ROWS *ROWS, ROWS *ROWS},
@@ -84,11 +90,20 @@ static void run_forward(double *y, const kernel_case *c, const double *x) {
     case ELU1:
         ds_elu1_forward_f64(y, x, c->inputs);
         break;
+    case GELU:
+        ds_gelu_forward_f64(y, x, c->inputs);
+        break;
+    case GELU_TANH:
+        ds_gelu_tanh_forward_f64(y, x, c->inputs);
+        break;
     case SWIGLU:
         ds_swiglu_forward_f64(y, x, x + c->outputs, c->outputs);
         break;
     case RMSNORM:
         ds_rmsnorm_forward_f64(y, NULL, x, fixed, ROWS, WIDTH, 1e-5);
+        break;
+    case LAYERNORM:
+        ds_layernorm_forward_f64(y, x, fixed, fixed + WIDTH, ROWS, WIDTH, 1e-5);
         break;
     case ROPE:
         memcpy(y, x, c->inputs * sizeof *y);
