@@ -111,6 +111,9 @@ ds_status ds_claimed_open(ds_run *run, const ds_claimed *claimed, const ds_run_o
     }
     options.precision = precision != NULL && strcmp(precision, "double") == 0 ? DS_F64 : DS_F32;
     options.seed = seed_of(claimed->envelope);
+    options.histories = true;
+    for (size_t i = 0; i < claimed->count; i++)
+        options.histories = options.histories && (ds_command_find(claimed->parts[i].command)->takes & DS_TAKES_HISTORIES) != 0;
     options.without_weights = claimed->count == 1 && strcmp(claimed->parts[0].command, "inspect") == 0;
     DS_TRY(ds_run_open(run, &options));
     if (options.without_weights) DS_TRY(ds_checkpoint_read(run->checkpoint, NULL, 0)); /* its digest is asked for at once */

@@ -365,6 +365,11 @@ ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_ba
 /* read (B,T,d) <- what `sublayer` reads of the state before it, without a norm; S stands for the readout. */
 ds_status ds_read(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
                   size_t sublayer, const void *state, void *read) DS_MUST_CHECK;
+/* mix (B,T,sublayer+1) <- the weights A of that read, where it is u = sum_i A_i v_i, v_0 being the embedding and v_{s+1} what
+ * sublayer s adds. The mean over features where a gate has one for each. DS_ERR_USAGE for the delta rule, which moves what is
+ * there. */
+ds_status ds_mix(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces, size_t sublayer,
+                 const void *state, double *mix) DS_MUST_CHECK;
 /* nll (B,T) <- cross entropy of each target, natural log, without keeping logits. One that is not finite is DS_ERR_INPUT naming
  * sequence and position, here and in ds_head_compare. */
 ds_status ds_head_loss(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *hidden,

@@ -16,6 +16,7 @@ typedef struct collection {
     ds_depth_mixing *out;
     ds_depth_pass pass;
     ds_run *run;
+    ds_force *forces;          /* (ds_spec_forces) */
     double *nll, *mixing;      /* (B,T); (S+1,S+1) A of one token */
     double *numbers, *scratch; /* of all terms; of all workers */
     size_t scratch_length;     /* of one worker */
@@ -29,6 +30,8 @@ typedef struct collection {
 } collection;
 
 static bool has_operators(const ds_spec *spec) { return ds_rule_has_operators(spec->rule); }
+/* Attention over depth: the state is what was written, plane by plane. */
+static bool keeps_history(const ds_spec *spec) { return ds_spec_planes(spec) != spec->value_channels; }
 
 /* ---- moments ---------------------------------------------------------------------------------------------------------- */
 
@@ -80,7 +83,7 @@ static ds_status observe(void *context, const ds_observation *seen) {
     ds_depth_pass *pass = &all->pass;
     const ds_spec *spec = &all->run->spec;
     size_t here = seen->sublayer * pass->most, next = here + pass->most;
-    memcpy(pass->state_norm + here, seen->state_norm, pass->tokens * sizeof *pass->state_norm);
+    if (!keeps_history(spec)) memcpy(pass->state_norm + here, seen->state_norm, pass->tokens * sizeof *pass->state_norm);
     memcpy(pass->source_norm + next, seen->edit_norm, pass->tokens * sizeof *pass->source_norm);
     if (seen->delta == NULL) return DS_OK;
     keep_delta(pass, spec, seen);
@@ -90,13 +93,32 @@ static ds_status observe(void *context, const ds_observation *seen) {
     return DS_OK;
 }
 
-/* Norms of what the readout reads, or a sublayer, from the state before it. */
-static ds_status measure_read(collection *all, const ds_batch *batch, size_t sublayer, void *read) {
+/* norms (B,T) of what the readout reads, or a sublayer, from the state before it. */
+static ds_status measure_norms(double *norms, collection *all, const ds_batch *batch, const ds_force *forces, size_t sublayer,
+                               void *read) {
     ds_status status;
+    const ds_depth_pass *pass = &all->pass;
+    DS_TRY(ds_read(all->run->workspace, all->run->model, batch, forces, sublayer, pass->state, read));
+    for (size_t t = 0; t < pass->tokens; t++) norms[t] = norm_at(read, t, all->run->spec.hidden, pass->precision);
+done:
+    return status;
+}
+
+/* What read `sublayer` leaves: norms, weights, and of a history what stands for the state: the last source where the readout is
+ * routed like all reads, the running sum otherwise. Both are what such a read can be forced to. */
+static ds_status measure_read(collection *all, const ds_batch *batch, size_t sublayer, void *read) {
+    ds_status status = DS_OK;
     ds_depth_pass *pass = &all->pass;
-    DS_TRY(ds_read(all->run->workspace, all->run->model, batch, NULL, sublayer, pass->state, read));
-    for (size_t t = 0; t < pass->tokens; t++)
-        pass->read_norm[sublayer * pass->most + t] = norm_at(read, t, all->run->spec.hidden, pass->precision);
+    const ds_spec *spec = &all->run->spec;
+    size_t at = sublayer * pass->most;
+    bool routed = ds_spec_forces(spec) > pass->sublayers;
+    DS_TRY(measure_norms(pass->read_norm + at, all, batch, NULL, sublayer, read));
+    if (pass->mix != NULL)
+        DS_TRY(
+            ds_mix(all->run->workspace, all->run->model, batch, NULL, sublayer, pass->state, pass->mix + at * all->out->reads));
+    if (!keeps_history(spec)) return DS_OK;
+    for (size_t s = 0; s < ds_spec_forces(spec); s++) all->forces[s].mode = routed ? DS_FORCE_RECENT : DS_FORCE_RESIDUAL;
+    DS_TRY(measure_norms(pass->state_norm + at, all, batch, all->forces, sublayer, read));
 done:
     return status;
 }
@@ -119,6 +141,7 @@ static ds_status run_pass(collection *all, const ds_batch *batch) {
     DS_TRY(measure_read(all, batch, sublayers, read));
     for (size_t t = 0; t < pass->tokens; t++) {
         pass->source_norm[t] = norm_at(pass->first, t, width, pass->precision);
+        if (keeps_history(&run->spec)) continue;
         pass->state_norm[sublayers * pass->most + t] = norm_at(pass->state, t, width, pass->precision);
     }
     DS_TRY(ds_readout(run->workspace, run->model, batch, NULL, pass->state, read));
@@ -208,7 +231,8 @@ static void add_mixing(collection *all, size_t token) {
     size_t reads = out->reads;
     double *a = all->mixing;
     for (size_t s = 0; s < reads; s++)
-        for (size_t i = 0; i < reads; i++) a[s * reads + i] = i <= s ? 1 : 0;
+        for (size_t i = 0; i < reads; i++)
+            a[s * reads + i] = i <= s ? all->pass.mix[s * all->pass.most * reads + token * (s + 1) + i] : 0;
     add_gains(out, a);
     for (size_t s = 0; s < reads; s++) {
         double *sizes = all->numbers;
@@ -291,7 +315,10 @@ static ds_status pass_init(ds_depth_pass *pass, const ds_run *run, size_t batch)
     DS_NEW_ARRAY(pass->read_norm, (sublayers + 1) * tokens);
     DS_NEW_ARRAY(pass->state, tokens * width);
     DS_NEW_ARRAY(pass->first, tokens * width);
-    if (!has_operators(spec)) return DS_OK;
+    if (!has_operators(spec)) {
+        DS_NEW_ARRAY(pass->mix, (sublayers + 1) * tokens * (sublayers + 1));
+        return DS_OK;
+    }
     DS_NEW_ARRAY(pass->strength, sublayers * tokens);
     DS_NEW_ARRAY(pass->written, sublayers * tokens * spec->value_channels);
     DS_NEW_ARRAY(pass->k, sublayers * tokens * spec->hidden * size);
@@ -338,6 +365,7 @@ static ds_status collection_init(collection *all, ds_depth_mixing *out, ds_run *
     *out = (ds_depth_mixing){.spec = &run->spec, .reads = reads, .sequences = run->sequences};
     DS_TRY(pass_init(&all->pass, run, batch));
     DS_NEW_ARRAY(all->nll, batch * run->length);
+    DS_NEW(all->forces, ds_spec_forces(&run->spec));
     DS_NEW(all->contribution, reads * reads);
     DS_NEW(all->source_norm, reads);
     DS_NEW(all->state_norm, reads);
@@ -355,10 +383,10 @@ done:
 
 static void collection_release(collection *all) {
     ds_depth_pass *pass = &all->pass;
-    void *owned[] = {pass->source_norm, pass->state_norm, pass->read_norm,   pass->strength,  pass->written,
-                     pass->k,           pass->state,      pass->first,       all->nll,        all->mixing,
-                     all->numbers,      all->scratch,     all->contribution, all->share,      all->gain,
-                     all->entries,      all->gains,       all->source_norm,  all->state_norm, all->read_norm};
+    void *owned[] = {pass->source_norm, pass->state_norm, pass->read_norm, pass->strength, pass->written, pass->k,
+                     pass->state,       pass->first,      all->nll,        all->mixing,    all->numbers,  all->scratch,
+                     all->contribution, all->share,       all->gain,       all->entries,   all->gains,    all->source_norm,
+                     all->state_norm,   all->read_norm,   pass->mix,       all->forces};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
 }
 

@@ -9,6 +9,7 @@ typedef struct ds_depth_pass {
     size_t sublayers, tokens, most; /* tokens of the batch in hand, and at most */
     ds_precision precision;
     double *source_norm, *state_norm, *read_norm;
+    double *mix; /* (S+1,B,T,S+1) where reads are weighted sums: row s of A, s+1 numbers */
     /* the delta rule */
     double *strength; /* (S,B,T) m beta of the operators, 0 where nothing is erased */
     double *written;  /* (S,B,T,dv) m beta v, 0 where nothing is written */

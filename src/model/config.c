@@ -69,6 +69,11 @@ static const config_key keys[] = {
     {"hidden_init_std_factor", DDL, NUMBER, AT(hidden_init_std_factor), false, 0, HUGE_VAL},
     {"ddl_state_read_init", DDL, NUMBER, AT(read_init), true, ANY},
     {"parameterization", DDL, STRING, AT(parameterization), true, ANY},
+    {"attnres_mode", DDL | QWEN3, STRING, AT(depth_mode), true, ANY},
+    {"attnres_gate_type", DDL | QWEN3, STRING, AT(depth_gate), true, ANY},
+    {"attnres_num_blocks", DDL | QWEN3, COUNT, AT(depth_blocks), false, 1, DS_MOST_LAYERS},
+    {"attnres_use_null_source", DDL | QWEN3, FLAG, AT(depth_null), true, ANY},
+    {"attnres_recency_bias_init", DDL | QWEN3, NUMBER, AT(depth_bias_init), true, ANY},
     {"head_dim", HF, COUNT, AT(head_dim), true, 1, DS_MOST_HIDDEN},
     {"num_key_value_heads", HF, COUNT, AT(kv_heads), true, 1, DS_MOST_HEADS},
     {"intermediate_size", HF, COUNT, AT(mlp_hidden), false, 1, 16 * DS_MOST_HIDDEN},
@@ -130,6 +135,7 @@ static const ds_config defaults[DS_FAMILIES] = {
             .value_constant_value = 2.0,
             .scalar_value_constant_value = 2.0,
             .beta_init = 1.0,
+            .depth_blocks = 8,
             .embedding_init_std = 0.02,
             .hidden_init_std_factor = 0.5,
             .read_init = NAN,
@@ -168,6 +174,7 @@ static const ds_config defaults[DS_FAMILIES] = {
     [DS_FAMILY_QWEN3] =
         {
             .embedding_init_std = 0.02,
+            .depth_blocks = 8,
             .vocab = 151936,
             .layers = 32,
             .heads = 32,
@@ -341,11 +348,17 @@ static ds_status read_key(ds_config *config, const config_key *key, const json_t
     return DS_OK;
 }
 
+const char ds_depth_model_type[] = "qwen3_attnres";
+
 /* The types of Hugging Face that are computed here, and how a control of one calls it. */
 static const struct {
     const char *model_type;
     ds_family family;
-} types[] = {{"qwen3", DS_FAMILY_QWEN3}, {"llama", DS_FAMILY_LLAMA}, {"qwen2", DS_FAMILY_QWEN2}, {"gpt2", DS_FAMILY_GPT2}};
+} types[] = {{"qwen3", DS_FAMILY_QWEN3},
+             {ds_depth_model_type, DS_FAMILY_QWEN3},
+             {"llama", DS_FAMILY_LLAMA},
+             {"qwen2", DS_FAMILY_QWEN2},
+             {"gpt2", DS_FAMILY_GPT2}};
 
 /* nanoGPT's model_args have no model_type; these three names nobody else uses together. */
 static bool is_nanogpt(const json_t *object) {
@@ -376,7 +389,7 @@ static ds_status find_family(ds_family *family, const json_t *object, const char
     }
     return ds_fail(DS_ERR_INPUT,
                    "%s: unsupported model_type %s, expected \"nanogpt-pro\" or another name of the family, or \"qwen3\", "
-                   "\"llama\", \"qwen2\" or \"gpt2\"",
+                   "\"qwen3_attnres\", \"llama\", \"qwen2\" or \"gpt2\"",
                    where, ds_config_describe(value).text);
 }
 

@@ -39,7 +39,11 @@ typedef struct ds_config {
     double value_scale, value_constant_value, scalar_value_constant_value;
     double residual_mult; /* 0: not given */
     double beta_init, embedding_init_std, hidden_init_std_factor;
-    double read_init;             /* NaN: not given */
+    double read_init;                    /* NaN: not given */
+    const char *depth_mode, *depth_gate; /* attention over depth: attnres_mode, attnres_gate_type; NULL: not given */
+    size_t depth_blocks;
+    bool depth_null;
+    double depth_bias_init;
     const char *parameterization; /* NULL: not given; a view into the JSON value */
 } ds_config;
 
@@ -56,6 +60,8 @@ enum {
 /* `where` is the configuration's path, for sentences. Known keys of another type or out of range, and keys the published code
  * refuses, are DS_ERR_INPUT; what unknown ones may say is for config_keys.h. */
 ds_status ds_config_read(ds_config *config, const json_t *object, const char *where) DS_MUST_CHECK;
+/* The model_type of attention over depth around Qwen3. */
+extern const char ds_depth_model_type[];
 /* Whether the family reads the key, or knows that it means nothing there. */
 bool ds_config_reads(ds_family family, const char *name);
 /* Of config_rope.c: the rotation of Hugging Face's classes, in both spellings; windows that slide, which are refused. */

@@ -54,6 +54,7 @@ static ds_status unknown(const ds_rule *rule, const char *name, const char *wher
 
 ds_status ds_control_parse(ds_force trained[2], const ds_rule *rule, const char *name, const char *where) {
     double gate;
+    if (rule->keeps_history && strcmp(name, rule->name) == 0) name = controls[0].name; /* it goes by its own name */
     for (size_t i = 0; i < CONTROLS; i++) {
         if (strcmp(name, controls[i].name) != 0 || (controls[i].gates && !rule->has_gates)) continue;
         memcpy(trained, controls[i].trained, sizeof controls[i].trained);

@@ -95,10 +95,11 @@ done:
 static ds_status walk(const ds_spec *spec, const ds_checkpoint *checkpoint, table_visit visit, void *context) {
     ds_status status = DS_OK;
     const table_place whole = {spec, checkpoint, "", "", SIZE_MAX, 0};
+    const table_place own = {spec, checkpoint, spec->backbone->prefix, "", SIZE_MAX, 0};
     DS_TRY(walk_rows(&whole, spec->backbone->front, visit, context));
-    DS_TRY(walk_rows(&whole, spec->rule->front, visit, context));
+    DS_TRY(walk_rows(&own, spec->rule->front, visit, context));
     for (size_t layer = 0; layer < spec->layers; layer++) DS_TRY(walk_layer(spec, checkpoint, layer, visit, context));
-    DS_TRY(walk_rows(&whole, spec->rule->back, visit, context));
+    DS_TRY(walk_rows(&own, spec->rule->back, visit, context));
     DS_TRY(walk_rows(&whole, spec->backbone->back, visit, context));
 done:
     return status;

@@ -31,6 +31,9 @@ typedef struct ds_rule_steps {
     /* The tile's tangent of x_in, likewise filled or part of the state's tangent. */
     const void *(*read_tangent)(const ds_derivative *b, ds_tile tile, void *dx_in);
 
+    /* The tile's weights A (rows,sublayer+1) of a read that is a weighted sum of what was written; NULL: it is none. */
+    void (*mix)(const ds_pass *pass, ds_tile tile, double *mix);
+
     /* From c and x_in (rows,d) to what the update needs, kept in the workspace; `hidden` (rows, coefficient_hidden). May be
      * NULL. */
     void (*coefficients_forward)(const ds_pass *pass, ds_tile tile, const void *context, const void *x_in, void *hidden);

@@ -23,6 +23,10 @@ static const void *read_tangent(const ds_derivative *b, ds_tile tile, void *dx_i
     return ROWS(b->state, tile, b->pass.model->spec.hidden);
 }
 
+static void mix(const ds_pass *pass, ds_tile tile, double *weights) {
+    for (size_t i = 0; i < tile.rows * (pass->sublayer + 1); i++) weights[i] = 1;
+}
+
 static size_t write_forward(const ds_pass *pass, ds_tile tile, void *h) {
     const ds_spec *spec = &pass->model->spec;
     ds_workspace *w = pass->workspace;
@@ -84,6 +88,7 @@ const ds_rule_steps REAL_NAME(ds_rule_additive_steps) = {
     .read_forward = read_forward,
     .read_backward = read_backward,
     .read_tangent = read_tangent,
+    .mix = mix,
     .write_forward = write_forward,
     .write_backward = write_backward,
     .write_tangent = write_tangent,

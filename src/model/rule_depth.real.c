@@ -129,6 +129,32 @@ static void read_token(REAL *u, ds_depth_reading *r, const ds_pass *pass, const 
     }
 }
 
+/* A_i of one token, r being read: what its sources weigh, down to what they are sums of. */
+static void mix_token(double *a, const ds_depth_reading *r, size_t d) {
+    double *weight = r->slope, share = r->gated ? 0 : 1;
+    const REAL *g = r->gate;
+    for (size_t i = 0; r->gated && i < d; i++) share += (double)g[i] / (double)d;
+    for (size_t j = 0; j < r->count; j++) weight[j] = share * r->alpha[j];
+    if (r->gated && !r->additive) weight[r->count - 1] += 1 - share;
+    for (size_t i = 0; i < r->parts; i++) a[i] = r->additive && r->open[i] ? 1 : 0;
+    for (size_t j = r->count; j-- > 0;) {
+        if (r->slot[j] == DS_NO_SOURCE) continue;
+        const ds_depth_source *source = &r->plan[r->slot[j]];
+        size_t base = source->base != DS_NO_SOURCE ? r->place[source->base] : DS_NO_SOURCE;
+        if (base != DS_NO_SOURCE) weight[base] += weight[j];
+        for (size_t i = source->first; i < source->end; i++)
+            if (r->open[i]) a[i] += weight[j];
+    }
+}
+
+static void mix(const ds_pass *pass, ds_tile tile, double *weights) {
+    ds_depth_reading *r = reading_of(pass, tile.token);
+    for (size_t t = 0; t < tile.rows; t++) {
+        read_token(r->read, r, pass, history_of(pass, tile.token + t));
+        mix_token(weights + t * r->parts, r, pass->model->spec.hidden);
+    }
+}
+
 static const void *read_forward(const ds_pass *pass, ds_tile tile, void *x_in) {
     size_t d = pass->model->spec.hidden;
     REAL *u = x_in;
@@ -410,6 +436,7 @@ const ds_rule_steps REAL_NAME(ds_rule_depth_steps) = {
     .read_sums = read_sums,
     .read_parameters = read_parameters,
     .read_tangent = read_tangent,
+    .mix = mix,
     .write_forward = write_forward,
     .write_backward = write_backward,
     .shortcut_backward = shortcut_backward,

@@ -5,6 +5,7 @@
 #include "config.h"
 #include "config_keys.h"
 #include "control.h"
+#include "depth_spec.h"
 #include "parameters.h"
 #include "rule.h"
 #include "spec.h"
@@ -290,6 +291,8 @@ ds_status ds_spec_detect(ds_spec *spec, const ds_checkpoint *checkpoint) {
     } else {
         DS_TRY(other_backbone(spec, &config, checkpoint, where));
     }
+    if (spec->rule == &ds_rule_additive)
+        DS_TRY(ds_depth_detect(spec, &config, ds_checkpoint_config(checkpoint), checkpoint, where));
     DS_TRY(ds_control_read(spec, ds_checkpoint_config(checkpoint), where));
     DS_TRY(ds_foreign_check(ds_checkpoint_config(checkpoint), &config, spec, where));
     DS_TRY(ds_parameters_check(spec, checkpoint));

@@ -16,6 +16,7 @@ typedef struct ds_steps {
     ds_task read_forward;      /* before the MLP, where the read needs other tokens' states */
     ds_task readout_forward;
     ds_task read_alone; /* what a sublayer, or the readout, reads, into pass->hidden */
+    ds_task mix;        /* and the weights of that read, doubles, likewise */
     ds_task head_compare;
     void (*logits)(const ds_model *model, const void *hidden, size_t rows, void *logits);
 

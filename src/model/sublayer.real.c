@@ -28,6 +28,14 @@ ds_status REAL_NAME(ds_read_alone_task)(void *context, size_t task, size_t worke
     return DS_OK;
 }
 
+ds_status REAL_NAME(ds_mix_task)(void *context, size_t task, size_t worker) {
+    const ds_pass *pass = context;
+    ds_tile tile = ds_tile_of(pass, task);
+    (void)worker;
+    RULE(pass)->mix(pass, tile, (double *)pass->hidden + tile.token * (pass->sublayer + 1));
+    return DS_OK;
+}
+
 void REAL_NAME(ds_sublayer_input_forward)(const ds_pass *pass, ds_tile tile, REAL *context, REAL *hidden, const REAL *x_in) {
     const ds_spec *spec = &pass->model->spec;
     const ds_rule_steps *rule = RULE(pass);

@@ -141,6 +141,15 @@ static ds_status note_length(ds_run *run) {
                        run->length, run->spec.block_size);
 }
 
+ds_status ds_run_check_state(const ds_spec *spec, const char *path) {
+    char name[48];
+    if (ds_spec_planes(spec) == spec->value_channels) return DS_OK;
+    return ds_fail(DS_ERR_USAGE,
+                   "%s: its rule, %s, has no state that is rewritten: its sublayers choose among all that was written before; "
+                   "inspect and depth measure that",
+                   DS_SHOW(path), ds_spec_rule_name(name, spec));
+}
+
 ds_status ds_run_open(ds_run *run, const ds_run_options *options) {
     ds_status status = DS_OK;
     bool data = options->tokens != NULL || options->text != NULL;
@@ -148,6 +157,7 @@ ds_status ds_run_open(ds_run *run, const ds_run_options *options) {
     const ds_checkpoint_options named = {.config = options->config, .map = options->map};
     DS_TRY(ds_checkpoint_open_with(&run->checkpoint, options->checkpoint, &named));
     DS_TRY(ds_spec_detect(&run->spec, run->checkpoint));
+    if (!options->histories) DS_TRY(ds_run_check_state(&run->spec, options->checkpoint));
     DS_TRY(ds_spec_doubts(run->checkpoint, take_doubt, run));
     run->length = options->length != 0 ? options->length : run->spec.block_size;
     if (data) {

@@ -18,7 +18,8 @@ static ds_run open_run(const char *checkpoint, size_t length, size_t sequences, 
                                     .sequences = sequences,
                                     .spread = DS_SPREAD_FROM_OFFSET,
                                     .offset = offset,
-                                    .precision = precision};
+                                    .precision = precision,
+                                    .histories = true};
     ds_run run;
     expect_ok(ds_run_open(&run, &options));
     return run;
@@ -58,6 +59,71 @@ static void golden_gains_and_contributions(void **state) {
     ds_depth_mixing_release(&mixing);
     ds_run_close(&run);
     json_decref(golden);
+}
+
+static void expect_numbers(const double *found, const json_t *golden, size_t count) {
+    assert_int_equal(json_array_size(golden), count);
+    for (size_t i = 0; i < count; i++) {
+        double expected = json_number_value(json_array_get(golden, i));
+        expect_close(found[i], expected, 1e-10 * fmax(fabs(expected), 1e-3));
+    }
+}
+
+static void expect_moments(const ds_token_moments *found, const json_t *golden, const char *key) {
+    const json_t *expected = json_object_get(golden, key);
+    double scale = 1 + fabs(found->max);
+    assert_non_null(expected);
+    expect_close(ds_token_moments_mean(found), json_number_value(json_object_get(expected, "mean")), 1e-11 * scale);
+    expect_close(ds_token_moments_std(found), json_number_value(json_object_get(expected, "std")), 1e-7 * scale);
+    expect_close(found->min, json_number_value(json_object_get(expected, "min")), 1e-11 * scale);
+    expect_close(found->max, json_number_value(json_object_get(expected, "max")), 1e-11 * scale);
+}
+
+static void expect_row(const ds_depth_mixing *mixing, size_t s, const json_t *golden) {
+    const ds_mixing_row *row = &mixing->rows[s];
+    expect_numbers(mixing->share + s * mixing->reads, json_object_get(golden, "share"), s + 1);
+    expect_numbers(mixing->contribution + s * mixing->reads, json_object_get(golden, "contribution"), s + 1);
+    expect_moments(&row->row_sum, golden, "row_sum");
+    expect_moments(&row->entropy, golden, "entropy");
+    expect_moments(&row->effective_sources, golden, "effective_sources");
+    expect_moments(&row->max_share, golden, "max_share");
+    expect_moments(&row->mean_source_age, golden, "mean_source_age");
+    expect_moments(&row->contribution_entropy, golden, "contribution_entropy");
+    expect_moments(&row->contribution_max, golden, "contribution_max");
+}
+
+/* Attention over depth and the additive rule, around Qwen3. */
+static void golden_matrices(void **state) {
+    (void)state;
+    static const char *const models[] = {"fixtures/depth/attnres-full",       "fixtures/depth/attnres-block",
+                                         "fixtures/depth/delta-attnres",      "fixtures/depth/delta-block",
+                                         "fixtures/backbones/qwen3-additive", "fixtures/depth/attnres-cumulative-block"};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        char path[256];
+        (void)snprintf(path, sizeof path, "%s.json", models[i]);
+        json_t *golden = load(path);
+        const json_t *matrix = json_object_get(golden, "depth_matrix");
+        ds_run run = open_run(models[i], 32, 2, 0, DS_F64);
+        ds_depth_mixing mixing;
+        expect_ok(ds_depth_mixing_measure(&mixing, &run));
+        double loss = json_number_value(json_object_get(golden, "loss"));
+        expect_close(mixing.loss, loss, 1e-11 * loss);
+        expect_matrix(mixing.mean, json_object_get(matrix, "mean"), mixing.reads);
+        expect_matrix(mixing.token_std, json_object_get(matrix, "token_std"), mixing.reads);
+        expect_numbers(mixing.singular_values, json_object_get(matrix, "singular_values_of_mean"), mixing.reads);
+        expect_moments(&mixing.forward_gain, matrix, "forward_gain");
+        expect_moments(&mixing.backward_gain, matrix, "backward_gain");
+        expect_moments(&mixing.inf_norm, matrix, "inf_norm");
+        expect_moments(&mixing.one_norm, matrix, "one_norm");
+        expect_numbers(mixing.source_norm, json_object_get(golden, "source_norms"), mixing.reads);
+        expect_numbers(mixing.state_norm, json_object_get(golden, "state_norms"), mixing.reads);
+        expect_numbers(mixing.read_norm, json_object_get(golden, "read_norms"), mixing.reads);
+        for (size_t s = 0; s < mixing.reads; s++)
+            expect_row(&mixing, s, json_array_get(json_object_get(golden, "depth_rows"), s));
+        ds_depth_mixing_release(&mixing);
+        ds_run_close(&run);
+        json_decref(golden);
+    }
 }
 
 /* ---- the additive rule by plain loops --------------------------------------------------------------------------------- */
@@ -214,9 +280,10 @@ static void bits_depend_on_nothing_else(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_gains_and_contributions), cmocka_unit_test(additive_rows_as_plain_loops_do),
-        cmocka_unit_test(terms_add_up_in_every_variant),  cmocka_unit_test(controls_carry_or_write_nothing),
-        cmocka_unit_test(results_are_the_program_s),      cmocka_unit_test(bits_depend_on_nothing_else),
+        cmocka_unit_test(golden_gains_and_contributions),  cmocka_unit_test(golden_matrices),
+        cmocka_unit_test(additive_rows_as_plain_loops_do), cmocka_unit_test(terms_add_up_in_every_variant),
+        cmocka_unit_test(controls_carry_or_write_nothing), cmocka_unit_test(results_are_the_program_s),
+        cmocka_unit_test(bits_depend_on_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -185,6 +185,7 @@ static const char *const runs[][24] = {
     {"gradflow", DATA, FEW, "fixtures/models/additive-small"},
     {"depth", DATA, FEW, "fixtures/models/cc-bf16"},
     {"depth", DATA, FEW, "fixtures/models/additive-small"},
+    {"depth", DATA, FEW, "fixtures/depth/attnres-full"},
     {"trace", DATA, "--force", "closed:all", "fixtures/models/cc-bf16"},
     {"trace", DATA, "fixtures/models/additive-small"},
     {"compare", DATA, FEW, "fixtures/models/cc-bf16", "fixtures/models/scalar-safetensors"},
