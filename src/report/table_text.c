@@ -74,6 +74,16 @@ done:
     return status;
 }
 
+static ds_status append_markdown_number(ds_text *text, const ds_table *table, size_t row, size_t c) {
+    ds_status status = DS_OK;
+    const char *mark = ds_table_is_lowest(table, row, c) ? "**" : "";
+    DS_TRY(append(text, mark));
+    DS_TRY(ds_table_append_number(text, table, row, c, ds_table_number_style(table, c)));
+    DS_TRY(append(text, mark));
+done:
+    return status;
+}
+
 static ds_status append_markdown_row(ds_text *text, const ds_table *table, size_t row) {
     ds_status status = DS_OK;
     for (size_t c = 0; c < table->count; c++) {
@@ -83,7 +93,7 @@ static ds_status append_markdown_row(ds_text *text, const ds_table *table, size_
         if (column->kind == DS_COLUMN_TEXT)
             DS_TRY(append_markdown(text, ds_table_cell(table, row, c)->text));
         else
-            DS_TRY(ds_table_append_number(text, table, row, c, ds_table_number_style(table, c)));
+            DS_TRY(append_markdown_number(text, table, row, c));
         DS_TRY(append(text, " "));
     }
     status = append(text, "|\n");
@@ -191,7 +201,10 @@ static ds_status append_latex_row(ds_text *text, const ds_table *table, size_t r
         } else {
             number.length = 0;
             DS_TRY(ds_table_append_number(&number, table, row, c, ds_table_number_style(table, c)));
+            const bool lowest = ds_table_is_lowest(table, row, c);
+            if (lowest) DS_TRY(append(text, "\\textbf{"));
             DS_TRY(append_latex_number(text, number.bytes));
+            if (lowest) DS_TRY(append(text, "}"));
         }
     }
     status = append(text, " \\\\\n");
