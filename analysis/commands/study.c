@@ -127,6 +127,10 @@ static ds_status end_by_signal(const ds_invocation *invocation, const ds_study_p
 
 static void tell_contrast(const json_t *contrast) {
     const json_t *interval = json_object_get(contrast, "interval");
+    if (!json_is_number(json_object_get(contrast, "mean"))) {
+        (void)printf("%s: no seed has both sides yet\n", json_string_value(json_object_get(contrast, "name")));
+        return;
+    }
     (void)printf("%s: %.4f nats", json_string_value(json_object_get(contrast, "name")), ds_json_real_at(contrast, "mean"));
     if (json_is_array(interval))
         (void)printf(" (%.4f to %.4f)", ds_json_real_at(interval, "0"), ds_json_real_at(interval, "1"));
@@ -146,6 +150,17 @@ static void tell_targets(const json_t *target) {
                ds_json_real_at(variant, "n"), ds_json_real_at(target, "loss"), ds_json_real_at(variant, "p"));
 }
 
+/* Beside study.json what is made of it: page, tables, figures. */
+static ds_status publish_page(const ds_invocation *invocation, const ds_folder *folder, const json_t *told) {
+    ds_status status = DS_OK;
+    ds_text command = {0};
+    DS_TRY(ds_text_printf(&command, "deltascope study %s --out DIR", DS_SHOW(invocation->operands[0])));
+    DS_TRY(ds_study_page(folder, told, command.bytes));
+done:
+    ds_text_release(&command);
+    return status;
+}
+
 static ds_status report(const ds_invocation *invocation, const ds_plan *plan, const ds_folder *folder,
                         const ds_study_progress *progress) {
     ds_status status = DS_OK;
@@ -156,15 +171,16 @@ static ds_status report(const ds_invocation *invocation, const ds_plan *plan, co
     const ds_study_questions questions = {.target = own->target, .effect = own->plan_power};
     DS_TRY(ds_study_report(&told, plan, folder, &questions));
     DS_TRY(ds_json_write_in(folder, "study.json", told, DS_JSON_READABLE));
+    DS_TRY(publish_page(invocation, folder, told));
     if (invocation->common.json != NULL) DS_TRY(ds_json_write(invocation->common.json, told, DS_JSON_READABLE));
     if (!invocation->common.table) goto done;
     json_array_foreach(json_object_get(told, "contrasts"), i, contrast) tell_contrast(contrast);
     tell_targets(json_object_get(told, "target"));
     if (progress->diverged == 0)
-        (void)printf("%zu of %zu runs finished, none of them diverged: %s/study.json\n", progress->finished, progress->cells,
+        (void)printf("%zu of %zu runs finished, none of them diverged: %s/report.html\n", progress->finished, progress->cells,
                      DS_SHOW(invocation->common.out));
     else
-        (void)printf("%zu of %zu runs finished, %zu of them diverged: %s/study.json\n", progress->finished, progress->cells,
+        (void)printf("%zu of %zu runs finished, %zu of them diverged: %s/report.html\n", progress->finished, progress->cells,
                      progress->diverged, DS_SHOW(invocation->common.out));
 done:
     json_decref(told);

@@ -18,6 +18,7 @@ typedef enum ds_column_kind {
     DS_COLUMN_INTEGER, /* ds_table_integer */
     DS_COLUMN_REAL,    /* ds_table_real: `digits` significant digits of the column's largest value, points aligned */
     DS_COLUMN_FIXED,   /* ds_table_real: `digits` digits after the point */
+    DS_COLUMN_LOWEST,  /* the same, the lowest number of the column set off where letters can be bold */
     DS_COLUMN_PERCENT, /* ds_table_real: a fraction, shown as a percentage with `digits` after the point; CSV has the fraction
                         */
     DS_COLUMN_BAR, /* ds_table_real: a small bar from 0 to the column's largest |value|, negative ones thinner; terminal only */
@@ -185,6 +186,10 @@ typedef struct ds_page {
  * refers to figures/ID.svg. */
 ds_status ds_page_html(ds_text *text, const ds_page *page) DS_MUST_CHECK;
 ds_status ds_page_markdown(ds_text *text, const ds_page *page) DS_MUST_CHECK;
+
+/* Everything about a study that can be told from study.json alone, into a folder: report.html, report.md, tables, figures.
+ * `command` makes it again. The same study gives the same bytes. */
+ds_status ds_study_page(const ds_folder *folder, const json_t *study, const char *command) DS_MUST_CHECK;
 
 /* ---- reading results --------------------------------------------------------------------------------------------- */
 

@@ -28,8 +28,12 @@ static ds_status tell_seeds(ds_text *text, const contrast *c) {
 static ds_status tell_difference(ds_text *text, const contrast *c) {
     ds_status status = DS_OK;
     double low = number(c, "interval/0"), high = number(c, "interval/1"), sign = c->mean < 0 ? -1 : 1;
-    DS_TRY(ds_text_printf(text, "%s is %s than %s: its %s is %s by %.3g%s", c->a, c->mean < 0 ? "better" : "worse", c->b,
-                          c->noun, c->mean < 0 ? "lower" : "higher", fabs(c->mean), c->unit));
+    const char *better = c->mean < 0 ? "better" : "worse", *lower = c->mean < 0 ? "lower" : "higher";
+    if (strstr(c->a, " - ") != NULL) /* a difference of differences */
+        DS_TRY(ds_text_printf(text, "(%s) is %s than (%s) by %.3g%s", c->a, lower, c->b, fabs(c->mean), c->unit));
+    else
+        DS_TRY(ds_text_printf(text, "%s is %s than %s: its %s is %s by %.3g%s", c->a, better, c->b, c->noun, lower,
+                              fabs(c->mean), c->unit));
     if (isnan(number(c, "t/p"))) {
         status = ds_text_printf(text, " for every seed.");
         goto done;

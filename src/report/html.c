@@ -110,10 +110,13 @@ static ds_status append_cell(ds_text *text, const ds_table *table, size_t row, s
         DS_TRY(ds_markup(text, "<td class=\"%s\"", class));
     DS_TRY(append_whole_number(text, ds_table_cell(table, row, c), column->kind));
     DS_TRY(ds_markup(text, ">"));
+    const bool lowest = ds_table_is_lowest(table, row, c);
+    if (lowest) DS_TRY(ds_markup(text, "<b>"));
     if (column->kind == DS_COLUMN_TEXT)
         DS_TRY(ds_markup(text, "%s", ds_table_cell(table, row, c)->text));
     else
         DS_TRY(ds_table_append_number(text, table, row, c, ds_table_number_style(table, c)));
+    if (lowest) DS_TRY(ds_markup(text, "</b>"));
     status = ds_markup(text, "</%s>", tag);
 done:
     return status;

@@ -38,6 +38,8 @@ ds_number_style ds_table_number_style(const ds_table *table, size_t column);
 /* Appends a number of a column that is neither text nor a bar; "-" when it is missing. */
 ds_status ds_table_append_number(ds_text *text, const ds_table *table, size_t row, size_t column,
                                  ds_number_style style) DS_MUST_CHECK;
+/* Whether this number is the lowest of a column that sets it off. */
+bool ds_table_is_lowest(const ds_table *table, size_t row, size_t column);
 /* "%" for percentages, the column's unit otherwise; NULL for none. */
 const char *ds_column_unit(const ds_column *column);
 

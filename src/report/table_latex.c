@@ -162,7 +162,10 @@ static ds_status append_latex_row(ds_text *text, const ds_table *table, size_t r
         } else {
             number.length = 0;
             DS_TRY(ds_table_append_number(&number, table, row, c, ds_table_number_style(table, c)));
+            const bool lowest = ds_table_is_lowest(table, row, c);
+            if (lowest) DS_TRY(append(text, "\\textbf{"));
             DS_TRY(append_latex_number(text, number.bytes));
+            if (lowest) DS_TRY(append(text, "}"));
         }
     }
     status = append(text, " \\\\\n");

@@ -21,6 +21,15 @@ ds_number_style ds_table_number_style(const ds_table *table, size_t column) {
     return style;
 }
 
+bool ds_table_is_lowest(const ds_table *table, size_t row, size_t column) {
+    double own = ds_table_cell(table, row, column)->real;
+    if (table->columns[column].kind != DS_COLUMN_LOWEST || !isfinite(own)) return false;
+    for (size_t other = 0; other < ds_table_rows(table); other++) {
+        if (ds_table_cell(table, other, column)->real < own) return false;
+    }
+    return true;
+}
+
 ds_status ds_table_append_number(ds_text *text, const ds_table *table, size_t row, size_t column, ds_number_style style) {
     const ds_cell *cell = ds_table_cell(table, row, column);
     ds_column_kind kind = table->columns[column].kind;

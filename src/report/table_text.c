@@ -73,6 +73,16 @@ done:
     return status;
 }
 
+static ds_status append_markdown_number(ds_text *text, const ds_table *table, size_t row, size_t c) {
+    ds_status status = DS_OK;
+    const char *mark = ds_table_is_lowest(table, row, c) ? "**" : "";
+    DS_TRY(append(text, mark));
+    DS_TRY(ds_table_append_number(text, table, row, c, ds_table_number_style(table, c)));
+    DS_TRY(append(text, mark));
+done:
+    return status;
+}
+
 static ds_status append_markdown_row(ds_text *text, const ds_table *table, size_t row) {
     ds_status status = DS_OK;
     for (size_t c = 0; c < table->count; c++) {
@@ -82,7 +92,7 @@ static ds_status append_markdown_row(ds_text *text, const ds_table *table, size_
         if (column->kind == DS_COLUMN_TEXT)
             DS_TRY(append_markdown(text, ds_table_cell(table, row, c)->text));
         else
-            DS_TRY(ds_table_append_number(text, table, row, c, ds_table_number_style(table, c)));
+            DS_TRY(append_markdown_number(text, table, row, c));
         DS_TRY(append(text, " "));
     }
     status = append(text, "|\n");

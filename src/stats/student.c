@@ -31,7 +31,7 @@ double ds_t_below(double mean, double error, double df) {
 }
 
 ds_t_inference ds_t_infer(double mean, double error, double df) {
-    ds_t_inference t = {mean, error, df, NAN, NAN, NAN, NAN};
+    ds_t_inference t = {mean, error, df >= 0 ? df : NAN, NAN, NAN, NAN, NAN};
     if (!(df >= 1) || !isfinite(error)) return t;
     double half = error == 0 ? 0 : ds_t_quantile(df, one_sided) * error;
     t.low = mean - half;

@@ -56,7 +56,7 @@ fi
 if command -v zsh >/dev/null; then
     completes() { timeout 20 zsh -f tests/install/complete.zsh "$prefix/share/zsh/site-functions" "$1" "$2"; }
     completes 'deltascope gates --preci' '--precision' && completes 'deltascope gates --precision ' 'double*float' &&
-        completes 'deltascope ablate --modes closed,op' 'open' && completes 'deltascope plot --figure con' 'controls' ||
+        completes 'deltascope ablate --modes closed,op' 'open' && completes 'deltascope plot --figure contro' 'controls' ||
         fail "zsh does not complete"
 fi
 if command -v fish >/dev/null; then

@@ -101,6 +101,7 @@ static void put_matching(ds_json_builder *b, const study *s) {
     ds_json_put_real(b, "final_a", 1.65);
     ds_json_put_real(b, "final_b", 1.6512);
     ds_json_put_real(b, "difference", 0.0012);
+    ds_json_put_real(b, "seed_sd", 0.01);
     ds_json_end(b);
     ds_json_end(b);
 }
@@ -254,6 +255,42 @@ static void put_sweeps(ds_json_builder *b, const study *s, ds_random *random) {
     ds_json_end(b);
 }
 
+static void put_targets(ds_json_builder *b) {
+    ds_json_begin_array(b, "to_target");
+    ds_json_begin_object(b, NULL);
+    ds_json_put_real(b, "loss", 1.66);
+    ds_json_put_text(b, "axis", "tokens");
+    ds_json_put_text(b, "a", names[1]);
+    ds_json_put_text(b, "b", names[0]);
+    ds_json_put_real(b, "geometric_mean", 0.91);
+    put_interval(b, "interval", 0.85, 0.97);
+    ds_json_begin_object(b, "censored");
+    ds_json_put_count(b, "a", 0);
+    ds_json_put_count(b, "b", 1);
+    ds_json_end(b);
+    ds_json_end(b);
+    ds_json_end(b);
+}
+
+static void put_audit(ds_json_builder *b, const study *s, ds_random *random) {
+    ds_json_begin_object(b, "audit");
+    ds_json_begin_object(b, "variants");
+    for (size_t v = 1; v < s->variants; v++) {
+        double values[MOST_SEEDS];
+        ds_seed_summary summary;
+        for (size_t k = 0; k < s->seeds; k++) values[k] = 1 + 0.1 * ds_random_normal(random);
+        expect_ok(ds_seed_summarise(&summary, values, s->seeds));
+        ds_json_begin_object(b, names[v]);
+        ds_json_begin_object(b, "beta:0.attn");
+        ds_json_put_reals(b, "values", values, s->seeds);
+        ds_json_put_seed_summary(b, "summary", &summary);
+        ds_json_end(b);
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+    ds_json_end(b);
+}
+
 json_t *make_study(size_t variants, size_t seeds, double step, bool diverged) {
     static study s;
     ds_json_builder b = {0};
@@ -269,6 +306,8 @@ json_t *make_study(size_t variants, size_t seeds, double step, bool diverged) {
     put_contrasts(&b, &s);
     put_curves(&b, &s);
     put_sweeps(&b, &s, &random);
+    put_targets(&b);
+    put_audit(&b, &s, &random);
     ds_json_end(&b);
     expect_ok(ds_json_finish(&out, &b));
     return out;
