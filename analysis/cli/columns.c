@@ -32,6 +32,8 @@ static bool append_name(void *context, const char *key) {
 
 static ds_status refuse(const ds_command *command, const ds_guess *guess) {
     ds_text names = {0};
+    if (command->column_set_count == 0)
+        return ds_fail(DS_ERR_USAGE, "--columns: the tables of %s are written whole", command->name);
     (void)each_key(command, append_name, &names);
     const ds_status status = ds_fail(DS_ERR_USAGE, "--columns: no table of %s has a column \"%s\"%s; there are%.*s",
                                      command->name, ds_escape(guess->word, guess->length).text, ds_guess_hint(guess, "").text,

@@ -13,11 +13,14 @@ static const ds_result_column columns[] = {
     DS_CELL("effective_sources_std", "±", NULL, DS_COLUMN_FIXED, 2, "contribution_sources/std"),
 };
 static const ds_result_table tables[] = {
-    {.title = "Contributions by read",
+    {.id = "contributions",
+     .title = "Contributions by read",
      .rows = "depth_rows",
      .columns = columns,
      .column_count = sizeof columns / sizeof columns[0]},
 };
+
+static const ds_column_set column_sets[] = {DS_COLUMN_SET(columns)};
 
 static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told) {
     ds_status status = DS_OK;
@@ -69,6 +72,8 @@ const ds_command ds_command_depth = {
                    "frozen operators leave (gain), and that all edits together are the state, checked on every token.",
     .examples = "  deltascope depth --tokens val.bin --json depth.json checkpoint/\n",
     .takes = DS_TAKES_MODEL | DS_TAKES_HISTORIES,
+    .column_sets = column_sets,
+    .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
     .measure = measure,
 };

@@ -9,7 +9,7 @@
 /* Of one run or several. */
 #define TRAINING_CURVES                                                                                                        \
     {                                                                                                                          \
-        "training-curves", "Loss, gradient and learning rate of a run", NULL, NULL, 1.3, 1, ds_plot_training_curves,           \
+        "training-curves", "Loss, gradient, learning rate of a run", NULL, NULL, 1.3, 1, ds_plot_training_curves,              \
             FUNCTIONS(training_curves)                                                                                         \
     }
 #define GATES_OVER_TRAINING                                                                                                    \
@@ -68,10 +68,9 @@ static const struct ds_figure figures[] = {
     {"group-gates", "Mean gates of groups", NULL, NULL, 0.75, 1, ds_plot_groups, FUNCTIONS(group_gates)},
     {"group-costs", "Gate costs of groups", NULL, NULL, 0.75, 1, ds_plot_groups, FUNCTIONS(group_costs)},
     {"study-tokens", "Validation loss by tokens", NULL, NULL, 0.8, 1, ds_plot_study_curves, FUNCTIONS(study_tokens)},
-    {"study-flops", "Validation loss by floating-point operations", NULL, NULL, 0.8, 1, ds_plot_study_curves,
-     FUNCTIONS(study_flops)},
+    {"study-flops", "Validation loss by operations", NULL, NULL, 0.8, 1, ds_plot_study_curves, FUNCTIONS(study_flops)},
     {"study-seconds", "Validation loss by seconds", NULL, NULL, 0.8, 1, ds_plot_study_curves, FUNCTIONS(study_seconds)},
-    {"study-differences", "Differences along training, seed by seed", NULL, NULL, 0.35, 1, ds_plot_study_differences,
+    {"study-differences", "Differences in training, seed by seed", NULL, NULL, 0.35, 1, ds_plot_study_differences,
      FUNCTIONS(study_differences)},
     {"study-seeds", "Final loss of every seed", NULL, NULL, 0.9, 1, ds_plot_study_seeds, FUNCTIONS(study_seeds)},
     {"study-sweep", "Loss against the swept key", NULL, NULL, 0.8, 1, ds_plot_study_sweep, FUNCTIONS(study_sweep)},

@@ -304,7 +304,7 @@ static void test_other_kinds_are_named(void **state) {
         /* the bodies are no keys: nobody looks further than the name of the algorithm */
         {"PRIVATE KEY", "3016020100300d06092a864886f70d010101050004023000", "is an RSA key", "is a private key"},
         {"PRIVATE KEY", "3010020100300706032b656e0500040204", "is damaged", "is a private key"},
-        {"PRIVATE KEY", "301402010030070603 2b656e", "is damaged", "is a private key"},
+        {"PRIVATE KEY", "3014020100300706032b656e", "is damaged", "is a private key"},
         {"PRIVATE KEY", "300e020100300506032b656e04020000", "is an X25519 key", "is a private key"},
         {"PRIVATE KEY", "300e020100300506032b657104020000", "is an Ed448 key", "is a private key"},
         {"PRIVATE KEY", "300e020100300506032b657004020000", "is damaged", "is a private key"},
