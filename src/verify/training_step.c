@@ -232,6 +232,8 @@ static ds_status compare_side(ds_worst *worst, size_t *seen, const ds_side *side
     *seen = 0;
     for (size_t i = 0; i < ds_model_parameters(side->model); i++) *seen += seen_of(ds_model_parameter(side->model, i));
     DS_NEW_ARRAY(before, *seen);
+    visit(&c, before, worst, NULL);
+    for (size_t i = 0; i < *seen; i++) ds_worst_add(worst, fabs(before[i].mean) + fabs(before[i].square), 0); /* at first */
     for (uint64_t step = 0; step < UPDATES; step++) DS_TRY(compare_update(worst, &c, before, step));
 done:
     end(&c);
