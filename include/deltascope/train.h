@@ -162,6 +162,15 @@ ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_traini
 /* *results <- the same of a run in the folder that was stopped or diverged, as far as its log goes, "val_after" being that of
  * the last evaluation; NULL where it has done no update. */
 ds_status ds_training_so_far(json_t **results, const ds_trainer *trainer, const ds_folder *folder) DS_MUST_CHECK;
+/* What tells a training loss that diverges: the median of its last 21 values against the least that median has been.
+ * Zero-initialise; one loss an update, in order. */
+enum { DS_LOSS_SMOOTHED = 21 };
+extern const double ds_loss_most_rise; /* nats */
+typedef struct ds_loss_watch {
+    double recent[DS_LOSS_SMOOTHED], least; /* least: of the median, once there is one */
+    uint64_t seen, risen;                   /* losses; updates in succession whose median is further above the least */
+} ds_loss_watch;
+void ds_loss_watch_add(ds_loss_watch *watch, double loss);
 /* *spikes <- of an array of updates {"step", "loss", ...} those whose loss is above the median of the 100 before by more than 8
  * scaled median deviations: {"step", "loss", "median", "deviation"} each, a new reference. */
 ds_status ds_training_spikes(json_t **spikes, const json_t *steps) DS_MUST_CHECK;

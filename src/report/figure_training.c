@@ -6,7 +6,7 @@
 
 /* As many points of a curve as are drawn: of more updates, each point stands for as many as it takes, with their mean, the
  * least and the greatest. */
-enum { MOST_POINTS = 600, SERIES = 6 };
+enum { MOST_POINTS = 600 };
 
 /* ---- runs -------------------------------------------------------------------------------------------------------- */
 
@@ -158,7 +158,7 @@ ds_status ds_training_curves_draw(ds_drawing *drawing, const json_t *results) {
         spikes += json_array_size(json_object_get(run, "spikes"));
         runs++;
     }
-    drawing->panels = (runs + SERIES - 1) / SERIES;
+    drawing->panels = (runs + DS_FIGURE_SERIES - 1) / DS_FIGURE_SERIES;
     status =
         ds_text_printf(&drawing->settings, "runs = %zu\nspikes = %zu\nnames = '%s'\narray clips[%zu] = [%s]\nx_name = '%s'\n",
                        runs, spikes, names.bytes, runs, clips.bytes, along.name);

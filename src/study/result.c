@@ -171,6 +171,13 @@ static void summarise(ds_cell_result *out, uint64_t planned) {
     out->tail = ds_sum_value(&sum) / (double)tail;
 }
 
+/* Whether the smoothed loss is too far above its least for the last twentieth of the updates. */
+static bool ends_high(const ds_cell_result *run) {
+    ds_loss_watch watch = {.seen = 0};
+    for (uint64_t i = 0; i < run->updates; i++) ds_loss_watch_add(&watch, run->training[i]);
+    return run->updates > DS_LOSS_SMOOTHED && watch.risen >= (run->updates + 19) / 20;
+}
+
 static void judge(ds_cell_result *out) {
     const char *how = json_string_value(json_object_get(out->done, "status"));
     const char *why = json_string_value(json_object_get(out->done, "reason"));
@@ -182,7 +189,7 @@ static void judge(ds_cell_result *out) {
     } else if (out->final > out->initial) {
         out->diverged = true;
         (void)snprintf(out->reason, sizeof out->reason, "the last loss is above the first");
-    } else if (ds_losses_end_high(out->training, (size_t)out->updates)) {
+    } else if (ends_high(out)) {
         out->diverged = true;
         (void)snprintf(out->reason, sizeof out->reason,
                        "the median of 21 losses stays 0.5 nats above its least for the last twentieth of the updates");

@@ -41,9 +41,6 @@ ds_status ds_study_results_read(ds_study_results *out, const ds_plan *plan, cons
 void ds_study_results_release(ds_study_results *results);
 const ds_cell_result *ds_study_result_of(const ds_study_results *results, size_t variant, size_t seed);
 
-/* Whether the median of 21 losses stays 0.5 nats above its least for the last twentieth of the updates. */
-bool ds_losses_end_high(const double *losses, size_t count);
-
 /* Operations of one token in training: three times those of a forward pass, the state's traffic among them. */
 double ds_study_flops_per_token(const ds_study_variant *variant);
 extern const char ds_study_flops_formula[];

@@ -8,11 +8,9 @@
 #include "history.h"
 #include "log.h"
 
-/* A smoothed loss is the median of so many. A run has diverged when its smoothed loss stays that far (nats) above its least for
- * as many updates, or for a twentieth of its updates where that is more; and when a loss is so many times what a uniform guess
- * costs. */
-enum { SMOOTHED = 21, TIMES_UNIFORM = 10 };
-static const double most_rise = 0.5;
+/* A run has diverged when its smoothed loss stays too far above its least for as many updates as it is smoothed over, or for a
+ * twentieth of its updates where that is more; and when a loss is so many times what a uniform guess costs. */
+enum { TIMES_UNIFORM = 10 };
 
 typedef struct training {
     ds_trainer *trainer;
@@ -21,9 +19,8 @@ typedef struct training {
     ds_train_log log;
     bool pruned;    /* since the newest checkpoint */
     uint64_t saved; /* N of the newest checkpoint; UINT64_MAX: none */
-    double least;   /* of the smoothed loss */
-    uint64_t risen; /* for how many updates it has been too far above */
-    double began;   /* seconds */
+    ds_loss_watch watch;
+    double began; /* seconds */
     ds_training_mark mark;
     char line[96]; /* progress */
 } training;
@@ -145,41 +142,19 @@ static ds_status write_recipe(const training *all) {
 
 /* ---- divergence -------------------------------------------------------------------------------------------------- */
 
-static int by_value(const void *a, const void *b) {
-    double left = *(const double *)a, right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
-/* Median of the losses of the last updates before number `end`. */
-static double smoothed(const training *all, size_t end) {
-    double losses[SMOOTHED];
-    for (size_t i = 0; i < SMOOTHED; i++)
-        losses[i] = ds_json_real_at(json_array_get(all->log.steps, end - SMOOTHED + i), "loss");
-    qsort(losses, SMOOTHED, sizeof *losses, by_value);
-    return losses[SMOOTHED / 2];
-}
-
-/* Looks at the losses of updates before number `end`. */
-static void watch(training *all, size_t end) {
-    if (end < SMOOTHED) return;
-    double now = smoothed(all, end);
-    all->risen = end > SMOOTHED && now > all->least + most_rise ? all->risen + 1 : 0;
-    if (end == SMOOTHED || now < all->least) all->least = now;
-}
-
 static ds_status check_divergence(training *all, const ds_update *done) {
-    const uint64_t steps = all->trainer->recipe.steps, patience = steps / 20 > SMOOTHED ? steps / 20 : SMOOTHED;
+    const uint64_t steps = all->trainer->recipe.steps, patience = ds_max_size(steps / 20, DS_LOSS_SMOOTHED);
     const double uniform = log((double)all->trainer->run.spec.vocab);
-    watch(all, done->step + 1);
+    ds_loss_watch_add(&all->watch, done->loss);
     if (!(done->loss <= TIMES_UNIFORM * uniform))
         return ds_fail(DS_ERR_INPUT, "update %llu of %llu: the loss diverges: it is %g, and a uniform guess costs %g",
                        (unsigned long long)done->step, (unsigned long long)steps, done->loss, uniform);
-    if (all->risen >= patience)
+    if (all->watch.risen >= patience)
         return ds_fail(DS_ERR_INPUT,
                        "update %llu of %llu: the loss diverges: the median of its last %d values has been above %g, its least "
                        "one and %g nats, for %llu updates",
-                       (unsigned long long)done->step, (unsigned long long)steps, SMOOTHED, all->least + most_rise, most_rise,
-                       (unsigned long long)all->risen);
+                       (unsigned long long)done->step, (unsigned long long)steps, DS_LOSS_SMOOTHED,
+                       all->watch.least + ds_loss_most_rise, ds_loss_most_rise, (unsigned long long)all->watch.risen);
     return DS_OK;
 }
 
@@ -264,7 +239,7 @@ static ds_status name_last_good(const training *all, uint64_t step) {
     (void)snprintf(sentence, sizeof sentence, "%s", ds_error_text());
     if (all->saved == step && step > 0) DS_TRY(ds_checkpoint_remove(all->options->folder, step));
     DS_TRY(ds_checkpoint_find_all(&list, all->options->folder));
-    while (good + 1 < list.count && list.steps[good + 1] + all->risen <= step) good++;
+    while (good + 1 < list.count && list.steps[good + 1] + all->watch.risen <= step) good++;
     if (list.count == 0)
         status = ds_fail(DS_ERR_INPUT, "%s; no checkpoint had been written: lower the learning rate", sentence);
     else
@@ -414,7 +389,8 @@ ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_traini
     DS_TRY(take_up(&all));
     if (all.saved == UINT64_MAX) DS_TRY(write_recipe(&all));
     DS_TRY(ds_train_log_open(&all.log, options, trainer->step));
-    for (size_t end = 1; end <= trainer->step; end++) watch(&all, end);
+    for (size_t i = 0; i < trainer->step; i++)
+        ds_loss_watch_add(&all.watch, ds_json_real_at(json_array_get(all.log.steps, i), "loss"));
     all.mark.first = trainer->step;
     all.began = ds_seconds();
     DS_TRY(run_updates(&all, &stopped));
