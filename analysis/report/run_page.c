@@ -1,11 +1,9 @@
 #include "run_page.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/version.h"
 #include "deltascope/report.h"
@@ -61,12 +59,6 @@ static uint64_t count_at(const json_t *value, const char *path) {
 
 /* Whether the weights to start from were drawn; they are a checkpoint's otherwise. */
 static bool is_drawn(const document *all) { return json_is_string(json_object_get(all->options, "config")); }
-
-static bool lies_there(const ds_folder *folder, const char *path) {
-    const int descriptor = ds_folder_find(folder, path, O_RDONLY);
-    if (descriptor >= 0) (void)close(descriptor);
-    return descriptor >= 0;
-}
 
 /* ---- words ------------------------------------------------------------------------------------------------------- */
 
@@ -209,7 +201,7 @@ static ds_status find_checkpoints(document *all) {
     for (size_t i = 0; i < found->count; i++) {
         char state[64];
         (void)snprintf(state, sizeof state, "checkpoint-%llu/trainer_state.json", (unsigned long long)found->at[i]);
-        if (lies_there(all->folder, state)) found->at[complete++] = found->at[i];
+        if (ds_folder_holds(all->folder, state)) found->at[complete++] = found->at[i];
     }
     found->count = complete;
     if (complete > 0) qsort(found->at, complete, sizeof *found->at, by_number);
@@ -378,10 +370,10 @@ static ds_status take_figures(document *all) {
     for (size_t i = 0; i < FIGURES; i++) {
         const ds_figure *figure = ds_figure_find(drawn[i]);
         (void)snprintf(path, sizeof path, "figures/%s.gp", drawn[i]);
-        all->there[i] = ds_figure_applies(figure, results) && lies_there(all->folder, path);
+        all->there[i] = ds_figure_applies(figure, results) && ds_folder_holds(all->folder, path);
         if (!all->there[i]) continue;
         (void)snprintf(path, sizeof path, "figures/%s.svg", drawn[i]);
-        if (lies_there(all->folder, path)) DS_TRY(ds_read_file_in(&all->svg[i], &length, all->folder, path, MOST_BYTES));
+        if (ds_folder_holds(all->folder, path)) DS_TRY(ds_read_file_in(&all->svg[i], &length, all->folder, path, MOST_BYTES));
         DS_TRY(ds_figure_caption(&all->caption[i], figure, results, NULL));
         DS_TRY(ds_text_printf(&all->command[i], "deltascope plot --figure %s %s", drawn[i],
                               all->ending == DS_RUN_FINISHED ? "train.json" : "log.jsonl"));

@@ -1,8 +1,6 @@
 /* The measurements of a report, one after the other on one open run, each kept in a file of its own. */
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/progress_line.h"
 #include "commands/model_command.h"
@@ -273,9 +271,7 @@ static ds_status refuse_other_report(const ds_folder *folder, const ds_run *run,
     ds_status status = DS_OK;
     json_t *there = NULL;
     ds_text path = {0};
-    int list = ds_folder_find(folder, "report.sha256", O_RDONLY);
-    if (list < 0) return DS_OK;
-    (void)close(list);
+    if (!ds_folder_holds(folder, "report.sha256")) return DS_OK;
     if (ds_envelope_load(&there, folder, "report.json") != DS_OK) {
         ds_error_clear();
         return DS_OK;

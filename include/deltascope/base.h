@@ -209,6 +209,8 @@ ds_status ds_folder_lock(const ds_folder *folder) DS_MUST_CHECK;
 /* A descriptor of what is there, opened with `flags` and without waiting; -1 with errno, also for a link. folder NULL: `path`
  * as it is, links followed. */
 int ds_folder_find(const ds_folder *folder, const char *path, int flags);
+/* Whether something is there that can be read; a link is nothing. */
+bool ds_folder_holds(const ds_folder *folder, const char *path);
 /* Calls visit for the name of everything that lies in the folder, in no order; stops at and returns the first failure. */
 ds_status ds_folder_each(const ds_folder *folder, ds_status (*visit)(void *context, const char *name),
                          void *context) DS_MUST_CHECK;

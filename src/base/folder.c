@@ -199,6 +199,12 @@ int ds_folder_find(const ds_folder *folder, const char *path, int flags) {
     return descriptor;
 }
 
+bool ds_folder_holds(const ds_folder *folder, const char *path) {
+    int descriptor = ds_folder_find(folder, path, O_RDONLY);
+    if (descriptor >= 0) (void)close(descriptor);
+    return descriptor >= 0;
+}
+
 ds_status ds_folder_each(const ds_folder *folder, ds_status (*visit)(void *context, const char *name), void *context) {
     ds_status status = DS_OK;
     int descriptor = openat(folder->descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -1,11 +1,9 @@
 #include "clock.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 static const char name[] = "times.jsonl";
 enum { MOST_BYTES = 16 << 20 };
@@ -33,9 +31,8 @@ done:
 static ds_status take_up(ds_cell_clock *clock, uint64_t first) {
     ds_status status = DS_OK;
     json_t *lines = NULL;
-    int descriptor = ds_folder_find(clock->folder, name, O_RDONLY);
     clock->begun = true;
-    if (descriptor < 0 || first == 0) goto done;
+    if (first == 0 || !ds_folder_holds(clock->folder, name)) goto done;
     DS_TRY(ds_cell_clock_read(&lines, clock->folder, name));
     for (size_t i = 0; i < json_array_size(lines); i++) {
         const json_t *line = json_array_get(lines, i);
@@ -47,7 +44,6 @@ static ds_status take_up(ds_cell_clock *clock, uint64_t first) {
         DS_TRY(ds_text_append(&clock->lines, "\n", 1));
     }
 done:
-    if (descriptor >= 0) (void)close(descriptor);
     json_decref(lines);
     return status;
 }

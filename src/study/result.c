@@ -1,11 +1,9 @@
 #include "result.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { MOST_BYTES = 1 << 30 };
 
@@ -17,12 +15,6 @@ static file_path path_of(const ds_cell *cell, const char *name) {
     file_path path;
     (void)snprintf(path.text, sizeof path.text, "%s/%s", cell->folder, name);
     return path;
-}
-
-static bool is_there(const ds_folder *study, const char *path) {
-    int descriptor = ds_folder_find(study, path, O_RDONLY);
-    if (descriptor >= 0) (void)close(descriptor);
-    return descriptor >= 0;
 }
 
 /* What DONE says of a file is what it is: a study is not made of what somebody changed afterwards. */
@@ -102,7 +94,7 @@ static ds_status read_times(ds_cell_result *out, const ds_folder *study) {
     for (size_t i = 0; i < out->points; i++) out->seconds[i] = NAN;
     out->update_seconds = out->evaluation_seconds = out->saving_seconds = NAN;
     for (size_t i = 0; i < 3; i++) out->loads[i] = NAN;
-    if (!is_there(study, path.text)) goto done;
+    if (!ds_folder_holds(study, path.text)) goto done;
     DS_TRY(ds_cell_clock_read(&lines, study, path.text));
     count = json_array_size(lines);
     for (size_t k = 0; k < count; k++) {

@@ -1,9 +1,7 @@
 /* How fast variants train here: a few updates of each, whose weights are thrown away. */
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "plan.h"
 #include "result.h"
@@ -37,9 +35,7 @@ static ds_status take_away(const ds_folder *folder) {
     static const char *const files[] = {"checkpoint-0/trainer_state.json", "checkpoint-0/config.json",
                                         "checkpoint-0/model.safetensors", "checkpoint-0", "config.json"};
     ds_status status = DS_OK;
-    int descriptor = ds_folder_find(folder, "checkpoint-0", O_RDONLY);
-    if (descriptor < 0) return DS_OK;
-    (void)close(descriptor);
+    if (!ds_folder_holds(folder, "checkpoint-0")) return DS_OK;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) DS_TRY(ds_folder_remove(folder, files[i]));
 done:
     return status;
@@ -99,12 +95,10 @@ static ds_status read_speeds(json_t **out, const ds_folder *folder) {
     char *bytes = NULL;
     size_t length;
     *out = NULL;
-    int descriptor = ds_folder_find(folder, speed_file, O_RDONLY);
-    if (descriptor < 0) {
+    if (!ds_folder_holds(folder, speed_file)) {
         *out = json_object();
         return *out == NULL ? ds_fail(DS_ERR_SYSTEM, "out of memory for speeds") : DS_OK;
     }
-    (void)close(descriptor);
     DS_TRY(ds_read_file_in(&bytes, &length, folder, speed_file, most));
     DS_TRY(ds_json_parse(out, bytes, length, speed_file));
 done:

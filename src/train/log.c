@@ -325,12 +325,6 @@ done:
     return status;
 }
 
-static bool lies_there(const ds_folder *folder, const char *name) {
-    int descriptor = ds_folder_find(folder, name, O_RDONLY);
-    if (descriptor >= 0) (void)close(descriptor);
-    return descriptor >= 0;
-}
-
 ds_status ds_train_log_open(ds_train_log *log, const ds_training_options *options, uint64_t step) {
     ds_status status = DS_OK;
     ds_text texts[DS_LOG_FILES] = {{0}};
@@ -343,7 +337,7 @@ ds_status ds_train_log_open(ds_train_log *log, const ds_training_options *option
     if (log->steps == NULL || log->evaluations == NULL || log->audits == NULL)
         return failure(log, DS_LOG_LINES, DS_ERR_SYSTEM, "out of memory");
     DS_TRY(cut_back(texts, log, step));
-    if (step > 0) wanted[DS_LOG_LLMC] |= lies_there(log->folder, names[DS_LOG_LLMC]);
+    if (step > 0) wanted[DS_LOG_LLMC] |= ds_folder_holds(log->folder, names[DS_LOG_LLMC]);
     for (int file = 0; file < DS_LOG_FILES; file++) {
         if (wanted[file]) DS_TRY(open_file(log, file, &texts[file]));
     }

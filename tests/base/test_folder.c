@@ -104,6 +104,7 @@ static void what_has_a_files_name_is_replaced(void **state) {
         plant(kind, name);
         expect_ok(ds_folder_open(&folder, scratch_path("out")));
         int found = ds_folder_find(folder, name, O_RDONLY);
+        assert_int_equal(ds_folder_holds(folder, name), found >= 0);
         assert_int_equal(found >= 0, kind == OURS || kind == PIPE); /* a pipe is not waited for; the reader looks at its kind */
         if (found >= 0) (void)close(found);
         expect_ok(ds_write_file_in(folder, name, "new\n", 4));
@@ -136,6 +137,7 @@ static void what_has_a_folders_name_is_refused(void **state) {
         expect_failure(ds_folder_open_in(&inner, folder, "a/b"), DS_ERR_SYSTEM, "out/a/b: a link or a file lies where");
         expect_failure(ds_folder_remove(folder, "a/b/victim"), DS_ERR_SYSTEM, "out/a/b: a link or a file lies where");
         assert_int_equal(ds_folder_find(folder, "a/b/victim", O_RDONLY), -1);
+        assert_false(ds_folder_holds(folder, "a/b/victim"));
         ds_folder_close(&folder);
         expect_untouched();
     }
