@@ -211,17 +211,22 @@ done:
 }
 
 /* Once the newest checkpoint has proved good, takes away those before it that are too many, that an interruption left, or that
- * are not complete; never initial weights. */
+ * are not complete; never initial weights. What is taken away anyway is not one of the --keep: an interruption between the last
+ * two would cost the oldest. */
 static ds_status prune(training *all) {
     ds_status status = DS_OK;
     ds_checkpoint_list list = {.steps = NULL};
+    uint64_t kept = 1; /* the newest */
     if (all->pruned || all->saved == UINT64_MAX) return DS_OK;
     DS_TRY(ds_checkpoint_find_all(&list, all->options->folder));
-    for (size_t i = 0; i < list.count; i++) {
-        bool superfluous = all->options->keep > 0 && i + all->options->keep < list.count;
+    for (size_t i = list.count; i-- > 0;) {
+        bool superfluous = all->options->keep > 0 && kept >= all->options->keep;
         if (list.steps[i] == 0 || list.steps[i] >= all->saved) continue;
         if (!superfluous) DS_TRY(was_interrupted(&superfluous, all, list.steps[i]));
-        if (superfluous) DS_TRY(ds_checkpoint_remove(all->options->folder, list.steps[i]));
+        if (superfluous)
+            DS_TRY(ds_checkpoint_remove(all->options->folder, list.steps[i]));
+        else
+            kept++;
     }
     all->pruned = true;
 done:
@@ -326,7 +331,8 @@ static ds_status run_updates(training *all, bool *stopped) {
         DS_TRY(audit(all));
         *stopped =
             t->step < t->recipe.steps && t->step > all->mark.first && options->stop != NULL && options->stop(options->context);
-        if (*stopped || ds_training_next_save(options, t->recipe.steps, t->step) == t->step) DS_TRY(save(all, *stopped));
+        bool due = ds_training_next_save(options, t->recipe.steps, t->step) == t->step;
+        if (*stopped || due) DS_TRY(save(all, !due));
         if (*stopped || t->step == t->recipe.steps) break;
         DS_TRY(one_update(all));
     }

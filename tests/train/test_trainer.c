@@ -165,6 +165,62 @@ static void large_batches_are_passed_in_pieces(void **state) {
     trace_close(&t);
 }
 
+/* ---- stopped and resumed ------------------------------------------------------------------------------------------------ */
+
+static bool stop_when(void *context) {
+    uint64_t *left = context;
+    return --*left == 0;
+}
+
+/* Trains in `folder` until it is done or stopped after `updates` more of them; 0: never. */
+static void go_on(const training_trace *t, const char *folder, uint64_t updates) {
+    ds_training_options options = {.resume = true, .save = 3, .keep = 2, .stop = updates > 0 ? stop_when : NULL};
+    json_t *results = NULL;
+    ds_folder *opened = NULL;
+    ds_trainer *trainer = open_trainer(t, DS_F32);
+    expect_ok(ds_folder_open(&opened, folder));
+    options.folder = opened;
+    options.context = &updates;
+    expect_ok(ds_training_run(&results, trainer, &options));
+    json_decref(results);
+    ds_trainer_free(&trainer);
+    ds_folder_close(&opened);
+}
+
+static ds_status note_checkpoint(void *context, const char *name) {
+    if (strncmp(name, "checkpoint-", 11) == 0) *(uint64_t *)context |= 1ULL << strtoul(name + 11, NULL, 10);
+    return DS_OK;
+}
+
+/* Which checkpoints lie in `folder`, a bit each. */
+static uint64_t checkpoints_in(const char *folder) {
+    uint64_t found = 0;
+    ds_folder *opened = NULL;
+    expect_ok(ds_folder_open(&opened, folder));
+    expect_ok(ds_folder_each(opened, note_checkpoint, &found));
+    ds_folder_close(&opened);
+    return found;
+}
+
+/* After whichever two updates a run is stopped, it ends with the two checkpoints of an unbroken one: 9 and 12. */
+static void no_stop_costs_a_checkpoint(void **state) {
+    (void)state;
+    training_trace t;
+    trace_open(&t, trace_names()[0]);
+    t.recipe.steps = 12;
+    for (uint64_t first = 1; first < 12; first++) {
+        for (uint64_t second = 1; first + second < 12; second++) {
+            char name[32];
+            (void)snprintf(name, sizeof name, "stopped-%d-%d", (int)first, (int)second);
+            go_on(&t, scratch_path(name), first);
+            go_on(&t, scratch_path(name), second);
+            go_on(&t, scratch_path(name), 0);
+            assert_int_equal(checkpoints_in(scratch_path(name)), 1ULL << 9 | 1ULL << 12);
+        }
+    }
+    trace_close(&t);
+}
+
 /* ---- refused ---------------------------------------------------------------------------------------------------------- */
 
 static void short_token_files_are_refused(void **state) {
@@ -211,6 +267,7 @@ int main(void) {
         cmocka_unit_test(every_trace_is_followed),
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(large_batches_are_passed_in_pieces),
+        cmocka_unit_test(no_stop_costs_a_checkpoint),
         cmocka_unit_test(short_token_files_are_refused),
         cmocka_unit_test(a_run_that_explodes_is_named),
     };
