@@ -54,7 +54,7 @@ if command -v bash >/dev/null; then
     [ "$said" = "--precision float double closed,open " ] || fail "bash completes to: $said"
 fi
 if command -v zsh >/dev/null; then
-    completes() { timeout 20 zsh -f tests/install/complete.zsh "$prefix/share/zsh/site-functions" "$1" "$2"; }
+    completes() { timeout 120 zsh -f tests/install/complete.zsh "$prefix/share/zsh/site-functions" "$1" "$2"; }
     completes 'deltascope gates --preci' '--precision' && completes 'deltascope gates --precision ' 'double*float' &&
         completes 'deltascope ablate --modes closed,op' 'open' && completes 'deltascope plot --figure contro' 'controls' ||
         fail "zsh does not complete"

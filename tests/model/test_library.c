@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "child.h"
 #include "deltascope/io.h"
 #include "deltascope/model.h"
 #include "deltascope/run.h"
@@ -83,9 +84,7 @@ static void asked_it_changes_what_it_names(void **state) {
 static void it_ends_where_no_thread_can_start(void **state) {
     (void)state;
     const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope";
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    skip(); /* their shadow memory needs more than any of these limits */
-#endif
+    if (child_under_sanitizer()) skip(); /* shadow memory needs more than any of these limits */
     for (unsigned kib = 90000; kib <= 400000; kib += kib < 200000 ? 20000 : 100000) {
         for (int help = 0; help < 2; help++) {
             char command[4096];
