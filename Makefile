@@ -256,7 +256,8 @@ FUZZ_BUILD = BUILD=build-fuzz CC=clang OPT="-O1 -g -fno-omit-frame-pointer" HARD
 fuzz: deps-check
 	@$(MAKE) --no-print-directory $(FUZZ_BUILD) $(FUZZ:%=build-fuzz/fuzz/%)
 	@for t in $(FUZZ); do mkdir -p build-fuzz/corpus/$$t build-fuzz/findings; echo "== $$t"; \
-	    build-fuzz/fuzz/$$t -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1 -verbosity=0 \
+	    words=$$(ls tests/fuzz/$$t.dict 2>/dev/null | sed s/^/-dict=/); \
+	    build-fuzz/fuzz/$$t $$words -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1 -verbosity=0 \
 	        -artifact_prefix=build-fuzz/findings/$$t- build-fuzz/corpus/$$t fixtures/fuzz/$$t || exit 1; done
 
 layers:
