@@ -136,16 +136,15 @@ static size_t count_of(const json_t *object, const char *key) {
     return count > 0 ? (size_t)count : 0;
 }
 
+/* Of several checkpoints compared, no caption speaks of one. */
 static ds_status describe_data(ds_text *caption, const json_t *envelope) {
-    const json_t *checkpoint = json_object_get(envelope, "checkpoint"), *data = json_object_get(envelope, "data");
-    const char *variant = json_string_value(json_object_get(checkpoint, "variant"));
+    const json_t *data = json_object_get(envelope, "data");
+    const char *command = json_string_value(json_object_get(envelope, "command"));
     ds_status status = DS_OK;
-    size_t layers = count_of(checkpoint, "layers"), channels = count_of(checkpoint, "value_channels");
     size_t sequences = count_of(data, "sequences"), length = count_of(data, "seq_len");
     const ds_inference inference = ds_inference_of(data);
-    if (variant != NULL)
-        DS_TRY(ds_text_printf(caption, " Checkpoint: %s, %zu layer%s, d = %zu, %zu value channel%s.", DS_SHOW(variant), layers,
-                              ds_plural(layers), count_of(checkpoint, "hidden"), channels, ds_plural(channels)));
+    if (command == NULL || strcmp(command, "compare") != 0)
+        DS_TRY(ds_checkpoint_words(caption, json_object_get(envelope, "checkpoint")));
     if (json_is_object(data))
         DS_TRY(ds_text_printf(caption, " Data: %zu %swindow%s of %zu token%s%s.", sequences,
                               inference.stretch && sequences > 1 ? "consecutive " : "", ds_plural(sequences), length,

@@ -117,10 +117,21 @@ typedef struct ds_series_axes {
     const char *x, *y, *scale;
     bool joined; /* a line through the points */
 } ds_series_axes;
-/* Appends the label as a word that neither gnuplot nor TeX reads as its own, and a space; a long one loses its middle. */
-ds_status ds_series_label(ds_text *names, const char *label) DS_MUST_CHECK;
+/* Labels as words that neither gnuplot nor TeX reads as their own; a long one loses its middle. What would look like a label
+ * before it gets a number, so that no two labels of a figure share a word. Zero-initialise. */
+typedef struct ds_labels {
+    ds_text words;        /* for a setting: each with a space behind it */
+    ds_text given, taken; /* every label, and the word it has, in the same order, each with a NUL */
+} ds_labels;
+/* The label gets its word, which may not be drawn. */
+ds_status ds_labels_note(const char **word, ds_labels *labels, const char *label) DS_MUST_CHECK;
+/* Appends it to the words as well. */
+ds_status ds_labels_add(ds_labels *labels, const char *label) DS_MUST_CHECK;
+/* The words so far; "" for none. */
+const char *ds_labels_words(const ds_labels *labels);
+void ds_labels_release(ds_labels *labels);
 /* Settings and panels for the blocks there are: x, value, interval or band from, to. */
-ds_status ds_series_finish(ds_drawing *drawing, const ds_text *names, const ds_series_axes *axes) DS_MUST_CHECK;
+ds_status ds_series_finish(ds_drawing *drawing, const ds_labels *names, const ds_series_axes *axes) DS_MUST_CHECK;
 
 /* ---- drawing ----------------------------------------------------------------------------------------------------- */
 
