@@ -311,7 +311,7 @@ static void test_tables_and_files(void **state) {
     ds_text_release(&arguments);
 }
 
-/* A curve shows the last checkpoint however many there are: rising gates end at the top, and a mark is no wider than the rest. */
+/* A curve shows the last checkpoint however many there are: rising gates end at the top. */
 static void test_curves_of_many_checkpoints(void **state) {
     (void)state;
     static const ds_terminal terminal = {80, false, true};
