@@ -190,13 +190,8 @@ done:
 /* What gnuplot runs is what we have in memory, not what lies in the folder meanwhile. */
 static ds_status draw_pictures(ds_figure_outcome *outcome, const ds_folder *folder, const ds_figure *figure, unsigned wanted,
                                const ds_text *script, const ds_text *data) {
-    static const struct {
-        unsigned flag;
-        const char *name;
-    } formats[] = {{DS_FIGURE_SVG, "svg"}, {DS_FIGURE_PNG, "png"}, {DS_FIGURE_PDF, "pdf"}, {DS_FIGURE_TEX, "tex"}};
     ds_status status = DS_OK;
     ds_helper *gnuplot = NULL;
-    ds_text complaint = {0};
     DS_TRY(ds_gnuplot_open(&gnuplot, figure->id, script, data));
     if (gnuplot == NULL) {
         outcome->no_gnuplot = true;
@@ -204,17 +199,9 @@ static ds_status draw_pictures(ds_figure_outcome *outcome, const ds_folder *fold
                       DS_SHOW(ds_folder_path(folder)), figure->id);
         goto done;
     }
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        if ((wanted & formats[i].flag) == 0) continue;
-        bool drawn;
-        DS_TRY(ds_gnuplot_draw(&drawn, gnuplot, folder, figure->id, formats[i].name));
-        if (drawn) outcome->pictures |= formats[i].flag;
-        if (!drawn && complaint.length == 0) DS_TRY(ds_text_printf(&complaint, "%s", ds_error_text()));
-    }
-    if (complaint.length > 0) (void)ds_fail(DS_OK, "%s", complaint.bytes); /* that of the first format that failed */
+    status = ds_gnuplot_draw(&outcome->pictures, gnuplot, folder, figure->id, wanted);
 done:
     ds_helper_close(&gnuplot);
-    ds_text_release(&complaint);
     return status;
 }
 

@@ -137,10 +137,11 @@ ds_status ds_series_finish(ds_drawing *drawing, const ds_labels *names, const ds
 
 /* gnuplot with the figure's script and data, or NULL where it is not installed; closed with ds_helper_close. */
 ds_status ds_gnuplot_open(ds_helper **gnuplot, const char *id, const ds_text *script, const ds_text *data) DS_MUST_CHECK;
-/* Runs the script once for `format` ("svg", ...); FOLDER/ID.format appears whole or not at all. A gnuplot that fails (it may
- * have been built without cairo) is no error of ours: *drawn is false, and ds_error_text() says what it complained of. */
-ds_status ds_gnuplot_draw(bool *drawn, ds_helper *gnuplot, const ds_folder *folder, const char *id,
-                          const char *format) DS_MUST_CHECK;
+/* Draws the figure in every format `wanted` (DS_FIGURE_*); FOLDER/ID.FORMAT appears whole or not at all. *drawn: those that
+ * came out. A gnuplot that fails (it may have been built without cairo) is no error of ours: ds_error_text() says what it
+ * complained of. */
+ds_status ds_gnuplot_draw(unsigned *drawn, ds_helper *gnuplot, const ds_folder *folder, const char *id,
+                          unsigned wanted) DS_MUST_CHECK;
 
 /* ---- the figures ------------------------------------------------------------------------------------------------- */
 
