@@ -8,7 +8,7 @@ MARCH  ?= native
 OPT    ?= -O3 -g
 
 PACKAGES = gcc make pkg-config libopenblas-dev liblapacke-dev libgsl-dev libflint-dev libflint-arb-dev libgmp-dev libjansson-dev \
-           libssl-dev zlib1g-dev libzip-dev libpcre2-dev libcmocka-dev gnuplot-nox \
+           libssl-dev zlib1g-dev libzip-dev libpcre2-dev libunistring-dev libcmocka-dev gnuplot-nox \
            libblas3 liblapack3 libblis4-pthread
 CHECK_PACKAGES = clang libclang-rt-14-dev python3-numpy
 # The browser that opens a report.
@@ -37,7 +37,7 @@ build-tidy/tests/%: ROOM_PATHS = -Isrc -Ianalysis -Itests/support
 $(BUILD)/tests/%: ROOM_PATHS = -Isrc -Ianalysis -Itests/support
 CFLAGS   = -std=c11 $(OPT) -march=$(MARCH) $(FLOATING) -fPIC -fvisibility=hidden -fno-semantic-interposition $(HARDEN) $(WARNINGS) $(SANITIZE) -pthread
 LDFLAGS  = -pie -Wl,-z,relro,-z,now $(SANITIZE) -pthread
-LIBS     = -llapacke -llapack -lopenblas -lflint-arb -lflint -lgmp -lgsl -ljansson -lcrypto -lz -lzip -lpcre2-8 -lm
+LIBS     = -llapacke -llapack -lopenblas -lflint-arb -lflint -lgmp -lgsl -ljansson -lcrypto -lz -lzip -lpcre2-8 -lunistring -lm
 
 # Rooms of the library; a source named *.real.c is compiled twice, in float and in double.
 ROOMS   = base num io spectra stats delta model verify run train measure claims study report
@@ -204,12 +204,12 @@ check-mutation: deps
 	@tests/mutation.sh build-mutation
 
 # MemorySanitizer over the readers alone: numerical libraries are not built with it, and do not take part.
-MSAN_WRAPPED = malloc free realloc aligned_alloc json_loadb json_dumps json_object_set_new SHA256_Final pcre2_compile_8 pcre2_match_8
+MSAN_WRAPPED = malloc free realloc aligned_alloc json_loadb json_dumps json_object_set_new SHA256_Final pcre2_compile_8 pcre2_match_8 u8_normalize
 MSAN_OBJECTS = $(foreach room,base io,$(patsubst %.c,$(BUILD)/%.o,$(wildcard src/$(room)/*.c))) \
                $(addprefix $(BUILD)/tests/,fuzz/msan_boundary.o fuzz/msan_readers.o support/relations.o)
 $(BUILD)/msan-readers: $(MSAN_OBJECTS)
 	$(Q)$(CC) $(LDFLAGS) $(addprefix -Wl$(,)--wrap=,$(MSAN_WRAPPED)) -o $@ $^ \
-	    -ljansson -lcrypto -lz -lzip -lpcre2-8
+	    -ljansson -lcrypto -lz -lzip -lpcre2-8 -lunistring
 check-msan: deps-check
 	@$(MAKE) --no-print-directory BUILD=build-msan CC=clang OPT="-O1 -g -fno-omit-frame-pointer" HARDEN= \
 	    SANITIZE="-fsanitize=memory -fsanitize-memory-track-origins" build-msan/msan-readers
@@ -258,7 +258,8 @@ FUZZ_BUILD = BUILD=build-fuzz CC=clang OPT="-O1 -g -fno-omit-frame-pointer" HARD
 fuzz: deps-check
 	@$(MAKE) --no-print-directory $(FUZZ_BUILD) $(FUZZ:%=build-fuzz/fuzz/%)
 	@for t in $(FUZZ); do mkdir -p build-fuzz/corpus/$$t build-fuzz/findings; echo "== $$t"; \
-	    build-fuzz/fuzz/$$t -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1 -verbosity=0 \
+	    words=$$(ls tests/fuzz/$$t.dict 2>/dev/null | sed s/^/-dict=/); \
+	    build-fuzz/fuzz/$$t $$words -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1 -verbosity=0 \
 	        -artifact_prefix=build-fuzz/findings/$$t- build-fuzz/corpus/$$t fixtures/fuzz/$$t || exit 1; done
 
 layers:

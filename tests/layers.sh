@@ -28,7 +28,7 @@ BEGIN {
     owners["lapacke.h"] = owners["arb.h"] = owners["acb"] = owners["arf"] = owners["mag.h"] = "spectra"
     owners["flint/"] = owners["gmp.h"] = "spectra"
     owners["gsl/"] = "stats"
-    owners["pcre2.h"] = owners["zlib.h"] = "io"
+    owners["pcre2.h"] = owners["zlib.h"] = owners["uninorm.h"] = "io"
     owners["zip.h"] = "io report"
     owners["openssl/"] = "io claims"
     owners["mpi.h"] = "run"

@@ -90,21 +90,36 @@ static double cost_of(const json_t *checkpoint, size_t sublayer) {
     return ds_json_real_at(case_at(checkpoint, sublayer), "delta_loss");
 }
 
-/* A curve over the checkpoints, between the row's smallest and largest value. */
+/* A mark of the curve: the mean of the checkpoints from..to-1 that have a value. */
+static double mark_of(const json_t *checkpoints, sublayer_value value, size_t sublayer, size_t from, size_t to) {
+    double sum = 0;
+    size_t count = 0;
+    for (size_t i = from; i < to; i++) {
+        const double v = value(json_array_get(checkpoints, i), sublayer);
+        if (isnan(v)) continue;
+        sum += v;
+        count++;
+    }
+    return count == 0 ? NAN : sum / (double)count;
+}
+
+/* A curve over the checkpoints, between the row's smallest and largest mark; of more checkpoints than a column of texts is
+ * sure to show, a mark stands for neighbours. */
 static ds_status append_curve(ds_text *curve, const json_t *checkpoints, sublayer_value value, size_t sublayer) {
+    enum { MARKS = 12 };
     static const char *const blocks[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
     ds_status status = DS_OK;
-    double low = INFINITY, high = -INFINITY;
-    for (size_t i = 0; i < json_array_size(checkpoints); i++) {
-        double v = value(json_array_get(checkpoints, i), sublayer);
-        low = fmin(low, v);
-        high = fmax(high, v);
+    const size_t count = json_array_size(checkpoints), marks = ds_min_size(count, MARKS);
+    double drawn[MARKS], low = INFINITY, high = -INFINITY;
+    for (size_t m = 0; m < marks; m++) {
+        drawn[m] = mark_of(checkpoints, value, sublayer, m * count / marks, (m + 1) * count / marks);
+        low = fmin(low, drawn[m]);
+        high = fmax(high, drawn[m]);
     }
     DS_TRY(ds_text_append(curve, "", 0));
-    for (size_t i = 0; i < json_array_size(checkpoints); i++) {
-        double v = value(json_array_get(checkpoints, i), sublayer);
-        size_t level = high > low && !isnan(v) ? (size_t)lround(7 * (v - low) / (high - low)) : 0;
-        DS_TRY(ds_text_printf(curve, "%s", isnan(v) ? " " : blocks[level]));
+    for (size_t m = 0; m < marks; m++) {
+        const size_t level = high > low && !isnan(drawn[m]) ? (size_t)lround(7 * (drawn[m] - low) / (high - low)) : 0;
+        DS_TRY(ds_text_printf(curve, "%s", isnan(drawn[m]) ? " " : blocks[level]));
     }
 done:
     return status;

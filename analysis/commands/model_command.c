@@ -101,13 +101,17 @@ done:
 
 /* ---- publishing -------------------------------------------------------------------------------------------------- */
 
-static ds_status write_tables(const ds_folder *folder, const char *command, ds_table *const *tables, size_t count) {
+/* Captions name the checkpoint, unless there are several. */
+static ds_status write_tables(const ds_folder *folder, const char *command, const json_t *envelope, ds_table *const *tables,
+                              size_t count) {
     ds_status status = DS_OK;
     ds_text name = {0};
+    const bool several = ds_json_at(envelope, "results/checkpoints") != NULL || ds_json_at(envelope, "results/groups") != NULL;
     for (size_t i = 0; i < count; i++) {
         name.length = 0;
         DS_TRY(ds_text_printf(&name, "tables/%s", command));
         if (i > 0) DS_TRY(ds_text_printf(&name, "-%zu", i + 1));
+        ds_table_attribute(tables[i], several ? NULL : json_string_value(ds_json_at(envelope, "checkpoint/path")));
         DS_TRY(ds_table_write_files(folder, name.bytes, tables[i]));
     }
 done:
@@ -156,7 +160,7 @@ static ds_status write_folder(const ds_invocation *invocation, json_t *envelope,
     DS_TRY(ds_command_folder(&folder, invocation));
     DS_TRY(ds_text_printf(&path, "%s.json", name));
     DS_TRY(ds_command_write_lasting(folder, path.bytes, envelope, invocation->signer));
-    DS_TRY(write_tables(folder, name, tables, count));
+    DS_TRY(write_tables(folder, name, envelope, tables, count));
     DS_TRY(ds_command_write_figures(invocation, folder, envelope));
 done:
     ds_text_release(&path);

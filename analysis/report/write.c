@@ -88,6 +88,7 @@ static ds_status write_table(const document *all, ds_table *table, const ds_resu
     DS_TRY(ds_text_printf(&label, "report-%s", kind == NULL ? "findings" : kind->id + strlen("table-")));
     DS_TRY(ds_text_printf(&path, "tables/%s", label.bytes + strlen("report-")));
     ds_table_describe(table, label.bytes, kind == NULL ? NULL : kind->note);
+    ds_table_attribute(table, json_string_value(ds_json_at(all->envelope, "checkpoint/path")));
     DS_TRY(ds_table_write_files(all->folder, path.bytes, table));
     DS_TRY(ds_manifest_add(all->files, "%s.csv", path.bytes));
     DS_TRY(ds_manifest_add(all->files, "%s.tex", path.bytes));
@@ -231,22 +232,11 @@ done:
     return status;
 }
 
-/* A long path keeps both ends: what is in the middle matters least in a title. */
-static ds_status append_short_path(ds_text *text, const char *path) {
-    enum { MOST = 60, HALF = MOST / 2 - 1 };
-    const size_t length = strlen(path);
-    size_t head = HALF, tail = length - HALF;
-    if (length <= MOST) return ds_text_printf(text, "%s", path);
-    while (((unsigned char)path[head] & 0xC0) == 0x80) head--; /* between characters */
-    while (((unsigned char)path[tail] & 0xC0) == 0x80) tail++;
-    return ds_text_printf(text, "%.*s…%s", (int)head, path, &path[tail]);
-}
-
 static ds_status make_words(document *all) {
     ds_status status = DS_OK;
     const json_t *envelope = all->envelope;
     DS_TRY(ds_text_printf(&all->title, "Deltascope report: "));
-    DS_TRY(append_short_path(&all->title, DS_SHOW(text_at(envelope, "checkpoint/path"))));
+    DS_TRY(ds_short_path(&all->title, text_at(envelope, "checkpoint/path"), 60));
     DS_TRY(ds_text_printf(&all->footer,
                           "deltascope %s report, arithmetic in %s precision. Checkpoint SHA-256 %s. Data: %s, SHA-256 %s. "
                           "Digests of report.json: all %s; own %s, of the numbers that do not depend on the kernels of LAPACK. "

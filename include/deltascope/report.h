@@ -41,6 +41,8 @@ void ds_table_free(ds_table **table); /* sets NULL; NULL is fine */
 ds_status ds_table_choose(ds_table *table, const char *list) DS_MUST_CHECK;
 /* For LaTeX: the label is tab:LABEL, the note follows the title in the caption. NULL: none. Copied. */
 void ds_table_describe(ds_table *table, const char *label, const char *note);
+/* For LaTeX: the caption ends with the checkpoint, a long path without its middle. NULL: none. Copied. */
+void ds_table_attribute(ds_table *table, const char *checkpoint);
 void ds_table_text(ds_table *table, const char *text);
 void ds_table_integer(ds_table *table, int64_t value);
 void ds_table_real(ds_table *table, double value);
@@ -190,6 +192,15 @@ ds_status ds_page_markdown(ds_text *text, const ds_page *page) DS_MUST_CHECK;
 /* Everything about a study that can be told from study.json alone, into a folder: report.html, report.md, tables, figures.
  * `command` makes it again. The same study gives the same bytes. */
 ds_status ds_study_page(const ds_folder *folder, const json_t *study, const char *command) DS_MUST_CHECK;
+
+/* ---- which checkpoint -------------------------------------------------------------------------------------------- */
+
+/* Appends a path fit to be printed, of at most `most` bytes: a longer one keeps both ends and loses its middle. */
+enum { DS_CAPTION_PATH = 40 };
+ds_status ds_short_path(ds_text *text, const char *path, size_t most) DS_MUST_CHECK;
+/* Appends " Checkpoint: PATH (ddl-cc, 4 layers, d = 128, 4 value channels)." of an envelope's "checkpoint"; nothing where that
+ * does not say its variant. */
+ds_status ds_checkpoint_words(ds_text *text, const json_t *checkpoint) DS_MUST_CHECK;
 
 /* ---- reading results --------------------------------------------------------------------------------------------- */
 

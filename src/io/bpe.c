@@ -177,26 +177,20 @@ static ds_status encode_piece(ds_ids *ids, workspace *w, const ds_bpe *bpe, cons
 
 static ds_status no_token(const ds_bpe *bpe, const char *text, size_t at, size_t step, const char *where) {
     ds_name place = ds_text_place(text, at);
+    const char *form = bpe->composed ? " of the text in NFC" : "";
     if (bpe->characters)
-        return ds_fail(DS_ERR_INPUT, "%s: character \"%s\" at %s has no token in %s", DS_SHOW(where),
-                       ds_escape(text + at, step).text, place.text, DS_SHOW(bpe->path));
-    return ds_fail(DS_ERR_INPUT, "%s: the value 0x%02X of %s has no token in %s", DS_SHOW(where), (uint8_t)text[at], place.text,
-                   DS_SHOW(bpe->path));
+        return ds_fail(DS_ERR_INPUT, "%s: character \"%s\" at %s%s has no token in %s", DS_SHOW(where),
+                       ds_escape(text + at, step).text, place.text, form, DS_SHOW(bpe->path));
+    return ds_fail(DS_ERR_INPUT, "%s: the value 0x%02X of %s%s has no token in %s", DS_SHOW(where), (uint8_t)text[at],
+                   place.text, form, DS_SHOW(bpe->path));
 }
 
-/* Every byte or character of the text has a token, and nothing would change in composed form. */
-static ds_status check_text(const ds_bpe *bpe, pcre2_match_data *match, const char *text, size_t length, const char *where) {
+/* Every byte or character of the text has a token. */
+static ds_status check_text(const ds_bpe *bpe, const char *text, size_t length, const char *where) {
     for (size_t at = 0, step; at < length; at += step) {
         if (first_token(bpe, text + at, length - at, &step) == DS_BPE_NONE) return no_token(bpe, text, at, step, where);
     }
-    if (bpe->unstable == NULL) return DS_OK;
-    if (pcre2_match(bpe->unstable, (PCRE2_SPTR)text, length, 0, PCRE2_NO_UTF_CHECK, match, NULL) <= 0) return DS_OK;
-    size_t at = pcre2_get_ovector_pointer(match)[0], end = pcre2_get_ovector_pointer(match)[1];
-    return ds_fail(
-        DS_ERR_INPUT,
-        "%s: character \"%s\" at %s may become another by the normalization (NFC) that %s asks for, which is not done "
-        "here: tokenize with the library that made it and give the ids with --tokens",
-        DS_SHOW(where), ds_escape(text + at, end - at).text, ds_text_place(text, at).text, DS_SHOW(bpe->path));
+    return DS_OK;
 }
 
 /* Where the piece that begins at `at` ends. */
@@ -210,20 +204,35 @@ static ds_status cut(size_t *end, const ds_bpe *bpe, pcre2_match_data *match, co
     return ds_fail(DS_ERR_SYSTEM, "PCRE2 failed on text to tokenize, at byte %zu: error %d", at, found);
 }
 
-ds_status ds_bpe_encode(ds_ids *ids, const ds_bpe *bpe, const char *text, size_t length, const char *where) {
+/* The pieces of a text, one after the other. */
+static ds_status encode_pieces(ds_ids *ids, workspace *w, const ds_bpe *bpe, const char *text, size_t length) {
     ds_status status = DS_OK;
-    workspace w = {0};
     pcre2_match_data *match = pcre2_match_data_create(1, NULL);
     if (match == NULL) return ds_fail(DS_ERR_SYSTEM, "out of memory: PCRE2 match data");
-    DS_TRY(check_text(bpe, match, text, length, where));
-    while (w.cache_mask < length && w.cache_mask < CACHE_ENTRIES - 1) w.cache_mask = 2 * w.cache_mask + 1;
-    DS_NEW(w.cache, w.cache_mask + 1);
+    while (w->cache_mask < length && w->cache_mask < CACHE_ENTRIES - 1) w->cache_mask = 2 * w->cache_mask + 1;
+    DS_NEW(w->cache, w->cache_mask + 1);
     for (size_t at = 0, end; at < length; at = end) {
         DS_TRY(cut(&end, bpe, match, text, length, at));
-        DS_TRY(encode_piece(ids, &w, bpe, text, at, end - at));
+        DS_TRY(encode_piece(ids, w, bpe, text, at, end - at));
     }
 done:
     pcre2_match_data_free(match);
+    return status;
+}
+
+ds_status ds_bpe_encode(ds_ids *ids, const ds_bpe *bpe, const char *text, size_t length, const char *where) {
+    ds_status status = DS_OK;
+    workspace w = {0};
+    char *composed = NULL;
+    if (bpe->composed) {
+        DS_TRY(ds_nfc(&composed, &length, text, length));
+        text = composed;
+    }
+    DS_TRY(ds_text_fits(length, where)); /* some characters grow in NFC */
+    DS_TRY(check_text(bpe, text, length, where));
+    status = encode_pieces(ids, &w, bpe, text, length);
+done:
+    free(composed);
     free(w.symbols);
     free(w.heap);
     free(w.cache);

@@ -29,9 +29,8 @@ typedef struct ds_whole {
 struct ds_bpe {
     char *path;          /* of the vocabulary, for sentences */
     pcre2_code *pattern; /* cuts a text into pieces; NULL: the text is one piece */
-    pcre2_code
-        *unstable;   /* a character that Unicode's composed form (NFC) may change, where the text has to be in it; or NULL */
-    bool characters; /* tokens are spelt in characters; otherwise in GPT-2's alphabet of bytes */
+    bool composed;       /* texts are put into NFC first */
+    bool characters;     /* tokens are spelt in characters; otherwise in GPT-2's alphabet of bytes */
     uint32_t byte_token[256];
     uint32_t *point_token; /* (code points) id + 1, 0 for none; NULL unless `characters` */
     size_t merge_count, merge_capacity;
@@ -47,8 +46,6 @@ typedef enum ds_bpe_cut { DS_CUT_NOT, DS_CUT_GPT2, DS_CUT_LLAMA3, DS_CUT_QWEN2 }
 /* As the published files spell the pattern, DS_CUT_NOT for one that is none of these. */
 ds_bpe_cut ds_bpe_cut_of(const char *pattern);
 ds_status ds_bpe_set_cut(ds_bpe *bpe, ds_bpe_cut cut) DS_MUST_CHECK;
-/* Texts have to be in NFC. */
-ds_status ds_bpe_expect_composed(ds_bpe *bpe) DS_MUST_CHECK;
 
 ds_status ds_bpe_new(ds_bpe **out, const char *path) DS_MUST_CHECK;
 /* Takes the tokens of a JSON object from spellings to ids, all below pieces->count, none twice. Pieces that are there already

@@ -217,30 +217,16 @@ ds_bpe_cut ds_bpe_cut_of(const char *pattern) {
     return cut;
 }
 
-static ds_status compile(pcre2_code **code, const char *text, uint32_t options) {
+ds_status ds_bpe_set_cut(ds_bpe *bpe, ds_bpe_cut cut) {
     int error;
     PCRE2_SIZE offset;
-    *code = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP | options, &error, &offset, NULL);
-    if (*code == NULL)
+    if (cut == DS_CUT_NOT) return DS_OK;
+    bpe->pattern = pcre2_compile((PCRE2_SPTR)patterns[cut].text, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED,
+                                 &error, &offset, NULL);
+    if (bpe->pattern == NULL)
         return ds_fail(DS_ERR_SYSTEM, "PCRE2 does not compile a tokenizer's pattern: error %d at byte %zu", error, offset);
-    (void)pcre2_jit_compile(*code, PCRE2_JIT_COMPLETE); /* without machine code it is interpreted: the same matches */
+    (void)pcre2_jit_compile(bpe->pattern, PCRE2_JIT_COMPLETE); /* without machine code it is interpreted: the same matches */
     return DS_OK;
-}
-
-ds_status ds_bpe_set_cut(ds_bpe *bpe, ds_bpe_cut cut) {
-    return cut == DS_CUT_NOT ? DS_OK : compile(&bpe->pattern, patterns[cut].text, PCRE2_ANCHORED);
-}
-
-/* Marks combine, letters of Hangul compose, and some characters are an old code of another: the blocks that hold those with
- * NFC_Quick_Check = No or Maybe (Unicode, DerivedNormalizationProps), a few single ones, and what this PCRE2 does not know. A
- * text without any of them is in NFC. */
-ds_status ds_bpe_expect_composed(ds_bpe *bpe) {
-    static const char text[] =
-        "[\\p{M}\\p{Cn}\\x{374}\\x{37E}\\x{387}\\x{958}-\\x{95F}\\x{9DC}-\\x{9DF}\\x{A33}-\\x{A36}\\x{A59}-\\x{A5E}"
-        "\\x{B5C}\\x{B5D}\\x{F00}-\\x{FFF}\\x{1100}-\\x{11FF}\\x{1F70}-\\x{1FFF}\\x{2000}\\x{2001}\\x{2126}\\x{212A}"
-        "\\x{212B}\\x{2329}\\x{232A}\\x{2ADC}\\x{D7B0}-\\x{D7FF}\\x{F900}-\\x{FAFF}\\x{FB1D}-\\x{FB4F}\\x{16D40}-\\x{16D7F}"
-        "\\x{1D100}-\\x{1D1FF}\\x{2F800}-\\x{2FA1F}]";
-    return compile(&bpe->unstable, text, 0);
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
@@ -260,7 +246,6 @@ done:
 void ds_bpe_close(ds_bpe **bpe) {
     if (*bpe == NULL) return;
     pcre2_code_free((*bpe)->pattern);
-    pcre2_code_free((*bpe)->unstable);
     free((*bpe)->path);
     free((*bpe)->point_token);
     free((*bpe)->merges);

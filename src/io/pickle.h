@@ -1,11 +1,10 @@
 /* A restricted pickle machine: it builds inert values in a flat arena and never calls, imports or looks up anything.
  *
- * Python's pickle is a program. This machine runs the opcodes of protocols 2 to 5 that build data (of a checkpoint, only the 34
- * that PyTorch's restricted reader knows). Names of classes and functions are looked up in a table (pickle_globals.c), and
- * "calling" one makes a tensor description, an empty container or an inert object. Names of no table (pickle_names.c) are
- * refused, or, as those of a script's own classes, stand for an opaque object of which nothing but its name and attributes is
- * read. Everything else is refused. Values are numbered records, so a value that contains itself, or is shared 2^40 times,
- * costs nothing to hold, to walk one level of, or to free.
+ * Python's pickle is a program. This machine runs the opcodes of protocols 2 to 5 that build data. Names of classes and
+ * functions are looked up in a table (pickle_globals.c), and "calling" one makes a tensor description, an empty container or an
+ * inert object. Names of no table (pickle_names.c) are refused, or, as those of a script's own classes, stand for an opaque
+ * object of which nothing but its name and attributes is read. Everything else is refused. Values are numbered records, so a
+ * value that contains itself, or is shared 2^40 times, costs nothing to hold, to walk one level of, or to free.
  *
  * Cost: linear in the pickle in time and memory, apart from one sort of each dict's keys. Private to io. */
 #ifndef DELTASCOPE_IO_PICKLE_H

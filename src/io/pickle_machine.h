@@ -123,6 +123,7 @@ ds_status pickle_global_push(pickle_machine *machine, const uint8_t *module, siz
                              size_t name_length) DS_MUST_CHECK;
 ds_status pickle_reduce(pickle_machine *machine) DS_MUST_CHECK;
 ds_status pickle_new_object(pickle_machine *machine) DS_MUST_CHECK;
+ds_status pickle_new_object_ex(pickle_machine *machine) DS_MUST_CHECK;
 ds_status pickle_build(pickle_machine *machine) DS_MUST_CHECK;
 ds_status pickle_persistent(pickle_machine *machine) DS_MUST_CHECK;
 

@@ -275,18 +275,32 @@ ds_status pickle_reduce(pickle_machine *machine) {
     return call(machine, &value, arguments);
 }
 
+static ds_status construct(pickle_machine *machine, ds_value class, ds_value arguments, const char *opcode) {
+    const pickle_value value = *pickle_at(machine, class);
+    pickle_rule rule = value.kind == DS_VALUE_GLOBAL ? pickle_global_of(&value)->rule : RULE_VALUE;
+    if (rule != RULE_CLASS && rule != RULE_DICT && rule != RULE_OPAQUE)
+        return ds_fail(DS_ERR_INPUT, "%s constructs %s, expected a class", opcode, describe(machine, class));
+    if (!is_kind(machine, arguments, DS_VALUE_TUPLE))
+        return ds_fail(DS_ERR_INPUT, "%s with %s for arguments, expected a tuple", opcode, describe(machine, arguments));
+    return call(machine, &value, arguments);
+}
+
 ds_status pickle_new_object(pickle_machine *machine) {
     ds_value class = VALUE_NONE, arguments = VALUE_NONE;
     ds_status status = pickle_pop(machine, &arguments);
     if (status == DS_OK) status = pickle_pop(machine, &class);
-    if (status != DS_OK) return status;
-    const pickle_value value = *pickle_at(machine, class);
-    pickle_rule rule = value.kind == DS_VALUE_GLOBAL ? pickle_global_of(&value)->rule : RULE_VALUE;
-    if (rule != RULE_CLASS && rule != RULE_DICT && rule != RULE_OPAQUE)
-        return ds_fail(DS_ERR_INPUT, "NEWOBJ constructs %s, expected a class", describe(machine, class));
-    if (!is_kind(machine, arguments, DS_VALUE_TUPLE))
-        return ds_fail(DS_ERR_INPUT, "NEWOBJ with %s for arguments, expected a tuple", describe(machine, arguments));
-    return call(machine, &value, arguments);
+    return status == DS_OK ? construct(machine, class, arguments, "NEWOBJ") : status;
+}
+
+/* With keyword arguments, a dict that nothing reads. */
+ds_status pickle_new_object_ex(pickle_machine *machine) {
+    ds_value class = VALUE_NONE, arguments = VALUE_NONE, keywords = VALUE_NONE;
+    ds_status status = pickle_pop(machine, &keywords);
+    if (status == DS_OK) status = pickle_pop(machine, &arguments);
+    if (status == DS_OK) status = pickle_pop(machine, &class);
+    if (status == DS_OK && !is_kind(machine, keywords, DS_VALUE_DICT))
+        return ds_fail(DS_ERR_INPUT, "NEWOBJ_EX with %s for keyword arguments, expected a dict", describe(machine, keywords));
+    return status == DS_OK ? construct(machine, class, arguments, "NEWOBJ_EX") : status;
 }
 
 /* Of an object, a dict of attributes is remembered, for a configuration; all others are dropped. They have been built, so every

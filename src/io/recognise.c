@@ -3,6 +3,8 @@
 #include <string.h>
 #include <strings.h>
 
+enum { SHORTEST_LINK = 12 };
+
 typedef struct signature {
     const char *magic;
     size_t length, offset;
@@ -78,6 +80,15 @@ static bool is_markup(const uint8_t *head, size_t count) {
     return false;
 }
 
+/* The path that git and archives leave in the place of a link where the file system has none, and nothing else. */
+static bool is_lost_link(const uint8_t *head, size_t count) {
+    bool path = count >= SHORTEST_LINK && count < DS_KIND_HEAD &&
+                (head[0] == '/' || memcmp(head, "./", 2) == 0 || memcmp(head, "../", 3) == 0);
+    if (path && head[count - 1] == '\n') count--;
+    for (size_t i = 0; i < count && path; i++) path = head[i] > ' ' && head[i] < 0x7F;
+    return path;
+}
+
 ds_kind ds_kind_of(const uint8_t *head, size_t count) {
     const signature *s;
     if (is_framed_pickle(head, count)) return (ds_kind){"a pickle", AGAIN, 7, false};
@@ -86,6 +97,8 @@ ds_kind ds_kind_of(const uint8_t *head, size_t count) {
                          false};
     if (is_markup(head, count))
         return (ds_kind){"an HTML or XML page", "a server's page may have come in its place: download the file again", 5, true};
+    if (is_lost_link(head, count))
+        return (ds_kind){"a link that was stored as text", "put the file it names in its place", SHORTEST_LINK, true};
     if ((s = find(signatures, sizeof signatures / sizeof *signatures, head, count)) != NULL)
         return (ds_kind){s->what, s->advice, s->length, false};
     if ((s = find(marks, sizeof marks / sizeof *marks, head, count)) != NULL)

@@ -28,6 +28,12 @@ ds_status ds_ids_reserve(ds_ids *ids, size_t more) {
     return status;
 }
 
+ds_status ds_text_fits(size_t length, const char *where) {
+    if (length < UINT32_MAX) return DS_OK;
+    return ds_fail(DS_ERR_INPUT, "%s: %zu bytes of text, at most %" PRIu32 " can be tokenized at once", DS_SHOW(where), length,
+                   UINT32_MAX - 1);
+}
+
 ds_name ds_text_place(const char *text, size_t at) {
     ds_name place;
     size_t line = 1, column = 1;
@@ -150,11 +156,7 @@ ds_status ds_tokenizer_encode(const ds_tokenizer *tokenizer, uint32_t **ids, siz
     *ids = NULL;
     *count = 0;
     DS_TRY(ds_ids_reserve(&made, 1)); /* an array even when there is no token */
-    if (length >= UINT32_MAX) {
-        status = ds_fail(DS_ERR_INPUT, "%s: %zu bytes of text, at most %" PRIu32 " can be tokenized at once", DS_SHOW(where),
-                         length, UINT32_MAX - 1);
-        goto done;
-    }
+    DS_TRY(ds_text_fits(length, where));
     if (!ds_is_utf8(text, length)) {
         status = malformed(text, length, where);
         goto done;

@@ -6,8 +6,15 @@
 
 enum { DS_CODE_POINTS = 0x110000 };
 
+/* Bytes of a text are counted in 32 bits. */
+ds_status ds_text_fits(size_t length, const char *where) DS_MUST_CHECK;
+
 /* "byte 3 (line 1, column 4)", lines and columns (characters) counted from 1, for a sentence about that byte of a text. */
 ds_name ds_text_place(const char *text, size_t at);
+
+/* *out, to be freed with free(), <- a well-formed text in NFC: marks are ordered, and what composes is composed. Characters
+ * newer than libunistring stay as they are. O(n log n) in the longest run of marks. */
+ds_status ds_nfc(char **out, size_t *out_length, const char *text, size_t length) DS_MUST_CHECK;
 
 /* The bytes of every id. A piece of length 0 is an id without one. */
 typedef struct ds_piece {

@@ -223,6 +223,19 @@ static question ask(const json_t *object, const ds_config *config, const ds_spec
     };
 }
 
+/* Where our key of the same meaning is not there at all, the other is likely to be it under another name. */
+static ds_name missing_twin(const json_t *object, const foreign_row *row, const char *name) {
+    static const char front[] = "the value of ";
+    const char *ours = row->supported + sizeof front - 1;
+    ds_name text = {""};
+    if (strncmp(row->supported, front, sizeof front - 1) != 0 || json_object_get(object, ours) != NULL) return text;
+    (void)snprintf(text.text, sizeof text.text,
+                   ", which is not there: where it means the same, rename it, or say so in a map (--map): {\"config\": "
+                   "{\"%s\": \"%s\"}}",
+                   name, ours);
+    return text;
+}
+
 ds_status ds_foreign_check(const json_t *object, const ds_config *config, const ds_spec *spec, const char *where) {
     const question q = ask(object, config, spec);
     for (size_t r = 0; r < ROWS; r++) {
@@ -233,9 +246,10 @@ ds_status ds_foreign_check(const json_t *object, const ds_config *config, const 
             if (value == NULL || json_is_null(value) || ds_config_reads(config->family, name)) continue;
             if (row->fits(&q, value, row)) continue;
             return ds_fail(DS_ERR_INPUT,
-                           "%s: %s is %s, which would change what is computed: supported is %s; remove the key if the model "
+                           "%s: %s is %s, which would change what is computed: supported is %s%s; remove the key if the model "
                            "was not trained so",
-                           DS_SHOW(where), name, ds_config_describe(value).text, row->supported);
+                           DS_SHOW(where), name, ds_config_describe(value).text, row->supported,
+                           missing_twin(object, row, name).text);
         }
     }
     return DS_OK;

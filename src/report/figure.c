@@ -136,16 +136,15 @@ static size_t count_of(const json_t *object, const char *key) {
     return count > 0 ? (size_t)count : 0;
 }
 
+/* Of several checkpoints compared, no caption speaks of one. */
 static ds_status describe_data(ds_text *caption, const json_t *envelope) {
-    const json_t *checkpoint = json_object_get(envelope, "checkpoint"), *data = json_object_get(envelope, "data");
-    const char *variant = json_string_value(json_object_get(checkpoint, "variant"));
+    const json_t *data = json_object_get(envelope, "data");
+    const char *command = json_string_value(json_object_get(envelope, "command"));
     ds_status status = DS_OK;
-    size_t layers = count_of(checkpoint, "layers"), channels = count_of(checkpoint, "value_channels");
     size_t sequences = count_of(data, "sequences"), length = count_of(data, "seq_len");
     const ds_inference inference = ds_inference_of(data);
-    if (variant != NULL)
-        DS_TRY(ds_text_printf(caption, " Checkpoint: %s, %zu layer%s, d = %zu, %zu value channel%s.", DS_SHOW(variant), layers,
-                              ds_plural(layers), count_of(checkpoint, "hidden"), channels, ds_plural(channels)));
+    if (command == NULL || strcmp(command, "compare") != 0)
+        DS_TRY(ds_checkpoint_words(caption, json_object_get(envelope, "checkpoint")));
     if (json_is_object(data))
         DS_TRY(ds_text_printf(caption, " Data: %zu %swindow%s of %zu token%s%s.", sequences,
                               inference.stretch && sequences > 1 ? "consecutive " : "", ds_plural(sequences), length,
@@ -191,13 +190,8 @@ done:
 /* What gnuplot runs is what we have in memory, not what lies in the folder meanwhile. */
 static ds_status draw_pictures(ds_figure_outcome *outcome, const ds_folder *folder, const ds_figure *figure, unsigned wanted,
                                const ds_text *script, const ds_text *data) {
-    static const struct {
-        unsigned flag;
-        const char *name;
-    } formats[] = {{DS_FIGURE_SVG, "svg"}, {DS_FIGURE_PNG, "png"}, {DS_FIGURE_PDF, "pdf"}, {DS_FIGURE_TEX, "tex"}};
     ds_status status = DS_OK;
     ds_helper *gnuplot = NULL;
-    ds_text complaint = {0};
     DS_TRY(ds_gnuplot_open(&gnuplot, figure->id, script, data));
     if (gnuplot == NULL) {
         outcome->no_gnuplot = true;
@@ -205,17 +199,9 @@ static ds_status draw_pictures(ds_figure_outcome *outcome, const ds_folder *fold
                       DS_SHOW(ds_folder_path(folder)), figure->id);
         goto done;
     }
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        if ((wanted & formats[i].flag) == 0) continue;
-        bool drawn;
-        DS_TRY(ds_gnuplot_draw(&drawn, gnuplot, folder, figure->id, formats[i].name));
-        if (drawn) outcome->pictures |= formats[i].flag;
-        if (!drawn && complaint.length == 0) DS_TRY(ds_text_printf(&complaint, "%s", ds_error_text()));
-    }
-    if (complaint.length > 0) (void)ds_fail(DS_OK, "%s", complaint.bytes); /* that of the first format that failed */
+    status = ds_gnuplot_draw(&outcome->pictures, gnuplot, folder, figure->id, wanted);
 done:
     ds_helper_close(&gnuplot);
-    ds_text_release(&complaint);
     return status;
 }
 

@@ -117,19 +117,31 @@ typedef struct ds_series_axes {
     const char *x, *y, *scale;
     bool joined; /* a line through the points */
 } ds_series_axes;
-/* Appends the label as a word that neither gnuplot nor TeX reads as its own, and a space; a long one loses its middle. */
-ds_status ds_series_label(ds_text *names, const char *label) DS_MUST_CHECK;
+/* Labels as words that neither gnuplot nor TeX reads as their own; a long one loses its middle. What would look like a label
+ * before it gets a number, so that no two labels of a figure share a word. Zero-initialise. */
+typedef struct ds_labels {
+    ds_text words;        /* for a setting: each with a space behind it */
+    ds_text given, taken; /* every label, and the word it has, in the same order, each with a NUL */
+} ds_labels;
+/* The label gets its word, which may not be drawn. */
+ds_status ds_labels_note(const char **word, ds_labels *labels, const char *label) DS_MUST_CHECK;
+/* Appends it to the words as well. */
+ds_status ds_labels_add(ds_labels *labels, const char *label) DS_MUST_CHECK;
+/* The words so far; "" for none. */
+const char *ds_labels_words(const ds_labels *labels);
+void ds_labels_release(ds_labels *labels);
 /* Settings and panels for the blocks there are: x, value, interval or band from, to. */
-ds_status ds_series_finish(ds_drawing *drawing, const ds_text *names, const ds_series_axes *axes) DS_MUST_CHECK;
+ds_status ds_series_finish(ds_drawing *drawing, const ds_labels *names, const ds_series_axes *axes) DS_MUST_CHECK;
 
 /* ---- drawing ----------------------------------------------------------------------------------------------------- */
 
 /* gnuplot with the figure's script and data, or NULL where it is not installed; closed with ds_helper_close. */
 ds_status ds_gnuplot_open(ds_helper **gnuplot, const char *id, const ds_text *script, const ds_text *data) DS_MUST_CHECK;
-/* Runs the script once for `format` ("svg", ...); FOLDER/ID.format appears whole or not at all. A gnuplot that fails (it may
- * have been built without cairo) is no error of ours: *drawn is false, and ds_error_text() says what it complained of. */
-ds_status ds_gnuplot_draw(bool *drawn, ds_helper *gnuplot, const ds_folder *folder, const char *id,
-                          const char *format) DS_MUST_CHECK;
+/* Draws the figure in every format `wanted` (DS_FIGURE_*); FOLDER/ID.FORMAT appears whole or not at all. *drawn: those that
+ * came out. A gnuplot that fails (it may have been built without cairo) is no error of ours: ds_error_text() says what it
+ * complained of. */
+ds_status ds_gnuplot_draw(unsigned *drawn, ds_helper *gnuplot, const ds_folder *folder, const char *id,
+                          unsigned wanted) DS_MUST_CHECK;
 
 /* ---- the figures ------------------------------------------------------------------------------------------------- */
 

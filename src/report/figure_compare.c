@@ -25,18 +25,18 @@ static size_t count_with(const json_t *results, const char *key) {
 static ds_status draw_checkpoints(ds_drawing *drawing, const json_t *results, const char *key, const char *const *paths,
                                   size_t count, const ds_series_axes *axes) {
     ds_status status = DS_OK;
-    ds_text names = {0};
+    ds_labels names = {0};
     for (size_t i = 0; i < json_array_size(checkpoints_of(results)); i++) {
         const json_t *checkpoint = json_array_get(checkpoints_of(results), i), *rows = json_object_get(checkpoint, key);
         const char *label;
         if (json_array_size(rows) == 0) continue;
         DS_TRY(ds_result_text(&label, checkpoint, "label", "compare.checkpoints"));
-        DS_TRY(ds_series_label(&names, label));
+        DS_TRY(ds_labels_add(&names, label));
         DS_TRY(ds_data_rows(&drawing->data, key, rows, "compare.checkpoints", paths, count));
     }
     DS_TRY(ds_series_finish(drawing, &names, axes));
 done:
-    ds_text_release(&names);
+    ds_labels_release(&names);
     return status;
 }
 

@@ -9,21 +9,21 @@ ds_status ds_contrast_labels(ds_text *settings, const json_t *contrasts, bool (*
                              const void *context) {
     static const char *const sides[] = {"a", "b"};
     ds_status status = DS_OK;
-    ds_text names = {0};
+    ds_labels names = {0};
     const json_t *contrast;
     const char *name;
     for (size_t s = 0; s < 2; s++) {
         size_t i;
-        names.length = 0;
+        names.words.length = 0; /* both sides speak of the same variants */
         json_array_foreach(contrasts, i, contrast) {
             if (wanted != NULL && !wanted(context, contrast)) continue;
             DS_TRY(ds_result_text(&name, contrast, sides[s], "contrasts"));
-            DS_TRY(ds_series_label(&names, name));
+            DS_TRY(ds_labels_add(&names, name));
         }
-        DS_TRY(ds_text_printf(settings, "names_%s = '%s'\n", sides[s], names.bytes));
+        DS_TRY(ds_text_printf(settings, "names_%s = '%s'\n", sides[s], ds_labels_words(&names)));
     }
 done:
-    ds_text_release(&names);
+    ds_labels_release(&names);
     return status;
 }
 
@@ -43,18 +43,19 @@ ds_status ds_contrasts_draw(ds_drawing *drawing, const json_t *results) {
     ds_status status = DS_OK;
     const json_t *all = contrasts_of(results), *contrast;
     const char *verdict;
-    ds_text verdicts = {0};
+    ds_labels verdicts = {0};
     size_t i;
     DS_TRY(ds_data_rows(&drawing->data, "contrasts", all, "contrasts", paths, 6));
     json_array_foreach(all, i, contrast) {
         DS_TRY(ds_result_text(&verdict, contrast, "verdict", "contrasts"));
-        DS_TRY(ds_series_label(&verdicts, verdict));
+        DS_TRY(ds_labels_add(&verdicts, verdict));
     }
     drawing->panels = json_array_size(all) + 2; /* of equal height, one for the axis and one for the legend */
     DS_TRY(ds_contrast_labels(&drawing->settings, all, NULL, NULL));
-    status = ds_text_printf(&drawing->settings, "rows = %zu\nverdicts = '%s'\n", json_array_size(all), verdicts.bytes);
+    status =
+        ds_text_printf(&drawing->settings, "rows = %zu\nverdicts = '%s'\n", json_array_size(all), ds_labels_words(&verdicts));
 done:
-    ds_text_release(&verdicts);
+    ds_labels_release(&verdicts);
     return status;
 }
 
@@ -87,7 +88,7 @@ static ds_status draw_groups(ds_drawing *drawing, const json_t *results, const c
     ds_status status = DS_OK;
     char paths[3][32];
     const char *wanted[] = {"index", paths[0], paths[1], paths[2]}, *name;
-    ds_text names = {0};
+    ds_labels names = {0};
     size_t i, sublayers = 0, blocks = 0;
     const json_t *group;
     (void)snprintf(paths[0], sizeof paths[0], "%s/mean", key);
@@ -97,16 +98,16 @@ static ds_status draw_groups(ds_drawing *drawing, const json_t *results, const c
         if (!has_sublayers(group, key)) continue;
         const json_t *rows = json_object_get(group, "sublayers");
         DS_TRY(ds_result_text(&name, group, "name", "compare.groups"));
-        DS_TRY(ds_series_label(&names, name));
+        DS_TRY(ds_labels_add(&names, name));
         DS_TRY(ds_data_rows(&drawing->data, key, rows, "compare.groups", wanted, 4));
         sublayers = ds_max_size(sublayers, json_array_size(rows));
         blocks++;
     }
     drawing->panels = (blocks + DS_FIGURE_SERIES - 1) / DS_FIGURE_SERIES;
     status = ds_text_printf(&drawing->settings, "sublayers = %zu\ngroups = %zu\nnames = '%s'\ngates = %d\n", sublayers, blocks,
-                            names.bytes, gates);
+                            ds_labels_words(&names), gates);
 done:
-    ds_text_release(&names);
+    ds_labels_release(&names);
     return status;
 }
 

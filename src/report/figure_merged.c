@@ -58,13 +58,14 @@ done:
 
 static ds_status draw(ds_drawing *drawing, const profile *what, const json_t *results) {
     ds_status status = DS_OK;
-    ds_text names = {0};
+    ds_labels names = {0};
     for (size_t c = 0; c < json_array_size(merged_of(results)); c++) {
         const json_t *checkpoint = json_array_get(merged_of(results), c), *rows = rows_of(what, checkpoint);
-        const char *label;
-        if (count_rows(what, checkpoint) == 0) continue;
+        const char *label, *word;
         DS_TRY(ds_result_text(&label, checkpoint, "label", "merged"));
-        DS_TRY(ds_series_label(&names, label));
+        DS_TRY(ds_labels_note(&word, &names, label)); /* the same in every figure, whoever is drawn there */
+        if (count_rows(what, checkpoint) == 0) continue;
+        DS_TRY(ds_labels_add(&names, label));
         DS_TRY(ds_data_block(&drawing->data, "checkpoint", "x\tvalue\tlow\thigh"));
         for (size_t i = 0, number = 0; i < json_array_size(rows); i++) {
             if (is_drawn(what, json_array_get(rows, i))) DS_TRY(draw_row(drawing, what, json_array_get(rows, i), number++));
@@ -72,7 +73,7 @@ static ds_status draw(ds_drawing *drawing, const profile *what, const json_t *re
     }
     DS_TRY(ds_series_finish(drawing, &names, &what->axes));
 done:
-    ds_text_release(&names);
+    ds_labels_release(&names);
     return status;
 }
 

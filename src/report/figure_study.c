@@ -11,11 +11,11 @@ static const json_t *study_of(const json_t *results) { return json_object_get(re
 /* Names of the members as labels: "names = '...'". */
 static ds_status tell_names(ds_text *settings, const ds_member *all, size_t count) {
     ds_status status = DS_OK;
-    ds_text names = {0};
-    for (size_t i = 0; i < count; i++) DS_TRY(ds_series_label(&names, all[i].name));
-    status = ds_text_printf(settings, "names = '%s'\nvariants = %zu\n", names.bytes == NULL ? "" : names.bytes, count);
+    ds_labels names = {0};
+    for (size_t i = 0; i < count; i++) DS_TRY(ds_labels_add(&names, all[i].name));
+    status = ds_text_printf(settings, "names = '%s'\nvariants = %zu\n", ds_labels_words(&names), count);
 done:
-    ds_text_release(&names);
+    ds_labels_release(&names);
     return status;
 }
 
@@ -278,17 +278,17 @@ ds_status ds_study_sweep_draw(ds_drawing *drawing, const json_t *results) {
     const char *key;
     ds_member *sweeps = NULL;
     size_t count;
-    ds_text label = {0};
+    ds_labels label = {0};
     DS_TRY(ds_members_sorted(&sweeps, &count, sweeps_of(results)));
     for (size_t i = 0; i < count; i++) DS_TRY(draw_sweep(&drawing->data, sweeps[i].value));
     DS_TRY(tell_names(&drawing->settings, sweeps, count));
     DS_TRY(ds_result_text(&key, sweeps[0].value, "key", "study.sweeps"));
-    DS_TRY(ds_series_label(&label, key));
+    DS_TRY(ds_labels_add(&label, key));
     drawing->panels = panels_for(count);
-    status = ds_text_printf(&drawing->settings, "x_name = '%s'\n", label.bytes);
+    status = ds_text_printf(&drawing->settings, "x_name = '%s'\n", ds_labels_words(&label));
 done:
     free(sweeps);
-    ds_text_release(&label);
+    ds_labels_release(&label);
     return status;
 }
 

@@ -142,14 +142,15 @@ bool ds_training_curves_applies(const json_t *results) { return count_with(resul
 ds_status ds_training_curves_draw(ds_drawing *drawing, const json_t *results) {
     ds_status status = DS_OK;
     const ruler along = ruler_of(results);
-    ds_text names = {0}, clips = {0};
+    ds_labels names = {0};
+    ds_text clips = {0};
     size_t runs = 0, spikes = 0;
     for (size_t i = 0; i < run_count(results); i++) {
         const json_t *run = run_at(results, i);
         const double clip = ds_json_real_at(run, "clip");
         char number[32];
         if (json_array_size(json_object_get(run, "steps")) == 0) continue;
-        DS_TRY(ds_series_label(&names, label_of(run)));
+        DS_TRY(ds_labels_add(&names, label_of(run)));
         DS_TRY(
             ds_text_printf(&clips, "%s%s", runs == 0 ? "" : ",", ds_format_real(number, clip > 0 && clip < 1e290 ? clip : 0)));
         DS_TRY(draw_updates(&drawing->data, run, &along));
@@ -161,9 +162,9 @@ ds_status ds_training_curves_draw(ds_drawing *drawing, const json_t *results) {
     drawing->panels = (runs + DS_FIGURE_SERIES - 1) / DS_FIGURE_SERIES;
     status =
         ds_text_printf(&drawing->settings, "runs = %zu\nspikes = %zu\nnames = '%s'\narray clips[%zu] = [%s]\nx_name = '%s'\n",
-                       runs, spikes, names.bytes, runs, clips.bytes, along.name);
+                       runs, spikes, ds_labels_words(&names), runs, clips.bytes, along.name);
 done:
-    ds_text_release(&names);
+    ds_labels_release(&names);
     ds_text_release(&clips);
     return status;
 }
@@ -229,19 +230,19 @@ bool ds_gates_over_training_applies(const json_t *results) { return count_with(r
 ds_status ds_gates_over_training_draw(ds_drawing *drawing, const json_t *results) {
     ds_status status = DS_OK;
     const ruler along = ruler_of(results);
-    ds_text names = {0};
+    ds_labels names = {0};
     size_t sublayers = 1;
     for (size_t i = 0; i < run_count(results); i++) {
         const json_t *run = run_at(results, i);
         if (json_array_size(json_object_get(run, "audits")) == 0) continue;
-        DS_TRY(ds_series_label(&names, label_of(run)));
+        DS_TRY(ds_labels_add(&names, label_of(run)));
         DS_TRY(draw_audits(&drawing->data, &sublayers, run, &along));
         drawing->panels++;
     }
     status = ds_text_printf(&drawing->settings, "runs = %zu\nsublayers = %zu\nnames = '%s'\nx_name = '%s'\n", drawing->panels,
-                            sublayers, names.bytes, along.name);
+                            sublayers, ds_labels_words(&names), along.name);
 done:
-    ds_text_release(&names);
+    ds_labels_release(&names);
     return status;
 }
 

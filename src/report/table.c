@@ -49,6 +49,7 @@ void ds_table_free(ds_table **pointer) {
     free(table->title);
     free(table->label);
     free(table->note);
+    free(table->checkpoint);
     ds_text_release(&table->failure);
     free(table);
     *pointer = NULL;
@@ -66,6 +67,12 @@ void ds_table_describe(ds_table *table, const char *label, const char *note) {
     table->note = copy(note);
     if (table->status == DS_OK && ((label != NULL && table->label == NULL) || (note != NULL && table->note == NULL)))
         fail(table, DS_ERR_SYSTEM);
+}
+
+void ds_table_attribute(ds_table *table, const char *checkpoint) {
+    free(table->checkpoint);
+    table->checkpoint = copy(checkpoint);
+    if (table->status == DS_OK && checkpoint != NULL && table->checkpoint == NULL) fail(table, DS_ERR_SYSTEM);
 }
 
 static void add(ds_table *table, bool fits, const char *given, ds_cell cell) {

@@ -12,7 +12,7 @@ typedef union ds_cell {
 
 struct ds_table {
     char *title;
-    char *label, *note; /* of its caption in LaTeX; NULL: none */
+    char *label, *note, *checkpoint; /* of its caption in LaTeX; NULL: none */
     ds_column *columns; /* their strings copied */
     size_t count;
     ds_cell *cells; /* (rows, count) */

@@ -210,6 +210,7 @@ enum { SHORT = 30, MOST_CELL_LINES = 12, PAGE = 36, CAPTION_LINE = 50 };
 typedef struct layout {
     const ds_table *table;
     size_t *letters; /* (columns) of a line of a column whose texts break; 0 elsewhere */
+    ds_text caption;
 } layout;
 
 static ds_status lay_out(layout *all) {
@@ -265,14 +266,24 @@ done:
     return status;
 }
 
-static ds_status append_caption(ds_text *text, const ds_table *table) {
+/* Title, note and checkpoint, as sentences. */
+static ds_status make_caption(ds_text *caption, const ds_table *table) {
+    ds_status status = DS_OK;
+    DS_TRY(append(caption, table->title));
+    if (table->note != NULL) DS_TRY(ds_text_printf(caption, ". %s", table->note));
+    if (table->checkpoint != NULL) {
+        DS_TRY(ds_text_printf(caption,
+                              "%s Checkpoint: ", caption->length > 0 && caption->bytes[caption->length - 1] == '.' ? "" : "."));
+        DS_TRY(ds_short_path(caption, table->checkpoint, DS_CAPTION_PATH));
+    }
+done:
+    return status;
+}
+
+static ds_status append_caption(ds_text *text, const ds_table *table, const char *caption) {
     ds_status status = DS_OK;
     DS_TRY(append(text, "\\caption{"));
-    DS_TRY(append_latex(text, table->title));
-    if (table->note != NULL) {
-        DS_TRY(append(text, ". "));
-        DS_TRY(append_latex(text, table->note));
-    }
+    DS_TRY(append_latex(text, caption));
     DS_TRY(append(text, "}\n"));
     if (table->label != NULL) DS_TRY(ds_text_printf(text, "\\label{tab:%s}\n", table->label));
 done:
@@ -284,10 +295,10 @@ static ds_status append_part(ds_text *text, const layout *all, size_t *row) {
     ds_status status = DS_OK;
     const ds_table *table = all->table;
     const size_t rows = ds_table_rows(table), begun = *row;
-    const size_t note = begun > 0 || table->note == NULL ? 0 : count_letters(table->note) / CAPTION_LINE + 1;
-    size_t used = note;
+    size_t used = begun > 0 ? 0 : count_letters(all->caption.bytes) / CAPTION_LINE;
     DS_TRY(append(text, "\\begin{table}[htbp]\n\\centering\n"));
-    DS_TRY(begun == 0 ? append_caption(text, table) : append(text, "\\tablename~\\thetable{} (continued)\\par\\medskip\n"));
+    DS_TRY(begun == 0 ? append_caption(text, table, all->caption.bytes)
+                      : append(text, "\\tablename~\\thetable{} (continued)\\par\\medskip\n"));
     DS_TRY(append(text, "\\setbox0\\hbox{%\n"));
     DS_TRY(append_columns(text, all));
     DS_TRY(append_heads(text, table));
@@ -307,6 +318,7 @@ ds_status ds_table_append_latex(ds_text *text, const ds_table *table) {
     layout all = {.table = table};
     size_t row = 0, parts = 0;
     DS_TRY(lay_out(&all));
+    DS_TRY(make_caption(&all.caption, table));
     DS_TRY(append(text, "% \\usepackage{array,booktabs,graphicx}\n"));
     do {
         if (parts > 0 && parts % MOST_FLOATS == 0) DS_TRY(append(text, "\\clearpage\n"));
@@ -315,5 +327,6 @@ ds_status ds_table_append_latex(ds_text *text, const ds_table *table) {
     } while (row < ds_table_rows(table));
 done:
     free(all.letters);
+    ds_text_release(&all.caption);
     return status;
 }

@@ -1,5 +1,5 @@
-/* The pickle machine. Every value can be walked one level; a plain pickle is a torch pickle too unless it uses an opcode of
- * later protocols; no pickle is the front of another. */
+/* The pickle machine. Every value can be walked one level; a plain pickle is a torch pickle too; no pickle is the
+ * front of another. */
 #include <string.h>
 
 #include "fuzz.h"
@@ -38,9 +38,9 @@ static ds_status parse(ds_pickle **pickle, const uint8_t *data, size_t size, ds_
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     ds_pickle *torch, *plain, *shorter;
-    bool later = parse(&torch, data, size, DS_PICKLE_TORCH) != DS_OK && strstr(ds_error_text(), "in a checkpoint") != NULL;
+    (void)parse(&torch, data, size, DS_PICKLE_TORCH);
     (void)parse(&plain, data, size, DS_PICKLE_PLAIN);
-    MUST(plain == NULL || torch != NULL || later);
+    MUST(plain == NULL || torch != NULL);
     if (torch != NULL) {
         size_t budget = 10000;
         walk(torch, ds_pickle_root(torch), data, size, 0, &budget);

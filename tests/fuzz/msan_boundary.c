@@ -9,6 +9,7 @@
 #include <sanitizer/msan_interface.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uninorm.h>
 
 /* The stack a library is about to use still bears the marks of functions that have returned. */
 static void __attribute__((noinline)) clean_stack(void) {
@@ -80,6 +81,14 @@ WRAP(pcre2_code *, pcre2_compile_8, PCRE2_SPTR pattern, PCRE2_SIZE length, uint3
     __msan_unpoison(code, sizeof *code);
     __msan_unpoison(offset, sizeof *offset);
     return compiled;
+}
+
+WRAP(uint8_t *, u8_normalize, uninorm_t form, const uint8_t *text, size_t length, uint8_t *buffer, size_t *out_length) {
+    __msan_check_mem_is_initialized(text, length);
+    clean_stack();
+    uint8_t *made = __real_u8_normalize(form, text, length, buffer, out_length);
+    __msan_unpoison(out_length, sizeof *out_length);
+    return made;
 }
 
 WRAP(int, pcre2_match_8, const pcre2_code *code, PCRE2_SPTR text, PCRE2_SIZE length, PCRE2_SIZE start, uint32_t options,

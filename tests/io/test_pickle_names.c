@@ -18,19 +18,34 @@ static size_t below(size_t bound) { return (size_t)ds_random_below(&draws, bound
 static void put(ds_text *text, const char *bytes, size_t length) { expect_ok(ds_text_append(text, bytes, length)); }
 #define PUT(text, literal) put((text), (literal), sizeof(literal) - 1)
 
-static void put_string(ds_text *text, const char *string) {
-    const uint8_t front[5] = {'X', (uint8_t)strlen(string)};
-    put(text, (const char *)front, sizeof front);
-    put(text, string, strlen(string));
+/* As protocol 2 writes it, or as protocol 4 does. */
+static void put_string_as(ds_text *text, const char *string, size_t length, bool later) {
+    const uint8_t front[5] = {'X', (uint8_t)length}, later_front[2] = {0x8c, (uint8_t)length};
+    if (later)
+        put(text, (const char *)later_front, sizeof later_front);
+    else
+        put(text, (const char *)front, sizeof front);
+    put(text, string, length);
 }
 
-/* "module.Name" as GLOBAL writes it. */
-static void put_global(ds_text *text, const char *dotted) {
+static void put_string(ds_text *text, const char *string) { put_string_as(text, string, strlen(string), below(2) == 0); }
+
+/* "module.Name" as GLOBAL has it, or from the stack. */
+static void put_global_as(ds_text *text, const char *dotted, bool stacked) {
     const char *dot = strrchr(dotted, '.');
-    PUT(text, "c");
-    put(text, dotted, (size_t)(dot - dotted));
-    expect_ok(ds_text_printf(text, "\n%s\n", dot + 1));
+    size_t module = (size_t)(dot - dotted);
+    if (!stacked) {
+        PUT(text, "c");
+        put(text, dotted, module);
+        expect_ok(ds_text_printf(text, "\n%s\n", dot + 1));
+        return;
+    }
+    put_string_as(text, dotted, module, true);
+    put_string_as(text, dot + 1, strlen(dot + 1), true);
+    PUT(text, "\x93");
 }
+
+static void put_global(ds_text *text, const char *dotted) { put_global_as(text, dotted, below(2) == 0); }
 
 /* ---- what is drawn ----------------------------------------------------------------------------------------------- */
 
@@ -92,12 +107,12 @@ static void put_items(ds_text *text, size_t depth) {
     PUT(text, "u");
 }
 
-/* Every way in which Python's protocol 2 writes an object. */
+/* Every way in which Python writes an object. */
 static void put_object(ds_text *text, size_t depth) {
     char class[128];
     draw_class(class);
     put_global(text, class);
-    switch (below(7)) {
+    switch (below(8)) {
     case 0: /* a class itself */
         break;
     case 1: /* a member of an enumeration, a path, a named value */
@@ -127,6 +142,11 @@ static void put_object(ds_text *text, size_t depth) {
         put_items(text, depth);
         PUT(text, "\x86"
                   "b");
+        break;
+    case 6: /* with keywords */
+        PUT(text, ")}");
+        put_items(text, depth);
+        PUT(text, "\x92");
         break;
     default: /* a named tuple */
         put_value(text, depth);
@@ -299,7 +319,9 @@ static const char *const dangerous[] = {
 static void refuses_names_made_to_attack(void **state) {
     (void)state;
     for (size_t i = 0; i < LENGTH_OF(dangerous); i++) {
-        for (size_t place = 0; place < 6; place++) {
+        for (size_t form = 0; form < 12; form++) {
+            size_t place = form / 2;
+            bool stacked = form % 2 == 1;
             ds_text pickle = {0};
             ds_catalog catalog;
             char words[160];
@@ -307,15 +329,15 @@ static void refuses_names_made_to_attack(void **state) {
             PUT(&pickle, "\x80\x02}(X\x05\0\0\0model}X\x01\0\0\0w");
             if (place == 5) {
                 PUT(&pickle, "(X\x07\0\0\0storage");
-                put_global(&pickle, dangerous[i]);
+                put_global_as(&pickle, dangerous[i], stacked);
                 PUT(&pickle, "X\x01\0\0\0"
                              "0X\x03\0\0\0cpuK\x02tQ");
             }
             PUT(&pickle, TENSOR);
-            if (place == 4) put_global(&pickle, dangerous[i]);
+            if (place == 4) put_global_as(&pickle, dangerous[i], stacked);
             PUT(&pickle, HOOKS "tRsX\x06\0\0\0config");
             if (place == 3) PUT(&pickle, "c__main__\nConfig\n)\x81}X\x01\0\0\0x");
-            put_global(&pickle, dangerous[i]);
+            put_global_as(&pickle, dangerous[i], stacked);
             if (place == 1) PUT(&pickle, "X\x02\0\0\0id\x85R");
             if (place == 2) PUT(&pickle, ")\x81");
             if (place == 3) PUT(&pickle, "sb");

@@ -135,6 +135,31 @@ static void in_the_place_of_text(void **state) {
     ds_tokenizer_close(&tokenizer);
 }
 
+/* A path alone, with or without a line end; text and names may be one, and what goes on is none. */
+static void links_stored_as_text(void **state) {
+    (void)state;
+    static const char *const fronts[] = {"/", "./", "../", "../../"};
+    static const char signs[] = "abc_-./@09";
+    const sample said = {NULL, 0, "a link that was stored as text", "put the file it names in its place"};
+    ds_random random = ds_random_init(seed + 4);
+    for (size_t round = 0; round < 100; round++) {
+        ds_text path = {0};
+        expect_ok(ds_text_printf(&path, "%s", fronts[ds_random_below(&random, 4)]));
+        for (size_t i = 12 + ds_random_below(&random, 200); i > 0; i--)
+            expect_ok(ds_text_append(&path, &signs[ds_random_below(&random, sizeof signs - 1)], 1));
+        if (round % 2 == 0) expect_ok(ds_text_append(&path, "\n", 1));
+        (void)scratch_write("l/config.json", "{}", 2);
+        const char *weights = scratch_write("l/model.safetensors", path.bytes, path.length);
+        expect_named(open_checkpoint(scratch_path("l"), NULL), &said, "model.safetensors");
+        expect_named(open_checkpoint("fixtures/models/scalar-safetensors", weights), &said, "model.safetensors");
+        assert_true(ds_kind_of((const uint8_t *)path.bytes, path.length).is_text);
+        expect_ok(ds_text_printf(&path, "%s", round % 3 == 0 ? " x" : "\n\n"));
+        assert_null(ds_kind_of((const uint8_t *)path.bytes, path.length).what);
+        ds_text_release(&path);
+    }
+    assert_null(ds_kind_of((const uint8_t *)"/etc/x", 6).what);
+}
+
 static void nothing_else_bears_a_signature(void **state) {
     (void)state;
     uint8_t bytes[600];
@@ -153,9 +178,9 @@ static void nothing_else_bears_a_signature(void **state) {
 int main(void) {
     (void)printf("seed %llu\n", (unsigned long long)seed);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(in_the_place_of_weights),        cmocka_unit_test(in_the_place_of_a_configuration),
-        cmocka_unit_test(in_the_place_of_a_tokenizer),    cmocka_unit_test(in_the_place_of_text),
-        cmocka_unit_test(nothing_else_bears_a_signature),
+        cmocka_unit_test(in_the_place_of_weights),     cmocka_unit_test(in_the_place_of_a_configuration),
+        cmocka_unit_test(in_the_place_of_a_tokenizer), cmocka_unit_test(in_the_place_of_text),
+        cmocka_unit_test(links_stored_as_text),        cmocka_unit_test(nothing_else_bears_a_signature),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -128,6 +128,31 @@ static void every_key_of_the_table(void **state) {
     expect_taken("max_window_layers\": 28, \"sliding_window\": 4, \"use_sliding_window", "false");
 }
 
+/* A key of ours that is missing may be there under the other name: then the way to say so is told, and else it is not. */
+static void another_name_for_a_missing_key(void **state) {
+    (void)state;
+    static const char *const pairs[][2] = {{"n_heads", "num_attention_heads"}, {"num_layers", "num_hidden_layers"},
+                                           {"embed_dim", "hidden_size"},       {"d_head", "head_dim"},
+                                           {"n_vocab", "vocab_size"},          {"rotary_base", "rope_base"}};
+    for (size_t p = 0; p < sizeof pairs / sizeof *pairs; p++) {
+        const bool ours = strcmp(pairs[p][1], "rope_base") != 0; /* of the toy's own keys */
+        for (size_t without = 0; without < 2; without++) {
+            char more[64], map[96];
+            ds_spec spec;
+            (void)snprintf(more, sizeof more, ", \"%s\": 7", pairs[p][0]);
+            (void)snprintf(map, sizeof map, "(--map): {\"config\": {\"%s\": \"%s\"}}; remove", pairs[p][0], pairs[p][1]);
+            ds_checkpoint *checkpoint = toy_open(&toy, without && ours ? pairs[p][1] : NULL, more);
+            ds_error_clear();
+            assert_int_equal(ds_spec_detect(&spec, checkpoint), DS_ERR_INPUT);
+            if (strstr(ds_error_text(), "would change what is computed") != NULL)
+                assert_int_equal(strstr(ds_error_text(), map) != NULL, without || !ours);
+            else
+                fail_msg("%s: %s", pairs[p][0], ds_error_text());
+            ds_checkpoint_close(&checkpoint);
+        }
+    }
+}
+
 /* The lines of the README's table, in the order of the program's. */
 static void the_readme_lists_them(void **state) {
     (void)state;
@@ -316,10 +341,10 @@ static void our_models_are_taken(void **state) {
 int main(void) {
     (void)printf("seed %llu\n", (unsigned long long)seed);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_key_of_the_table), cmocka_unit_test(the_readme_lists_them),
-        cmocka_unit_test(slips_are_told),         cmocka_unit_test(other_keys_are_left_alone),
-        cmocka_unit_test(many_keys_take_no_time), cmocka_unit_test(edits_are_counted),
-        cmocka_unit_test(our_models_are_taken),
+        cmocka_unit_test(every_key_of_the_table),    cmocka_unit_test(another_name_for_a_missing_key),
+        cmocka_unit_test(the_readme_lists_them),     cmocka_unit_test(slips_are_told),
+        cmocka_unit_test(other_keys_are_left_alone), cmocka_unit_test(many_keys_take_no_time),
+        cmocka_unit_test(edits_are_counted),         cmocka_unit_test(our_models_are_taken),
     };
     return cmocka_run_group_tests(tests, make, release);
 }

@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 
+#include "commands/comparison_view.h"
 #include "deltascope/io.h"
 #include "deltascope/stats.h"
 #include "scratch.h"
@@ -310,6 +311,31 @@ static void test_tables_and_files(void **state) {
     ds_text_release(&arguments);
 }
 
+/* A curve shows the last checkpoint however many there are: rising gates end at the top. */
+static void test_curves_of_many_checkpoints(void **state) {
+    (void)state;
+    static const ds_terminal terminal = {80, false, true};
+    for (size_t count = 2; count <= 40; count++) {
+        json_t *all = json_array(), *results = json_pack("{s:o}", "checkpoints", all);
+        ds_table *table = NULL;
+        ds_text text = {0};
+        for (size_t i = 0; i < count; i++) {
+            json_t *one = json_pack("{s:o, s:i, s:[{s:s, s:{s:f}}]}", "label", json_sprintf("%zu", i), "layers", 1, "sublayers",
+                                    "name", "0.attn", "beta", "mean", 0.1 + 0.01 * (double)i);
+            assert_int_equal(json_array_append_new(all, one), 0);
+        }
+        expect_ok(ds_comparison_mean_gates(&table, results, true));
+        expect_ok(ds_table_format_text(&text, table, DS_TABLE_TERMINAL, &terminal));
+        const char *row = strstr(text.bytes, "0.attn"), *from = strstr(row, "▁"), *to = strstr(row, "█");
+        assert_true(from != NULL && to != NULL && to < strchr(row, '\n'));
+        assert_int_equal((size_t)(to - from) / strlen("▁") + 1, count < 12 ? count : 12);
+        assert_int_equal(to[strlen("█")], ' ');
+        ds_text_release(&text);
+        ds_table_free(&table);
+        json_decref(results);
+    }
+}
+
 static void test_refusals(void **state) {
     (void)state;
     expect_refusal("compare " DATA "fixtures/models/cc-bf16", 2, "needs CHECKPOINT CHECKPOINT");
@@ -336,6 +362,7 @@ int main(void) {
         cmocka_unit_test(test_steps_from_labels),
         cmocka_unit_test(test_trajectories_are_sorted),
         cmocka_unit_test(test_tables_and_files),
+        cmocka_unit_test(test_curves_of_many_checkpoints),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests_name("cmd_compare", tests, NULL, NULL);

@@ -78,6 +78,49 @@ static void expect_plain_tikz(const char *id) {
     free(bytes);
 }
 
+/* What was drawn already: the digest of script and data, which decide the picture. */
+static uint64_t seen[256];
+static size_t seen_count;
+
+static bool is_drawn_already(const char *id) {
+    static const char *const parts[] = {"gp", "tsv"};
+    uint64_t digest = 0xCBF29CE484222325u; /* FNV-1a */
+    for (size_t p = 0; p < 2; p++) {
+        char *bytes = NULL;
+        size_t length;
+        read_part(&bytes, &length, id, parts[p]);
+        for (size_t i = 0; i < length; i++) digest = (digest ^ (unsigned char)bytes[i]) * 0x100000001B3u;
+        free(bytes);
+    }
+    for (size_t i = 0; i < seen_count; i++) {
+        if (seen[i] == digest) return true;
+    }
+    assert_true(seen_count < sizeof seen / sizeof *seen);
+    seen[seen_count++] = digest;
+    return false;
+}
+
+/* Formats drawn by one gnuplot have the bytes each has that is drawn alone. */
+static void expect_same_alone(const ds_figure *figure, const json_t *results, const ds_figure_options *all, size_t number) {
+    static const struct {
+        unsigned flag;
+        const char *ending;
+    } formats[] = {{DS_FIGURE_SVG, "svg"}, {DS_FIGURE_PNG, "png"}, {DS_FIGURE_PDF, "pdf"}, {DS_FIGURE_TEX, "tex"}};
+    const char *id = ds_figure_id(figure), *ending = formats[number % 4].ending;
+    ds_figure_options alone = *all;
+    ds_figure_outcome outcome;
+    char *first = NULL, *second = NULL;
+    size_t first_length, second_length;
+    alone.formats = formats[number % 4].flag;
+    read_part(&first, &first_length, id, ending);
+    expect_ok(ds_figure_write(&outcome, place, figure, results, &alone));
+    read_part(&second, &second_length, id, ending);
+    if (first_length != second_length || memcmp(first, second, first_length) != 0)
+        fail_msg("%s.%s has other bytes when it is drawn alone", id, ending);
+    free(first);
+    free(second);
+}
+
 /* Every figure the results (taken over) allow, in every format; the data file's bytes survive saving and reading the results.
  * Returns how many there were. */
 static size_t draw_all(json_t *results, bool dark) {
@@ -90,21 +133,24 @@ static size_t draw_all(json_t *results, bool dark) {
         const ds_figure *figure = ds_figure_at(f);
         const char *id = ds_figure_id(figure);
         const ds_figure_options all = {DS_FIGURE_SVG | DS_FIGURE_PNG | DS_FIGURE_PDF | DS_FIGURE_TEX, 0, dark},
-                                none = {0, 17, dark};
+                                none = {0, 17, dark}, bare = {0, 0, dark};
         ds_figure_outcome outcome;
         size_t first_length, second_length;
         assert_ptr_equal(ds_figure_find(id), figure);
         if (!ds_figure_applies(figure, results)) continue;
         count++;
-        expect_ok(ds_figure_write(&outcome, place, figure, results, &all));
-        if (!outcome.no_gnuplot) {
+        expect_ok(ds_figure_write(&outcome, place, figure, results, &bare));
+        const bool again = is_drawn_already(id);
+        if (!again) expect_ok(ds_figure_write(&outcome, place, figure, results, &all));
+        if (!outcome.no_gnuplot && !again) {
             if (outcome.pictures != all.formats) fail_msg("%s", ds_error_text());
             expect_beginning(id, "svg", "<?xml");
             expect_beginning(id, "png", "\x89PNG\r\n");
             expect_beginning(id, "pdf", "%PDF-");
             expect_fonts_embedded(id);
             expect_plain_tikz(id);
-        } else {
+            if (f % 5 == 0) expect_same_alone(figure, results, &all, f / 5 + dark);
+        } else if (!again) {
             print_message("%s\n", ds_error_text());
         }
         char *first = NULL, *second = NULL;
@@ -169,7 +215,7 @@ static void test_additive(void **state) {
         assert_int_equal(json_object_del(results, "study"), 0);
         json_object_set(spectrum, "weights", json_object_get(json_object_get(results, "spectrum"), "weights"));
         assert_int_equal(json_object_set_new(results, "spectrum", spectrum), 0);
-        assert_in_range(draw_all(results, false), 4, ds_figure_count() - 1); /* at least losses, gradients, weights */
+        assert_in_range(draw_all(results, layers == 24), 4, ds_figure_count() - 1); /* at least losses, gradients, weights */
     }
 }
 

@@ -184,13 +184,17 @@ static void test_latex_layout(void **state) {
         ds_text text = {0};
         expect_ok(ds_table_new(&table, "Paths", columns, 3));
         ds_table_describe(table, "a-subject", "Of ‖k‖² ≥ 1, 5%");
+        ds_table_attribute(table, rows == 40 ? "runs/seed_1" : NULL);
         for (size_t i = 0; i < rows; i++) {
             ds_table_integer(table, (int64_t)i);
             ds_table_text(table, "/a/folder/whose_name/goes/on/beyond/any/line");
             ds_table_real(table, 0.5);
         }
         expect_ok(ds_table_format_text(&text, table, DS_TABLE_LATEX, NULL));
-        assert_int_equal(count_of(text.bytes, "\\caption{Paths. Of $\\|$k$\\|$$^2$ $\\ge$ 1, 5\\%}\n\\label{tab:a-subject}\n"),
+        assert_int_equal(count_of(text.bytes, rows == 40 ? "\\caption{Paths. Of $\\|$k$\\|$$^2$ $\\ge$ 1, 5\\%. Checkpoint: "
+                                                           "runs/seed\\_1}\n\\label{tab:a-subject}\n"
+                                                         : "\\caption{Paths. Of $\\|$k$\\|$$^2$ $\\ge$ 1, 5\\%}\n"
+                                                           "\\label{tab:a-subject}\n"),
                          1);
         assert_int_equal(count_of(text.bytes, "\\caption"), 1);
         assert_int_equal(count_of(text.bytes, "$0.500$"), rows);

@@ -108,7 +108,7 @@ static void expect_nothing_left(void) {}
 #else
 /* Blocks the program asked for by itself, or through libraries that keep none for later. (libzip 1.7.3 forgets its checksum's
  * context when the next allocation fails; the others keep caches.) */
-static const char *const watched[] = {"libjansson", "libpcre2", "libgsl"};
+static const char *const watched[] = {"libjansson", "libpcre2", "libunistring", "libgsl"};
 static struct { uintptr_t low, high; } ranges[8];
 static size_t range_count;
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uninorm.h>
 #include <unistd.h>
 
 enum { MAX_ELEMENTS = 1 << 16, MAX_TENSORS = 64, VOCAB = 65536 };
@@ -211,13 +212,21 @@ void tokenizer_is_consistent(const ds_tokenizer *tokenizer, const char *text, si
         refusal_is_a_sentence(status);
         return;
     }
+    size_t composed_length = 0, same = 0, same_composed = 0;
+    uint8_t *composed = u8_normalize(UNINORM_NFC, (const uint8_t *)text, length, NULL, &composed_length);
+    MUST(composed != NULL);
     for (size_t i = 0; i < count; i++) {
         size_t piece = 0;
         MUST(ids[i] < ds_tokenizer_vocab(tokenizer));
         const char *bytes = ds_tokenizer_piece(tokenizer, ids[i], &piece);
-        MUST(bytes != NULL && piece > 0 && piece <= length - at && memcmp(bytes, text + at, piece) == 0);
+        MUST(bytes != NULL && piece > 0);
+        if (same == at && piece <= length - at && memcmp(bytes, text + at, piece) == 0) same += piece;
+        if (same_composed == at && piece <= composed_length - at && memcmp(bytes, composed + at, piece) == 0)
+            same_composed += piece;
         at += piece;
+        MUST(same == at || same_composed == at);
     }
-    MUST(at == length);
+    MUST((same == at && at == length) || (same_composed == at && at == composed_length));
+    free(composed);
     free(ids);
 }

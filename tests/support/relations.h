@@ -25,7 +25,7 @@ void refusal_is_a_sentence(ds_status status);
 void checkpoint_is_consistent(ds_checkpoint *checkpoint);
 /* Windows hold what the whole holds, and so does a raw file written from it. */
 void tokens_are_consistent(ds_tokens *tokens);
-/* The pieces of the ids of a text are the text; an encoder may refuse characters. */
+/* The pieces of the ids of a text are the text, or the text in NFC; an encoder may refuse characters. */
 void tokenizer_is_consistent(const ds_tokenizer *tokenizer, const char *text, size_t length);
 
 #endif
