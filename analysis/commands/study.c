@@ -231,7 +231,8 @@ const ds_command ds_command_study = {
     .description =
         "Every variant of the plan is trained under every seed, by one recipe, from weights of which equal names have equal "
         "values, on equal batches: what then differs is the variant. Validation is over all windows of the validation tokens, "
-        "at even distances. One run is repeated with one weight moved by one unit in its last place: how far that carries is "
+        "at even distances. Seeds, that of the order of runs among them, are the plan's alone. One run is repeated with one "
+        "weight moved by one unit in its last place: how far that carries is "
         "the noise floor.\n"
         "DIR/VARIANT/seed-S gets log.jsonl, checkpoints, windows.f32 (loss of every validation window in the end), "
         "times.jsonl, "
@@ -240,7 +241,7 @@ const ds_command ds_command_study = {
     .examples = "  deltascope study plan.json --dry-run --out study/\n"
                 "  deltascope study plan.json --out study/\n"
                 "  deltascope study plan.json --out study/ --resume\n",
-    .takes = DS_TAKES_RUN | DS_TAKES_RESUME,
+    .takes = DS_TAKES_OUTPUT | DS_TAKES_RESUME,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

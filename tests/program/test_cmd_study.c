@@ -134,6 +134,8 @@ static void what_a_plan_costs_is_told(void **state) {
     expect_refusal(2, "--at-most takes seconds, or a number with s, m or h");
     CHILD_RUN(&found, usual, "study", plan);
     expect_refusal(2, "study needs --out DIR");
+    CHILD_RUN(&found, usual, "study", plan, "--seed", "3", "--out", none); /* seeds are the plan's */
+    expect_refusal(2, "study does not know the option \"--seed\"");
     CHILD_RUN(&found, usual, "study",
               tiny_plan_write("large.json", tiny_plan_with(tiny_plan(), "variants.additive.config.hidden_size", "1000000")),
               "--out", none);
