@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/json_output.h"
 #include "cli/progress_line.h"
 #include "deltascope/study.h"
 #include "model_command.h"
@@ -170,9 +171,9 @@ static ds_status report(const ds_invocation *invocation, const ds_plan *plan, co
     const study_options *own = invocation->own;
     const ds_study_questions questions = {.target = own->target, .effect = own->plan_power};
     DS_TRY(ds_study_report(&told, plan, folder, &questions));
-    DS_TRY(ds_json_write_in(folder, "study.json", told, DS_JSON_READABLE));
+    DS_TRY(ds_command_write_lasting(folder, "study.json", told, invocation->signer));
     DS_TRY(publish_page(invocation, folder, told));
-    if (invocation->common.json != NULL) DS_TRY(ds_json_write(invocation->common.json, told, DS_JSON_READABLE));
+    if (invocation->common.json != NULL) DS_TRY(ds_json_output(invocation->common.json, told, DS_JSON_READABLE));
     if (!invocation->common.table) goto done;
     json_array_foreach(json_object_get(told, "contrasts"), i, contrast) tell_contrast(contrast);
     tell_targets(json_object_get(told, "target"));
