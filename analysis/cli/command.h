@@ -57,11 +57,13 @@ enum {
     DS_TAKES_CHECKPOINT = 1,  /* --config, --map, --precision */
     DS_TAKES_DATA = 2,        /* --tokens, --token-type, --text, --tokenizer, --sequences, --spread, --offset: required */
     DS_TAKES_LENGTH = 4,      /* --seq-len */
-    DS_TAKES_RUN = 8,         /* --threads, --seed, --json, --out, --columns, --sign, --quiet */
+    DS_TAKES_OUTPUT = 8,      /* --threads, --json, --out, --columns, --sign, --quiet */
     DS_TAKES_RESUME = 16,     /* --resume: the command keeps a journal under --out */
     DS_DATA_OPTIONAL = 32,    /* beside DS_TAKES_DATA: some of the command's work needs no data */
     DS_TAKES_SHADOW = 64,     /* --shadow */
     DS_TAKES_HISTORIES = 128, /* checkpoints of rules whose state is all that was written */
+    DS_TAKES_SEED = 256,      /* --seed */
+    DS_TAKES_RUN = DS_TAKES_OUTPUT | DS_TAKES_SEED,
     DS_TAKES_MODEL = DS_TAKES_CHECKPOINT | DS_TAKES_DATA | DS_TAKES_LENGTH | DS_TAKES_RUN,
 };
 

@@ -38,9 +38,13 @@ static const ds_option data_options[] = {
 static const ds_option length_options[] = {
     {"seq-len", "T", "window length; windows do not overlap (block_size)", DS_OPTION_COUNT, COMMON(seq_len), 1, NULL},
 };
-static const ds_option run_options[] = {
+static const ds_option thread_options[] = {
     {"threads", "N", "worker threads; results do not depend on it (all cores)", DS_OPTION_COUNT, COMMON(threads), 1, NULL},
+};
+static const ds_option seed_options[] = {
     {"seed", "N", "seed of everything random: windows, samples, bootstrap (0)", DS_OPTION_COUNT, COMMON(seed), 0, NULL},
+};
+static const ds_option output_options[] = {
     {"json", "FILE", "write the machine-readable result; - is standard output, in place of the table", DS_OPTION_TEXT,
      COMMON(json), 0, NULL},
     {"out", "DIR", "a folder for result, tables and figures", DS_OPTION_TEXT, COMMON(out), 0, NULL},
@@ -77,7 +81,9 @@ static const struct {
     {DS_TAKES_CHECKPOINT, checkpoint_options, LENGTH_OF(checkpoint_options)},
     {DS_TAKES_DATA, data_options, LENGTH_OF(data_options)},
     {DS_TAKES_LENGTH, length_options, LENGTH_OF(length_options)},
-    {DS_TAKES_RUN, run_options, LENGTH_OF(run_options)},
+    {DS_TAKES_OUTPUT, thread_options, LENGTH_OF(thread_options)},
+    {DS_TAKES_SEED, seed_options, LENGTH_OF(seed_options)},
+    {DS_TAKES_OUTPUT, output_options, LENGTH_OF(output_options)},
     {DS_TAKES_SHADOW, shadow_options, LENGTH_OF(shadow_options)},
     {DS_TAKES_RESUME, resume_options, LENGTH_OF(resume_options)},
 };

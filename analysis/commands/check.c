@@ -9,6 +9,7 @@
 #include "cli/text_wrapping.h"
 #include "deltascope/claims.h"
 #include "remeasure.h"
+#include "study_claims.h"
 
 typedef struct check_options {
     const char *config, *tokens, *text, *tokenizer, *sections, *signer, *reference;
@@ -347,32 +348,52 @@ done:
     return status;
 }
 
+/* What the file claims. A study's is looked at whole, and needs no data. */
+static ds_status find_claims(checking *all, const char *path) {
+    ds_status status = DS_OK;
+    const check_options *own = all->own;
+    if (ds_is_study(all->envelope)) {
+        const bool asks = own->tokens != NULL || own->text != NULL || own->config != NULL || own->reference != NULL;
+        all->claimed.sample.share = 1;
+        if (asks || own->sections != NULL || own->sample != 1)
+            return ds_fail(DS_ERR_USAGE,
+                           "%s is a study: check takes the folder of its runs, --signer, and no other of its options",
+                           DS_SHOW(path));
+        return DS_OK;
+    }
+    DS_TRY(ds_claimed_find(&all->claimed, all->envelope, path));
+    all->claimed.reference.path = own->reference;
+    if (own->reference != NULL && !ds_claimed_has_reference(&all->claimed))
+        status = ds_fail(DS_ERR_USAGE, "--reference: %s was not made with verify --reference", DS_SHOW(path));
+done:
+    return status;
+}
+
+/* `given`: a checkpoint, or the folder of a study; NULL: none. */
+static ds_status look_again(checking *all, const ds_invocation *invocation, const char *given) {
+    ds_status status = DS_OK;
+    if (given != NULL && !ds_is_study(all->envelope)) return measure(all, invocation);
+    all->run.started = ds_seconds();
+    if (ds_is_study(all->envelope)) return ds_study_claims(&all->view, all->envelope, invocation->operands[0], given);
+    DS_TRY(ds_text_printf(&all->reason, "not measured: no checkpoint was given"));
+    DS_TRY(tell_parts(all, 0));
+done:
+    return status;
+}
+
 static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
     checking all = {.own = invocation->own, .view = {.side_a = "claimed", .side_b = "measured"}};
-    const bool measured = invocation->operand_count > 1;
     if ((all.own->text == NULL) != (all.own->tokenizer == NULL))
         return ds_fail(DS_ERR_USAGE, "--text and --tokenizer go together");
     if (all.own->text != NULL && all.own->tokens != NULL)
         return ds_fail(DS_ERR_USAGE, "--tokens and --text both name the data: give one of them");
     DS_TRY(ds_envelope_load(&all.envelope, NULL, invocation->operands[0]));
-    DS_TRY(ds_claimed_find(&all.claimed, all.envelope, invocation->operands[0]));
-    all.claimed.reference.path = all.own->reference;
-    if (all.own->reference != NULL && !ds_claimed_has_reference(&all.claimed)) {
-        status =
-            ds_fail(DS_ERR_USAGE, "--reference: %s was not made with verify --reference", DS_SHOW(invocation->operands[0]));
-        goto done;
-    }
+    DS_TRY(find_claims(&all, invocation->operands[0]));
     DS_TRY(choose(&all, &invocation->common));
     DS_TRY(compare_seals(&all));
     DS_TRY(compare_findings(&all));
-    if (measured) {
-        DS_TRY(measure(&all, invocation));
-    } else {
-        all.run.started = ds_seconds();
-        DS_TRY(ds_text_printf(&all.reason, "not measured: no checkpoint was given"));
-        DS_TRY(tell_parts(&all, 0));
-    }
+    DS_TRY(look_again(&all, invocation, invocation->operand_count > 1 ? invocation->operands[1] : NULL));
     DS_TRY(publish(&all, invocation));
 done:
     release(&all);
@@ -383,7 +404,7 @@ static const ds_column_set column_sets[] = {DS_COLUMN_SET(ds_claim_columns)};
 
 const ds_command ds_command_check = {
     .name = "check",
-    .operands = "RESULT.json [CHECKPOINT]",
+    .operands = "RESULT.json [CHECKPOINT|FOLDER]",
     .least_operands = 1,
     .most_operands = 2,
     .summary = "Measure again what a result file claims",
@@ -394,6 +415,9 @@ const ds_command ds_command_check = {
         "that both runs state, what our own kernels make to the bit. What differs is told number by number: claimed, measured, "
         "and by how much the two may differ. A result of inspect, gates, spectrum, ablate, gradflow or verify is checked the "
         "same way, without digests.\n"
+        "Of a study.json every statistic is computed anew from the runs that the file records; with the FOLDER it ran in, "
+        "losses "
+        "are read again from the logs there and digests taken of the weights. Nothing is trained again.\n"
         "A file that was written with --sign is held against the public key given with --signer, or else against the key it "
         "names itself, which proves only that whoever has that key signed it.\n"
         "With --sample each claim is measured with probability SHARE, and so a single forged number is caught with that "
@@ -403,6 +427,7 @@ const ds_command ds_command_check = {
         "checkpoint or data are others, makes the verdict \"incomplete\", not \"agrees\". Exit status 1 when something "
         "disagrees.",
     .examples = "  deltascope check report/report.json\n"
+                "  deltascope check study/study.json study/\n"
                 "  deltascope check --signer pub.pem report/report.json\n"
                 "  deltascope check --tokens val.bin report/report.json checkpoint/\n"
                 "  deltascope check --tokens val.bin --sample 0.25 --json - report/report.json checkpoint/\n",

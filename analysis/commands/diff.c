@@ -5,6 +5,7 @@
 #include "cli/text_wrapping.h"
 #include "deltascope/claims.h"
 #include "remeasure.h"
+#include "study_claims.h"
 
 /* Both files, and what is told of them. */
 typedef struct comparison {
@@ -67,8 +68,9 @@ static ds_status compare_command(comparison *all, const char *command, double ot
                                         a == NULL ? "only the second file has it" : "only the first file has it", true);
         goto done;
     }
-    DS_TRY(ds_text_printf(&where, ds_claimed_is_report(all->envelopes[0]) ? "results/%s" : "results", command));
-    DS_TRY(ds_claim_view_compare(&all->view, command, command, where.bytes, a, b, other));
+    if (!ds_is_study(all->envelopes[0])) /* all of a study stands at the top */
+        DS_TRY(ds_text_printf(&where, ds_claimed_is_report(all->envelopes[0]) ? "results/%s" : "results", command));
+    DS_TRY(ds_claim_view_compare(&all->view, command, command, where.length == 0 ? "" : where.bytes, a, b, other));
 done:
     ds_text_release(&where);
     return status;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/json_output.h"
 #include "cli/progress_line.h"
 #include "deltascope/study.h"
 #include "model_command.h"
@@ -170,9 +171,9 @@ static ds_status report(const ds_invocation *invocation, const ds_plan *plan, co
     const study_options *own = invocation->own;
     const ds_study_questions questions = {.target = own->target, .effect = own->plan_power};
     DS_TRY(ds_study_report(&told, plan, folder, &questions));
-    DS_TRY(ds_json_write_in(folder, "study.json", told, DS_JSON_READABLE));
+    DS_TRY(ds_command_write_lasting(folder, "study.json", told, invocation->signer));
     DS_TRY(publish_page(invocation, folder, told));
-    if (invocation->common.json != NULL) DS_TRY(ds_json_write(invocation->common.json, told, DS_JSON_READABLE));
+    if (invocation->common.json != NULL) DS_TRY(ds_json_output(invocation->common.json, told, DS_JSON_READABLE));
     if (!invocation->common.table) goto done;
     json_array_foreach(json_object_get(told, "contrasts"), i, contrast) tell_contrast(contrast);
     tell_targets(json_object_get(told, "target"));
@@ -231,7 +232,8 @@ const ds_command ds_command_study = {
     .description =
         "Every variant of the plan is trained under every seed, by one recipe, from weights of which equal names have equal "
         "values, on equal batches: what then differs is the variant. Validation is over all windows of the validation tokens, "
-        "at even distances. One run is repeated with one weight moved by one unit in its last place: how far that carries is "
+        "at even distances. Seeds, that of the order of runs among them, are the plan's alone. One run is repeated with one "
+        "weight moved by one unit in its last place: how far that carries is "
         "the noise floor.\n"
         "DIR/VARIANT/seed-S gets log.jsonl, checkpoints, windows.f32 (loss of every validation window in the end), "
         "times.jsonl, "
@@ -240,7 +242,7 @@ const ds_command ds_command_study = {
     .examples = "  deltascope study plan.json --dry-run --out study/\n"
                 "  deltascope study plan.json --out study/\n"
                 "  deltascope study plan.json --out study/ --resume\n",
-    .takes = DS_TAKES_RUN | DS_TAKES_RESUME,
+    .takes = DS_TAKES_OUTPUT | DS_TAKES_RESUME,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

@@ -280,8 +280,8 @@ ds_status ds_result_table_new(ds_table **table, const ds_result_table *kind, con
 
 enum { DS_RESULTS_MOST_BYTES = 1 << 30 }; /* of a saved file */
 
-/* One envelope of deltascope/1, below `folder` unless that is NULL, or a study.json, of which one is made; DS_ERR_INPUT naming
- * the file otherwise. *out is a new reference. */
+/* One envelope of deltascope/1, below `folder` unless that is NULL; DS_ERR_INPUT naming the file otherwise. *out is a new
+ * reference. */
 ds_status ds_envelope_load(json_t **out, const ds_folder *folder, const char *path) DS_MUST_CHECK;
 /* *results <- {"COMMAND": results} of all files together, *envelope <- the first file's, both new references. Files of
  * different checkpoints are refused; only runs of train, which may start from any, stand side by side: {"train": {"runs":

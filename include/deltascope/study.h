@@ -131,6 +131,15 @@ typedef struct ds_study_questions {
 ds_status ds_study_report(json_t **out, const ds_plan *plan, const ds_folder *folder,
                           const ds_study_questions *questions) DS_MUST_CHECK;
 
+/* What a study.json holds, looked at again: *told is what the file says of that, *found what it has to say, both new references
+ * with the same keys in the same places; what the file lacks is missing in *told. The file may be anyone's: DS_ERR_INPUT where
+ * it is no study.
+ *   derive: statistics, computed from the runs' numbers that the file itself records. */
+ds_status ds_study_derive(json_t **told, json_t **found, const json_t *study) DS_MUST_CHECK;
+/*   reread: how every run ended, its curve and the digests of its weights, as they lie in the study's folder. Nothing is
+ * trained. DS_ERR_INPUT where a run is missing or not what its own DONE says. */
+ds_status ds_study_reread(json_t **told, json_t **found, const json_t *study, const ds_folder *folder) DS_MUST_CHECK;
+
 /* ---- what it will cost ------------------------------------------------------------------------------------------- */
 
 typedef struct ds_study_cost {

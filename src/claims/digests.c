@@ -55,13 +55,16 @@ done:
     return status;
 }
 
-/* A row's path in a report: "gates/loss" is at results/gates/loss, "envelope/precision" at precision; a "**" is left out. */
-static ds_status path_in_report(ds_text *out, const char *row) {
-    static const char envelope[] = "envelope/";
-    const bool top = strncmp(row, envelope, strlen(envelope)) == 0;
+/* A row's path in a file: "gates/loss" is at results/gates/loss of a report, "envelope/precision" at precision; a "**" is left
+ * out. A study.json says at the top what others say under "results". */
+static ds_status path_in_file(ds_text *out, const char *row) {
+    static const char *const tops[] = {"envelope/", "study/"};
     size_t length = strlen(row);
     if (length > 3 && strcmp(row + length - 3, "/**") == 0) length -= 3;
-    if (top) return ds_text_printf(out, "%.*s", (int)(length - strlen(envelope)), row + strlen(envelope));
+    for (size_t i = 0; i < sizeof tops / sizeof *tops; i++) {
+        const size_t top = strlen(tops[i]);
+        if (strncmp(row, tops[i], top) == 0) return ds_text_printf(out, "%.*s", (int)(length - top), row + top);
+    }
     return ds_text_printf(out, "results/%.*s", (int)length, row);
 }
 
@@ -77,7 +80,7 @@ static ds_status choose_own(json_t **paths, json_t **chosen, const json_t *conte
     for (size_t i = 0; i < ds_leaf_count(); i++) {
         if (!ds_leaf_at(i)->own) continue;
         path.length = 0;
-        DS_TRY(path_in_report(&path, ds_leaf_at(i)->path));
+        DS_TRY(path_in_file(&path, ds_leaf_at(i)->path));
         DS_TRY(follow(&found, content, path.bytes));
         if (found == NULL) continue;
         code |= json_array_append_new(*paths, json_string(path.bytes));

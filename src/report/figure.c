@@ -119,13 +119,26 @@ const char *ds_figure_title(const ds_figure *figure) { return figure->title; }
 
 const char *ds_figure_preset(const ds_figure *figure) { return figure->preset; }
 
+/* A study.json has no "results": they stand beside what the envelope says. */
+static json_t *results_of(const json_t *envelope, const char *command) {
+    static const char *const said[] = {"schema",      "command", "version", "checkpoint", "options",  "arithmetic",
+                                       "environment", "threads", "seconds", "digests",    "signature"};
+    if (strcmp(command, "study") != 0) return json_incref(json_object_get(envelope, "results"));
+    json_t *results = json_copy((json_t *)(uintptr_t)envelope); /* its members are shared */
+    for (size_t i = 0; results != NULL && i < sizeof said / sizeof *said; i++) (void)json_object_del(results, said[i]);
+    return results;
+}
+
 ds_status ds_figure_results(json_t **out, const json_t *envelope) {
     const char *command = json_string_value(json_object_get(envelope, "command"));
-    json_t *results = json_object_get(envelope, "results");
+    json_t *results = command == NULL ? NULL : results_of(envelope, command);
     *out = NULL;
-    if (command == NULL || !json_is_object(results))
+    if (!json_is_object(results)) {
+        json_decref(results);
         return ds_fail(DS_ERR_INPUT, "the result has no \"command\" or no \"results\", expected an envelope of deltascope/1");
+    }
     *out = strcmp(command, "report") == 0 ? ds_json_copy(results) : json_pack("{s:O}", command, results);
+    json_decref(results);
     return *out != NULL ? DS_OK : ds_fail(DS_ERR_SYSTEM, "out of memory while results are put together");
 }
 
@@ -145,7 +158,7 @@ static ds_status describe_data(ds_text *caption, const json_t *envelope) {
     const ds_inference inference = ds_inference_of(data);
     if (command == NULL || strcmp(command, "compare") != 0)
         DS_TRY(ds_checkpoint_words(caption, json_object_get(envelope, "checkpoint")));
-    if (json_is_object(data))
+    if (sequences > 0)
         DS_TRY(ds_text_printf(caption, " Data: %zu %swindow%s of %zu token%s%s.", sequences,
                               inference.stretch && sequences > 1 ? "consecutive " : "", ds_plural(sequences), length,
                               ds_plural(length), inference.stretch ? ", a stretch of the file" : ""));

@@ -6,17 +6,6 @@
 #include "deltascope/io.h"
 #include "deltascope/train.h"
 
-/* A study says what it is by itself: as an envelope, {"study": all of it}. */
-static ds_status wrap_study(json_t **file) {
-    const char *format = json_string_value(json_object_get(*file, "format"));
-    if (format == NULL || strcmp(format, "study-1") != 0) return DS_OK;
-    json_t *envelope = json_pack("{s:s, s:s, s:O}", "schema", "deltascope/1", "command", "study", "results", *file);
-    if (envelope == NULL) return ds_fail(DS_ERR_SYSTEM, "out of memory");
-    json_decref(*file);
-    *file = envelope;
-    return DS_OK;
-}
-
 ds_status ds_envelope_load(json_t **out, const ds_folder *folder, const char *path) {
     ds_status status = DS_OK;
     char *bytes = NULL;
@@ -24,7 +13,6 @@ ds_status ds_envelope_load(json_t **out, const ds_folder *folder, const char *pa
     *out = NULL;
     DS_TRY(ds_read_file_in(&bytes, &length, folder, path, DS_RESULTS_MOST_BYTES));
     DS_TRY(ds_json_parse(out, bytes, length, path));
-    DS_TRY(wrap_study(out));
     const char *schema = json_string_value(json_object_get(*out, "schema"));
     if (schema == NULL || strcmp(schema, "deltascope/1") != 0)
         status = ds_fail(DS_ERR_INPUT, "%s: key \"schema\" is %s, expected \"deltascope/1\"", DS_SHOW(path),

@@ -238,6 +238,15 @@ done:
     return status;
 }
 
+void ds_study_put_audit_contrast(ds_json_builder *b, const char *measure, const ds_contrast *judged) {
+    ds_json_begin_object(b, measure);
+    ds_json_put_count(b, "n", judged->n_a);
+    ds_json_put_real(b, "mean", judged->t.mean);
+    ds_study_put_interval(b, "interval", judged->t.low, judged->t.high);
+    ds_json_put_real(b, "p", judged->t.p);
+    ds_json_end(b);
+}
+
 /* Of the measures that both sides have; each stands alone, none is adjusted for their number. */
 static ds_status put_contrast(ds_json_builder *b, const audit *all, const ds_study_contrast *contrast, double *x, double *y) {
     ds_status status = DS_OK;
@@ -254,12 +263,7 @@ static ds_status put_contrast(ds_json_builder *b, const audit *all, const ds_stu
         if (json_object_get(theirs, name) == NULL) continue;
         size_t n = gather(x, y, all, contrast->a, contrast->b, name);
         DS_TRY(ds_contrast_paired(&judged, x, y, n, plan->margin, plan->order_seed));
-        ds_json_begin_object(b, name);
-        ds_json_put_count(b, "n", judged.n_a);
-        ds_json_put_real(b, "mean", judged.t.mean);
-        ds_study_put_interval(b, "interval", judged.t.low, judged.t.high);
-        ds_json_put_real(b, "p", judged.t.p);
-        ds_json_end(b);
+        ds_study_put_audit_contrast(b, name, &judged);
     }
     ds_json_end(b);
     ds_json_end(b);

@@ -6,6 +6,8 @@
 
 typedef enum ds_cell_state { DS_CELL_ABSENT, DS_CELL_BEGUN, DS_CELL_FINISHED } ds_cell_state;
 
+/* cell->folder <- where a run of a variant of that name lies, by its seed and whether it is nudged. */
+void ds_cell_place(ds_cell *cell, const char *variant);
 /* What lies there, which has to be of this cell: another is DS_ERR_INPUT naming the first difference. *diverged: how it
  * ended. */
 ds_status ds_cell_look(ds_cell_state *state, bool *diverged, const ds_plan *plan, const ds_cell *cell,

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "deltascope/study.h"
+#include "cell.h"
 
 typedef struct listed {
     const char *name; /* of the variant */
@@ -19,13 +19,17 @@ static int by_name_and_seed(const void *a, const void *b) {
     return order != 0 ? order : compare(x->cell.seed.data, y->cell.seed.data);
 }
 
+void ds_cell_place(ds_cell *cell, const char *variant) {
+    int length = snprintf(cell->folder, sizeof cell->folder, "%s%.64s/seed-%llu", cell->nudged ? "noise-floor/" : "", variant,
+                          (unsigned long long)cell->seed.init);
+    if (cell->seed.data != cell->seed.init)
+        (void)snprintf(cell->folder + length, sizeof cell->folder - (size_t)length, "-%llu",
+                       (unsigned long long)cell->seed.data);
+}
+
 static listed make(const ds_plan *plan, size_t variant, ds_study_seed seed, bool nudged) {
     listed out = {plan->variants[variant].name, {.variant = variant, .seed = seed, .nudged = nudged}};
-    int length = snprintf(out.cell.folder, sizeof out.cell.folder, "%s%s/seed-%llu", nudged ? "noise-floor/" : "", out.name,
-                          (unsigned long long)seed.init);
-    if (seed.data != seed.init)
-        (void)snprintf(out.cell.folder + length, sizeof out.cell.folder - (size_t)length, "-%llu",
-                       (unsigned long long)seed.data);
+    ds_cell_place(&out.cell, out.name);
     return out;
 }
 

@@ -119,10 +119,9 @@ done:
 
 /* ---- windows ----------------------------------------------------------------------------------------------------- */
 
-static ds_status read_windows(ds_cell_result *out, const ds_plan *plan, const ds_folder *study) {
+static ds_status read_windows(ds_cell_result *out, size_t expected, const ds_folder *study) {
     ds_status status = DS_OK;
     const file_path path = path_of(&out->cell, "windows.f32");
-    const size_t expected = (size_t)plan->variants[out->cell.variant].recipe.val_windows;
     char *bytes = NULL;
     size_t length;
     DS_TRY(ds_read_file_in(&bytes, &length, study, path.text, MOST_BYTES));
@@ -188,24 +187,32 @@ static void judge(ds_cell_result *out) {
     }
 }
 
-ds_status ds_cell_result_read(ds_cell_result *out, const ds_plan *plan, const ds_cell *cell, const ds_folder *study) {
+ds_status ds_cell_result_take(ds_cell_result *out, uint64_t planned, uint64_t windows, const ds_folder *study) {
+    ds_status status = DS_OK;
+    summarise(out, 0);
+    out->update_seconds = out->evaluation_seconds = out->saving_seconds = NAN;
+    DS_TRY(ds_cell_done(&out->done, study, &out->cell));
+    if (out->done == NULL) goto done;
+    out->finished = true;
+    DS_TRY(read_log(out, study));
+    DS_TRY(read_times(out, study));
+    summarise(out, planned);
+    judge(out);
+    const char *how = json_string_value(json_object_get(out->done, "status"));
+    if (how == NULL || strcmp(how, "diverged") != 0) DS_TRY(read_windows(out, (size_t)windows, study));
+done:
+    if (status != DS_OK) ds_cell_result_release(out);
+    return status;
+}
+
+static ds_status read_cell(ds_cell_result *out, const ds_plan *plan, const ds_cell *cell, const ds_folder *study) {
     ds_status status = DS_OK;
     ds_cell_state state;
     bool diverged;
     *out = (ds_cell_result){.cell = *cell};
     DS_TRY(ds_cell_look(&state, &diverged, plan, cell, study));
-    summarise(out, 0);
-    out->update_seconds = out->evaluation_seconds = out->saving_seconds = NAN;
-    if (state != DS_CELL_FINISHED) goto done;
-    out->finished = true;
-    DS_TRY(ds_cell_done(&out->done, study, cell));
-    DS_TRY(read_log(out, study));
-    DS_TRY(read_times(out, study));
-    summarise(out, ds_cell_recipe(plan, cell).steps);
-    judge(out);
-    if (!diverged) DS_TRY(read_windows(out, plan, study));
+    DS_TRY(ds_cell_result_take(out, ds_cell_recipe(plan, cell).steps, plan->variants[cell->variant].recipe.val_windows, study));
 done:
-    if (status != DS_OK) ds_cell_result_release(out);
     return status;
 }
 
@@ -236,8 +243,7 @@ ds_status ds_study_results_read(ds_study_results *out, const ds_plan *plan, cons
     *out = (ds_study_results){.plan = plan, .folder = folder};
     DS_TRY(ds_plan_cells(&cells, &out->count, plan));
     DS_NEW(out->runs, out->count);
-    for (size_t i = 0; i < out->count; i++)
-        DS_TRY(ds_cell_result_read(&out->runs[place_of(plan, &cells[i])], plan, &cells[i], folder));
+    for (size_t i = 0; i < out->count; i++) DS_TRY(read_cell(&out->runs[place_of(plan, &cells[i])], plan, &cells[i], folder));
 done:
     free(cells);
     return status;

@@ -25,8 +25,9 @@ typedef struct ds_cell_result {
     double loads[3]; /* least, mean and largest load average */
 } ds_cell_result;
 
-ds_status ds_cell_result_read(ds_cell_result *out, const ds_plan *plan, const ds_cell *cell,
-                              const ds_folder *study) DS_MUST_CHECK;
+/* What lies in the folder of out->cell, whatever plan it is of; the rest of *out is zeroed. `planned`: updates at its end.
+ * `windows`: of validation. */
+ds_status ds_cell_result_take(ds_cell_result *out, uint64_t planned, uint64_t windows, const ds_folder *study) DS_MUST_CHECK;
 void ds_cell_result_release(ds_cell_result *result);
 
 /* All runs of a plan: of variant v under seed s at [v * seed_count + s], the noise floor's behind them. */
@@ -60,6 +61,25 @@ ds_status ds_study_put_audit(ds_json_builder *b, const ds_study_results *results
 ds_status ds_study_put_target(ds_json_builder *b, const ds_study_results *results, double loss) DS_MUST_CHECK;
 /* How many seeds find an effect of so many nats, where differences vary by `sd`; NaN: nothing. */
 void ds_study_put_power(ds_json_builder *b, double sd, double effect);
+/* How contrasts are judged: as pairs, or by seeds that are crossed. */
+typedef struct ds_study_judging {
+    size_t rows, columns; /* seeds of weights, of data; 0: both moved together */
+    double margin;        /* nats */
+    uint64_t seed;        /* of drawn sign patterns */
+} ds_study_judging;
+ds_status ds_study_compare(ds_contrast *out, const double *a, const double *b, size_t n,
+                           const ds_study_judging *how) DS_MUST_CHECK;
+
+/* Statistics as study.json has them, made from runs and again from the file (derive.c): members of the object that is open.
+ * seed_variance: where seeds are crossed, how much of the variance of n final losses either makes. */
+void ds_study_put_split(ds_json_builder *b, size_t rows, size_t columns, const double *finals, size_t n);
+void ds_study_put_target_test(ds_json_builder *b, const char *variant, const ds_target_test *test);
+void ds_study_put_audit_contrast(ds_json_builder *b, const char *measure, const ds_contrast *judged);
+/* How a finished run ended and what it left, but for what its plan says of it. */
+void ds_study_put_end(ds_json_builder *b, const ds_cell_result *run);
+/* *out <- of `value` what `shape` has too, down to its leaves: a new reference. */
+ds_status ds_study_select(json_t **out, const json_t *value, const json_t *shape) DS_MUST_CHECK;
+
 /* SHA-256 of the starts of all windows of the first `steps` updates, in order, as little-endian uint64, chained every so
  * many updates: each digest is of the one before and the starts since. */
 ds_status ds_study_batch_digest(char digits[65], const ds_plan *plan, const ds_cell *cell, uint64_t steps,

@@ -83,10 +83,10 @@ done:
 
 /* ---- judged ------------------------------------------------------------------------------------------------------ */
 
-static ds_status compare(ds_contrast *out, const ds_plan *plan, const sides *s) {
-    const bool crossed = plan->rows > 1 && plan->columns > 1 && s->n == plan->seed_count;
-    return crossed ? ds_contrast_crossed(out, s->a, s->b, plan->rows, plan->columns, plan->margin, plan->order_seed)
-                   : ds_contrast_paired(out, s->a, s->b, s->n, plan->margin, plan->order_seed);
+ds_status ds_study_compare(ds_contrast *out, const double *a, const double *b, size_t n, const ds_study_judging *how) {
+    const bool crossed = how->rows > 1 && how->columns > 1 && n == how->rows * how->columns;
+    return crossed ? ds_contrast_crossed(out, a, b, how->rows, how->columns, how->margin, how->seed)
+                   : ds_contrast_paired(out, a, b, n, how->margin, how->seed);
 }
 
 typedef struct side_name {
@@ -142,13 +142,14 @@ done:
 ds_status ds_study_put_contrasts(ds_json_builder *b, const ds_study_results *results) {
     ds_status status = DS_OK;
     const ds_plan *plan = results->plan;
+    const ds_study_judging how = {plan->rows, plan->columns, plan->margin, plan->order_seed};
     sides *all = NULL;
     ds_contrast *judged = NULL;
     DS_NEW(all, plan->contrast_count);
     DS_NEW(judged, plan->contrast_count);
     for (size_t i = 0; i < plan->contrast_count; i++) {
         DS_TRY(gather(&all[i], results, &plan->contrasts[i]));
-        DS_TRY(compare(&judged[i], plan, &all[i]));
+        DS_TRY(ds_study_compare(&judged[i], all[i].a, all[i].b, all[i].n, &how));
     }
     DS_TRY(ds_contrasts_judge(judged, plan->contrast_count, plan->primary));
     ds_json_begin_array(b, "contrasts");

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "deltascope/claims.h"
 #include "deltascope/measure/seed_contrasts.h"
 #include "result.h"
 
@@ -55,16 +56,9 @@ done:
 
 /* ---- variants ---------------------------------------------------------------------------------------------------- */
 
-static void put_numbers(ds_json_builder *b, const ds_plan *plan, const ds_cell_result *run) {
-    const ds_study_variant *variant = &plan->variants[run->cell.variant];
-    const ds_recipe *recipe = &variant->recipe;
-    const uint64_t tokens = run->updates * recipe->accumulation * recipe->batch * recipe->length;
+void ds_study_put_end(ds_json_builder *b, const ds_cell_result *run) {
+    ds_json_put_text(b, "status", run->diverged ? "diverged" : "done");
     ds_json_put_count(b, "updates", run->updates);
-    ds_json_put_count(b, "tokens", tokens);
-    ds_json_put_real(b, "flops", (double)tokens * ds_study_flops_per_token(variant));
-    ds_json_put_real(b, "train_seconds", run->update_seconds);
-    ds_json_put_real(b, "eval_seconds", run->evaluation_seconds);
-    ds_json_put_real(b, "save_seconds", run->saving_seconds);
     ds_json_put_real(b, "final", run->final);
     ds_json_put_real(b, "tail", run->tail);
     ds_json_begin_object(b, "best");
@@ -72,6 +66,22 @@ static void put_numbers(ds_json_builder *b, const ds_plan *plan, const ds_cell_r
     ds_json_put_count(b, "update", run->best_update);
     ds_json_end(b);
     ds_json_put_real(b, "initial", run->initial);
+    ds_json_put(b, "spikes", json_incref(run->spikes));
+    ds_json_put(b, "diverged_at", run->diverged ? json_integer((json_int_t)run->diverged_at) : json_null());
+    ds_json_put_text(b, "reason", run->diverged ? run->reason : NULL);
+    ds_json_put_text(b, "initial_sha256", json_string_value(json_object_get(run->done, "initial_sha256")));
+    ds_json_put_text(b, "weights_sha256", json_string_value(json_object_get(run->done, "weights_sha256")));
+}
+
+static void put_costs(ds_json_builder *b, const ds_plan *plan, const ds_cell_result *run) {
+    const ds_study_variant *variant = &plan->variants[run->cell.variant];
+    const ds_recipe *recipe = &variant->recipe;
+    const uint64_t tokens = run->updates * recipe->accumulation * recipe->batch * recipe->length;
+    ds_json_put_count(b, "tokens", tokens);
+    ds_json_put_real(b, "flops", (double)tokens * ds_study_flops_per_token(variant));
+    ds_json_put_real(b, "train_seconds", run->update_seconds);
+    ds_json_put_real(b, "eval_seconds", run->evaluation_seconds);
+    ds_json_put_real(b, "save_seconds", run->saving_seconds);
 }
 
 static ds_status put_run(ds_json_builder *b, const ds_plan *plan, const ds_cell_result *run) {
@@ -79,20 +89,16 @@ static ds_status put_run(ds_json_builder *b, const ds_plan *plan, const ds_cell_
     char digest[65], path[DS_CELL_FOLDER + 16];
     ds_json_begin_object(b, NULL);
     ds_study_put_seed(b, "seed", run->cell.seed);
-    ds_json_put_text(b, "status", !run->finished ? "stopped" : run->diverged ? "diverged" : "done");
     if (!run->finished) {
+        ds_json_put_text(b, "status", "stopped");
         ds_json_end(b);
         return b->status;
     }
-    put_numbers(b, plan, run);
-    ds_json_put(b, "spikes", json_incref(run->spikes));
-    ds_json_put(b, "diverged_at", run->diverged ? json_integer((json_int_t)run->diverged_at) : json_null());
-    ds_json_put_text(b, "reason", run->diverged ? run->reason : NULL);
-    ds_json_put_text(b, "initial_sha256", json_string_value(json_object_get(run->done, "initial_sha256")));
+    ds_study_put_end(b, run);
+    put_costs(b, plan, run);
     const ds_recipe recipe = ds_cell_recipe(plan, &run->cell);
     DS_TRY(ds_study_batch_digest(digest, plan, &run->cell, run->updates, ds_plan_evaluate_every(plan, &recipe)));
     ds_json_put_text(b, "batch_digest", digest);
-    ds_json_put_text(b, "weights_sha256", json_string_value(json_object_get(run->done, "weights_sha256")));
     (void)snprintf(path, sizeof path, "%s/log.jsonl", run->cell.folder);
     ds_json_put_text(b, "curve", path);
     (void)snprintf(path, sizeof path, "%s/windows.f32", run->cell.folder);
@@ -103,14 +109,13 @@ done:
     return status;
 }
 
-/* Where seeds of weights and of data are crossed: how much of the variance of final losses either makes. */
-static void put_split(ds_json_builder *b, const ds_plan *plan, const double *finals, size_t n) {
-    if (plan->rows == 0) return;
-    if (plan->rows < 2 || plan->columns < 2 || n != plan->seed_count) {
+void ds_study_put_split(ds_json_builder *b, size_t rows, size_t columns, const double *finals, size_t n) {
+    if (rows == 0) return;
+    if (rows < 2 || columns < 2 || n != rows * columns) {
         ds_json_put(b, "seed_variance", json_null());
         return;
     }
-    const ds_two_way split = ds_two_way_split(finals, plan->rows, plan->columns);
+    const ds_two_way split = ds_two_way_split(finals, rows, columns);
     ds_json_begin_object(b, "seed_variance");
     ds_json_put_real(b, "init", split.rows);
     ds_json_put_real(b, "data", split.columns);
@@ -147,7 +152,7 @@ static ds_status put_variant(ds_json_builder *b, const ds_study_results *results
     ds_json_end(b);
     DS_TRY(ds_seed_summarise(&summary, finals, n));
     ds_json_put_seed_summary(b, "summary", &summary);
-    put_split(b, plan, finals, n);
+    ds_study_put_split(b, plan->rows, plan->columns, finals, n);
     ds_json_end(b);
 done:
     free(finals);
@@ -156,12 +161,24 @@ done:
 
 /* ---- what was run, and with what --------------------------------------------------------------------------------- */
 
-/* The envelope of a run without a checkpoint says what program and libraries these are. */
-static ds_status put_tool(ds_json_builder *b) {
+/* What every result says of itself, and what program, libraries and machine these are. Threads and seconds are null: runs tell
+ * their own. */
+static ds_status put_envelope(ds_json_builder *b, const ds_study_results *results) {
+    static const char *const keys[] = {"schema", "command", "version", "checkpoint", "options", "arithmetic", "environment"};
     ds_status status = DS_OK;
-    json_t *envelope = NULL;
+    json_t *envelope = NULL, *options = NULL;
     const ds_run none = {.checkpoint = NULL};
-    DS_TRY(ds_run_envelope(&envelope, &none, "study", NULL, NULL));
+    ds_json_builder o = {0};
+    ds_json_begin_object(&o, NULL);
+    ds_json_put_real(&o, "target", results->questions.target);
+    ds_json_put_real(&o, "plan_power", results->questions.effect);
+    ds_json_end(&o);
+    DS_TRY(ds_json_finish(&options, &o));
+    DS_TRY(ds_run_envelope(&envelope, &none, "study", options, NULL));
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        ds_json_put(b, keys[i], ds_json_copy(json_object_get(envelope, keys[i])));
+    ds_json_put(b, "threads", json_null());
+    ds_json_put(b, "seconds", json_null());
     const json_t *environment = json_object_get(envelope, "environment");
     ds_json_begin_object(b, "tool");
     ds_json_put_text(b, "version", DS_VERSION);
@@ -176,6 +193,7 @@ static ds_status put_tool(ds_json_builder *b) {
     ds_json_end(b);
 done:
     json_decref(envelope);
+    json_decref(options);
     return status;
 }
 
@@ -227,9 +245,9 @@ static ds_status put_all(ds_json_builder *b, const ds_study_results *results) {
     const ds_plan *plan = results->plan;
     ds_json_begin_object(b, NULL);
     ds_json_put_text(b, "format", "study-1");
+    DS_TRY(put_envelope(b, results));
     ds_json_put(b, "plan", ds_json_copy(plan->given));
     ds_json_put_text(b, "plan_sha256", plan->sha256);
-    DS_TRY(put_tool(b));
     ds_json_put_text(b, "precision", plan->precision == DS_F64 ? "double" : "float");
     DS_TRY(put_recipe(b, plan));
     put_data(b, plan);
@@ -253,12 +271,18 @@ ds_status ds_study_report(json_t **out, const ds_plan *plan, const ds_folder *fo
     ds_status status = DS_OK;
     ds_study_results results = {.plan = NULL};
     ds_json_builder b = {0};
+    json_t *told = NULL, *digests = NULL;
     *out = NULL;
     DS_TRY(ds_study_results_read(&results, plan, folder));
     results.questions = *questions;
     DS_TRY(put_all(&b, &results));
-    DS_TRY(ds_json_finish(out, &b));
+    DS_TRY(ds_json_finish(&told, &b));
+    DS_TRY(ds_digests_make(&digests, told));
+    if (json_object_set(told, "digests", digests) != 0) DS_TRY(ds_fail(DS_ERR_SYSTEM, "out of memory for a study"));
+    *out = json_incref(told);
 done:
+    json_decref(told);
+    json_decref(digests);
     ds_json_discard(&b);
     ds_study_results_release(&results);
     return status;

@@ -14,6 +14,17 @@ static size_t finals_of(double *finals, const ds_study_results *results, size_t 
     return n;
 }
 
+void ds_study_put_target_test(ds_json_builder *b, const char *variant, const ds_target_test *test) {
+    ds_json_begin_object(b, variant);
+    ds_json_put_count(b, "n", test->runs.n);
+    ds_json_put_count(b, "diverged", test->runs.diverged);
+    ds_json_put_real(b, "mean", test->runs.mean);
+    ds_json_put_real(b, "sd", test->runs.sd);
+    ds_json_put_real(b, "statistic", test->statistic);
+    ds_json_put_real(b, "p", test->p);
+    ds_json_end(b);
+}
+
 ds_status ds_study_put_target(ds_json_builder *b, const ds_study_results *results, double loss) {
     ds_status status = DS_OK;
     const ds_plan *plan = results->plan;
@@ -26,14 +37,7 @@ ds_status ds_study_put_target(ds_json_builder *b, const ds_study_results *result
     for (size_t v = 0; v < plan->variant_count; v++) {
         ds_target_test test;
         DS_TRY(ds_target_compare(&test, finals, finals_of(finals, results, v), loss));
-        ds_json_begin_object(b, plan->variants[v].name);
-        ds_json_put_count(b, "n", test.runs.n);
-        ds_json_put_count(b, "diverged", test.runs.diverged);
-        ds_json_put_real(b, "mean", test.runs.mean);
-        ds_json_put_real(b, "sd", test.runs.sd);
-        ds_json_put_real(b, "statistic", test.statistic);
-        ds_json_put_real(b, "p", test.p);
-        ds_json_end(b);
+        ds_study_put_target_test(b, plan->variants[v].name, &test);
     }
     ds_json_end(b);
     ds_json_end(b);

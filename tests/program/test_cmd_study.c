@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "child.h"
+#include "deltascope/claims.h"
 #include "deltascope/study.h"
 #include "interrupted_study.h"
 #include "scratch.h"
@@ -134,6 +135,8 @@ static void what_a_plan_costs_is_told(void **state) {
     expect_refusal(2, "--at-most takes seconds, or a number with s, m or h");
     CHILD_RUN(&found, usual, "study", plan);
     expect_refusal(2, "study needs --out DIR");
+    CHILD_RUN(&found, usual, "study", plan, "--seed", "3", "--out", none); /* seeds are the plan's */
+    expect_refusal(2, "study does not know the option \"--seed\"");
     CHILD_RUN(&found, usual, "study",
               tiny_plan_write("large.json", tiny_plan_with(tiny_plan(), "variants.additive.config.hidden_size", "1000000")),
               "--out", none);
@@ -219,6 +222,44 @@ static int remove_one(const char *path, const struct stat *info, int kind, struc
     return remove(path);
 }
 
+/* Digests, statistics and, with the folder, the runs themselves: what somebody changes is seen, whatever he seals anew. */
+static void what_a_study_says_is_checked(void **state) {
+    (void)state;
+    (void)run_whole();
+    const char *file = inside("whole", "study.json"), *folder = scratch_path("whole"), *forged = scratch_path("forged.json");
+    CHILD_RUN(&found, usual, "check", file);
+    expect_success();
+    assert_non_null(strstr(found.out, "digest of all holds"));
+    assert_non_null(strstr(found.out, "incomplete: nothing disagrees"));
+    CHILD_RUN(&found, usual, "check", file, folder);
+    expect_success();
+    assert_non_null(strstr(found.out, "agrees: every number"));
+    CHILD_RUN(&found, usual, "diff", file, file);
+    expect_success();
+    json_t *study = read_json(file), *run = (json_t *)(uintptr_t)ds_json_at(study, "variants/additive/runs/2"), *digests;
+    expect_ok(ds_json_write(forged, study, DS_JSON_READABLE));
+    assert_int_equal(json_object_set_new(run, "weights_sha256", json_string("no digest of anything")), 0);
+    expect_ok(ds_digests_make(&digests, study));
+    assert_int_equal(json_object_set_new(study, "digests", digests), 0);
+    expect_ok(ds_json_write(forged, study, DS_JSON_READABLE));
+    json_decref(study);
+    CHILD_RUN(&found, usual, "check", forged); /* nothing follows from that digest */
+    expect_success();
+    CHILD_RUN(&found, usual, "check", forged, folder);
+    assert_int_equal(found.status, 1);
+    assert_non_null(strstr(found.out, "variants/additive/runs/2/weights_sha256"));
+    CHILD_RUN(&found, usual, "diff", forged, file);
+    assert_int_equal(found.status, 1);
+    CHILD_RUN(&found, usual, "check", "--sample", "0.5", file);
+    expect_refusal(2, "is a study: check takes the folder of its runs");
+    CHILD_RUN(&found, usual, "check", file, scratch_path("nobody"));
+    expect_refusal(3, "there is no such folder");
+    CHILD_RUN(&found, usual, "check", "fixtures/studies/write-only/study.json"); /* of a real study, its runs not kept */
+    expect_success();
+    assert_non_null(strstr(found.out, "digest of own holds"));
+    assert_non_null(strstr(found.out, "incomplete: nothing disagrees"));
+}
+
 /* A log or windows changed afterwards are found; the run, done again, has the bytes it had. */
 static void what_was_changed_is_refused(void **state) {
     (void)state;
@@ -272,6 +313,12 @@ static void interruptions_change_no_byte(void **state) {
     interrupt_study(tiny_plan_write("plan.json", tiny_plan_with(tiny_plan(), "audit", "{\"sequences\": 2}")), 3, 0x57d);
 }
 
+/* What is drawn has tests of its own; here gnuplot is not found, and every figure is left as its data and its script. */
+static int hide_gnuplot(void **state) {
+    (void)state;
+    return setenv("PATH", "/nowhere", 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plan_runs_to_completion),
@@ -279,9 +326,10 @@ int main(void) {
         cmocka_unit_test(a_budget_of_seconds_is_fixed_before_the_run),
         cmocka_unit_test(runs_of_two_plans_are_not_mixed),
         cmocka_unit_test(runs_are_added_to_a_study),
+        cmocka_unit_test(what_a_study_says_is_checked),
         cmocka_unit_test(what_was_changed_is_refused),
         cmocka_unit_test(a_diverged_run_is_listed),
         cmocka_unit_test(interruptions_change_no_byte),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, hide_gnuplot, NULL);
 }

@@ -8,6 +8,7 @@
 #include "child.h"
 #include "deltascope/claims.h"
 #include "deltascope/io.h"
+#include "deltascope/report.h"
 #include "keys.h"
 #include "scratch.h"
 #include "seed_model.h"
@@ -299,7 +300,10 @@ static void test_study(void **state) {
         const char *const arguments[] = {"study",        "--quiet", "--target", "3.9",
                                          "--plan-power", "0.1",     "--out",    scratch_path(i == 0 ? "study" : "crossed"),
                                          plan,           NULL};
-        json_t *tree = result_of(arguments, scratch_path("result.json"));
+        json_t *tree = result_of(arguments, scratch_path("result.json")), *results = NULL;
+        expect_ok(ds_figure_results(&results, tree));
+        expect_in_table("study", json_object_get(results, "study"));
+        json_decref(results);
         walk_study(tree);
         json_decref(tree);
     }

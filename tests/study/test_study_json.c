@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deltascope/claims.h"
 #include "deltascope/measure/forced_gates.h"
 #include "deltascope/study.h"
 #include "scratch.h"
@@ -225,6 +226,71 @@ static void questions_are_answered(void **state) {
     json_decref(study);
 }
 
+/* ---- looked at again --------------------------------------------------------------------------------------------- */
+
+/* How many leaves of what a study says differ from what follows from its runs. */
+static double disagreements(const json_t *study) {
+    json_t *told = NULL, *derived = NULL, *section = NULL;
+    expect_ok(ds_study_derive(&told, &derived, study));
+    expect_ok(ds_claims_compare(&section, "derived", "derived", "", told, derived, 0));
+    const double disagreed = real(section, "disagreed");
+    assert_true(real(section, "compared") > 50);
+    json_decref(told);
+    json_decref(derived);
+    json_decref(section);
+    return disagreed;
+}
+
+/* Moves the number at place *left among those that `derived` has too, in order; false when there are fewer. */
+static bool forge(json_t *value, const json_t *derived, size_t *left) {
+    const char *key;
+    json_t *member, *of = (json_t *)(uintptr_t)derived;
+    size_t i;
+    if (json_is_object(derived)) {
+        json_object_foreach(of, key, member) {
+            if (forge(json_object_get(value, key), member, left)) return true;
+        }
+    } else if (json_is_array(derived)) {
+        json_array_foreach(derived, i, member) {
+            if (forge(json_array_get(value, i), member, left)) return true;
+        }
+    } else if (json_is_number(derived) && (*left)-- == 0) {
+        if (json_is_integer(value)) return json_integer_set(value, json_integer_value(value) + 1) == 0;
+        const double was = json_real_value(value);
+        return json_real_set(value, was == 0 ? 1e-6 : was * (1 + 1e-6)) == 0;
+    }
+    return false;
+}
+
+/* Whatever number that follows from others is moved, wherever it stands, it is seen; so is a run's own. */
+static void a_forged_number_is_seen(void **state) {
+    (void)state;
+    asked = (ds_study_questions){.target = 3.9, .effect = 0.02};
+    json_t *crossed = tiny_plan_with(tiny_plan(), "seeds", "{\"init\": [5, 2], \"data\": [1, 7, 3]}");
+    json_t *const studies[] = {study_of(tiny_plan_with(tiny_plan(), "audit", "{\"sequences\": 3}"), "study"),
+                               study_of(tiny_plan_with(crossed, "noise_floor", "false"), "crossed")};
+    ds_random random = ds_random_init(0xf06e);
+    for (size_t i = 0; i < 2; i++) {
+        json_t *told = NULL, *derived = NULL, *run;
+        expect_close(disagreements(studies[i]), 0, 0);
+        expect_ok(ds_study_derive(&told, &derived, studies[i]));
+        for (size_t draw = 0; draw < 60; draw++) {
+            json_t *forged = ds_json_copy(studies[i]);
+            size_t place = (size_t)ds_random_below(&random, 400), left = place;
+            while (!forge(forged, derived, &left)) left = left % 97; /* there are fewer */
+            if (disagreements(forged) == 0) fail_msg("number %zu of study %zu was moved, and nobody sees it", place, i);
+            json_decref(forged);
+        }
+        run = (json_t *)(uintptr_t)ds_json_at(studies[i], "variants/ddl-scalar/runs/1");
+        assert_int_equal(json_real_set(json_object_get(run, "final"), real(run, "final") + 1e-7), 0);
+        assert_true(disagreements(studies[i]) > 10);
+        json_decref(told);
+        json_decref(derived);
+        json_decref(studies[i]);
+    }
+    asked = (ds_study_questions){NAN, NAN};
+}
+
 /* ---- order ------------------------------------------------------------------------------------------------------- */
 
 /* The same members, the last first. */
@@ -244,8 +310,8 @@ static void order_changes_order_only(void **state) {
     json_t *study = study_of(tiny_plan(), "study"), *given = tiny_plan_with(tiny_plan(), "seeds", "[2, 3, 1]");
     assert_int_equal(json_object_set_new(given, "variants", reversed(json_object_get(given, "variants"))), 0);
     json_t *other = study_of(given, "study");
-    const char *const own[] = {"plan", "plan_sha256"}; /* what it was, and where its variants stood */
-    for (size_t i = 0; i < 2; i++) {
+    const char *const own[] = {"plan", "plan_sha256", "digests"}; /* what it was, and where its variants stood */
+    for (size_t i = 0; i < 3; i++) {
         assert_false(json_equal(json_object_get(study, own[i]), json_object_get(other, own[i])));
         assert_int_equal(json_object_del(study, own[i]) | json_object_del(other, own[i]), 0);
     }
@@ -352,6 +418,7 @@ int main(void) {
         cmocka_unit_test(nothing_differs_from_itself),
         cmocka_unit_test(every_run_is_audited),
         cmocka_unit_test(questions_are_answered),
+        cmocka_unit_test(a_forged_number_is_seen),
         cmocka_unit_test(order_changes_order_only),
         cmocka_unit_test(what_is_shared_is_proved_equal),
         cmocka_unit_test(crossed_seeds_split_the_variance),

@@ -45,6 +45,8 @@ static void put_interval(ds_json_builder *b, const char *key, double low, double
 
 static void put_plan(ds_json_builder *b, const study *s) {
     ds_json_put_text(b, "format", "study-1");
+    ds_json_put_text(b, "schema", "deltascope/1");
+    ds_json_put_text(b, "command", "study");
     ds_json_begin_object(b, "plan");
     ds_json_put_text(b, "name", "write-only");
     ds_json_begin_array(b, "seeds");
