@@ -34,7 +34,7 @@ ds_status ds_gradflow_measure(ds_gradflow *out, ds_run *run, const ds_gradflow_o
     DS_TRY(ds_gradflow_check(options));
     DS_TRY(check_with_run(&memory, run, options));
     if (options->force != NULL) {
-        DS_NEW(forces, ds_spec_sublayers(&run->spec));
+        DS_NEW(forces, ds_spec_forces(&run->spec));
         DS_TRY(ds_gates_parse(forces, &run->spec, options->force, "force"));
     }
     DS_TRY(ds_gradient_flow_measure(&out->flow, run, forces, memory));

@@ -7,14 +7,29 @@
 /* ---- interventions ---------------------------------------------------------------------------------------------------- */
 
 static const ds_intervention interventions[] = {
-    {"closed", "the sublayer's output is left out of everything that is read later", {DS_FORCE_CLOSED, 0}, false},
-    {"zeroed", "the sublayer's output is 0, but keeps its place among the sources", {DS_FORCE_ZEROED, 0}, false},
-    {"uniform", "all sources of a read weigh the same", {DS_FORCE_UNIFORM, 0}, false},
-    {"recent", "a read takes its last source alone", {DS_FORCE_RECENT, 0}, false},
-    {"residual", "a read takes the plain sum of all there is", {DS_FORCE_RESIDUAL, 0}, false},
-    {"mask-embedding", "a read does without the embedding", {DS_FORCE_MASK_EMBEDDING, 0}, false},
-    {"mask-current", "a read does without its last source", {DS_FORCE_MASK_CURRENT, 0}, false},
-    {"mask-history", "a read does without what lies between its first source and its last", {DS_FORCE_MASK_HISTORY, 0}, false},
+    {"closed",
+     "the sublayer's output is left out of everything that is read later",
+     {DS_FORCE_CLOSED, 0},
+     DS_SCOPE_ANY,
+     false,
+     false},
+    {"zeroed",
+     "the sublayer's output is 0, but keeps its place among the sources",
+     {DS_FORCE_ZEROED, 0},
+     DS_SCOPE_EACH,
+     false,
+     false},
+    {"uniform", "all sources of a read weigh the same", {DS_FORCE_UNIFORM, 0}, DS_SCOPE_EACH | DS_SCOPE_ALL, true, false},
+    {"recent", "a read takes its last source alone", {DS_FORCE_RECENT, 0}, DS_SCOPE_ALL, true, false},
+    {"residual", "a read takes the plain sum of all there is", {DS_FORCE_RESIDUAL, 0}, DS_SCOPE_ALL, true, false},
+    {"mask-embedding", "a read does without the embedding", {DS_FORCE_MASK_EMBEDDING, 0}, DS_SCOPE_ALL, true, false},
+    {"mask-current", "a read does without its last source", {DS_FORCE_MASK_CURRENT, 0}, DS_SCOPE_ALL, true, false},
+    {"mask-history",
+     "a read does without what lies between its first source and its last",
+     {DS_FORCE_MASK_HISTORY, 0},
+     DS_SCOPE_ALL,
+     true,
+     false},
 };
 
 static ds_status check_force(ds_force force, size_t sublayer) {
