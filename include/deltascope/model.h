@@ -22,9 +22,10 @@ extern const ds_rule ds_rule_delta;    /* X + m beta k (v^T - k^T X) */
 
 size_t ds_rule_count(void);
 const ds_rule *ds_rule_at(size_t index);
-const char *ds_rule_name(const ds_rule *rule);  /* one word: "additive", "ddl" */
-const char *ds_rule_title(const ds_rule *rule); /* for people: "additive", "delta rule" */
-bool ds_rule_has_gates(const ds_rule *rule);    /* a learned gate beta per token and sublayer scales the update */
+const char *ds_rule_name(const ds_rule *rule);   /* one word: "additive", "ddl" */
+const char *ds_rule_title(const ds_rule *rule);  /* for people: "additive", "delta rule" */
+bool ds_rule_has_gates(const ds_rule *rule);     /* a learned gate beta per token and sublayer scales the update */
+bool ds_rule_keeps_history(const ds_rule *rule); /* the state is all that was written, plane by plane: only new planes come */
 bool ds_rule_has_operators(
     const ds_rule *rule); /* with k and beta held, a sublayer acts on the state by A = I - m beta k k^T */
 

@@ -12,6 +12,7 @@ const char *ds_rule_name(const ds_rule *rule) { return rule->name; }
 const char *ds_rule_title(const ds_rule *rule) { return rule->title; }
 const char *ds_rule_limits(const ds_rule *rule) { return rule->limits; }
 bool ds_rule_has_gates(const ds_rule *rule) { return rule->has_gates; }
+bool ds_rule_keeps_history(const ds_rule *rule) { return rule->keeps_history; }
 bool ds_rule_has_operators(const ds_rule *rule) { return rule->has_operators; }
 
 const ds_intervention *ds_rule_interventions(const ds_rule *rule, size_t *count) {

@@ -233,6 +233,7 @@ static void observe_gradient(ds_gradient_event *event, const ds_derivative *b) {
     ds_delta_memory *own = b->gradient->rule;
     ds_delta_workspace *forward = b->gradient->workspace->rule;
     size_t tokens = event->sequences * event->length;
+    if (event->index == b->gradient->sublayers) return; /* the readout has no gate */
     if (b->identity) {
         memset(own->gate_slope, 0, tokens * sizeof *own->gate_slope);
         memset(forward->beta, 0, tokens * sizeof *forward->beta);

@@ -205,11 +205,18 @@ static ds_status gradient_init(ds_gradient *g) {
     size_t tokens = g->sequences * g->length, size = ds_precision_size(g->precision);
     DS_NEW(own, 1);
     g->rule = own;
+    if (ds_depth_form_of(spec)->keeps_sum) DS_TRY(ds_arrays_add(&g->arrays, &own->dsum, tokens, spec->hidden, size));
     if (spec->depth_gate != DS_DEPTH_VECTOR) return DS_OK;
     DS_TRY(ds_arrays_add(&g->arrays, &own->kept, tokens, spec->hidden, size));
     DS_TRY(ds_arrays_add(&g->arrays, &own->dgate, tokens, spec->hidden, size));
 done:
     return status;
+}
+
+/* P before anything is added to it is the embedding. */
+static void observe_gradient(ds_gradient_event *event, const ds_derivative *b) {
+    const ds_depth_memory *own = b->gradient->rule;
+    event->sum_gradient = event->index > 0 ? own->dsum : NULL;
 }
 
 /* ---- readings --------------------------------------------------------------------------------------------------------- */
@@ -297,7 +304,7 @@ void ds_depth_weigh(ds_depth_reading *r, ds_force force) {
         .check_force = check_force, .is_identity = is_identity, .unreached = unreached,                                        \
         .sublayer = {sublayer, sizeof sublayer / sizeof sublayer[0]}, .back = {back, sizeof back / sizeof back[0]},            \
         .prefixes = {"attn_", "mlp_"}, .start = start, .reads_in_place = reads_in_place, .partial_count = partial_count,       \
-        .workspace_init = workspace_init, .gradient_init = gradient_init,                                                      \
+        .workspace_init = workspace_init, .gradient_init = gradient_init, .observe_gradient = observe_gradient,                \
         .steps = {&ds_rule_depth_steps_f32, &ds_rule_depth_steps_f64},                                                         \
     }
 

@@ -78,7 +78,7 @@ static void tables_are_complete(void **state) {
         const ds_rule *rule = ds_rule_at(r);
         assert_true(rule->planes != NULL && rule->flops != NULL && rule->check_force != NULL && rule->is_identity != NULL);
         assert_true(rule->reads_in_place != NULL);
-        assert_true((rule->observe == NULL) == (rule->observe_gradient == NULL));
+        assert_true(rule->observe == NULL || rule->observe_gradient != NULL);
         for (size_t p = 0; p < 2; p++) expect_complete_steps(rule, rule->steps[p]);
         /* both precisions have the same functions */
         const ds_rule_steps *wide = rule->steps[DS_F64], *narrow = rule->steps[DS_F32];
