@@ -34,7 +34,9 @@ verify() {
         sed -n 's/^\[  FAILED  \] \([a-z_]*\)$/\1/p' "$folder/verify.log" | sort -u | tr '\n' ' '
         return 1
     fi
-    "$program" verify --tokens fixtures/data/val.bin --seq-len 24 --sequences 2 "fixtures/models/$1" >"$folder/verify.log" 2>&1
+    at=fixtures/models
+    [ -d "fixtures/depth/$1" ] && at=fixtures/depth
+    "$program" verify --tokens fixtures/data/val.bin --seq-len 24 --sequences 2 "$at/$1" >"$folder/verify.log" 2>&1
     status=$?
     sed -n 's/^fail  \([^ ]*\).*/\1/p' "$folder/verify.log" | tr '\n' ' '
     return $status
@@ -84,7 +86,8 @@ if ! build; then
     tail -5 "$folder/build.log"
     exit 1
 fi
-for model in additive-small cc-bf16 cc-ec-activations cc-ec-vlinear scalar-kvshift scalar-two-layer-gate tc-ec-sharded tc-output-gate training; do
+for model in additive-small cc-bf16 cc-ec-activations cc-ec-vlinear scalar-kvshift scalar-two-layer-gate tc-ec-sharded tc-output-gate \
+    attnres-full attnres-block attnres-cumulative-block delta-attnres delta-block training; do
     found=$(verify $model) || complain "$model: verify ended with $? on sound sources: $found"
 done
 
@@ -156,6 +159,25 @@ plant cc-bf16 $room/rule_delta.real.c update_tangent 'dbeta * (wanted - held)' '
 plant cc-bf16 $room/rule_delta.real.c value_tangent '(1 - target[j] / spec->value_scale)' '(1 - target[j])'
 plant additive-small $room/rule_additive.real.c write_backward 'mult * dnext[i]' 'mult * dnext[i] * (i == 0 ? 2 : 1)'
 plant additive-small $room/rule_additive.real.c write_tangent 'dstate, dh, &spec->residual_mult' 'dstate, dstate, &spec->residual_mult'
+# Attention over depth: what a read chooses from, its softmax, how it mixes, and the way back.
+plant delta-block $room/depth_sources.c delta_block 'count - 2' 'count - 1'
+plant attnres-block $room/depth_sources.c block 'first += block_of(spec)' 'first += 2'
+plant attnres-cumulative-block $room/depth_sources.c cumulative 'end - step + 1' 'end - step + 2'
+plant delta-attnres $room/depth_sources.c delta 'sublayer == 0 ? 0 :' 'sublayer == 0 ? 1 :'
+plant attnres-full $room/rule_depth.c ds_depth_weigh '/= sum' '/= sum * (1 + 0x1p-30)'
+plant attnres-full $room/rule_depth.real.c weigh 'r->along[j] * r->inverse[j]' 'r->along[j] * r->inverse[0]'
+plant attnres-cumulative-block $room/rule_depth.real.c weigh 'r->alpha[r->count - 1]' 'r->alpha[0]'
+plant attnres-block $room/rule_depth.real.c read_token '+= alpha * source[i]' '+= alpha * source[i] * REAL_C(0.999999)'
+plant attnres-cumulative-block $room/rule_depth.real.c sum_parts 'i = first' 'i = first + (base != NULL)'
+plant attnres-full $room/rule_depth.real.c logits_backward 'r->slope[j] - mean' 'r->slope[j]'
+plant attnres-full $room/rule_depth.real.c sources_backward '- own * source[i]' '+ own * source[i]'
+plant delta-attnres $room/rule_depth.real.c sources_backward 'alpha * drouted[i] + key' 'key'
+plant delta-block $room/rule_depth.real.c scatter 'base != DS_NO_SOURCE) add' 'base == DS_NO_SOURCE && j > r->count) add'
+plant delta-attnres $room/rule_depth.real.c read_backward 'r->additive && i < r->parts' 'r->additive && i + 1 < r->parts'
+plant attnres-full $room/rule_depth.real.c add_sums 'r->slope[j] * r->inverse[j]' 'r->slope[j]'
+plant attnres-cumulative-block $room/rule_depth.real.c add_sums 'r->slope[r->count - 1]' 'r->slope[0]'
+plant attnres-block $room/rule_depth.real.c query_parameters '* (double)VALUES(weights->norm)[i]' '* (double)VALUES(weights->query)[i]'
+plant attnres-full $room/rule_depth.real.c alpha_tangent 'r->slope[j] - mean' 'r->slope[j]'
 
 # Training: what an optimiser can get wrong, most of it seen in the weights alone.
 room=src/train

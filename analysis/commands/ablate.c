@@ -110,12 +110,16 @@ const ds_command ds_command_ablate = {
         "Modes: closed (beta = 0), open (1), reflect (2), mean-gate (that sublayer's mean over the data), write-only "
         "(the edit without the erase), erase-only (without the write). Scopes: each sublayer alone, all attn, all "
         "mlp, all, from s on, up to s. An additive checkpoint has only closed, which drops the sublayer.\n"
+        "Attention over depth: closed (the output and its place among the sources), zeroed (the output alone), and what "
+        "a read does: uniform, recent (its last source), residual (the plain sum), mask-embedding, mask-current, "
+        "mask-history. Without --scopes a mode takes those it has a meaning in: zeroed each, uniform each and all, the "
+        "others of reads all; a readout that is routed counts as a read and is called final.\n"
         "With --out, finished windows are kept in DIR/ablate.journal: an interrupted run goes on with --resume and "
         "ends with the bytes it would have had.",
     .examples = "  deltascope ablate --tokens val.bin checkpoint/\n"
                 "  deltascope ablate --tokens val.bin --modes open,reflect --scopes all checkpoint/\n"
                 "  deltascope ablate --tokens val.bin --out audit/ --resume checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RESUME,
+    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RESUME | DS_TAKES_HISTORIES,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &ds_ablate_defaults,

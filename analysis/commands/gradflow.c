@@ -50,6 +50,12 @@ static const ds_result_column additive_columns[] = {
     DS_CELL("shortcut_norm", "shortcut", NULL, DS_COLUMN_REAL, 3, "shortcut_norm"),
     DS_CELL("direction_norm", "branch", NULL, DS_COLUMN_REAL, 3, "direction_norm"),
 };
+static const ds_result_column history_columns[] = {
+    DS_CELL("read", NULL, NULL, DS_COLUMN_TEXT, 0, "read"),
+    DS_CELL("source_norm", "|dL/dv|", NULL, DS_COLUMN_REAL, 3, "/sources/@"),
+    DS_CELL("grad_norm", "state", NULL, DS_COLUMN_REAL, 3, "grad_norm"),
+    DS_CELL("read_norm", "|dL/du|", NULL, DS_COLUMN_REAL, 3, "/reads/@"),
+};
 static const ds_result_column jacobian_columns[] = {
     DS_CELL("sublayer", NULL, NULL, DS_COLUMN_TEXT, 0, "name"),
     DS_CELL("sequence", "window", NULL, DS_COLUMN_INTEGER, 0, "sequence"),
@@ -72,6 +78,9 @@ static const ds_result_table additive_table = {.id = "sublayers",
                                                .title = "Gradient reaching the state before each sublayer",
                                                .rows = "sublayers",
                                                COLUMNS(additive_columns)};
+/* Rows are reads: of what was written last before each, of the sum so far, and what returns through the read. */
+static const ds_result_table history_table = {
+    .id = "states", .title = "Gradient reaching what each sublayer reads", .rows = "states", COLUMNS(history_columns)};
 static const ds_result_table jacobian_table = {.id = "jacobians",
                                                .title = "Jacobians J of full sublayers, beside the frozen shortcut A",
                                                .rows = "jacobians",
@@ -123,10 +132,15 @@ done:
     return status;
 }
 
+static ds_result_table table_of(const ds_rule *rule) {
+    if (ds_rule_keeps_history(rule)) return history_table;
+    return ds_rule_has_gates(rule) ? gradient_table : additive_table;
+}
+
 static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told) {
     ds_status status = DS_OK;
     ds_table *tables[TABLES] = {NULL, NULL};
-    const ds_result_table kinds[TABLES] = {ds_rule_has_gates(run->spec.rule) ? gradient_table : additive_table, jacobian_table};
+    const ds_result_table kinds[TABLES] = {table_of(run->spec.rule), jacobian_table};
     size_t made;
     DS_TRY(ds_command_publish_results(tables, &made, invocation, run, told, kinds, TABLES));
     if (invocation->common.table) DS_TRY(print(run, told->results, tables, made));
@@ -184,7 +198,7 @@ done:
 }
 
 static const ds_column_set column_sets[] = {DS_COLUMN_SET(gradient_columns), DS_COLUMN_SET(additive_columns),
-                                            DS_COLUMN_SET(jacobian_columns)};
+                                            DS_COLUMN_SET(history_columns), DS_COLUMN_SET(jacobian_columns)};
 
 const ds_command ds_command_gradflow = {
     .name = "gradflow",
@@ -200,11 +214,13 @@ const ds_command ds_command_gradflow = {
         "est. is the gradient's first-order estimate of what closing a gate does to the loss, -dL/d(gate scale). It "
         "screens large models cheaply where gates are small; a gate near 1 is closed far beyond where a tangent "
         "holds: believe it as far as --measure shows that it correlates.\n"
+        "Attention over depth keeps what was written: for every v the norm of its gradient (through values and keys of all "
+        "reads), of the running sum's where that is a thing beside it, and of what returns through each read alone.\n"
         "--jacobian solves the full non-linear sublayer's own-token Jacobian densely, beside the frozen operator.",
     .examples = "  deltascope gradflow --tokens val.bin --measure checkpoint/\n"
                 "  deltascope gradflow --tokens val.bin --force closed:3.mlp checkpoint/\n"
                 "  deltascope gradflow --tokens val.bin --jacobian 0:32 --jacobian-sublayers 0.mlp checkpoint/\n",
-    .takes = DS_TAKES_MODEL,
+    .takes = DS_TAKES_MODEL | DS_TAKES_HISTORIES,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

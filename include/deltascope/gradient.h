@@ -28,7 +28,7 @@ typedef struct ds_gradient_options {
     size_t memory; /* bytes for what the forward pass leaves for the backward pass; 0: 2 GiB. The input state of every sublayer
                         is kept in any case; what does not fit beyond that is computed again. Results do not depend on it. */
     bool parameters; /* keep gradients of parameters; they are zero at first */
-    bool paths;      /* split the gradient reaching each state by path */
+    bool paths;      /* split the gradient reaching each state by path; a history, which only grows, has no such paths */
 } ds_gradient_options;
 
 ds_status ds_gradient_new(ds_gradient **out, const ds_model *model, size_t sequences, size_t length,
@@ -74,14 +74,17 @@ typedef struct ds_delta_gradient {
 } ds_delta_gradient;
 
 /* What is known once the gradient has reached X_index; arrays are valid during the call only. The sublayer is the one between
- * X_index and X_index+1; its arrays are NULL at X_S. */
+ * X_index and X_index+1; its arrays are NULL at X_S, where what reads is the readout. */
 typedef struct ds_gradient_event {
     size_t index, sequences, length, hidden, planes;
     ds_precision precision;
-    const void *state;              /* (B,T,planes,d) X_index */
-    const void *gradient;           /* (B,T,planes,d) dloss/dX_index */
-    const double *norm2;            /* (B,T) its squared Frobenius norm, token by token */
-    const ds_path_squares *paths;   /* (B,T); NULL without `paths` */
+    const void *state;            /* (B,T,planes,d) X_index */
+    const void *gradient;         /* (B,T,planes,d) dloss/dX_index */
+    const double *norm2;          /* (B,T) its squared Frobenius norm, token by token */
+    const void *read_gradient;    /* (B,T,d) dloss/du_index: what returns through what it reads; NULL: nothing does */
+    const void *sum_gradient;     /* (B,T,d) of the running sum of a history, where it is a thing beside what it sums up: dloss
+                                       by all reads of the sum from here on; NULL under other rules, and at X_0 */
+    const ds_path_squares *paths; /* (B,T); NULL without `paths` */
     const ds_delta_gradient *delta; /* NULL under other rules */
 } ds_gradient_event;
 typedef struct ds_gradient_observer {

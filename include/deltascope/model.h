@@ -22,9 +22,10 @@ extern const ds_rule ds_rule_delta;    /* X + m beta k (v^T - k^T X) */
 
 size_t ds_rule_count(void);
 const ds_rule *ds_rule_at(size_t index);
-const char *ds_rule_name(const ds_rule *rule);  /* one word: "additive", "ddl" */
-const char *ds_rule_title(const ds_rule *rule); /* for people: "additive", "delta rule" */
-bool ds_rule_has_gates(const ds_rule *rule);    /* a learned gate beta per token and sublayer scales the update */
+const char *ds_rule_name(const ds_rule *rule);   /* one word: "additive", "ddl" */
+const char *ds_rule_title(const ds_rule *rule);  /* for people: "additive", "delta rule" */
+bool ds_rule_has_gates(const ds_rule *rule);     /* a learned gate beta per token and sublayer scales the update */
+bool ds_rule_keeps_history(const ds_rule *rule); /* the state is all that was written, plane by plane: only new planes come */
 bool ds_rule_has_operators(
     const ds_rule *rule); /* with k and beta held, a sublayer acts on the state by A = I - m beta k k^T */
 
@@ -56,11 +57,23 @@ typedef struct ds_force {
     double value; /* for modes that take a number, otherwise 0 */
 } ds_force;
 
+/* Which sublayers a case forces: one alone, those of attention, of the MLP, all, from one on, up to one. */
+enum {
+    DS_SCOPE_EACH = 1,
+    DS_SCOPE_ATTN = 2,
+    DS_SCOPE_MLP = 4,
+    DS_SCOPE_ALL = 8,
+    DS_SCOPE_FROM = 16,
+    DS_SCOPE_UPTO = 32,
+    DS_SCOPE_ANY = 63,
+};
 /* A forced mode by its name: what parsers, help and completion know. */
 typedef struct ds_intervention {
     const char *name; /* "closed", "open", ...; unique within a rule, and of one meaning in all */
     const char *help; /* a phrase */
     ds_force force;
+    unsigned scopes; /* DS_SCOPE_*: those it has a meaning in */
+    bool of_reads;   /* forces what is read, so that a readout which the rule routes is forced like a sublayer */
     bool needs_mean; /* force.value stands in for the sublayer's mean over the data, which a measurement fills in */
 } ds_intervention;
 const ds_intervention *ds_rule_interventions(const ds_rule *rule, size_t *count);
@@ -146,6 +159,8 @@ size_t ds_spec_planes(const ds_spec *spec); /* planes of d numbers in the residu
 size_t ds_spec_forces(const ds_spec *spec);
 /* "3.attn", "3.mlp": CONTRACT name of sublayer s, into at least 32 bytes; returns `name`. */
 char *ds_sublayer_name(char name[32], size_t sublayer);
+/* The same of what reads: sublayer S, the readout, is "final". */
+char *ds_read_name(char name[32], const ds_spec *spec, size_t sublayer);
 
 /* A control is a model trained with part of its rule left out or fixed (TRAINING.md section 6), and computes so ever after; a
  * force given to a pass comes on top of that. By name: "delta" is the rule as it is; "closed:attn", "closed:mlp" and

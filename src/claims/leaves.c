@@ -121,6 +121,8 @@ static const ds_leaf leaves[] = {
     OWN("gradflow/loss"),
     OWN("gradflow/sequence_loss/**"),
     OWN("gradflow/states/**"),
+    OWN("gradflow/sources/**"),
+    OWN("gradflow/reads/**"),
     OWN("gradflow/sublayers/**"),
     OWN("gradflow/parameters/**"),
     OWN("gradflow/groups/**"),

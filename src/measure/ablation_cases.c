@@ -21,31 +21,33 @@ static bool is_upto(size_t at, size_t sublayer) { return sublayer <= at; }
 /* The sublayers a case forces; `at` counts the cases of a scope that has one for every sublayer. */
 typedef struct scope {
     const char *name;
+    unsigned bit;
     naming naming;
     bool (*contains)(size_t at, size_t sublayer);
 } scope;
 static const scope scopes_table[] = {
-    {"each", NAMED_BY_SUBLAYER, is_each}, {"attn", NAMED_BY_SCOPE, is_attention}, {"mlp", NAMED_BY_SCOPE, is_mlp},
-    {"all", NAMED_BY_SCOPE, is_any},      {"from", NAMED_BY_NUMBER, is_from},     {"upto", NAMED_BY_NUMBER, is_upto},
+    {"each", DS_SCOPE_EACH, NAMED_BY_SUBLAYER, is_each}, {"attn", DS_SCOPE_ATTN, NAMED_BY_SCOPE, is_attention},
+    {"mlp", DS_SCOPE_MLP, NAMED_BY_SCOPE, is_mlp},       {"all", DS_SCOPE_ALL, NAMED_BY_SCOPE, is_any},
+    {"from", DS_SCOPE_FROM, NAMED_BY_NUMBER, is_from},   {"upto", DS_SCOPE_UPTO, NAMED_BY_NUMBER, is_upto},
 };
 enum { SCOPES = sizeof scopes_table / sizeof scopes_table[0] };
 
-static bool same_gates(const ds_case *a, const ds_case *b, size_t sublayers) {
-    for (size_t s = 0; s < sublayers; s++) {
+static bool same_gates(const ds_case *a, const ds_case *b, size_t forces) {
+    for (size_t s = 0; s < forces; s++) {
         if (a->forced[s] != b->forced[s]) return false;
         if (a->forced[s] && strcmp(a->mode, b->mode) != 0) return false;
     }
     return true;
 }
 
-static void name_case(ds_case *item, const scope *where, size_t at) {
+static void name_case(ds_case *item, const ds_spec *spec, const scope *where, size_t at) {
     char sublayer[32];
     switch (where->naming) {
     case NAMED_BY_SCOPE:
         (void)snprintf(item->name, sizeof item->name, "%s:%s", item->mode, where->name);
         break;
     case NAMED_BY_SUBLAYER:
-        (void)snprintf(item->name, sizeof item->name, "%s:%s", item->mode, ds_sublayer_name(sublayer, at));
+        (void)snprintf(item->name, sizeof item->name, "%s:%s", item->mode, ds_read_name(sublayer, spec, at));
         break;
     case NAMED_BY_NUMBER:
         (void)snprintf(item->name, sizeof item->name, "%s-%s:%zu", item->mode, where->name, at);
@@ -53,7 +55,12 @@ static void name_case(ds_case *item, const scope *where, size_t at) {
     }
 }
 
-static ds_status add_case(ds_case_list *list, const ds_intervention *mode, const scope *where, size_t at) {
+/* How many sublayers a mode can force: the readout, the last of a list's forces, is a read and nothing else. */
+static size_t reach_of(const ds_case_list *list, const ds_intervention *mode) {
+    return mode->of_reads ? list->forces : list->sublayers;
+}
+
+static ds_status add_case(ds_case_list *list, const ds_spec *spec, const ds_intervention *mode, const scope *where, size_t at) {
     ds_status status = DS_OK;
     void *storage = list->cases;
     DS_TRY(ds_grow(&storage, &list->capacity, list->count + 1, sizeof *list->cases));
@@ -62,31 +69,33 @@ static ds_status add_case(ds_case_list *list, const ds_intervention *mode, const
     *item = (ds_case){.mode = mode->name, .needs_mean = mode->needs_mean, .same_as = list->count};
     list->needs_means = list->needs_means || mode->needs_mean;
     list->count++;
-    DS_NEW(item->gates, list->sublayers);
-    DS_NEW(item->forced, list->sublayers);
-    name_case(item, where, at);
-    for (size_t s = 0; s < list->sublayers; s++) {
-        item->forced[s] = where->contains(at, s);
+    DS_NEW(item->gates, list->forces);
+    DS_NEW(item->forced, list->forces);
+    name_case(item, spec, where, at);
+    for (size_t s = 0; s < list->forces; s++) {
+        item->forced[s] = s < reach_of(list, mode) && where->contains(at, s);
         item->gates[s] = item->forced[s] ? mode->force : (ds_force){DS_FORCE_NONE, 0};
     }
     for (size_t i = list->count - 1; i-- > 0;) {
-        if (same_gates(&list->cases[i], item, list->sublayers)) item->same_as = i;
+        if (same_gates(&list->cases[i], item, list->forces)) item->same_as = i;
     }
 done:
     return status;
 }
 
-static ds_status add_scope(ds_case_list *list, const ds_intervention *mode, const scope *where) {
+static ds_status add_scope(ds_case_list *list, const ds_spec *spec, const ds_intervention *mode, const scope *where) {
     ds_status status = DS_OK;
-    size_t cases = where->naming == NAMED_BY_SCOPE ? 1 : list->sublayers;
-    for (size_t at = 0; at < cases; at++) DS_TRY(add_case(list, mode, where, at));
+    size_t cases = where->naming == NAMED_BY_SCOPE ? 1 : reach_of(list, mode);
+    for (size_t at = 0; at < cases; at++) DS_TRY(add_case(list, spec, mode, where, at));
 done:
     return status;
 }
 
-static ds_status add_all_scopes(ds_case_list *list, const ds_intervention *mode) {
+static ds_status add_all_scopes(ds_case_list *list, const ds_spec *spec, const ds_intervention *mode) {
     ds_status status = DS_OK;
-    for (size_t i = 0; i < SCOPES; i++) DS_TRY(add_scope(list, mode, &scopes_table[i]));
+    for (size_t i = 0; i < SCOPES; i++) {
+        if ((mode->scopes & scopes_table[i].bit) != 0) DS_TRY(add_scope(list, spec, mode, &scopes_table[i]));
+    }
 done:
     return status;
 }
@@ -135,16 +144,31 @@ done:
     return status;
 }
 
-static ds_status add_mode(ds_case_list *list, const ds_intervention *mode, const char *scopes) {
+static ds_status meaningless_scope(const ds_intervention *mode, const scope *asked) {
+    ds_status status = DS_OK;
+    ds_text fitting = {0};
+    word_list list = {&fitting, ", ", " and ", NULL, false};
+    for (size_t i = 0; i < SCOPES; i++) {
+        if ((mode->scopes & scopes_table[i].bit) != 0) DS_TRY(add_word(&list, scopes_table[i].name));
+    }
+    DS_TRY(end_words(&list));
+    status = ds_fail(DS_ERR_USAGE, "--scopes: mode %s goes with %s, not with %s", mode->name, fitting.bytes, asked->name);
+done:
+    ds_text_release(&fitting);
+    return status;
+}
+
+static ds_status add_mode(ds_case_list *list, const ds_spec *spec, const ds_intervention *mode, const char *scopes) {
     ds_status status = DS_OK;
     const char *word;
     size_t length;
-    if (scopes == NULL) return add_all_scopes(list, mode);
+    if (scopes == NULL) return add_all_scopes(list, spec, mode);
     while (ds_next_word(&scopes, &word, &length)) {
         size_t i = 0;
         while (i < SCOPES && !ds_is_word(scopes_table[i].name, word, length)) i++;
         if (i == SCOPES) DS_TRY(unknown_scope(word, length));
-        DS_TRY(add_scope(list, mode, &scopes_table[i]));
+        if ((mode->scopes & scopes_table[i].bit) == 0) DS_TRY(meaningless_scope(mode, &scopes_table[i]));
+        DS_TRY(add_scope(list, spec, mode, &scopes_table[i]));
     }
 done:
     return status;
@@ -211,13 +235,13 @@ done:
 
 ds_status ds_case_list_parse(ds_case_list *list, const ds_spec *spec, const char *mode_words, const char *scopes) {
     ds_status status = DS_OK;
-    *list = (ds_case_list){.sublayers = ds_spec_sublayers(spec)};
+    *list = (ds_case_list){.sublayers = ds_spec_sublayers(spec), .forces = ds_spec_forces(spec)};
     const char *word;
     size_t length;
     while (ds_next_word(&mode_words, &word, &length)) {
         const ds_intervention *mode = find_mode(spec->rule, word, length);
         if (mode == NULL) DS_TRY(unknown_mode(spec->rule, word, length));
-        DS_TRY(add_mode(list, mode, scopes));
+        DS_TRY(add_mode(list, spec, mode, scopes));
     }
 done:
     if (status != DS_OK) ds_case_list_release(list);
@@ -228,10 +252,10 @@ ds_status ds_case_list_all(ds_case_list *list, const ds_spec *spec, bool means) 
     ds_status status = DS_OK;
     size_t count;
     const ds_intervention *modes = ds_rule_interventions(spec->rule, &count);
-    *list = (ds_case_list){.sublayers = ds_spec_sublayers(spec)};
+    *list = (ds_case_list){.sublayers = ds_spec_sublayers(spec), .forces = ds_spec_forces(spec)};
     for (size_t m = 0; m < count; m++) {
         if (modes[m].needs_mean && !means) continue;
-        DS_TRY(add_all_scopes(list, &modes[m]));
+        DS_TRY(add_all_scopes(list, spec, &modes[m]));
     }
 done:
     if (status != DS_OK) ds_case_list_release(list);
@@ -279,7 +303,7 @@ ds_status ds_gates_parse(ds_force *gates, const ds_spec *spec, const char *words
     ds_case_list list = {0};
     const char *word;
     size_t length;
-    for (size_t s = 0; s < ds_spec_sublayers(spec); s++) gates[s] = (ds_force){DS_FORCE_NONE, 0};
+    for (size_t s = 0; s < ds_spec_forces(spec); s++) gates[s] = (ds_force){DS_FORCE_NONE, 0};
     DS_TRY(ds_case_list_all(&list, spec, false));
     while (ds_next_word(&words, &word, &length)) {
         size_t c = 0;
@@ -291,7 +315,7 @@ ds_status ds_gates_parse(ds_force *gates, const ds_spec *spec, const char *words
                              option, ds_escape(word, length).text, ds_case_list_hint(&list, word, length).text);
             goto done;
         }
-        for (size_t s = 0; s < list.sublayers; s++) {
+        for (size_t s = 0; s < list.forces; s++) {
             if (list.cases[c].forced[s]) gates[s] = list.cases[c].gates[s];
         }
     }

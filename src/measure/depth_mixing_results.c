@@ -58,7 +58,7 @@ static void put_rows(ds_json_builder *b, const ds_depth_mixing *mixing) {
 static const char *kind_of(const ds_depth_mixing *mixing) {
     const ds_spec *spec = mixing->spec;
     if (mixing->gain != NULL) return "delta";
-    return ds_spec_planes(spec) != spec->value_channels ? "depth" : ds_rule_name(spec->rule);
+    return ds_rule_keeps_history(spec->rule) ? "depth" : ds_rule_name(spec->rule);
 }
 
 ds_status ds_depth_mixing_json(json_t **results, const ds_depth_mixing *mixing) {

@@ -20,7 +20,7 @@ typedef struct pair {
 
 static ds_status pair_init(pair *two, ds_shadow *out, const ds_run *run) {
     ds_status status = DS_OK;
-    size_t tokens = run->length, state = tokens * run->spec.value_channels * run->spec.hidden;
+    size_t tokens = run->length, state = tokens * ds_spec_planes(&run->spec) * run->spec.hidden;
     *two = (pair){.out = out, .run = run, .length = tokens, .hidden = run->spec.hidden};
     two->state = ds_alloc_array(state, sizeof(float));
     two->double_state = ds_alloc_array(state, sizeof(double));

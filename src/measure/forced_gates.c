@@ -186,7 +186,7 @@ done:
 ds_status ds_ablate_measure(ds_ablate_result *out, ds_run *run, const ds_ablate_options *options) {
     ds_status status = DS_OK;
     ds_journal *journal = NULL;
-    *out = (ds_ablate_result){.sequences = run->sequences};
+    *out = (ds_ablate_result){.sequences = run->sequences, .spec = &run->spec};
     DS_TRY(ds_case_list_parse(&out->list, &run->spec, options->modes, options->scopes));
     if (options->only != NULL) ds_case_list_keep(&out->list, options->only);
     DS_TRY(allocate(out));
@@ -223,8 +223,8 @@ static void put_case(ds_json_builder *b, const ds_ablate_result *result, size_t 
     ds_json_put_text(b, "name", item->name);
     ds_json_put_text(b, "mode", item->mode);
     ds_json_begin_array(b, "sublayers");
-    for (size_t s = 0; s < result->list.sublayers; s++) {
-        if (item->forced[s]) ds_json_put_text(b, NULL, ds_sublayer_name(name, s));
+    for (size_t s = 0; s < result->list.forces; s++) {
+        if (item->forced[s]) ds_json_put_text(b, NULL, ds_read_name(name, result->spec, s));
     }
     ds_json_end(b);
     ds_json_put_real(b, "loss", ds_mean(result->loss + c * n, n));

@@ -13,6 +13,7 @@ typedef struct flow_sums {
     size_t sublayers, length;
     ds_sum loss;
     ds_sum *state_norm2, *frozen_norm2; /* (S+1) */
+    ds_sum *source_norm2, *read_norm2;  /* (S+1), of a history */
     ds_sum *position_norm2;             /* (S+1, T) */
     ds_path_squares *paths;             /* (S) */
     ds_sum *gate_slope;                 /* (S) */
@@ -67,15 +68,60 @@ static ds_status observe(void *context, const ds_gradient_event *event) {
     return DS_OK;
 }
 
+static double squares_of(const void *array, ds_precision precision, size_t first, size_t count) {
+    double sum = 0;
+    for (size_t i = first; i < first + count; i++) {
+        double x = ds_real_at(array, precision, i);
+        sum += x * x;
+    }
+    return sum;
+}
+
+/* What sublayer s wrote is whole in plane s+1, and no later read is left, once the gradient has come back to X_{s+1}. */
+static ds_status observe_history(void *context, const ds_gradient_event *event) {
+    flow_sums *sums = context;
+    size_t tokens = event->sequences * event->length, d = event->hidden, s = event->index;
+    for (size_t t = 0; t < tokens; t++) {
+        double source = squares_of(event->gradient, event->precision, (t * event->planes + s) * d, d), state = source;
+        if (event->sum_gradient != NULL) state = squares_of(event->sum_gradient, event->precision, t * d, d);
+        if (event->read_gradient != NULL)
+            ds_sum_add(&sums->read_norm2[s], squares_of(event->read_gradient, event->precision, t * d, d));
+        ds_sum_add(&sums->source_norm2[s], source);
+        ds_sum_add(&sums->state_norm2[s], state);
+        ds_sum_add(&sums->position_norm2[s * sums->length + t % event->length], state);
+    }
+    return DS_OK;
+}
+
 static ds_status flow_batch(void *context, const ds_window_batch *now) {
     ds_status status = DS_OK;
     flow_sums *sums = context;
-    const ds_gradient_observer observer = {observe, sums};
+    bool history = ds_rule_keeps_history(now->run->spec.rule);
+    const ds_gradient_observer observer = {history ? observe_history : observe, sums};
     DS_TRY(ds_backward(sums->gradient, &now->batch, sums->forces, sums->weight, &observer, sums->nll));
     size_t length = now->batch.length;
     for (size_t i = 0; i < now->batch.sequences * length; i++) ds_sum_add(&sums->loss, sums->nll[i]);
     for (size_t b = 0; b < now->batch.sequences; b++)
         sums->sequence_loss[now->windows[b]] = ds_mean(sums->nll + b * length, length);
+done:
+    return status;
+}
+
+/* Of a state that every sublayer rewrites. */
+static ds_status update_init(flow_sums *sums, const ds_run *run, size_t batch) {
+    ds_status status = DS_OK;
+    DS_NEW(sums->frozen_norm2, sums->sublayers + 1);
+    DS_NEW(sums->paths, sums->sublayers);
+    DS_NEW(sums->gate_slope, sums->sublayers);
+    DS_NEW_ARRAY(sums->frozen, batch * run->length * ds_spec_planes(&run->spec) * run->spec.hidden);
+done:
+    return status;
+}
+
+static ds_status history_init(flow_sums *sums) {
+    ds_status status = DS_OK;
+    DS_NEW(sums->source_norm2, sums->sublayers + 1);
+    DS_NEW(sums->read_norm2, sums->sublayers + 1);
 done:
     return status;
 }
@@ -90,13 +136,10 @@ static ds_status sums_init(flow_sums *sums, const ds_run *run, size_t batch, siz
     sums->residual_mult = ds_spec_shortcut_mult(spec);
     sums->weight = 1 / ((double)run->sequences * (double)run->length);
     DS_NEW(sums->state_norm2, sublayers + 1);
-    DS_NEW(sums->frozen_norm2, sublayers + 1);
     DS_NEW(sums->position_norm2, (sublayers + 1) * run->length);
-    DS_NEW(sums->paths, sublayers);
-    DS_NEW(sums->gate_slope, sublayers);
     DS_NEW(sums->nll, batch * run->length);
     DS_NEW(sums->sequence_loss, run->sequences);
-    DS_NEW_ARRAY(sums->frozen, batch * run->length * ds_spec_planes(spec) * spec->hidden);
+    DS_TRY(ds_rule_keeps_history(spec->rule) ? history_init(sums) : update_init(sums, run, batch));
     DS_TRY(ds_gradient_new(&sums->gradient, run->model, batch, run->length, &options));
 done:
     return status;
@@ -105,6 +148,8 @@ done:
 static void sums_release(flow_sums *sums) {
     free(sums->state_norm2);
     free(sums->frozen_norm2);
+    free(sums->source_norm2);
+    free(sums->read_norm2);
     free(sums->position_norm2);
     free(sums->paths);
     free(sums->gate_slope);
@@ -114,9 +159,10 @@ static void sums_release(flow_sums *sums) {
     ds_gradient_free(&sums->gradient);
 }
 
-/* norms (count) <- square roots of sums. */
+/* norms (count) <- square roots of sums; NULL where there are none. */
 static ds_status take_roots(double **norms, ds_sum *sums, size_t count) {
     ds_status status = DS_OK;
+    if (sums == NULL) return DS_OK;
     DS_NEW(*norms, count);
     for (size_t i = 0; i < count; i++) (*norms)[i] = sqrt(ds_sum_value(&sums[i]));
 done:
@@ -140,6 +186,18 @@ done:
     return status;
 }
 
+static ds_status take_paths(ds_gradient_flow *flow, const flow_sums *sums) {
+    ds_status status = DS_OK;
+    DS_NEW(flow->paths, sums->sublayers);
+    DS_NEW(flow->gate_slope, sums->sublayers);
+    for (size_t s = 0; s < sums->sublayers; s++) {
+        flow->paths[s] = ds_path_squares_norms(&sums->paths[s]);
+        flow->gate_slope[s] = ds_sum_value(&sums->gate_slope[s]);
+    }
+done:
+    return status;
+}
+
 static ds_status take_sums(ds_gradient_flow *flow, flow_sums *sums, const ds_run *run) {
     ds_status status = DS_OK;
     size_t sublayers = sums->sublayers;
@@ -149,13 +207,10 @@ static ds_status take_sums(ds_gradient_flow *flow, flow_sums *sums, const ds_run
     flow->loss = ds_sum_value(&sums->loss) / ((double)run->sequences * (double)run->length);
     DS_TRY(take_roots(&flow->state_norm, sums->state_norm2, sublayers + 1));
     DS_TRY(take_roots(&flow->frozen_norm, sums->frozen_norm2, sublayers + 1));
+    DS_TRY(take_roots(&flow->source_norm, sums->source_norm2, sublayers + 1));
+    DS_TRY(take_roots(&flow->read_norm, sums->read_norm2, sublayers + 1));
     DS_TRY(take_roots(&flow->position_norm, sums->position_norm2, (sublayers + 1) * run->length));
-    DS_NEW(flow->paths, sublayers);
-    DS_NEW(flow->gate_slope, sublayers);
-    for (size_t s = 0; s < sublayers; s++) {
-        flow->paths[s] = ds_path_squares_norms(&sums->paths[s]);
-        flow->gate_slope[s] = ds_sum_value(&sums->gate_slope[s]);
-    }
+    if (sums->paths != NULL) DS_TRY(take_paths(flow, sums));
     DS_TRY(take_parameter_norms(flow, run->model, sums->gradient));
 done:
     return status;
@@ -181,6 +236,8 @@ void ds_gradient_flow_release(ds_gradient_flow *flow) {
     free(flow->sequence_loss);
     free(flow->state_norm);
     free(flow->frozen_norm);
+    free(flow->source_norm);
+    free(flow->read_norm);
     free(flow->position_norm);
     free(flow->paths);
     free(flow->gate_slope);

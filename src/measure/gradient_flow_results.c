@@ -17,10 +17,18 @@ ds_status ds_gradflow_check(const ds_gradflow_options *options) {
 
 /* *bytes <- the memory the options allow; refuses what this run cannot have. */
 static ds_status check_with_run(size_t *bytes, const ds_run *run, const ds_gradflow_options *options) {
-    if (options->measure && (options->force != NULL || !ds_rule_has_gates(run->spec.rule)))
+    if (options->measure && options->force != NULL)
+        return ds_fail(DS_ERR_USAGE, "--measure compares the intact model with closed gates; it does not go with --force");
+    if (options->measure && !ds_rule_has_gates(run->spec.rule))
         return ds_fail(DS_ERR_USAGE,
-                       "--measure compares the intact model of a checkpoint with gates; it goes with neither --force nor an "
-                       "additive checkpoint");
+                       "--measure compares the intact model with closed gates, which the rule %s has not; deltascope ablate "
+                       "closes its sublayers",
+                       ds_rule_name(run->spec.rule));
+    if (options->jacobian != NULL && ds_rule_keeps_history(run->spec.rule))
+        return ds_fail(DS_ERR_USAGE,
+                       "--jacobian: a sublayer of %s adds to its history and maps no state to another, so it has no Jacobian; "
+                       "deltascope depth tells how reads mix what was written",
+                       ds_rule_name(run->spec.rule));
     if (!ds_mul_size(options->memory_mib, (size_t)1 << 20, bytes))
         return ds_fail(DS_ERR_USAGE, "--memory %llu is out of range", (unsigned long long)options->memory_mib);
     return DS_OK;
@@ -34,7 +42,7 @@ ds_status ds_gradflow_measure(ds_gradflow *out, ds_run *run, const ds_gradflow_o
     DS_TRY(ds_gradflow_check(options));
     DS_TRY(check_with_run(&memory, run, options));
     if (options->force != NULL) {
-        DS_NEW(forces, ds_spec_sublayers(&run->spec));
+        DS_NEW(forces, ds_spec_forces(&run->spec));
         DS_TRY(ds_gates_parse(forces, &run->spec, options->force, "force"));
     }
     DS_TRY(ds_gradient_flow_measure(&out->flow, run, forces, memory));
@@ -57,14 +65,19 @@ void ds_gradflow_release(ds_gradflow *gradflow) {
 
 /* ---- JSON -------------------------------------------------------------------------------------------------------- */
 
-static void put_states(ds_json_builder *b, const ds_gradient_flow *flow, bool per_position) {
+static void put_states(ds_json_builder *b, const ds_gradflow *gradflow) {
+    const ds_gradient_flow *flow = &gradflow->flow;
+    char name[32];
     ds_json_begin_array(b, "states");
     for (size_t s = 0; s <= flow->sublayers; s++) {
         ds_json_begin_object(b, NULL);
         ds_json_put_count(b, "index", s);
         ds_json_put_real(b, "grad_norm", flow->state_norm[s]);
-        ds_json_put_real(b, "frozen_norm", flow->frozen_norm[s]);
-        if (per_position) ds_json_put_reals(b, "position_norm", flow->position_norm + s * flow->length, flow->length);
+        if (flow->frozen_norm != NULL)
+            ds_json_put_real(b, "frozen_norm", flow->frozen_norm[s]);
+        else
+            ds_json_put_text(b, "read", ds_read_name(name, ds_model_spec(gradflow->model), s));
+        if (gradflow->per_position) ds_json_put_reals(b, "position_norm", flow->position_norm + s * flow->length, flow->length);
         ds_json_end(b);
     }
     ds_json_end(b);
@@ -114,8 +127,10 @@ ds_status ds_gradflow_json(json_t **results, const ds_gradflow *gradflow) {
     ds_json_begin_object(&b, NULL);
     ds_json_put_real(&b, "loss", flow->loss);
     ds_json_put_reals(&b, "sequence_loss", flow->sequence_loss, flow->sequences);
-    put_states(&b, flow, gradflow->per_position);
-    put_sublayers(&b, flow);
+    if (flow->source_norm != NULL) ds_json_put_reals(&b, "sources", flow->source_norm, flow->sublayers + 1);
+    if (flow->read_norm != NULL) ds_json_put_reals(&b, "reads", flow->read_norm, flow->sublayers + 1);
+    put_states(&b, gradflow);
+    if (flow->paths != NULL) put_sublayers(&b, flow);
     put_parameters(&b, flow, gradflow->model);
     if (gradflow->attribution.estimated != NULL) ds_gate_attribution_put(&b, &gradflow->attribution);
     if (gradflow->jacobians.of != NULL) ds_sublayer_jacobians_put(&b, &gradflow->jacobians);

@@ -230,8 +230,9 @@ static ds_status deliver(const ds_derivative *b, size_t index, const ds_gradient
                                .state = g->states[index],
                                .gradient = b->state,
                                .norm2 = g->norm2,
+                               .read_gradient = b->identity ? NULL : g->dx_in,
                                .paths = sublayer && g->paths ? g->squares : NULL};
-    if (sublayer && rule->observe_gradient != NULL) rule->observe_gradient(&event, b);
+    if (rule->observe_gradient != NULL) rule->observe_gradient(&event, b);
     return observer->state(observer->context, &event);
 }
 

@@ -81,8 +81,8 @@ const ds_depth_form ds_depth_forms[DS_DEPTH_RULES] = {
     {.sources = block, .routes_readout = true},
     {.sources = cumulative_full, .takes_bias = true},
     {.sources = cumulative_block, .takes_bias = true},
-    {.sources = delta, .additive = true, .takes_null = true},
+    {.sources = delta, .additive = true, .keeps_sum = true, .takes_null = true},
     {.sources = delta_block, .additive = true, .takes_null = true},
-    {.sources = delta_replace},
+    {.sources = delta_replace, .keeps_sum = true},
     {.sources = full_additive, .additive = true, .takes_null = true},
 };

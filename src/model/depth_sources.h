@@ -15,6 +15,7 @@ typedef struct ds_depth_source {
 typedef struct ds_depth_form {
     bool additive;       /* a sublayer reads u = P + r, P the sum of all v; otherwise u = r */
     bool routes_readout; /* and the readout likewise; otherwise it reads P */
+    bool keeps_sum;      /* outputs are sources and P is beside them: both have gradients of their own */
     bool takes_bias;     /* a learned number is added to the last logit */
     bool takes_null;     /* a learned vector may stand before the sources */
     /* list (at most 2S + 2) <- the sources of sublayer s in the order of the softmax; returns how many. S is the readout. */

@@ -223,7 +223,7 @@ ds_status ds_gradient_new(ds_gradient **out, const ds_model *model, size_t seque
     g->sequences = sequences;
     g->length = length;
     g->sublayers = ds_spec_sublayers(&model->spec);
-    g->paths = options->paths;
+    g->paths = options->paths && !model->spec.rule->keeps_history;
     g->coefficient_width = ds_rule_coefficient_hidden(&model->spec);
     DS_TRY(ds_workspace_new(&g->workspace, model, sequences, length));
     size_t tokens = sequences * length, memory = options->memory != 0 ? options->memory : default_memory;

@@ -1,14 +1,18 @@
 /* The table of residual rules, and what model.h tells of one. */
 #include "rule.h"
 
-static const ds_rule *const rules[] = {&ds_rule_additive, &ds_rule_delta};
+#include "depth_spec.h"
 
-size_t ds_rule_count(void) { return sizeof rules / sizeof rules[0]; }
-const ds_rule *ds_rule_at(size_t index) { return rules[index]; }
+static const ds_rule *const rules[] = {&ds_rule_additive, &ds_rule_delta};
+enum { ALONE = sizeof rules / sizeof rules[0] };
+
+size_t ds_rule_count(void) { return ALONE + DS_DEPTH_RULES; }
+const ds_rule *ds_rule_at(size_t index) { return index < ALONE ? rules[index] : ds_depth_rule_at(index - ALONE); }
 const char *ds_rule_name(const ds_rule *rule) { return rule->name; }
 const char *ds_rule_title(const ds_rule *rule) { return rule->title; }
 const char *ds_rule_limits(const ds_rule *rule) { return rule->limits; }
 bool ds_rule_has_gates(const ds_rule *rule) { return rule->has_gates; }
+bool ds_rule_keeps_history(const ds_rule *rule) { return rule->keeps_history; }
 bool ds_rule_has_operators(const ds_rule *rule) { return rule->has_operators; }
 
 const ds_intervention *ds_rule_interventions(const ds_rule *rule, size_t *count) {

@@ -2,7 +2,7 @@
 #include "rule_additive.h"
 
 static const ds_intervention interventions[] = {
-    {"closed", "the sublayer's output is left out", {DS_FORCE_CLOSED, 0}, false},
+    {"closed", "the sublayer's output is left out", {DS_FORCE_CLOSED, 0}, DS_SCOPE_ANY, false, false},
 };
 
 static size_t planes(const ds_spec *spec) {

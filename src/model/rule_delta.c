@@ -8,12 +8,12 @@
 /* ---- interventions ---------------------------------------------------------------------------------------------------- */
 
 static const ds_intervention interventions[] = {
-    {"closed", "beta = 0: the state stays as it is", {DS_FORCE_CLOSED, 0}, false},
-    {"open", "beta = 1", {DS_FORCE_GATE, 1}, false},
-    {"reflect", "beta = 2", {DS_FORCE_GATE, 2}, false},
-    {"mean-gate", "beta = that sublayer's mean over the data", {DS_FORCE_GATE, 1}, true},
-    {"write-only", "the edit without the erase", {DS_FORCE_WRITE_ONLY, 0}, false},
-    {"erase-only", "the edit without the write", {DS_FORCE_ERASE_ONLY, 0}, false},
+    {"closed", "beta = 0: the state stays as it is", {DS_FORCE_CLOSED, 0}, DS_SCOPE_ANY, false, false},
+    {"open", "beta = 1", {DS_FORCE_GATE, 1}, DS_SCOPE_ANY, false, false},
+    {"reflect", "beta = 2", {DS_FORCE_GATE, 2}, DS_SCOPE_ANY, false, false},
+    {"mean-gate", "beta = that sublayer's mean over the data", {DS_FORCE_GATE, 1}, DS_SCOPE_ANY, false, true},
+    {"write-only", "the edit without the erase", {DS_FORCE_WRITE_ONLY, 0}, DS_SCOPE_ANY, false, false},
+    {"erase-only", "the edit without the write", {DS_FORCE_ERASE_ONLY, 0}, DS_SCOPE_ANY, false, false},
 };
 
 static bool fixes_gate(ds_force force) { return force.mode == DS_FORCE_GATE || force.mode == DS_FORCE_CLOSED; }
@@ -233,6 +233,7 @@ static void observe_gradient(ds_gradient_event *event, const ds_derivative *b) {
     ds_delta_memory *own = b->gradient->rule;
     ds_delta_workspace *forward = b->gradient->workspace->rule;
     size_t tokens = event->sequences * event->length;
+    if (event->index == b->gradient->sublayers) return; /* the readout has no gate */
     if (b->identity) {
         memset(own->gate_slope, 0, tokens * sizeof *own->gate_slope);
         memset(forward->beta, 0, tokens * sizeof *forward->beta);

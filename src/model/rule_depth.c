@@ -7,14 +7,29 @@
 /* ---- interventions ---------------------------------------------------------------------------------------------------- */
 
 static const ds_intervention interventions[] = {
-    {"closed", "the sublayer's output is left out of everything that is read later", {DS_FORCE_CLOSED, 0}, false},
-    {"zeroed", "the sublayer's output is 0, but keeps its place among the sources", {DS_FORCE_ZEROED, 0}, false},
-    {"uniform", "all sources of a read weigh the same", {DS_FORCE_UNIFORM, 0}, false},
-    {"recent", "a read takes its last source alone", {DS_FORCE_RECENT, 0}, false},
-    {"residual", "a read takes the plain sum of all there is", {DS_FORCE_RESIDUAL, 0}, false},
-    {"mask-embedding", "a read does without the embedding", {DS_FORCE_MASK_EMBEDDING, 0}, false},
-    {"mask-current", "a read does without its last source", {DS_FORCE_MASK_CURRENT, 0}, false},
-    {"mask-history", "a read does without what lies between its first source and its last", {DS_FORCE_MASK_HISTORY, 0}, false},
+    {"closed",
+     "the sublayer's output is left out of everything that is read later",
+     {DS_FORCE_CLOSED, 0},
+     DS_SCOPE_ANY,
+     false,
+     false},
+    {"zeroed",
+     "the sublayer's output is 0, but keeps its place among the sources",
+     {DS_FORCE_ZEROED, 0},
+     DS_SCOPE_EACH,
+     false,
+     false},
+    {"uniform", "all sources of a read weigh the same", {DS_FORCE_UNIFORM, 0}, DS_SCOPE_EACH | DS_SCOPE_ALL, true, false},
+    {"recent", "a read takes its last source alone", {DS_FORCE_RECENT, 0}, DS_SCOPE_ALL, true, false},
+    {"residual", "a read takes the plain sum of all there is", {DS_FORCE_RESIDUAL, 0}, DS_SCOPE_ALL, true, false},
+    {"mask-embedding", "a read does without the embedding", {DS_FORCE_MASK_EMBEDDING, 0}, DS_SCOPE_ALL, true, false},
+    {"mask-current", "a read does without its last source", {DS_FORCE_MASK_CURRENT, 0}, DS_SCOPE_ALL, true, false},
+    {"mask-history",
+     "a read does without what lies between its first source and its last",
+     {DS_FORCE_MASK_HISTORY, 0},
+     DS_SCOPE_ALL,
+     true,
+     false},
 };
 
 static ds_status check_force(ds_force force, size_t sublayer) {
@@ -190,11 +205,18 @@ static ds_status gradient_init(ds_gradient *g) {
     size_t tokens = g->sequences * g->length, size = ds_precision_size(g->precision);
     DS_NEW(own, 1);
     g->rule = own;
+    if (ds_depth_form_of(spec)->keeps_sum) DS_TRY(ds_arrays_add(&g->arrays, &own->dsum, tokens, spec->hidden, size));
     if (spec->depth_gate != DS_DEPTH_VECTOR) return DS_OK;
     DS_TRY(ds_arrays_add(&g->arrays, &own->kept, tokens, spec->hidden, size));
     DS_TRY(ds_arrays_add(&g->arrays, &own->dgate, tokens, spec->hidden, size));
 done:
     return status;
+}
+
+/* P before anything is added to it is the embedding. */
+static void observe_gradient(ds_gradient_event *event, const ds_derivative *b) {
+    const ds_depth_memory *own = b->gradient->rule;
+    event->sum_gradient = event->index > 0 ? own->dsum : NULL;
 }
 
 /* ---- readings --------------------------------------------------------------------------------------------------------- */
@@ -282,7 +304,7 @@ void ds_depth_weigh(ds_depth_reading *r, ds_force force) {
         .check_force = check_force, .is_identity = is_identity, .unreached = unreached,                                        \
         .sublayer = {sublayer, sizeof sublayer / sizeof sublayer[0]}, .back = {back, sizeof back / sizeof back[0]},            \
         .prefixes = {"attn_", "mlp_"}, .start = start, .reads_in_place = reads_in_place, .partial_count = partial_count,       \
-        .workspace_init = workspace_init, .gradient_init = gradient_init,                                                      \
+        .workspace_init = workspace_init, .gradient_init = gradient_init, .observe_gradient = observe_gradient,                \
         .steps = {&ds_rule_depth_steps_f32, &ds_rule_depth_steps_f64},                                                         \
     }
 

@@ -46,9 +46,9 @@ typedef struct ds_depth_workspace {
     void *numbers, *reals, *places, *pointers, *flags; /* of all readings */
 } ds_depth_workspace;
 
-/* For gates of each feature: what their weight's gradient is made of. */
 typedef struct ds_depth_memory {
-    void *kept, *dgate; /* (B,T,d) source_last or P; the gradient before the sigmoid */
+    void *kept, *dgate; /* (B,T,d) for gates of each feature: source_last or P; the gradient before the sigmoid */
+    void *dsum;         /* (B,T,d) for rules that keep P: its gradient through all reads of it so far, the last read first */
 } ds_depth_memory;
 
 /* Where a tile sums gradients of a read's weights: offsets from layout.rule. */

@@ -219,12 +219,24 @@ static void reading_backward(ds_depth_reading *r, const ds_pass *pass, const REA
     sources_backward(r, d);
 }
 
+/* P is what an additive read adds to, and the last source of the others that keep it. The readout is the first to be seen. */
+static void sum_backward(const ds_derivative *b, const ds_depth_reading *r, size_t token) {
+    const ds_spec *spec = &b->pass.model->spec;
+    const ds_depth_memory *own = b->gradient->rule;
+    size_t d = spec->hidden;
+    if (own->dsum == NULL) return;
+    REAL *dsum = (REAL *)own->dsum + token * d;
+    if (b->pass.sublayer == ds_spec_sublayers(spec)) memset(dsum, 0, d * sizeof *dsum);
+    add(dsum, r->additive ? r->dtotal : (const REAL *)r->dsums + (r->count - 1) * d, d);
+}
+
 static void read_backward(const ds_derivative *b, void *dstate, const void *dx_in, size_t token, size_t future) {
     size_t d = b->pass.model->spec.hidden;
     REAL *dhistory = dstate;
     ds_depth_reading *r = reading_of(&b->pass, token);
     (void)future;
     reading_backward(r, &b->pass, history_of(&b->pass, token), (const REAL *)dx_in + token * d);
+    sum_backward(b, r, token);
     scatter(dhistory, r->dsums, r, d);
     for (size_t i = 0; r->additive && i < r->parts; i++)
         if (r->open[i]) add(dhistory + i * d, r->dtotal, d);

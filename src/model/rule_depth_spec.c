@@ -17,6 +17,8 @@ static const struct {
 };
 static const char default_mode[] = "block";
 
+const ds_rule *ds_depth_rule_at(size_t index) { return &ds_depth_rules[index]; }
+
 const ds_rule *ds_depth_rule_named(const char *name) {
     for (size_t i = 0; i < DS_DEPTH_RULES; i++)
         if (strcmp(ds_depth_rules[i].name, name) == 0) return &ds_depth_rules[i];

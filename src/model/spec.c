@@ -28,6 +28,12 @@ char *ds_sublayer_name(char name[32], size_t sublayer) {
     return name;
 }
 
+char *ds_read_name(char name[32], const ds_spec *spec, size_t sublayer) {
+    if (sublayer < ds_spec_sublayers(spec)) return ds_sublayer_name(name, sublayer);
+    (void)snprintf(name, 32, "final");
+    return name;
+}
+
 /* ---- what the tensors say --------------------------------------------------------------------------------------------- */
 
 /* Names and ranks that tell variants and generations apart; each points at the first tensor that says so, or is NULL. */

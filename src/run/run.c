@@ -146,7 +146,7 @@ ds_status ds_run_check_state(const ds_spec *spec, const char *path) {
     if (ds_spec_planes(spec) == spec->value_channels) return DS_OK;
     return ds_fail(DS_ERR_USAGE,
                    "%s: its rule, %s, has no state that is rewritten: its sublayers choose among all that was written before; "
-                   "inspect and depth measure that",
+                   "inspect, depth, ablate, gradflow and verify measure that",
                    DS_SHOW(path), ds_spec_rule_name(name, spec));
 }
 

@@ -196,7 +196,7 @@ ds_status ds_check_closed(ds_check_result *result, ds_verify *v) {
     ds_observer observer = {DS_OBSERVE_STATES, compare_closed, &check};
     ds_force *forces = NULL;
     void *state = NULL, *start = NULL;
-    size_t count = v->wide.batch.sequences * v->wide.batch.length * v->spec->value_channels * v->spec->hidden;
+    size_t count = v->wide.batch.sequences * v->wide.batch.length * ds_spec_planes(v->spec) * v->spec->hidden;
     DS_TRY(force_all(&forces, v, (ds_force){DS_FORCE_CLOSED, 0}));
     for (size_t i = 0; i < v->side_count; i++) {
         const ds_side *side = &v->sides[i];

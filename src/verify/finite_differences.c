@@ -175,7 +175,7 @@ static ds_status line_init(line *l, ds_verify *v, const ds_batch *batch, bool pa
     DS_TRY(ds_kinks_init(&l->kinks, ds_exact(v)->model, batch));
     DS_NEW_ARRAY(l->start, most);
     DS_NEW_ARRAY(l->unit, most);
-    DS_NEW_ARRAY(l->state, tokens * v->spec->value_channels * v->spec->hidden);
+    DS_NEW_ARRAY(l->state, tokens * ds_spec_planes(v->spec) * v->spec->hidden);
     DS_NEW_ARRAY(l->hidden, tokens * v->spec->hidden);
     DS_NEW_ARRAY(l->nll, tokens);
 done:
@@ -281,7 +281,7 @@ static ds_status compare_states(ds_worst *worst, size_t *kinked, ds_verify *v, c
     const ds_gradient_options options = {0};
     size_t sublayers = ds_spec_sublayers(v->spec);
     ds_gradient *gradient = NULL;
-    state_gradients all = {.count = batch->sequences * batch->length * v->spec->value_channels * v->spec->hidden};
+    state_gradients all = {.count = batch->sequences * batch->length * ds_spec_planes(v->spec) * v->spec->hidden};
     ds_gradient_observer observer = {keep_state, &all};
     line l;
     DS_TRY(line_init(&l, v, batch, false, all.count));

@@ -105,7 +105,7 @@ ds_status ds_check_adjoint(ds_check_result *result, ds_verify *v) {
     const ds_side *exact = ds_exact(v);
     const ds_gradient_options options = {0};
     size_t sublayers = ds_spec_sublayers(v->spec);
-    adjoint_check c = {.v = v, .count = batch->sequences * batch->length * v->spec->value_channels * v->spec->hidden};
+    adjoint_check c = {.v = v, .count = batch->sequences * batch->length * ds_spec_planes(v->spec) * v->spec->hidden};
     double **const arrays[] = {&c.state, &c.v0, &c.v1, &c.w0, &c.w1};
     DS_TRY(ds_plain_init(&c.plain, exact->model, batch->length));
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) DS_NEW_ARRAY(*arrays[i], c.count);
@@ -160,10 +160,14 @@ ds_status ds_check_paths(ds_check_result *result, ds_verify *v) {
     const ds_batch *batch = &v->brief.batch;
     const ds_gradient_options options = {.paths = true};
     size_t tokens = batch->sequences * batch->length;
-    path_check check = {.v = v, .count = tokens * v->spec->hidden * v->spec->value_channels};
+    path_check check = {.v = v, .count = tokens * v->spec->hidden * ds_spec_planes(v->spec)};
     ds_gradient_observer observer = {compare_paths, &check};
     ds_gradient *gradient = NULL;
     double *nll = NULL;
+    if (ds_rule_keeps_history(v->spec->rule)) {
+        ds_check_skip(result, "a history only grows: its gradient takes no path that could be split off");
+        return DS_OK;
+    }
     DS_TRY(ds_plain_init(&check.plain, ds_exact(v)->model, batch->length));
     DS_NEW_ARRAY(nll, tokens);
     DS_NEW_ARRAY(check.next, check.count);

@@ -20,7 +20,7 @@ static ds_status watch_sublayer(void *context, const ds_observation *seen) {
     ds_kinks *kinks = context;
     const ds_spec *spec = kinks->plain.spec;
     for (size_t w = 0; w < kinks->windows && seen->sublayer % 2 == 0; w++) {
-        ds_plain_read_window(&kinks->plain, w, seen->before, seen->sublayer);
+        DS_TRY(ds_plain_read_window(&kinks->plain, w, seen->before, seen->sublayer));
         DS_TRY(ds_plain_projections(&kinks->plain, seen->sublayer / 2));
         look(kinks, kinks->plain.query, spec->heads, spec->q_activation);
         look(kinks, kinks->plain.key, ds_spec_kv_heads(spec), spec->k_activation);

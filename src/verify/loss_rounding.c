@@ -14,7 +14,7 @@ static ds_status mean_loss(double *loss, ds_plain *plain, const ds_batch *batch,
     size_t d = plain->spec->hidden, tokens = batch->sequences * batch->length;
     ds_plain_start(state, plain, batch);
     for (size_t s = 0; s < ds_spec_sublayers(plain->spec); s++) DS_TRY(ds_plain_step(state, plain, batch->sequences, state, s));
-    ds_plain_finish(hidden, plain, batch->sequences, state);
+    DS_TRY(ds_plain_finish(hidden, plain, batch->sequences, state));
     *loss = 0;
     for (size_t t = 0; t < tokens; t++) {
         double nll, error;
@@ -29,7 +29,7 @@ done:
 static ds_status measure(double *rounding, const ds_model *model, const ds_batch *batch) {
     ds_status status = DS_OK;
     const ds_spec *spec = ds_model_spec(model);
-    size_t tokens = batch->sequences * batch->length, rows = tokens * spec->hidden, count = rows * spec->value_channels;
+    size_t tokens = batch->sequences * batch->length, rows = tokens * spec->hidden, count = rows * ds_spec_planes(spec);
     ds_bounded state = {NULL, NULL}, hidden = {NULL, NULL};
     ds_plain plain;
     double loss, largest = 0;

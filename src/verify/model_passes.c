@@ -18,7 +18,7 @@ ds_status ds_run_depth(void **state_out, void **hidden_out, const ds_side *side,
     const ds_spec *spec = ds_model_spec(side->model);
     size_t tokens = batch->sequences * batch->length, size = ds_precision_size(side->precision);
     char *state = NULL, *hidden = NULL;
-    DS_NEW_ARRAY(state, tokens * spec->value_channels * spec->hidden * size);
+    DS_NEW_ARRAY(state, tokens * ds_spec_planes(spec) * spec->hidden * size);
     DS_TRY(ds_embed(side->workspace, side->model, batch, state));
     DS_TRY(ds_sublayers(side->workspace, side->model, batch, state, 0, ds_spec_sublayers(spec), forces, observer));
     if (hidden_out != NULL) {

@@ -24,7 +24,7 @@ static ds_status copy_batch(ds_batch *out, uint32_t **tokens, const ds_batch *ba
 static ds_status compare_prefix(ds_worst *worst, const ds_verify *v, const ds_side *side, size_t first) {
     ds_status status = DS_OK;
     const ds_batch *batch = &v->wide.batch;
-    size_t row = v->spec->value_channels * v->spec->hidden * ds_precision_size(side->precision);
+    size_t row = ds_spec_planes(v->spec) * v->spec->hidden * ds_precision_size(side->precision);
     size_t hidden_row = v->spec->hidden * ds_precision_size(side->precision);
     uint32_t *tokens = NULL;
     ds_batch changed;

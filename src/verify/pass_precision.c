@@ -33,7 +33,7 @@ static ds_status stages_init(stages *s, ds_verify *v) {
                   .batch = batch,
                   .tokens = tokens,
                   .d = v->spec->hidden,
-                  .count = tokens * v->spec->hidden * v->spec->value_channels};
+                  .count = tokens * v->spec->hidden * ds_spec_planes(v->spec)};
     DS_TRY(ds_plain_init(&s->plain, s->exact->model, batch->length));
     double **const states[] = {&s->before, &s->after, &s->other, &s->base, &s->sample.x, &s->sample.e};
     for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) DS_NEW_ARRAY(*states[i], s->count);
@@ -74,8 +74,7 @@ static ds_status plain_step(stages *s, size_t sublayer) {
 
 static ds_status plain_finish(stages *s, size_t sublayer) {
     (void)sublayer;
-    ds_plain_finish(s->sample, &s->plain, s->batch->sequences, (ds_bounded){s->before, NULL});
-    return DS_OK;
+    return ds_plain_finish(s->sample, &s->plain, s->batch->sequences, (ds_bounded){s->before, NULL});
 }
 
 /* Of rows already in `before`. */

@@ -8,7 +8,7 @@
 /* ---- tensors and buffers ------------------------------------------------------------------------------------------------- */
 
 /* Every buffer and its numbers. */
-enum { BUFFERS = 17 };
+enum { BUFFERS = 21 };
 typedef struct buffer {
     ds_bounded *array;
     size_t count;
@@ -18,6 +18,7 @@ static void list_buffers(buffer list[BUFFERS], ds_plain *p) {
     const ds_spec *spec = p->spec;
     size_t length = p->length, width = length * spec->heads * spec->head_dim, d = length * spec->hidden;
     size_t kv_heads = length * ds_spec_kv_heads(spec), kv_width = kv_heads * spec->head_dim;
+    size_t rows = ds_plain_depth_rows(spec);
     const buffer all[BUFFERS] = {{&p->x_in, d},
                                  {&p->context, d},
                                  {&p->branch, d},
@@ -34,7 +35,11 @@ static void list_buffers(buffer list[BUFFERS], ds_plain *p) {
                                  {&p->beta, length},
                                  {&p->target, length * spec->value_channels},
                                  {&p->logits, spec->vocab},
-                                 {&p->published, d * spec->value_channels}};
+                                 {&p->published, d * ds_spec_planes(spec)},
+                                 {&p->sources, (rows + 2) * spec->hidden},
+                                 {&p->slots, rows},
+                                 {&p->depth_key, spec->hidden},
+                                 {&p->terms, (rows + 2) * ds_spec_planes(spec)}};
     memcpy(list, all, sizeof all);
 }
 
@@ -101,7 +106,7 @@ static void compress(const double *weight, const double *read, ds_plain *plain, 
 }
 
 /* x_in: the state itself when it is scalar. */
-static void read_state(const double *weight, const double *read, ds_plain *plain, ds_bounded state) {
+static void read_update(const double *weight, const double *read, ds_plain *plain, ds_bounded state) {
     size_t bytes = plain->length * plain->spec->hidden * sizeof *state.x;
     if (plain->spec->compressor != DS_COMPRESS_NONE) {
         compress(weight, read, plain, state);
@@ -118,11 +123,16 @@ void ds_plain_embed(ds_bounded state, const ds_plain *plain, const uint32_t *tok
     const double *positions = ds_plain_weight(plain, DS_PLAIN_NO_LAYER, DS_PLAIN_POSITIONS);
     const double *taps = ds_plain_find(plain->model, "input_embed.conv.weight", "input_embed.weight");
     const ds_arithmetic *a = &plain->arithmetic;
-    size_t d = spec->hidden, dv = spec->value_channels, kernel = spec->input_kernel;
+    const bool history = ds_rule_keeps_history(spec->rule);
+    size_t d = spec->hidden, dv = ds_spec_planes(spec), kernel = spec->input_kernel;
     double relative = taps == NULL ? ds_rounded(a, 0, 0, 1) : ds_rounded(a, (double)kernel + 1, 0, 2);
     for (size_t t = 0; t < plain->length; t++) {
         for (size_t at = 0; at < d * dv; at++) {
             size_t i = at / dv;
+            if (history && at % dv != 0) { /* nothing is written yet */
+                state.x[t * d * dv + at] = state.e[t * d * dv + at] = 0;
+                continue;
+            }
             double x = taps == NULL ? table[tokens[t] * d + i] : 0, size = fabs(x);
             for (size_t s = 0; taps != NULL && s < kernel; s++) {
                 if (t + s < kernel - 1) continue;
@@ -134,9 +144,9 @@ void ds_plain_embed(ds_bounded state, const ds_plain *plain, const uint32_t *tok
             state.e[t * d * dv + at] = relative * size + (taps == NULL && a->stored == 0 ? 0 : (double)(kernel + 1) * a->tiny);
         }
     }
-    for (size_t i = 0; positions != NULL && i < plain->length * d; i++) { /* one channel */
-        state.x[i] += positions[i];
-        state.e[i] += a->stored * fabs(positions[i]) + a->u * (fabs(state.x[i]) + state.e[i]) + a->tiny;
+    for (size_t i = 0; positions != NULL && i < plain->length * d; i++) { /* of the first plane */
+        state.x[i * dv] += positions[i];
+        state.e[i * dv] += a->stored * fabs(positions[i]) + a->u * (fabs(state.x[i * dv]) + state.e[i * dv]) + a->tiny;
     }
     ds_settle(state, plain->length * d * dv, a);
 }
@@ -268,29 +278,44 @@ static void update(ds_plain *plain, ds_bounded state, ds_force trained) {
     }
 }
 
-void ds_plain_read(ds_plain *plain, ds_bounded state, size_t sublayer) {
+ds_status ds_plain_read(ds_plain *plain, ds_bounded state, size_t sublayer) {
+    ds_status status = DS_OK;
     size_t layer = sublayer / 2;
-    read_state(ds_plain_of(plain, layer, "compress.weight", "compress.shortconv.weight"),
-               ds_plain_of(plain, layer, "compress.read", NULL), plain, state);
+    if (ds_rule_keeps_history(plain->spec->rule))
+        DS_TRY(ds_plain_depth_read(plain, state, sublayer));
+    else
+        read_update(ds_plain_of(plain, layer, "compress.weight", "compress.shortconv.weight"),
+                    ds_plain_of(plain, layer, "compress.read", NULL), plain, state);
     ds_plain_norm(plain->context, plain->x_in, plain, layer, sublayer % 2 == 0 ? DS_PLAIN_ATTENTION_NORM : DS_PLAIN_MLP_NORM);
+done:
+    return status;
 }
 
 ds_status ds_plain_sublayer(ds_plain *plain, ds_bounded state, size_t sublayer) {
     ds_status status = DS_OK;
-    ds_plain_read(plain, state, sublayer);
+    DS_TRY(ds_plain_read(plain, state, sublayer));
     if (plain->spec->rule == &ds_rule_delta) DS_TRY(gate_and_value(plain, sublayer));
     DS_TRY(sublayer % 2 == 0 ? ds_plain_attention(plain, sublayer / 2) : mlp(plain, sublayer / 2));
-    update(plain, state, plain->spec->trained[sublayer % 2]);
+    if (ds_rule_keeps_history(plain->spec->rule))
+        ds_plain_depth_write(plain, state, sublayer);
+    else
+        update(plain, state, plain->spec->trained[sublayer % 2]);
 done:
     return status;
 }
 
 /* ---- output -------------------------------------------------------------------------------------------------------------- */
 
-void ds_plain_readout(ds_plain *plain, ds_bounded hidden, ds_bounded state) {
-    read_state(ds_plain_find(plain->model, "readout.weight", "readout.shortconv.weight"),
-               ds_plain_find(plain->model, "readout.read", NULL), plain, state);
+ds_status ds_plain_readout(ds_plain *plain, ds_bounded hidden, ds_bounded state) {
+    ds_status status = DS_OK;
+    if (ds_rule_keeps_history(plain->spec->rule))
+        DS_TRY(ds_plain_depth_read(plain, state, ds_spec_sublayers(plain->spec)));
+    else
+        read_update(ds_plain_find(plain->model, "readout.weight", "readout.shortconv.weight"),
+                    ds_plain_find(plain->model, "readout.read", NULL), plain, state);
     ds_plain_norm(hidden, plain->x_in, plain, DS_PLAIN_NO_LAYER, DS_PLAIN_FINAL_NORM);
+done:
+    return status;
 }
 
 /* log sum exp z is moved by no more than the largest error of a z. Its own roundings: a term's exponent rounds once, exp 3

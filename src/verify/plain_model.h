@@ -20,7 +20,8 @@ typedef struct ds_plain {
     ds_bounded gate_hidden;                         /* (T,g) */
     ds_bounded beta, target;                        /* (T), (T,dv): of the last sublayer */
     ds_bounded logits;                              /* (V) */
-    ds_bounded published;                           /* (T,d,dv): of ds_plain_step */
+    ds_bounded published;                           /* (T,d,dv): of ds_plain_step; of a history (T,d,planes) */
+    ds_bounded sources, slots, depth_key, terms;    /* of one token's read of a history, plain_depth.c */
 } ds_plain;
 
 ds_status ds_plain_init(ds_plain *plain, const ds_model *model, size_t length) DS_MUST_CHECK;
@@ -73,15 +74,22 @@ void ds_plain_embed(ds_bounded state, const ds_plain *plain, const uint32_t *tok
 /* state (T,d,dv): X_s -> X_{s+1}, bounds of errors in X_s to those of X_{s+1}. */
 ds_status ds_plain_sublayer(ds_plain *plain, ds_bounded state, size_t sublayer) DS_MUST_CHECK;
 /* hidden (T,d) <- RMSNorm(readout(state)). */
-void ds_plain_readout(ds_plain *plain, ds_bounded hidden, ds_bounded state);
+ds_status ds_plain_readout(ds_plain *plain, ds_bounded hidden, ds_bounded state) DS_MUST_CHECK;
 /* Of one row hidden (d): plain->logits, and the loss of a target. */
 ds_status ds_plain_loss(double *nll, double *error, ds_plain *plain, ds_bounded hidden, uint32_t target) DS_MUST_CHECK;
 
 /* x_in and the normalised context (T,d) of a sublayer. */
-void ds_plain_read(ds_plain *plain, ds_bounded state, size_t sublayer);
+ds_status ds_plain_read(ds_plain *plain, ds_bounded state, size_t sublayer) DS_MUST_CHECK;
 /* From the context: queries, keys and values as their activations see them; h (T,d). */
 ds_status ds_plain_projections(ds_plain *plain, size_t layer) DS_MUST_CHECK;
 ds_status ds_plain_attention(ds_plain *plain, size_t layer) DS_MUST_CHECK;
+
+/* ---- plain_depth.c: attention over depth, whose state is (T,d,planes) --------------------------------------------------- */
+
+size_t ds_plain_depth_rows(const ds_spec *spec); /* sources of a read at most; 1 under other rules */
+/* x_in (T,d) of a sublayer, S being the readout; what a sublayer adds. */
+ds_status ds_plain_depth_read(ds_plain *plain, ds_bounded state, size_t sublayer) DS_MUST_CHECK;
+void ds_plain_depth_write(ds_plain *plain, ds_bounded state, size_t sublayer);
 
 /* ---- in the model's layout, (T,dv,d) of each of `windows` windows
  * ------------------------------------------------------------ */
@@ -90,9 +98,9 @@ void ds_plain_start(ds_bounded state, ds_plain *plain, const ds_batch *batch);
 /* after <- X_{s+1} from `before` X_s, whose errors are bounded by before.e (NULL: none). */
 ds_status ds_plain_step(ds_bounded after, ds_plain *plain, size_t windows, ds_bounded before, size_t sublayer) DS_MUST_CHECK;
 /* x_in and context of one window of the batch. */
-void ds_plain_read_window(ds_plain *plain, size_t window, const double *state, size_t sublayer);
+ds_status ds_plain_read_window(ds_plain *plain, size_t window, const double *state, size_t sublayer) DS_MUST_CHECK;
 /* hidden (windows,T,d); errors of the state as above. */
-void ds_plain_finish(ds_bounded hidden, ds_plain *plain, size_t windows, ds_bounded state);
+ds_status ds_plain_finish(ds_bounded hidden, ds_plain *plain, size_t windows, ds_bounded state) DS_MUST_CHECK;
 
 /* sum over all numbers of |cotangent_i| after.e_i, where after.e is what errors before.e become in a sublayer without further
  * roundings: |cotangent|^T |J| before.e with absolute values of every factor of J, an upper bound of what a derivative's own

@@ -23,7 +23,7 @@ static ds_status stages_init(stages *s, ds_verify *v) {
     const ds_batch *batch = &v->narrow.batch;
     size_t tokens = batch->sequences * batch->length, rows = tokens * v->spec->hidden;
     *s =
-        (stages){.exact = ds_exact(v), .batch = batch, .tokens = tokens, .rows = rows, .count = rows * v->spec->value_channels};
+        (stages){.exact = ds_exact(v), .batch = batch, .tokens = tokens, .rows = rows, .count = rows * ds_spec_planes(v->spec)};
     DS_TRY(ds_plain_init(&s->plain, s->exact->model, batch->length));
     s->plain.arithmetic = ds_arithmetic_between(DS_F64);
     double **const states[] = {&s->before, &s->other.x, &s->other.e};
@@ -63,7 +63,7 @@ static ds_status finish(stages *s) {
     DS_TRY(ds_sublayers(s->exact->workspace, s->exact->model, s->batch, s->before, 0, ds_spec_sublayers(s->plain.spec), NULL,
                         NULL));
     DS_TRY(ds_readout(s->exact->workspace, s->exact->model, s->batch, NULL, s->before, s->own));
-    ds_plain_finish(s->hidden, &s->plain, s->batch->sequences, (ds_bounded){s->before, NULL});
+    DS_TRY(ds_plain_finish(s->hidden, &s->plain, s->batch->sequences, (ds_bounded){s->before, NULL}));
     compare(s, s->own, s->hidden, s->rows);
 done:
     return status;

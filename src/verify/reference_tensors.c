@@ -68,9 +68,9 @@ static ds_status check_tensor(ds_reference *r, const reference_tensor *t, const 
     ds_status status = DS_OK;
     const ds_spec *spec = r->spec;
     const size_t logits[] = {r->sequences, r->length, spec->vocab};
-    const size_t state[] = {r->sequences, r->length, spec->hidden, spec->value_channels};
+    const size_t state[] = {r->sequences, r->length, spec->hidden, ds_spec_planes(spec)};
     const size_t one[] = {1};
-    bool flat = spec->value_channels == 1 && t->tensor->rank == 3;
+    bool flat = ds_spec_planes(spec) == 1 && t->tensor->rank == 3;
     switch (t->kind) {
     case LOGITS:
         DS_TRY(check_shape(t->tensor, logits, 3));
@@ -185,7 +185,7 @@ static bool asked(const ds_reference *r, reference_kind kind, size_t index) {
 static ds_status forward(computed *c, const ds_reference *r, const ds_batch *batch) {
     ds_status status = DS_OK;
     const ds_spec *spec = r->spec;
-    size_t tokens = batch->sequences * batch->length, count = tokens * spec->hidden * spec->value_channels;
+    size_t tokens = batch->sequences * batch->length, count = tokens * spec->hidden * ds_spec_planes(spec);
     size_t sublayers = ds_spec_sublayers(spec);
     double *state = NULL;
     DS_NEW_ARRAY(state, count);
@@ -227,7 +227,7 @@ done:
 /* Element `at` of the tensor in the published layout. */
 static ds_status element(double *value, computed *c, const reference_tensor *t, const ds_spec *spec, size_t at) {
     ds_status status = DS_OK;
-    size_t d = spec->hidden, dv = spec->value_channels;
+    size_t d = spec->hidden, dv = ds_spec_planes(spec);
     switch (t->kind) {
     case LOSS:
         *value = c->loss;
@@ -288,7 +288,7 @@ done:
 /* What another framework rounds on its way nobody knows: about 8 roundings in the chain through a sublayer, sums over up
  * to n numbers taken to behave as random walks of sqrt(n) roundings, and a factor 4 because the gain is one sample. */
 static double assumed_roundings(const ds_spec *spec, size_t length) {
-    size_t longest = ds_max_size(ds_max_size(spec->hidden * spec->value_channels, spec->mlp_hidden),
+    size_t longest = ds_max_size(ds_max_size(spec->hidden * ds_spec_planes(spec), spec->mlp_hidden),
                                  ds_max_size(spec->heads * spec->head_dim, length));
     return 4 * (8 + sqrt((double)longest));
 }

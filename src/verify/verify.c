@@ -134,7 +134,8 @@ void ds_check_skip(ds_check_result *result, const char *reason) {
 ds_status ds_verify_check(ds_check_result *result, ds_verify *verify, size_t index) {
     *result = (ds_check_result){.status = DS_CHECK_FAIL, .measured = NAN, .tolerance = NAN};
     if (checks[index].delta && verify->spec->rule != &ds_rule_delta) {
-        ds_check_skip(result, "the additive baseline has no delta update");
+        ds_check_skip(result, verify->spec->rule == &ds_rule_additive ? "the additive baseline has no delta update"
+                                                                      : "attention over depth has no delta update");
         return DS_OK;
     }
     const char *reason = checks[index].delta ? why_not(verify->spec, checks[index].id) : NULL;

@@ -1,4 +1,5 @@
 /* Forced gates measured through the library are what the program writes. */
+#include <math.h>
 #include <string.h>
 
 #include "child.h"
@@ -68,13 +69,137 @@ static void a_journal_is_taken_up(void **state) {
     expect_failure(ds_ablate_measure(&two, &run, &options), DS_ERR_INPUT, "modes");
     options.modes = "shut";
     expect_failure(ds_ablate_measure(&two, &run, &options), DS_ERR_USAGE,
-                   "--modes knows closed, open, reflect, mean-gate, write-only and erase-only, not \"shut\"");
+                   "--modes knows closed, open, reflect, mean-gate, write-only, erase-only, zeroed, uniform, recent, residual, "
+                   "mask-embedding, mask-current and mask-history, not \"shut\"");
     options = (ds_ablate_options){.modes = "open", .scopes = "mlp,some"};
     expect_failure(ds_ablate_measure(&two, &run, &options), DS_ERR_USAGE,
                    "--scopes knows each, attn, mlp, all, from and upto, not \"some\"");
     ds_ablate_release(&two);
     ds_ablate_release(&one);
     ds_run_close(&run);
+}
+
+/* ---- attention over depth ---------------------------------------------------------------------------------------- */
+
+static const char *const depth_models[] = {"attnres-full", "attnres-block", "attnres-cumulative-block", "delta-attnres",
+                                           "delta-block"};
+enum { DEPTH_MODELS = sizeof depth_models / sizeof *depth_models };
+
+static void open_depth(ds_run *run, const char *name) {
+    char path[64];
+    (void)snprintf(path, sizeof path, "fixtures/depth/%s", name);
+    const ds_run_options opening = {.checkpoint = path,
+                                    .tokens = "fixtures/data/val.bin",
+                                    .length = 32,
+                                    .sequences = 2,
+                                    .spread = DS_SPREAD_FROM_OFFSET,
+                                    .precision = DS_F64,
+                                    .histories = true};
+    expect_ok(ds_run_open(run, &opening));
+}
+
+/* Every mode of the rule but those that take a mean over the data. */
+static void list_modes(ds_text *text, const ds_spec *spec) {
+    size_t count;
+    const ds_intervention *modes = ds_rule_interventions(spec->rule, &count);
+    for (size_t m = 0; m < count; m++)
+        if (!modes[m].needs_mean) expect_ok(ds_text_printf(text, "%s%s", m > 0 ? "," : "", modes[m].name));
+}
+
+static size_t find_case(const ds_case_list *list, const char *name) {
+    size_t c = 0;
+    while (c < list->count && strcmp(list->cases[c].name, name) != 0) c++;
+    if (c == list->count) print_error("%s:\n", name);
+    assert_true(c < list->count);
+    return c;
+}
+
+/* Promised to 1e-9 relative, 1e-12 absolute. */
+static void expect_golden(double found, const json_t *expected, const char *key) {
+    double value = json_number_value(json_object_get(expected, key));
+    assert_true(json_is_number(json_object_get(expected, key)));
+    expect_close(found, value, fmax(1e-9 * fabs(value), 1e-12));
+}
+
+static void forced_reads_and_outputs_have_their_golden_losses(void **state) {
+    (void)state;
+    for (size_t i = 0; i < DEPTH_MODELS; i++) {
+        char path[64];
+        const char *name;
+        json_t *expected;
+        size_t compared = 0;
+        ds_run run;
+        ds_ablate_result result;
+        ds_text modes = {0};
+        (void)snprintf(path, sizeof path, "fixtures/depth/%s.json", depth_models[i]);
+        json_t *golden = json_load_file(path, 0, NULL);
+        assert_non_null(golden);
+        open_depth(&run, depth_models[i]);
+        list_modes(&modes, &run.spec);
+        const ds_ablate_options options = {.modes = modes.bytes};
+        expect_ok(ds_ablate_measure(&result, &run, &options));
+        expect_golden((result.baseline[0] + result.baseline[1]) / 2, golden, "loss");
+        json_object_foreach(json_object_get(golden, "ablations"), name, expected) {
+            if (strncmp(name, "mean-", 5) == 0) continue;
+            size_t c = find_case(&result.list, name);
+            expect_golden(ds_mean(result.loss + c * 2, 2), expected, "loss");
+            expect_golden(ds_mean(result.kl + c * 2, 2), expected, "kl");
+            compared++;
+        }
+        assert_true(compared + 1 == json_object_size(json_object_get(golden, "ablations")));
+        ds_ablate_release(&result);
+        ds_text_release(&modes);
+        ds_run_close(&run);
+        json_decref(golden);
+    }
+}
+
+/* A mode goes with the scopes that mean something, and a routed readout is forced by name. */
+static void modes_of_reads_have_scopes_of_their_own(void **state) {
+    (void)state;
+    ds_case_list list;
+    ds_run run;
+    ds_force forces[32];
+    open_depth(&run, "attnres-full");
+    size_t sublayers = ds_spec_sublayers(&run.spec);
+    expect_ok(ds_case_list_parse(&list, &run.spec, "uniform,zeroed", NULL));
+    assert_int_equal(list.count, sublayers + 2 + sublayers); /* each read and all of them; each output */
+    assert_true(list.cases[find_case(&list, "uniform:final")].forced[sublayers]);
+    assert_true(list.cases[find_case(&list, "uniform:all")].forced[sublayers]);
+    ds_case_list_release(&list);
+    expect_ok(ds_case_list_parse(&list, &run.spec, "closed", "all"));
+    assert_false(list.cases[0].forced[sublayers]);
+    ds_case_list_release(&list);
+    expect_failure(ds_case_list_parse(&list, &run.spec, "recent", "all,attn"), DS_ERR_USAGE,
+                   "--scopes: mode recent goes with all, not with attn");
+    expect_failure(ds_case_list_parse(&list, &run.spec, "uniform", "upto"), DS_ERR_USAGE,
+                   "--scopes: mode uniform goes with each and all, not with upto");
+    expect_failure(ds_case_list_parse(&list, &run.spec, "open", NULL), DS_ERR_USAGE,
+                   "attention over depth has no gate of the delta rule: its reads and outputs can be forced, not \"open\"");
+    expect_ok(ds_gates_parse(forces, &run.spec, "uniform:final,closed:0.mlp", "force"));
+    assert_true(forces[sublayers].mode == DS_FORCE_UNIFORM && forces[1].mode == DS_FORCE_CLOSED);
+    ds_run_close(&run);
+    open_depth(&run, "delta-attnres"); /* whose readout is no choice */
+    expect_failure(ds_gates_parse(forces, &run.spec, "uniform:final", "force"), DS_ERR_USAGE, "no forced gate");
+    ds_run_close(&run);
+}
+
+static void the_program_forces_reads(void **state) {
+    (void)state;
+    const char *const words[] = {
+        "ablate", "--tokens", "fixtures/data/val.bin", "--seq-len", "16", "--sequences",
+        "5",      "--modes",  "uniform,zeroed",        "--shadow",  "1",  "fixtures/depth/attnres-full",
+        NULL};
+    json_t *written = program_json(words);
+    const json_t *cases = ds_json_at(written, "results/cases");
+    bool final = false;
+    for (size_t c = 0; c < json_array_size(cases); c++) {
+        const json_t *item = json_array_get(cases, c);
+        final = final || strcmp(json_string_value(json_object_get(item, "name")), "uniform:final") == 0;
+    }
+    assert_true(final);
+    assert_true(ds_json_real_at(written, "results/shadow/loss_error") < 1e-5);
+    json_decref(written);
 }
 
 /* The words the help tells are those of the tables; it is wrapped, so that white space is compared as one space. */
@@ -103,6 +228,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(results_are_the_program_s),
         cmocka_unit_test(a_journal_is_taken_up),
+        cmocka_unit_test(forced_reads_and_outputs_have_their_golden_losses),
+        cmocka_unit_test(modes_of_reads_have_scopes_of_their_own),
+        cmocka_unit_test(the_program_forces_reads),
         cmocka_unit_test(the_help_knows_the_tables),
     };
     return cmocka_run_group_tests_name("public ablate", tests, NULL, NULL);

@@ -1,4 +1,5 @@
 /* Gradient flow through the library's own door: what it tells is what the program writes. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -138,10 +139,92 @@ static void test_numbers(void **state) {
     ds_run_close(&run);
 }
 
+/* ---- attention over depth ---------------------------------------------------------------------------------------- */
+
+static void expect_norms(const double *found, const json_t *golden, const char *key, size_t count) {
+    const json_t *values = json_object_get(golden, key);
+    assert_int_equal(json_array_size(values), count);
+    for (size_t i = 0; i < count; i++) {
+        double expected = json_number_value(json_array_get(values, i));
+        if (!(fabs(found[i] - expected) <= fmax(1e-9 * expected, 1e-12))) print_error("%s %zu:\n", key, i);
+        expect_close(found[i], expected, fmax(1e-9 * expected, 1e-12));
+    }
+}
+
+/* Sources, reads, states and parameters: promised to 1e-9 relative, 1e-12 absolute. */
+static void golden_norms_of_histories(void **state) {
+    static const char *const models[] = {"attnres-full", "attnres-block", "attnres-cumulative-block", "delta-attnres",
+                                         "delta-block"};
+    (void)state;
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+        char path[64], file[64];
+        (void)snprintf(path, sizeof path, "fixtures/depth/%s", models[m]);
+        (void)snprintf(file, sizeof file, "%s.json", path);
+        const ds_run_options opening = {.checkpoint = path,
+                                        .tokens = "fixtures/data/val.bin",
+                                        .length = 32,
+                                        .sequences = 2,
+                                        .spread = DS_SPREAD_FROM_OFFSET,
+                                        .precision = DS_F64,
+                                        .histories = true};
+        ds_gradflow_options options = ds_gradflow_defaults;
+        ds_run run;
+        ds_gradflow flow;
+        json_t *whole = json_load_file(file, 0, NULL);
+        const json_t *golden = json_object_get(whole, "gradflow"), *parameters = json_object_get(golden, "parameters");
+        assert_non_null(golden);
+        expect_ok(ds_run_open(&run, &opening));
+        expect_ok(ds_gradflow_measure(&flow, &run, &options));
+        size_t reads = flow.flow.sublayers + 1;
+        expect_norms(flow.flow.source_norm, golden, "sources", reads);
+        expect_norms(flow.flow.read_norm, golden, "reads", reads);
+        expect_norms(flow.flow.state_norm, golden, "states", reads);
+        assert_int_equal(json_object_size(parameters), flow.flow.parameters);
+        for (size_t p = 0; p < flow.flow.parameters; p++) {
+            double expected = json_number_value(json_object_get(parameters, ds_model_parameter(run.model, p)->name));
+            expect_close(flow.flow.parameter_norm[p], expected, fmax(1e-9 * expected, 1e-12));
+        }
+        ds_gradflow_release(&flow);
+        options.jacobian = "last";
+        expect_refused(&run, &options, "maps no state to another, so it has no Jacobian");
+        options = (ds_gradflow_options){.measure = true};
+        expect_refused(&run, &options, "closed gates, which the rule");
+        ds_run_close(&run);
+        json_decref(whole);
+    }
+}
+
+/* A sublayer that is closed returns nothing through what it reads; the routed readout can be forced. */
+static void the_program_tells_of_histories(void **state) {
+    (void)state;
+    const char *const words[] = {"gradflow",
+                                 "--tokens",
+                                 "fixtures/data/val.bin",
+                                 "--seq-len",
+                                 "8",
+                                 "--sequences",
+                                 "2",
+                                 "--force",
+                                 "closed:1.mlp,uniform:final",
+                                 "fixtures/depth/attnres-full",
+                                 NULL};
+    json_t *written = program_json(words);
+    const json_t *states = ds_json_at(written, "results/states"), *reads = ds_json_at(written, "results/reads");
+    assert_string_equal(json_string_value(ds_json_at(json_array_get(states, 6), "read")), "final");
+    for (size_t s = 0; s < 7; s++) assert_true((json_number_value(json_array_get(reads, s)) == 0) == (s == 3));
+    assert_null(ds_json_at(written, "results/sublayers"));
+    json_decref(written);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_as_written), cmocka_unit_test(test_forced),  cmocka_unit_test(test_run_unchanged),
-        cmocka_unit_test(test_refusals),   cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_as_written),
+        cmocka_unit_test(test_forced),
+        cmocka_unit_test(test_run_unchanged),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(golden_norms_of_histories),
+        cmocka_unit_test(the_program_tells_of_histories),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

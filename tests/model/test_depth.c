@@ -95,6 +95,65 @@ static double loss_of(const depth_case *c) {
     return sum / TOKENS;
 }
 
+/* ---- the running sum -------------------------------------------------------------------------------------------------- */
+
+/* What the reads from index on send back to P, by the gradient of the sum and by another way. */
+typedef struct sum_check {
+    double reads[TOKENS * 64]; /* (TOKENS,d): of all reads so far */
+    size_t compared;
+} sum_check;
+
+static void expect_equal(const double *x, size_t stride, const double *y, size_t d) {
+    for (size_t t = 0; t < TOKENS; t++)
+        for (size_t i = 0; i < d; i++) expect_close(x[t * stride + i], y[t * d + i], 1e-13 + 1e-11 * fabs(y[t * d + i]));
+}
+
+/* Ungated, u = P + r: every read sends its own gradient to P, and P's are all of theirs from here on. */
+static ds_status expect_sum_of_reads(void *context, const ds_gradient_event *event) {
+    sum_check *check = context;
+    const double *read = event->read_gradient;
+    assert_true(event->hidden <= 64);
+    for (size_t i = 0; read != NULL && i < TOKENS * event->hidden; i++) check->reads[i] += read[i];
+    assert_true((event->sum_gradient == NULL) == (event->index == 0));
+    if (event->index > 0) expect_equal(check->reads, event->hidden, event->sum_gradient, event->hidden);
+    check->compared++;
+    return DS_OK;
+}
+
+/* Reads that take P alone leave nothing for the outputs as sources: what comes to an output comes through P. */
+static ds_status expect_sum_alone(void *context, const ds_gradient_event *event) {
+    sum_check *check = context;
+    size_t width = event->planes * event->hidden;
+    if (event->index > 0)
+        expect_equal((const double *)event->gradient + event->index * event->hidden, width, event->sum_gradient, event->hidden);
+    check->compared++;
+    return DS_OK;
+}
+
+static void the_running_sum_has_a_gradient_of_its_own(void **state) {
+    ds_random random = ds_random_init(91);
+    (void)state;
+    for (size_t turn = 0; turn < 12; turn++) {
+        bool additive = turn % 2 == 0;
+        const ds_rule *rule = &ds_depth_rules[additive ? 4 : 6];
+        const ds_spec spec = depth_spec(rule, additive ? DS_DEPTH_UNGATED : (ds_depth_gate)(turn / 2 % 4), turn % 4 == 0);
+        const ds_gradient_options options = {.parameters = true};
+        sum_check check = {.compared = 0};
+        const ds_gradient_observer observer = {additive ? expect_sum_of_reads : expect_sum_alone, &check};
+        depth_case c;
+        ds_gradient *gradient;
+        double nll[TOKENS];
+        case_open(&c, &spec, DS_F64, ds_random_u64(&random));
+        if (additive && turn >= 6) force_at_random(&c, &random);
+        for (size_t s = 0; !additive && s < ds_spec_sublayers(&spec); s++) c.forces[s].mode = DS_FORCE_RECENT;
+        expect_ok(ds_gradient_new(&gradient, c.model, WINDOWS, LENGTH, &options));
+        expect_ok(ds_backward(gradient, &c.batch, c.forces, 1.0 / TOKENS, &observer, nll));
+        assert_int_equal(check.compared, ds_spec_sublayers(&spec) + 1);
+        ds_gradient_free(&gradient);
+        case_close(&c);
+    }
+}
+
 /* ---- gradients -------------------------------------------------------------------------------------------------------- */
 
 static ds_gradient *gradient_of(const depth_case *c, double *nll) {
@@ -333,6 +392,7 @@ static void bits_depend_on_nothing_else(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parameters_agree_with_differences),
+        cmocka_unit_test(the_running_sum_has_a_gradient_of_its_own),
         cmocka_unit_test(tangents_agree_with_differences_and_adjoints),
         cmocka_unit_test(uniform_reads_are_the_plain_residual_network),
         cmocka_unit_test(a_closed_sublayer_is_as_if_it_were_not_there),

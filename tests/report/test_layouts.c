@@ -184,6 +184,7 @@ static const char *const runs[][24] = {
      "fixtures/models/cc-bf16"},
     {"gradflow", DATA, FEW, "--measure", "--jacobian", "last", "--per-position", "fixtures/models/ddl-cc-ec"},
     {"gradflow", DATA, FEW, "fixtures/models/additive-small"},
+    {"gradflow", DATA, FEW, "fixtures/depth/delta-attnres"},
     {"depth", DATA, FEW, "fixtures/models/cc-bf16"},
     {"depth", DATA, FEW, "fixtures/models/additive-small"},
     {"depth", DATA, FEW, "fixtures/depth/attnres-full"},

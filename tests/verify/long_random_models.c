@@ -2,6 +2,7 @@
  * RANDOM_SEED choose others; a model that fails is printed with the seed that draws it alone. */
 #include <stdlib.h>
 
+#include "random_depth.h"
 #include "random_model.h"
 #include "support.h"
 
@@ -27,8 +28,18 @@ static void test_many_backbones(void **state) {
     assert_int_equal(failed, 0);
 }
 
+static void test_many_histories(void **state) {
+    (void)state;
+    uint64_t seed = number("RANDOM_SEED", 1), count = number("RANDOM_MODELS", 1000);
+    size_t failed = random_depth_verify(seed, (size_t)count);
+    print_message("%llu models of attention over depth from seed %llu on: %zu fail\n", (unsigned long long)count,
+                  (unsigned long long)seed, failed);
+    assert_int_equal(failed, 0);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_many), cmocka_unit_test(test_many_backbones)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_many), cmocka_unit_test(test_many_backbones),
+                                       cmocka_unit_test(test_many_histories)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     ds_threads_stop();
     return failed;

@@ -62,7 +62,7 @@ static void add_forward(dump *d, const forward_case *c) {
             memcpy(states[s] + b * state, x.x, state * sizeof *x.x);
             if (s < sublayers) expect_ok(ds_plain_sublayer(&plain, x, s));
         }
-        ds_plain_readout(&plain, hidden, x);
+        expect_ok(ds_plain_readout(&plain, hidden, x));
         expect_ok(ds_plain_linear(logits + b * T * spec->vocab, hidden.x, table, T, spec->vocab, spec->hidden));
     }
     for (size_t t = 0; t < B * T; t++) {

@@ -13,8 +13,8 @@ typedef struct ds_case {
     char name[48];    /* CONTRACT: "closed:3.mlp", "closed:all", "closed-from:4", ... */
     const char *mode; /* an intervention of the rule: "closed", "open", ... */
     bool needs_mean;
-    ds_force *gates; /* (S): DS_FORCE_NONE where the case forces nothing */
-    bool *forced;    /* (S) */
+    ds_force *gates; /* (forces): DS_FORCE_NONE where the case forces nothing */
+    bool *forced;    /* (forces) */
     size_t same_as;  /* index of the earliest case with the same gates: its own index when there is none */
     bool left_out;   /* ds_ablation_run passes it over */
 } ds_case;
@@ -22,6 +22,7 @@ typedef struct ds_case {
 typedef struct ds_case_list {
     ds_case *cases;
     size_t count, capacity, sublayers;
+    size_t forces;    /* ds_spec_forces: the sublayers, and the readout where it can be forced */
     bool needs_means; /* one of them needs a mean: ds_case_list_set_means before running */
 } ds_case_list;
 
@@ -29,8 +30,8 @@ typedef struct ds_case_list {
  * and `before_last` before the last. */
 ds_status ds_scope_words(ds_text *text, const char *between, const char *before_last) DS_MUST_CHECK;
 ds_status ds_mode_words(ds_text *text, const char *between, const char *before_last) DS_MUST_CHECK;
-/* Cases of comma-separated modes x scopes, in the order modes, scopes, sublayers; scopes NULL: all of them. Unknown words, and
- * modes the checkpoint's rule does not have, are DS_ERR_USAGE. */
+/* Cases of comma-separated modes x scopes, in the order modes, scopes, sublayers; scopes NULL: all a mode has a meaning in.
+ * Unknown words, modes the checkpoint's rule does not have, and scopes a mode has no meaning in, are DS_ERR_USAGE. */
 ds_status ds_case_list_parse(ds_case_list *list, const ds_spec *spec, const char *modes, const char *scopes) DS_MUST_CHECK;
 /* Every mode of the rule in every scope; those that need a mean only if asked for. */
 ds_status ds_case_list_all(ds_case_list *list, const ds_spec *spec, bool means) DS_MUST_CHECK;
@@ -41,7 +42,7 @@ void ds_case_list_set_means(ds_case_list *list, const double *means);
 /* Leaves out all but the cases named (comma separated) and those they are equal to. Names of no case are passed over. */
 void ds_case_list_keep(ds_case_list *list, const char *names);
 void ds_case_list_release(ds_case_list *list);
-/* gates (S) <- the gates that case names like "closed:3.mlp" or "closed-from:4,open:attn" (comma separated, later ones win)
+/* gates (ds_spec_forces) <- what case names like "closed:3.mlp" or "closed-from:4,open:attn" (comma separated, later ones win)
  * force; learned elsewhere. mean-gate is not among them: a mean needs data. Unknown names are DS_ERR_USAGE naming `option`. */
 ds_status ds_gates_parse(ds_force *gates, const ds_spec *spec, const char *words, const char *option) DS_MUST_CHECK;
 

@@ -26,11 +26,12 @@ extern const ds_ablate_options ds_ablate_defaults;
 typedef struct ds_ablate_result {
     ds_case_list list;
     size_t sequences;
-    double *baseline;  /* (sequences): mean loss of each window, intact */
-    double *loss, *kl; /* (cases, sequences), row-major: mean loss; mean KL(intact || case) */
-    ds_paired *paired; /* (cases): change of the loss, its interval over windows, and its p-value */
-    double *holm;      /* (cases): p-values adjusted over all distinct cases (Holm) */
-    size_t hypotheses; /* distinct cases */
+    const ds_spec *spec; /* of the run */
+    double *baseline;    /* (sequences): mean loss of each window, intact */
+    double *loss, *kl;   /* (cases, sequences), row-major: mean loss; mean KL(intact || case) */
+    ds_paired *paired;   /* (cases): change of the loss, its interval over windows, and its p-value */
+    double *holm;        /* (cases): p-values adjusted over all distinct cases (Holm) */
+    size_t hypotheses;   /* distinct cases */
     ds_shadow shadow;
 } ds_ablate_result;
 

@@ -18,15 +18,16 @@ typedef struct ds_gradient_flow {
     size_t sequences;                     /* windows */
     double loss;                          /* mean over all targets, nats */
     double *sequence_loss;                /* (sequences): mean loss of each window */
-    double *state_norm;                   /* (S+1): |dloss/dX_s| */
+    double *state_norm;                   /* (S+1): |dloss/dX_s|; of a history that of its running sum, or else of v_s */
     double *frozen_norm;                  /* (S+1): |A_s ... A_{S-1} dloss/dX_S|, k and beta held; |dloss/dX_S| where A = I */
+    double *source_norm, *read_norm;      /* (S+1) of a history, else NULL: |dloss/dv_s|; |dloss/du_s|, back through one read */
     double *position_norm;                /* (S+1, T): state_norm of one position, over windows */
-    ds_path_norms *paths;                 /* (S): of what reaches X_s */
+    ds_path_norms *paths;                 /* (S): of what reaches X_s; a history has none, nor frozen_norm */
     double *gate_slope;                   /* (S): dloss/d(gate scale); 0 without gates */
     double *parameter_norm;               /* (parameters): |dloss/dW|, in the model's order */
 } ds_gradient_flow;
 
-/* forces (S) or NULL. `memory`: see ds_gradient_options. */
+/* forces (ds_spec_forces) or NULL. `memory`: see ds_gradient_options. */
 ds_status ds_gradient_flow_measure(ds_gradient_flow *out, ds_run *run, const ds_force *forces, size_t memory) DS_MUST_CHECK;
 void ds_gradient_flow_release(ds_gradient_flow *flow);
 
@@ -47,7 +48,7 @@ typedef struct ds_gradflow {
     ds_gate_attribution attribution; /* without `estimated` where gates are forced, or there are none */
     ds_sublayer_jacobians jacobians;
     bool per_position;
-    const ds_model *model; /* of the run: names of parameters */
+    const ds_model *model; /* of the run: names of reads and parameters */
 } ds_gradflow;
 
 /* Refuses options that no run could have: DS_ERR_USAGE. ds_gradflow_measure does so too. */
