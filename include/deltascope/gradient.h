@@ -48,7 +48,8 @@ const void *ds_gradient_embeddings(const ds_gradient *gradient);
 enum {
     DS_PATH_BRANCH,  /* through h, the branch's output: for the delta rule that is k, the direction */
     DS_PATH_CONTEXT, /* through what the rule computes from the sublayer's normalised input: for the delta rule the gate */
-    DS_PATH_INPUT,   /* through what the rule computes from the input itself: for the delta rule the value */
+    DS_PATH_INPUT,   /* through what the rule computes from the input itself: for the delta rule the value; for parallel
+                      * streams all they mix by */
     DS_PATHS,
 };
 typedef struct ds_path_squares {
@@ -82,6 +83,9 @@ typedef struct ds_gradient_event {
     const void *gradient;           /* (B,T,planes,d) dloss/dX_index */
     const double *norm2;            /* (B,T) its squared Frobenius norm, token by token */
     const ds_path_squares *paths;   /* (B,T); NULL without `paths` */
+    const void *read;   /* (B,T,d) what comes back through the sublayer to what it reads; at X_S to the head's input. NULL where
+                         * the sublayer was not gone through */
+    const void *output; /* (B,T,d) dloss/dh, h being what the branch gives; likewise, and NULL at X_S */
     const ds_delta_gradient *delta; /* NULL under other rules */
 } ds_gradient_event;
 typedef struct ds_gradient_observer {

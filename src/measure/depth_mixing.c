@@ -31,7 +31,7 @@ typedef struct collection {
 
 static bool has_operators(const ds_spec *spec) { return ds_rule_has_operators(spec->rule); }
 /* Attention over depth: the state is what was written, plane by plane. */
-static bool keeps_history(const ds_spec *spec) { return ds_spec_planes(spec) != spec->value_channels; }
+static bool keeps_history(const ds_spec *spec) { return ds_rule_kind_of(spec->rule) == DS_KIND_DEPTH; }
 
 /* ---- moments ---------------------------------------------------------------------------------------------------------- */
 

@@ -55,18 +55,12 @@ static void put_rows(ds_json_builder *b, const ds_depth_mixing *mixing) {
     ds_json_end(b);
 }
 
-static const char *kind_of(const ds_depth_mixing *mixing) {
-    const ds_spec *spec = mixing->spec;
-    if (mixing->gain != NULL) return "delta";
-    return ds_spec_planes(spec) != spec->value_channels ? "depth" : ds_rule_name(spec->rule);
-}
-
 ds_status ds_depth_mixing_json(json_t **results, const ds_depth_mixing *mixing) {
     ds_json_builder b = {0};
     char name[48];
     ds_json_begin_object(&b, NULL);
     ds_json_put_text(&b, "rule", ds_spec_rule_name(name, mixing->spec));
-    ds_json_put_text(&b, "kind", kind_of(mixing));
+    ds_json_put_text(&b, "kind", ds_rule_kind_name(mixing->spec->rule));
     ds_json_put_real(&b, "loss", mixing->loss);
     ds_json_put_reals(&b, "sequence_loss", mixing->sequence_loss, mixing->sequences);
     if (mixing->mean != NULL) put_depth_matrix(&b, mixing);

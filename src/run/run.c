@@ -143,11 +143,12 @@ static ds_status note_length(ds_run *run) {
 
 ds_status ds_run_check_state(const ds_spec *spec, const char *path) {
     char name[48];
-    if (ds_spec_planes(spec) == spec->value_channels) return DS_OK;
-    return ds_fail(DS_ERR_USAGE,
-                   "%s: its rule, %s, has no state that is rewritten: its sublayers choose among all that was written before; "
-                   "inspect and depth measure that",
-                   DS_SHOW(path), ds_spec_rule_name(name, spec));
+    ds_rule_kind kind = ds_rule_kind_of(spec->rule);
+    if (kind == DS_KIND_ADDITIVE || kind == DS_KIND_DELTA) return DS_OK;
+    return ds_fail(DS_ERR_USAGE, "%s: its rule, %s, has no state that is rewritten: %s; inspect and depth measure that",
+                   DS_SHOW(path), ds_spec_rule_name(name, spec),
+                   kind == DS_KIND_DEPTH ? "its sublayers choose among all that was written before"
+                                         : "its sublayers mix parallel streams and add to each of them");
 }
 
 ds_status ds_run_open(ds_run *run, const ds_run_options *options) {
