@@ -62,6 +62,7 @@ enum {
     DS_DATA_OPTIONAL = 32,    /* beside DS_TAKES_DATA: some of the command's work needs no data */
     DS_TAKES_SHADOW = 64,     /* --shadow */
     DS_TAKES_HISTORIES = 128, /* checkpoints of rules whose state is all that was written */
+    DS_TAKES_STREAMS = 512,   /* and of those whose state is parallel streams */
     DS_TAKES_SEED = 256,      /* --seed */
     DS_TAKES_RUN = DS_TAKES_OUTPUT | DS_TAKES_SEED,
     DS_TAKES_MODEL = DS_TAKES_CHECKPOINT | DS_TAKES_DATA | DS_TAKES_LENGTH | DS_TAKES_RUN,

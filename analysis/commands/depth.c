@@ -67,11 +67,12 @@ const ds_command ds_command_depth = {
     .summary = "How much of what was written at one depth arrives at another",
     .description = "For every sublayer and the readout: the share that the embedding and the output of every sublayer before "
                    "have in what is read, mean over tokens, with entropy, effective sources and the largest share. Of the "
-                   "additive rule and of attention over depth also the depth-mixing matrix itself; of the delta rule how much "
-                   "of an earlier edit its "
-                   "frozen operators leave (gain), and that all edits together are the state, checked on every token.",
+                   "additive rule, of attention over depth and of parallel streams also the depth-mixing matrix itself; of "
+                   "streams what every sublayer mixes them by, and the gains of its products over depth; of the delta rule how "
+                   "much of an earlier edit its frozen operators leave (gain), and that all edits together are the state, "
+                   "checked on every token.",
     .examples = "  deltascope depth --tokens val.bin --json depth.json checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_HISTORIES,
+    .takes = DS_TAKES_MODEL | DS_TAKES_HISTORIES | DS_TAKES_STREAMS,
     .column_sets = column_sets,
     .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,

@@ -169,7 +169,7 @@ const ds_command ds_command_inspect = {
     .examples = "  deltascope inspect checkpoint/\n"
                 "  deltascope inspect --config config.json --json inspect.json ckpt.pt\n"
                 "  deltascope inspect --draft-map map.json fork/ckpt.pt\n",
-    .takes = DS_TAKES_MODEL | DS_DATA_OPTIONAL | DS_TAKES_HISTORIES,
+    .takes = DS_TAKES_MODEL | DS_DATA_OPTIONAL | DS_TAKES_HISTORIES | DS_TAKES_STREAMS,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

@@ -1,5 +1,6 @@
 #include "remeasure.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,6 +101,7 @@ ds_status ds_claimed_open(ds_run *run, const ds_claimed *claimed, const ds_run_o
     const json_t *data = json_object_get(claimed->envelope, "data");
     const char *precision = json_string_value(json_object_get(claimed->envelope, "precision"));
     ds_run_options options = *given;
+    unsigned takes = UINT_MAX; /* what all of its commands do */
     if (json_is_object(data)) {
         options.length = count_at(data, "seq_len");
         options.sequences = count_at(data, "sequences");
@@ -111,9 +113,9 @@ ds_status ds_claimed_open(ds_run *run, const ds_claimed *claimed, const ds_run_o
     }
     options.precision = precision != NULL && strcmp(precision, "double") == 0 ? DS_F64 : DS_F32;
     options.seed = seed_of(claimed->envelope);
-    options.histories = true;
-    for (size_t i = 0; i < claimed->count; i++)
-        options.histories = options.histories && (ds_command_find(claimed->parts[i].command)->takes & DS_TAKES_HISTORIES) != 0;
+    for (size_t i = 0; i < claimed->count; i++) takes &= ds_command_find(claimed->parts[i].command)->takes;
+    options.histories = (takes & DS_TAKES_HISTORIES) != 0;
+    options.streams = (takes & DS_TAKES_STREAMS) != 0;
     options.without_weights = claimed->count == 1 && strcmp(claimed->parts[0].command, "inspect") == 0;
     DS_TRY(ds_run_open(run, &options));
     if (options.without_weights) DS_TRY(ds_checkpoint_read(run->checkpoint, NULL, 0)); /* its digest is asked for at once */

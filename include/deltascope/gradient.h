@@ -48,7 +48,8 @@ const void *ds_gradient_embeddings(const ds_gradient *gradient);
 enum {
     DS_PATH_BRANCH,  /* through h, the branch's output: for the delta rule that is k, the direction */
     DS_PATH_CONTEXT, /* through what the rule computes from the sublayer's normalised input: for the delta rule the gate */
-    DS_PATH_INPUT,   /* through what the rule computes from the input itself: for the delta rule the value */
+    DS_PATH_INPUT,   /* through what the rule computes from the input itself: for the delta rule the value; for parallel
+                      * streams all they mix by */
     DS_PATHS,
 };
 typedef struct ds_path_squares {
@@ -81,7 +82,9 @@ typedef struct ds_gradient_event {
     const void *state;            /* (B,T,planes,d) X_index */
     const void *gradient;         /* (B,T,planes,d) dloss/dX_index */
     const double *norm2;          /* (B,T) its squared Frobenius norm, token by token */
-    const void *read_gradient;    /* (B,T,d) dloss/du_index: what returns through what it reads; NULL: nothing does */
+    const void *read_gradient;    /* (B,T,d) dloss/du_index: what returns through what the sublayer reads, at X_S to the head's
+                                   * input; NULL where the sublayer was not gone through */
+    const void *output_gradient;  /* (B,T,d) dloss/dh, h being what the branch gives; likewise, and NULL at X_S */
     const void *sum_gradient;     /* (B,T,d) of the running sum of a history, where it is a thing beside what it sums up: dloss
                                        by all reads of the sum from here on; NULL under other rules, and at X_0 */
     const ds_path_squares *paths; /* (B,T); NULL without `paths` */

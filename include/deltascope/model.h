@@ -22,8 +22,13 @@ extern const ds_rule ds_rule_delta;    /* X + m beta k (v^T - k^T X) */
 
 size_t ds_rule_count(void);
 const ds_rule *ds_rule_at(size_t index);
-const char *ds_rule_name(const ds_rule *rule);   /* one word: "additive", "ddl" */
-const char *ds_rule_title(const ds_rule *rule);  /* for people: "additive", "delta rule" */
+const char *ds_rule_name(const ds_rule *rule);  /* one word: "additive", "ddl" */
+const char *ds_rule_title(const ds_rule *rule); /* for people: "additive", "delta rule" */
+/* What the state is: one plane or channels that are rewritten; all that was written (attention over depth); parallel streams
+ * that mix (hyper-connections). By name: "additive", "delta", "depth", "streams". */
+typedef enum ds_rule_kind { DS_KIND_ADDITIVE, DS_KIND_DELTA, DS_KIND_DEPTH, DS_KIND_STREAMS } ds_rule_kind;
+ds_rule_kind ds_rule_kind_of(const ds_rule *rule);
+const char *ds_rule_kind_name(const ds_rule *rule);
 bool ds_rule_has_gates(const ds_rule *rule);     /* a learned gate beta per token and sublayer scales the update */
 bool ds_rule_keeps_history(const ds_rule *rule); /* the state is all that was written, plane by plane: only new planes come */
 bool ds_rule_has_operators(
@@ -51,6 +56,16 @@ enum {
     DS_FORCE_MASK_EMBEDDING,        /* not the embedding: the others keep their proportions, here and in the next two */
     DS_FORCE_MASK_CURRENT,          /* not the last source */
     DS_FORCE_MASK_HISTORY,          /* none of those between the two */
+};
+/* Of parallel streams: how they mix. With the output left out they mix all the same. */
+enum {
+    DS_FORCE_BYPASS = DS_FORCE_OWN, /* no output, and the streams stay as they are */
+    DS_FORCE_IDENTITY_RES,          /* R = I */
+    DS_FORCE_UNIFORM_RES,           /* R = 1/n */
+    DS_FORCE_MEAN_MIX,              /* pre, post and R are means, which the workspace holds ... */
+    DS_FORCE_MEAN_RES,              /* ... or R alone */
+    DS_FORCE_STATIC,                /* nothing depends on the streams */
+    DS_FORCE_CONVERGED,             /* R after 2000 rounds of Sinkhorn */
 };
 typedef struct ds_force {
     unsigned mode;
@@ -105,6 +120,17 @@ typedef struct ds_rope_scaling {
     double factor, low_freq_factor, high_freq_factor, original_context;
 } ds_rope_scaling;
 
+/* Of parallel streams: how many, and how a matrix is made of logits. */
+typedef struct ds_stream_spec {
+    size_t count;
+    bool library;       /* the maps from the streams are there; in the static form they are stored and never used */
+    size_t rounds;      /* of Sinkhorn, of logits divided by the temperature ... */
+    double temperature;
+    bool orthostochastic; /* ... or Newton-Schulz steps in its place (num.h) */
+    size_t steps;
+    double eps, coefficients[3];
+} ds_stream_spec;
+
 /* MODEL.md "config.json keys and defaults" plus what only tensor names and shapes tell. */
 typedef struct ds_spec {
     size_t vocab, layers, hidden, heads, head_dim, mlp_hidden, block_size;
@@ -142,6 +168,7 @@ typedef struct ds_spec {
     ds_depth_gate depth_gate;
     bool depth_null;
     double depth_bias_init;                                       /* of a recency bias */
+    ds_stream_spec streams;
     bool newer_names;                                             /* which generation of parameter names was found */
     double gate_init, embedding_init_std, hidden_init_std_factor; /* for weights at initialisation */
     double read_init;                                             /* likewise, of read vectors; NaN: 1/dv */
@@ -340,6 +367,14 @@ typedef struct ds_delta_observation {
     const void *k;               /* (B,T,d)  direction */
 } ds_delta_observation;
 
+/* What only parallel streams have: what they mix by. */
+typedef struct ds_stream_observation {
+    size_t streams;            /* n */
+    const double *mixing;      /* (B,T,n(n+2)) pre (n), post (n), R (n,n) as applied, R[t][s] from stream s to stream t */
+    const double *output_norm; /* (B,T) |m f|, f being what the branch gives */
+    const double *logit_range; /* (B,T) largest minus smallest logit before Sinkhorn; NULL where there is no such round */
+} ds_stream_observation;
+
 typedef struct ds_observation {
     size_t sublayer, sequences, length, hidden, planes;
     ds_precision precision;
@@ -347,7 +382,8 @@ typedef struct ds_observation {
     const double *edit_norm;    /* (B,T) Frobenius norm of X after - X before */
     const void *before, *after; /* (B,T,planes,d) */
     const double *zero_weights; /* (B,T) attention weights, over heads and keys seen, that underflow to 0; NULL for an MLP */
-    const ds_delta_observation *delta; /* NULL under other rules */
+    const ds_delta_observation *delta;    /* NULL under other rules; so is the next */
+    const ds_stream_observation *streams; /* with DS_OBSERVE_GATES */
 } ds_observation;
 typedef struct ds_observer {
     unsigned wants;                                                          /* DS_OBSERVE_* */
@@ -361,6 +397,10 @@ typedef struct ds_observer {
 typedef struct ds_workspace ds_workspace;
 ds_status ds_workspace_new(ds_workspace **out, const ds_model *model, size_t sequences, size_t length) DS_MUST_CHECK;
 void ds_workspace_free(ds_workspace **workspace); /* sets NULL; NULL is fine */
+/* Of parallel streams: means (S,n(n+2)) of every sublayer's pre, post and R, as ds_stream_observation has them, which
+ * DS_FORCE_MEAN_MIX and DS_FORCE_MEAN_RES put in their place. Borrowed until the next call; at first there are none (NULL), and
+ * these modes are DS_ERR_USAGE. */
+void ds_workspace_set_mean_mixing(ds_workspace *workspace, const double *mean);
 /* How many windows of `length` a batch should hold so that all threads are busy and the buffers stay within a few hundred MiB.
  * Results do not depend on it. */
 size_t ds_batch_sequences(const ds_model *model, size_t length);
@@ -377,12 +417,13 @@ ds_status ds_sublayers(ds_workspace *workspace, const ds_model *model, const ds_
  * whose readout looks at more than a sum has to know which sublayers are left out. */
 ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
                      const void *state, void *hidden) DS_MUST_CHECK;
-/* read (B,T,d) <- what `sublayer` reads of the state before it, without a norm; S stands for the readout. */
+/* read (B,T,d) <- what `sublayer` reads of the state before it, without a norm; S stands for the readout, which norms parallel
+ * streams one by one and then adds them. */
 ds_status ds_read(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
                   size_t sublayer, const void *state, void *read) DS_MUST_CHECK;
 /* mix (B,T,sublayer+1) <- the weights A of that read, where it is u = sum_i A_i v_i, v_0 being the embedding and v_{s+1} what
- * sublayer s adds. The mean over features where a gate has one for each. DS_ERR_USAGE for the delta rule, which moves what is
- * there. */
+ * sublayer s adds. The mean over features where a gate has one for each. DS_ERR_USAGE for the delta rule and for parallel
+ * streams, which move what is there. */
 ds_status ds_mix(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces, size_t sublayer,
                  const void *state, double *mix) DS_MUST_CHECK;
 /* nll (B,T) <- cross entropy of each target, natural log, without keeping logits. One that is not finite is DS_ERR_INPUT naming

@@ -72,6 +72,7 @@ typedef struct ds_run_options {
     uint64_t seed;          /* of everything random */
     ds_share share;         /* of the windows, for passes that leave records */
     bool histories;         /* also rules whose state is all that was written: other measurements count on dv planes */
+    bool streams;           /* also rules whose state is parallel streams */
     bool without_weights;   /* structure and configuration alone: `model` and `workspace` stay NULL */
     ds_listener listener;
 } ds_run_options;
@@ -96,8 +97,9 @@ typedef struct ds_run {
     json_t *warnings;           /* what a reader of the results must know: sentences; NULL: nothing */
 } ds_run;
 
-/* Refuses (DS_ERR_USAGE, naming `path`) a rule whose state is all that was written, for what counts on dv planes. */
-ds_status ds_run_check_state(const ds_spec *spec, const char *path) DS_MUST_CHECK;
+/* Refuses (DS_ERR_USAGE, naming `path`) a rule whose state is all that was written, or parallel streams, unless they are taken:
+ * most measurements count on dv planes. */
+ds_status ds_run_check_state(const ds_spec *spec, const char *path, bool histories, bool streams) DS_MUST_CHECK;
 /* Cheap checks first: configuration and data before weights. A zeroed run may be closed. */
 ds_status ds_run_open(ds_run *run, const ds_run_options *options) DS_MUST_CHECK;
 void ds_run_close(ds_run *run);

@@ -35,11 +35,17 @@ done:
     return status;
 }
 
+/* nanoGPT's three sizes, which nobody else calls so. */
+static bool is_nanogpt(const json_t *value) {
+    return json_object_get(value, "n_layer") != NULL && json_object_get(value, "n_head") != NULL &&
+           json_object_get(value, "n_embd") != NULL;
+}
+
 /* An entry that is about the model by its name, or has a key of every model, or the keys the map speaks of. */
 static bool is_configuration(const ds_checkpoint *checkpoint, const char *entry, const json_t *value) {
     if (checkpoint->map != NULL && ds_name_map_fits(checkpoint->map, value)) return true;
     bool named = strncmp(entry, "model_", strlen("model_")) == 0 && json_object_size(value) > 0;
-    return named || json_object_get(value, "hidden_size") != NULL;
+    return named || json_object_get(value, "hidden_size") != NULL || is_nanogpt(value);
 }
 
 /* The first entry of a training checkpoint that is a configuration, when there is one. */

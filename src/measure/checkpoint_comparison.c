@@ -136,7 +136,7 @@ static ds_status look(ds_compared *entry, const char *path, const ds_run_options
     const ds_checkpoint_options named = {.config = base->config, .map = base->map};
     DS_TRY(ds_checkpoint_open_with(&checkpoint, path, &named));
     DS_TRY(ds_spec_detect(&entry->spec, checkpoint));
-    DS_TRY(ds_run_check_state(&entry->spec, path));
+    DS_TRY(ds_run_check_state(&entry->spec, path, false, false));
     entry->path = ds_strdup(path);
     entry->sublayers = ds_spec_sublayers(&entry->spec);
     if (entry->path == NULL) status = DS_ERR_SYSTEM;

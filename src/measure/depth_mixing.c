@@ -7,6 +7,7 @@
 #include "deltascope/spectra.h"
 
 #include "depth_terms.h"
+#include "stream_terms.h"
 
 /* Tokens whose terms are computed at a time, each by one worker. */
 enum { CHUNK = 64 };
@@ -15,6 +16,7 @@ enum { CHUNK = 64 };
 typedef struct collection {
     ds_depth_mixing *out;
     ds_depth_pass pass;
+    ds_stream_pass streams;
     ds_run *run;
     ds_force *forces;          /* (ds_spec_forces) */
     double *nll, *mixing;      /* (B,T); (S+1,S+1) A of one token */
@@ -30,27 +32,9 @@ typedef struct collection {
 } collection;
 
 static bool has_operators(const ds_spec *spec) { return ds_rule_has_operators(spec->rule); }
+static bool has_streams(const ds_spec *spec) { return ds_rule_kind_of(spec->rule) == DS_KIND_STREAMS; }
 /* Attention over depth: the state is what was written, plane by plane. */
 static bool keeps_history(const ds_spec *spec) { return ds_rule_keeps_history(spec->rule); }
-
-/* ---- moments ---------------------------------------------------------------------------------------------------------- */
-
-void ds_token_moments_add(ds_token_moments *m, double x) {
-    if (m->count++ == 0) m->origin = m->min = m->max = x;
-    ds_sum_add(&m->sum, x - m->origin);
-    ds_sum_add(&m->squares, (x - m->origin) * (x - m->origin));
-    m->min = fmin(m->min, x);
-    m->max = fmax(m->max, x);
-}
-
-double ds_token_moments_mean(const ds_token_moments *m) {
-    return m->count > 0 ? m->origin + ds_sum_value(&m->sum) / (double)m->count : NAN;
-}
-
-double ds_token_moments_std(const ds_token_moments *m) {
-    double count = (double)m->count, mean = ds_sum_value(&m->sum) / count;
-    return m->count > 0 ? sqrt(fmax(0, ds_sum_value(&m->squares) / count - mean * mean)) : NAN;
-}
 
 /* ---- what a pass leaves ----------------------------------------------------------------------------------------------- */
 
@@ -84,7 +68,9 @@ static ds_status observe(void *context, const ds_observation *seen) {
     const ds_spec *spec = &all->run->spec;
     size_t here = seen->sublayer * pass->most, next = here + pass->most;
     if (!keeps_history(spec)) memcpy(pass->state_norm + here, seen->state_norm, pass->tokens * sizeof *pass->state_norm);
-    memcpy(pass->source_norm + next, seen->edit_norm, pass->tokens * sizeof *pass->source_norm);
+    const double *written = seen->streams != NULL ? seen->streams->output_norm : seen->edit_norm;
+    memcpy(pass->source_norm + next, written, pass->tokens * sizeof *pass->source_norm);
+    if (seen->streams != NULL) ds_stream_pass_keep(&all->streams, seen);
     if (seen->delta == NULL) return DS_OK;
     keep_delta(pass, spec, seen);
     for (size_t t = 0; t < pass->tokens; t++) /* |m beta k v^T| = |k| |m beta v| */
@@ -113,7 +99,9 @@ static ds_status measure_read(collection *all, const ds_batch *batch, size_t sub
     size_t at = sublayer * pass->most;
     bool routed = ds_spec_forces(spec) > pass->sublayers;
     DS_TRY(measure_norms(pass->read_norm + at, all, batch, NULL, sublayer, read));
-    if (pass->mix != NULL)
+    if (has_streams(spec) && sublayer < pass->sublayers)
+        ds_stream_pass_state(&all->streams, sublayer, pass->tokens, pass->state, pass->precision);
+    if (pass->mix != NULL && !has_streams(spec))
         DS_TRY(
             ds_mix(all->run->workspace, all->run->model, batch, NULL, sublayer, pass->state, pass->mix + at * all->out->reads));
     if (!keeps_history(spec)) return DS_OK;
@@ -139,8 +127,9 @@ static ds_status run_pass(collection *all, const ds_batch *batch) {
         DS_TRY(ds_sublayers(run->workspace, run->model, batch, pass->state, s, s + 1, NULL, &observer));
     }
     DS_TRY(measure_read(all, batch, sublayers, read));
+    size_t copies = has_streams(&run->spec) ? run->spec.streams.count : 1; /* v_0 is in every stream */
     for (size_t t = 0; t < pass->tokens; t++) {
-        pass->source_norm[t] = norm_at(pass->first, t, width, pass->precision);
+        pass->source_norm[t] = norm_at(pass->first, t * copies, width / copies, pass->precision);
         if (keeps_history(&run->spec)) continue;
         pass->state_norm[sublayers * pass->most + t] = norm_at(pass->state, t, width, pass->precision);
     }
@@ -286,6 +275,8 @@ static ds_status measure_batch(void *context, const ds_window_batch *now) {
     const ds_depth_pass *pass = &all->pass;
     size_t length = now->batch.length;
     DS_TRY(run_pass(all, &now->batch));
+    if (has_streams(&all->run->spec)) DS_TRY(ds_stream_pass_tokens(&all->streams, pass->tokens));
+    if (has_streams(&all->run->spec)) ds_stream_sublayers_add(all->out->mixing, &all->streams, pass->tokens);
     for (size_t b = 0; b < now->batch.sequences; b++)
         all->out->sequence_loss[now->windows[b]] = ds_mean(all->nll + b * length, length);
     for (size_t t = 0; t < pass->tokens; t++, all->tokens++) {
@@ -377,11 +368,17 @@ static ds_status collection_init(collection *all, ds_depth_mixing *out, ds_run *
     DS_NEW(out->rows, reads);
     DS_NEW(out->contribution, reads * reads);
     DS_TRY(has_operators(&run->spec) ? delta_init(all, reads) : mixing_init(all, reads));
+    if (!has_streams(&run->spec)) goto done;
+    DS_TRY(ds_stream_pass_init(&all->streams, &run->spec, batch * run->length));
+    all->streams.mix = all->pass.mix;
+    out->streams = run->spec.streams.count;
+    DS_TRY(ds_stream_sublayers_init(&out->mixing, &run->spec));
 done:
     return status;
 }
 
 static void collection_release(collection *all) {
+    ds_stream_pass_release(&all->streams);
     ds_depth_pass *pass = &all->pass;
     void *owned[] = {pass->source_norm, pass->state_norm, pass->read_norm, pass->strength, pass->written, pass->k,
                      pass->state,       pass->first,      all->nll,        all->mixing,    all->numbers,  all->scratch,
@@ -391,9 +388,10 @@ static void collection_release(collection *all) {
 }
 
 void ds_depth_mixing_release(ds_depth_mixing *mixing) {
-    void *owned[] = {mixing->sequence_loss, mixing->source_norm,  mixing->state_norm,     mixing->read_norm,
-                     mixing->rows,          mixing->contribution, mixing->mean,           mixing->token_std,
-                     mixing->share,         mixing->gain,         mixing->singular_values};
+    for (size_t s = 0; mixing->mixing != NULL && s + 1 < mixing->reads; s++) free(mixing->mixing[s].entries);
+    void *owned[] = {mixing->sequence_loss,   mixing->source_norm, mixing->state_norm, mixing->read_norm, mixing->rows,
+                     mixing->contribution,    mixing->mean,        mixing->token_std,  mixing->share,     mixing->gain,
+                     mixing->singular_values, mixing->mixing};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     *mixing = (ds_depth_mixing){0};
 }
@@ -437,6 +435,7 @@ static ds_status take(ds_depth_mixing *out, const collection *all) {
         out->gain[at] = all->gains[at] > 0 ? ds_sum_value(&all->gain[at]) / (double)all->gains[at] : NAN;
     }
     if (out->mean != NULL) DS_TRY(take_matrix(out, all));
+    if (out->mixing != NULL) ds_stream_sublayers_take(out->mixing, out->reads - 1);
 done:
     return status;
 }

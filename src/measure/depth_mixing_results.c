@@ -27,6 +27,7 @@ static void put_depth_matrix(ds_json_builder *b, const ds_depth_mixing *mixing) 
     put_moments(b, "backward_gain", &mixing->backward_gain);
     put_moments(b, "inf_norm", &mixing->inf_norm);
     put_moments(b, "one_norm", &mixing->one_norm);
+    if (mixing->mixing != NULL) ds_json_put_text(b, "last_row", "sum of the streams before the final norm");
     ds_json_end(b);
 }
 
@@ -55,18 +56,98 @@ static void put_rows(ds_json_builder *b, const ds_depth_mixing *mixing) {
     ds_json_end(b);
 }
 
-static const char *kind_of(const ds_depth_mixing *mixing) {
-    const ds_spec *spec = mixing->spec;
-    if (mixing->gain != NULL) return "delta";
-    return ds_rule_keeps_history(spec->rule) ? "depth" : ds_rule_name(spec->rule);
+/* ---- parallel streams ------------------------------------------------------------------------------------------------- */
+
+static void put_matrix_numbers(ds_json_builder *b, const ds_token_moments numbers[DS_MATRIX_NUMBERS]) {
+    static const char *const keys[DS_MATRIX_NUMBERS] = {[DS_MATRIX_FORWARD_GAIN] = "forward_gain",
+                                                        [DS_MATRIX_BACKWARD_GAIN] = "backward_gain",
+                                                        [DS_MATRIX_INF_NORM] = "inf_norm",
+                                                        [DS_MATRIX_ONE_NORM] = "one_norm",
+                                                        [DS_MATRIX_SPECTRAL_NORM] = "spectral_norm",
+                                                        [DS_MATRIX_IDENTITY_DISTANCE] = "identity_distance",
+                                                        [DS_MATRIX_SPECTRAL_RADIUS] = "spectral_radius",
+                                                        [DS_MATRIX_SMALLEST_SINGULAR] = "smallest_singular",
+                                                        [DS_MATRIX_SECOND_SINGULAR] = "second_singular",
+                                                        [DS_MATRIX_SECOND_EIGENVALUE] = "second_eigenvalue",
+                                                        [DS_MATRIX_COLUMN_DEVIATION] = "column_deviation",
+                                                        [DS_MATRIX_ROW_DEVIATION] = "row_deviation"};
+    for (size_t i = 0; i < DS_MATRIX_NUMBERS; i++) put_moments(b, keys[i], &numbers[i]);
 }
+
+typedef double (*moment)(const ds_token_moments *m);
+
+static void put_entries(ds_json_builder *b, const char *key, const ds_token_moments *entries, size_t count, moment of) {
+    ds_json_begin_array(b, key);
+    for (size_t i = 0; i < count; i++) ds_json_put_real(b, NULL, of(&entries[i]));
+    ds_json_end(b);
+}
+
+/* pre, post and R. */
+static void put_mixing(ds_json_builder *b, const char *const keys[3], const ds_token_moments *entries, size_t n, moment of) {
+    put_entries(b, keys[0], entries, n, of);
+    put_entries(b, keys[1], entries + n, n, of);
+    ds_json_begin_array(b, keys[2]);
+    for (size_t t = 0; t < n; t++) put_entries(b, NULL, entries + (2 + t) * n, n, of);
+    ds_json_end(b);
+}
+
+static void put_logit_range(ds_json_builder *b, const ds_stream_sublayer *sublayer) {
+    const ds_token_moments *range = &sublayer->logit_range;
+    ds_json_begin_object(b, "logit_range");
+    ds_json_put_real(b, "mean", ds_token_moments_mean(range));
+    ds_json_put_real(b, "std", ds_token_moments_std(range));
+    ds_json_put_real(b, "min", range->min);
+    ds_json_put_real(b, "max", range->max);
+    ds_json_put_real(b, "fraction_over_30", sublayer->over_30);
+    ds_json_end(b);
+}
+
+static void put_sublayers(ds_json_builder *b, const ds_depth_mixing *mixing) {
+    static const char *const means[3] = {"pre", "post", "res"}, *const deviations[3] = {"pre_token_std", "post_token_std",
+                                                                                        "res_token_std"};
+    ds_json_begin_array(b, "mixing");
+    for (size_t s = 0; s + 1 < mixing->reads; s++) {
+        const ds_stream_sublayer *sublayer = &mixing->mixing[s];
+        char name[32];
+        ds_json_begin_object(b, NULL);
+        ds_json_put_text(b, "sublayer", ds_sublayer_name(name, s));
+        put_mixing(b, means, sublayer->entries, mixing->streams, ds_token_moments_mean);
+        put_mixing(b, deviations, sublayer->entries, mixing->streams, ds_token_moments_std);
+        put_matrix_numbers(b, sublayer->own);
+        ds_json_put_real(b, "min_entry", sublayer->min_entry);
+        put_moments(b, "off_diagonal", &sublayer->off_diagonal);
+        put_moments(b, "pre_post", &sublayer->pre_post);
+        ds_json_put_real(b, "stream_cosine", ds_token_moments_mean(&sublayer->stream_cosine));
+        if (sublayer->min_entry >= 0) put_moments(b, "row_entropy", &sublayer->row_entropy);
+        if (sublayer->logit_range.count > 0) put_logit_range(b, sublayer);
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+}
+
+static void put_composites(ds_json_builder *b, const ds_depth_mixing *mixing) {
+    ds_json_begin_object(b, "composite");
+    for (size_t which = 0; which < 2; which++) {
+        ds_json_begin_array(b, which == 0 ? "prefix" : "suffix");
+        for (size_t s = 0; s + 1 < mixing->reads; s++) {
+            ds_json_begin_object(b, NULL);
+            put_matrix_numbers(b, which == 0 ? mixing->mixing[s].prefix : mixing->mixing[s].suffix);
+            ds_json_end(b);
+        }
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------------------------- */
 
 ds_status ds_depth_mixing_json(json_t **results, const ds_depth_mixing *mixing) {
     ds_json_builder b = {0};
     char name[48];
     ds_json_begin_object(&b, NULL);
     ds_json_put_text(&b, "rule", ds_spec_rule_name(name, mixing->spec));
-    ds_json_put_text(&b, "kind", kind_of(mixing));
+    ds_json_put_text(&b, "kind", ds_rule_kind_name(mixing->spec->rule));
+    if (mixing->mixing != NULL) ds_json_put_count(&b, "streams", mixing->streams);
     ds_json_put_real(&b, "loss", mixing->loss);
     ds_json_put_reals(&b, "sequence_loss", mixing->sequence_loss, mixing->sequences);
     if (mixing->mean != NULL) put_depth_matrix(&b, mixing);
@@ -74,6 +155,10 @@ ds_status ds_depth_mixing_json(json_t **results, const ds_depth_mixing *mixing) 
     ds_json_put_reals(&b, "source_norms", mixing->source_norm, mixing->reads);
     ds_json_put_reals(&b, "state_norms", mixing->state_norm, mixing->reads);
     ds_json_put_reals(&b, "read_norms", mixing->read_norm, mixing->reads);
+    if (mixing->mixing != NULL) {
+        put_sublayers(&b, mixing);
+        put_composites(&b, mixing);
+    }
     if (mixing->gain != NULL) {
         put_matrix(&b, "gain", mixing->gain, mixing->reads);
         put_matrix(&b, "contribution", mixing->contribution, mixing->reads);

@@ -34,8 +34,9 @@ typedef struct ds_backbone_steps {
 struct ds_backbone {
     const char *name;   /* one word */
     const char *prefix; /* of all names but the head's, which a file may lack; "": none */
-    /* The name under which a tensor is a parameter that is stored under `name` a second time; NULL: nothing is. */
-    bool (*twin)(char parameter[64], const char *name);
+    /* The names, one by one, under which a tensor may be a parameter that is stored under `name` a second time; NULL: nothing
+     * is. */
+    bool (*twin)(char parameter[64], const char *name, size_t which);
     const char *layer_prefix;                  /* of a layer's parameters, before its number */
     bool inputs_first;                         /* Linear weights are stored as (in,out) */
     ds_table_rows front, attention, mlp, back; /* slots of front and back in ds_model, of the others in ds_layer_weights */

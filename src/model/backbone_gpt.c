@@ -123,14 +123,21 @@ static const ds_table_row back[] = {
     {{"lm_head.weight", {VOCAB, HIDDEN}}, SAME, "output head", DS_GROUP_EMBEDDING, has_own_head, MODEL(own_head)},
 };
 
-/* "...hc_attn.branch.1.c_attn.weight" is "...branch_attn.1.c_attn.weight" again. */
-static bool twin(char parameter[64], const char *name) {
+/* "...hc_attn.branch.1.c_attn.weight" is "...branch_attn.1.c_attn.weight" again, or "...attn.c_attn.weight". */
+static bool twin(char parameter[64], const char *name, size_t which) {
     static const struct {
         const char *copy, *own;
-    } parts[] = {{".hc_attn.branch.", ".branch_attn."}, {".hc_mlp.branch.", ".branch_mlp."}};
+    } parts[] = {{".hc_attn.branch.norm.", ".ln_1."},
+                 {".hc_attn.branch.attn.", ".attn."},
+                 {".hc_attn.branch.", ".branch_attn."},
+                 {".hc_mlp.branch.0.", ".ln_2."},
+                 {".hc_mlp.branch.1.", ".mlp."},
+                 {".hc_mlp.branch.", ".branch_mlp."},
+                 {".attn_branch.norm.", ".ln_1."},
+                 {".attn_branch.attn.", ".attn."}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         const char *at = strstr(name, parts[i].copy);
-        if (at == NULL) continue;
+        if (at == NULL || which-- > 0) continue;
         int length = snprintf(parameter, 64, "%.*s%s%s", (int)(at - name), name, parts[i].own, at + strlen(parts[i].copy));
         return length < 64;
     }

@@ -82,7 +82,7 @@ static ds_status begin_sublayer(ds_derivative *b, ds_gradient *g, size_t s) {
 
 /* ---- one sublayer back ------------------------------------------------------------------------------------------------ */
 
-ds_status ds_map_job_add(ds_derivative *b, const ds_linear_map *map, const void *dy, const void *x) {
+ds_status ds_grouped_job_add(ds_derivative *b, const ds_linear_map *map, const void *dy, const void *x, size_t groups) {
     ds_status status = DS_OK;
     ds_gradient *g = b->gradient;
     const ds_parameter *weight = map->weight;
@@ -95,9 +95,14 @@ ds_status ds_map_job_add(ds_derivative *b, const ds_linear_map *map, const void 
                                               .x = map->inputs_first ? dy : x,
                                               .out = map->inputs_first ? map->in : map->out,
                                               .in = map->inputs_first ? map->out : map->in,
-                                              .stride = weight->shape[1]};
+                                              .stride = weight->rank > 1 ? weight->shape[1] : 1,
+                                              .groups = groups};
 done:
     return status;
+}
+
+ds_status ds_map_job_add(ds_derivative *b, const ds_linear_map *map, const void *dy, const void *x) {
+    return ds_grouped_job_add(b, map, dy, x, 1);
 }
 
 ds_status ds_weight_job_add(ds_derivative *b, const ds_parameter *weight, const void *dy, const void *x) {
@@ -230,7 +235,8 @@ static ds_status deliver(const ds_derivative *b, size_t index, const ds_gradient
                                .state = g->states[index],
                                .gradient = b->state,
                                .norm2 = g->norm2,
-                               .read_gradient = b->identity ? NULL : g->dx_in,
+                               .read_gradient = !sublayer ? g->dhidden : b->identity ? NULL : g->dx_in,
+                               .output_gradient = sublayer && !b->identity ? g->dbranch : NULL,
                                .paths = sublayer && g->paths ? g->squares : NULL};
     if (rule->observe_gradient != NULL) rule->observe_gradient(&event, b);
     return observer->state(observer->context, &event);

@@ -4,7 +4,7 @@
 
 #include "config.h"
 
-typedef enum value_kind { COUNT, NUMBER, FLAG, ACTIVATION, GELU, STRING, ELSEWHERE } value_kind;
+typedef enum value_kind { COUNT, NUMBER, TRIPLE, FLAG, ACTIVATION, GELU, STRING, ELSEWHERE } value_kind;
 
 /* One key: where its value goes and what it may be. Bounds are inclusive. */
 typedef struct config_key {
@@ -95,7 +95,18 @@ static const config_key keys[] = {
     {"initializer_range", HF | GPT2, NUMBER, AT(embedding_init_std), false, 0, HUGE_VAL},
     {"bias", NANO, FLAG, AT(attention_bias), false, ANY},
     {"hyper_conn_type", NANO, STRING, AT(hyper_conn_type), true, ANY},
-    {"hyper_conn_n", NANO, COUNT, AT(streams), true, 1, DS_MOST_CHANNELS},
+    {"hyper_conn_n", NANO | DDL | QWEN3, COUNT, AT(streams), true, 1, DS_MOST_CHANNELS},
+    {"hc_num_streams", NANO, COUNT, AT(fork_streams), true, 1, DS_MOST_CHANNELS},
+    {"hc_num_fracs", NANO, COUNT, AT(fork_fractions), true, 1, DS_MOST_CHANNELS},
+    {"hc_disable", NANO, FLAG, AT(fork_disabled), true, ANY},
+    {"mhc", NANO, FLAG, AT(fork_constrained), true, ANY},
+    {"v_residual", NANO, FLAG, AT(fork_value_residual), true, ANY},
+    {"mhc_h_res_proj", NANO, STRING, AT(matrix_form), true, ANY},
+    {"sinkhorn_iters", NANO | DDL | QWEN3, COUNT, AT(sinkhorn_rounds), true, 1, DS_MOST_ROUNDS},
+    {"sinkhorn_tau", NANO | DDL | QWEN3, NUMBER, AT(sinkhorn_temperature), true, POSITIVE},
+    {"ns_steps", NANO, COUNT, AT(schulz_steps), true, 0, DS_MOST_ROUNDS},
+    {"ns_eps", NANO, NUMBER, AT(schulz_eps), true, 0, HUGE_VAL},
+    {"ns_coeffs", NANO, TRIPLE, AT(schulz_coefficients), true, ANY},
     /* means nothing there, or is read with others */
     {"attention_bias", QWEN2, ELSEWHERE, 0, true, ANY},
     {"mlp_bias", QWEN2 | QWEN3, ELSEWHERE, 0, true, ANY},
@@ -136,6 +147,9 @@ static const ds_config defaults[DS_FAMILIES] = {
             .scalar_value_constant_value = 2.0,
             .beta_init = 1.0,
             .depth_blocks = 8,
+            .streams = 4,
+            .sinkhorn_rounds = 10,
+            .sinkhorn_temperature = 0.05,
             .embedding_init_std = 0.02,
             .hidden_init_std_factor = 0.5,
             .read_init = NAN,
@@ -170,11 +184,20 @@ static const ds_config defaults[DS_FAMILIES] = {
             .attention_bias = true,
             .activation = DS_MLP_GELU,
             .streams = 4,
+            .fork_fractions = 1,
+            .sinkhorn_rounds = 10,
+            .sinkhorn_temperature = 0.05,
+            .schulz_steps = 5,
+            .schulz_eps = 1e-7,
+            .schulz_coefficients = {3, -3.2, 1.2},
         },
     [DS_FAMILY_QWEN3] =
         {
             .embedding_init_std = 0.02,
             .depth_blocks = 8,
+            .streams = 4,
+            .sinkhorn_rounds = 10,
+            .sinkhorn_temperature = 0.05,
             .vocab = 151936,
             .layers = 32,
             .heads = 32,
@@ -288,6 +311,16 @@ static ds_status read_number(double *out, const config_key *key, const json_t *v
     return DS_OK;
 }
 
+static ds_status read_triple(double out[3], const config_key *key, const json_t *value, const char *where) {
+    bool numbers = json_array_size(value) == 3;
+    for (size_t i = 0; numbers && i < 3; i++) {
+        const json_t *number = json_array_get(value, i);
+        numbers = json_is_number(number) && isfinite(json_number_value(number));
+        out[i] = json_number_value(number);
+    }
+    return numbers ? DS_OK : wrong_type(where, key, value, "an array of three numbers");
+}
+
 static ds_status read_activation(ds_activation *out, const config_key *key, const json_t *value, const char *where) {
     static const struct {
         const char *name;
@@ -330,6 +363,8 @@ static ds_status read_key(ds_config *config, const config_key *key, const json_t
         return read_count(target, key, value, where);
     case NUMBER:
         return read_number(target, key, value, where);
+    case TRIPLE:
+        return read_triple(target, key, value, where);
     case ACTIVATION:
         return read_activation(target, key, value, where);
     case GELU:
@@ -411,16 +446,10 @@ bool ds_config_scales_logits(const ds_config *config) {
            is_one_of(config->parameterization, words, sizeof words / sizeof *words);
 }
 
-/* What of nanoGPT and GPT-2 is not computed. */
+/* What of GPT-2 is not computed. */
 static ds_status check_gpt(const ds_config *config, const char *where) {
-    if (config->upcasts) return ds_fail(DS_ERR_INPUT, "%s: unsupported reorder_and_upcast_attn true, expected false", where);
-    if (config->hyper_conn_type != NULL && strcmp(config->hyper_conn_type, "none") != 0 && config->streams != 1)
-        return ds_fail(
-            DS_ERR_INPUT,
-            "%s: unsupported hyper_conn_type \"%s\" with hyper_conn_n %zu: supported are \"none\" and one stream, which "
-            "add to the residual as it is",
-            where, DS_SHOW(config->hyper_conn_type), config->streams);
-    return DS_OK;
+    if (!config->upcasts) return DS_OK;
+    return ds_fail(DS_ERR_INPUT, "%s: unsupported reorder_and_upcast_attn true, expected false", where);
 }
 
 ds_status ds_config_read(ds_config *config, const json_t *object, const char *where) {

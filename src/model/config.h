@@ -32,6 +32,12 @@ typedef struct ds_config {
     ds_mlp activation;
     size_t streams;              /* hyper_conn_n */
     const char *hyper_conn_type; /* NULL: not given; a view into the JSON value */
+    size_t fork_streams;         /* of the nanoGPT fork with static hyper-connections: hc_num_streams, 0: not given */
+    size_t fork_fractions;       /* hc_num_fracs */
+    bool fork_disabled, fork_constrained, fork_value_residual; /* hc_disable, mhc, v_residual */
+    const char *matrix_form;                                   /* mhc_h_res_proj; NULL: not given */
+    size_t sinkhorn_rounds, schulz_steps;                      /* sinkhorn_iters, ns_steps */
+    double sinkhorn_temperature, schulz_eps, schulz_coefficients[3];
     ds_rope_scaling rope_scaling;
     bool gate_single, value_sigmoid, value_constant, scalar_value_constant, mup;
     ds_activation q_activation, k_activation, v_activation;
@@ -55,6 +61,7 @@ enum {
     DS_MOST_HEADS = 1 << 12,
     DS_MOST_CHANNELS = 1 << 10,
     DS_MOST_KERNEL = 1 << 12,
+    DS_MOST_ROUNDS = 1 << 12,
 };
 
 /* `where` is the configuration's path, for sentences. Known keys of another type or out of range, and keys the published code

@@ -54,7 +54,8 @@ static ds_status unknown(const ds_rule *rule, const char *name, const char *wher
 
 ds_status ds_control_parse(ds_force trained[2], const ds_rule *rule, const char *name, const char *where) {
     double gate;
-    if (rule->keeps_history && strcmp(name, rule->name) == 0) name = controls[0].name; /* it goes by its own name */
+    bool by_name = rule->kind == DS_KIND_DEPTH || rule->kind == DS_KIND_STREAMS; /* they go by their own */
+    if (by_name && strcmp(name, rule->name) == 0) name = controls[0].name;
     for (size_t i = 0; i < CONTROLS; i++) {
         if (strcmp(name, controls[i].name) != 0 || (controls[i].gates && !rule->has_gates)) continue;
         memcpy(trained, controls[i].trained, sizeof controls[i].trained);
@@ -136,6 +137,7 @@ static void close_half(bool *reached, const ds_model *model, const ds_layer_weig
                                  layer->down,        layer->gate_bias, layer->up_bias, layer->down_bias};
     for (size_t i = 0; half == 0 && i < sizeof attention / sizeof *attention; i++) ds_unreach(reached, model, attention[i]);
     for (size_t i = 0; half == 1 && i < sizeof mlp / sizeof *mlp; i++) ds_unreach(reached, model, mlp[i]);
+    if (!model->spec.rule->is_identity(closed, none)) return; /* the rule says what is left of it */
     for (size_t i = 0; i < DS_RULE_SLOTS; i++) ds_unreach(reached, model, layer->rule[half][i]);
 }
 
@@ -145,9 +147,9 @@ void ds_model_reached(bool *reached, const ds_model *model, size_t length) {
     for (size_t i = 0; i < spec->layers; i++) {
         const ds_layer_weights *layer = &model->layers[i];
         for (size_t half = 0; half < 2; half++) {
-            if (same_force(spec->trained[half], closed))
-                close_half(reached, model, layer, half);
-            else if (spec->rule->unreached != NULL)
+            bool shut = same_force(spec->trained[half], closed);
+            if (shut) close_half(reached, model, layer, half);
+            if (spec->rule->unreached != NULL && (!shut || !spec->rule->is_identity(closed, none)))
                 spec->rule->unreached(reached, model, layer, half, spec->trained[half]);
         }
         if (same_force(spec->trained[0], closed) && same_force(spec->trained[1], closed)) {

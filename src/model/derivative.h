@@ -29,6 +29,7 @@ typedef struct ds_weight_job {
     void *dweight;
     const void *dy, *x; /* (B,T,out), (B,T,in) */
     size_t out, in, stride;
+    size_t groups; /* rows of dy and x for each token */
 } ds_weight_job;
 
 /* One worker's scratch. */
@@ -136,5 +137,8 @@ static inline double *ds_partial_at(const ds_derivative *b, ds_tile tile, size_t
 /* Adds dW += dY^T X to what weights_backward does; weight NULL: nothing to do. */
 ds_status ds_weight_job_add(ds_derivative *b, const ds_parameter *weight, const void *dy, const void *x) DS_MUST_CHECK;
 ds_status ds_map_job_add(ds_derivative *b, const ds_linear_map *map, const void *dy, const void *x) DS_MUST_CHECK;
+/* The same with `groups` rows of dy and x for each token. */
+ds_status ds_grouped_job_add(ds_derivative *b, const ds_linear_map *map, const void *dy, const void *x,
+                             size_t groups) DS_MUST_CHECK;
 
 #endif

@@ -16,6 +16,7 @@ const char *ds_tensor_effect(const ds_tensor *tensor) {
     static const char *const positions[] = {"wpe", "position_embedding", "pos_emb", "positional"};
     static const char *const buffers[] = {"inv_freq", "mask", "cached", "num_batches_tracked"};
     const char *name = tensor->name;
+    if (strstr(name, ".hc_attn.") != NULL || strstr(name, ".hc_mlp.") != NULL) return "a hyper-connection";
     if (tensor->dtype == DS_DTYPE_OTHER || tensor->rank == 0) return NULL;
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
         if (strstr(name, buffers[i]) != NULL) return NULL;

@@ -88,6 +88,7 @@ ds_status ds_pass_sublayer(ds_pass *pass, size_t sublayer) {
     const ds_spec *spec = &pass->model->spec;
     const ds_steps *steps = ds_steps_of(pass->model);
     pass->sublayer = sublayer;
+    if (spec->rule->check_pass != NULL) DS_TRY(spec->rule->check_pass(pass));
     if (ds_pass_half(pass) == 0) {
         DS_TRY(ds_pass_run(pass, steps->qkv_forward));
         if (spec->k_shift || spec->v_shift) DS_TRY(ds_pass_run(pass, steps->qkv_shift_forward));

@@ -10,7 +10,7 @@
 
 #include "deltascope/model.h"
 
-enum { DS_RULE_SLOTS = 8 }; /* parameters a residual rule may have per sublayer */
+enum { DS_RULE_SLOTS = 11 }; /* parameters a residual rule may have per sublayer */
 
 /* A compressor, a readout or the input convolution. K = spec.state_kernel, or spec.input_kernel for the input.
  *   TC     taps (dv,K,d): taps[j][s][i] = w[i,j,s];  read (dv)

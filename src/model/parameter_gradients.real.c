@@ -14,7 +14,7 @@ ds_status REAL_NAME(ds_weights_backward_task)(void *context, size_t task, size_t
     size_t first = task * DS_WEIGHT_ROWS, rows = ds_min_size(job->out - first, DS_WEIGHT_ROWS);
     REAL_NAME(ds_gemm_tn_add)
     ((REAL *)job->dweight + first * job->stride, job->stride, (const REAL *)job->dy + first, job->out, job->x, job->in, rows,
-     job->in, tokens);
+     job->in, tokens * job->groups);
     return DS_OK;
 }
 

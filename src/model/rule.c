@@ -11,6 +11,12 @@ const ds_rule *ds_rule_at(size_t index) { return index < ALONE ? rules[index] : 
 const char *ds_rule_name(const ds_rule *rule) { return rule->name; }
 const char *ds_rule_title(const ds_rule *rule) { return rule->title; }
 const char *ds_rule_limits(const ds_rule *rule) { return rule->limits; }
+ds_rule_kind ds_rule_kind_of(const ds_rule *rule) { return rule->kind; }
+const char *ds_rule_kind_name(const ds_rule *rule) {
+    static const char *const names[] = {
+        [DS_KIND_ADDITIVE] = "additive", [DS_KIND_DELTA] = "delta", [DS_KIND_DEPTH] = "depth", [DS_KIND_STREAMS] = "streams"};
+    return names[rule->kind];
+}
 bool ds_rule_has_gates(const ds_rule *rule) { return rule->has_gates; }
 bool ds_rule_keeps_history(const ds_rule *rule) { return rule->keeps_history; }
 bool ds_rule_has_operators(const ds_rule *rule) { return rule->has_operators; }

@@ -25,6 +25,9 @@ typedef struct ds_rule_steps {
     const void *(*read_forward)(const ds_pass *pass, ds_tile tile, void *x_in);
     /* One token's state gradient (planes,d) gains what comes from dx_in (B,T,d); `future` tokens of the window follow it. */
     void (*read_backward)(const ds_derivative *b, void *dstate, const void *dx_in, size_t token, size_t future);
+    /* The same token's gains what comes back through coefficients computed from the state itself, which read_sums has prepared;
+     * may be NULL. */
+    void (*state_coefficients_backward)(const ds_derivative *b, void *dstate, size_t token);
     /* The tile's sums for the parameters of the read, from g->dx_in; then, after all tiles, their gradients. */
     void (*read_sums)(const ds_derivative *b, ds_tile tile); /* may be NULL */
     void (*read_parameters)(ds_derivative *b);               /* may be NULL */
@@ -60,6 +63,7 @@ typedef struct ds_rule_steps {
 struct ds_rule {
     /* facts, as the accessors of model.h give them */
     const char *name, *title, *limits;
+    ds_rule_kind kind;
     bool has_gates, has_operators;
     bool keeps_history;  /* sublayer s writes plane s+1 of the state and nothing else: all states of a pass are one array */
     bool forces_readout; /* a pass has a force for the readout too */
@@ -70,6 +74,7 @@ struct ds_rule {
     double (*flops)(const ds_spec *spec); /* of one update per token, its coefficients included */
     /* Whether a pass can run with this force; DS_ERR_USAGE naming the sublayer. */
     ds_status (*check_force)(ds_force force, size_t sublayer);
+    ds_status (*check_pass)(const ds_pass *pass); /* and whether it has what the force needs; may be NULL */
     bool (*is_identity)(ds_force trained, ds_force force); /* `force` on top of what the model always does */
     /* reached (parameters) loses what the loss does not depend on in a sublayer that always does `trained`; may be NULL. */
     void (*unreached)(bool *reached, const ds_model *model, const ds_layer_weights *layer, size_t half, ds_force trained);

@@ -245,6 +245,7 @@ static void observe_gradient(ds_gradient_event *event, const ds_derivative *b) {
 const ds_rule ds_rule_delta = {
     .name = "ddl",
     .title = "delta rule",
+    .kind = DS_KIND_DELTA,
     .limits = "a checkpoint of the delta rule has the modes of its gates only",
     .has_gates = true,
     .has_operators = true,

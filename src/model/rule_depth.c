@@ -297,7 +297,7 @@ void ds_depth_weigh(ds_depth_reading *r, ds_force force) {
 
 #define DEPTH_RULE(index, words)                                                                                               \
     {                                                                                                                          \
-        .name = words, .title = "attention over depth",                                                                        \
+        .name = words, .title = "attention over depth", .kind = DS_KIND_DEPTH,                                                 \
         .limits = "a checkpoint of attention over depth has no gate of the delta rule: its reads and outputs can be forced",   \
         .keeps_history = true, .forces_readout = (index) < 2, .form = &ds_depth_forms[index], .interventions = interventions,  \
         .intervention_count = sizeof interventions / sizeof interventions[0], .planes = planes, .flops = flops,                \

@@ -9,6 +9,7 @@
 #include "parameters.h"
 #include "rule.h"
 #include "spec.h"
+#include "streams_spec.h"
 
 const char *ds_spec_variant(const ds_spec *spec) {
     if (spec->rule != &ds_rule_delta) return spec->rule->name;
@@ -299,6 +300,8 @@ ds_status ds_spec_detect(ds_spec *spec, const ds_checkpoint *checkpoint) {
     }
     if (spec->rule == &ds_rule_additive)
         DS_TRY(ds_depth_detect(spec, &config, ds_checkpoint_config(checkpoint), checkpoint, where));
+    if (spec->rule == &ds_rule_additive)
+        DS_TRY(ds_streams_detect(spec, &config, ds_checkpoint_config(checkpoint), checkpoint, where));
     DS_TRY(ds_control_read(spec, ds_checkpoint_config(checkpoint), where));
     DS_TRY(ds_foreign_check(ds_checkpoint_config(checkpoint), &config, spec, where));
     DS_TRY(ds_parameters_check(spec, checkpoint));

@@ -163,9 +163,11 @@ static ds_path_squares measure_paths(const ds_derivative *b, REAL *parts, const 
     memcpy(error, parts, count * sizeof *error);
     for (size_t p = 0; p < DS_PATHS; p++) {
         REAL *part = parts + (p + 1) * count;
-        if (g->dx_paths[p] == NULL) continue;
+        bool of_state = p == DS_PATH_INPUT && RULE(&b->pass)->state_coefficients_backward != NULL;
+        if (g->dx_paths[p] == NULL && !of_state) continue;
         memset(part, 0, count * sizeof *part);
-        if (!b->identity) RULE(&b->pass)->read_backward(b, part, g->dx_paths[p], token, future);
+        if (!b->identity && !of_state) RULE(&b->pass)->read_backward(b, part, g->dx_paths[p], token, future);
+        if (!b->identity && of_state) RULE(&b->pass)->state_coefficients_backward(b, part, token);
         squares.parts[p] = REAL_NAME(ds_dot)(part, part, count);
         for (size_t i = 0; i < count; i++) error[i] += part[i];
     }
@@ -189,6 +191,7 @@ ds_status REAL_NAME(ds_state_backward_task)(void *context, size_t task, size_t w
         if (shortcut) rule->shortcut_backward(b, state, token);
         if (b->paths) memcpy(parts, state, count * sizeof *parts);
         if (!b->identity) rule->read_backward(b, state, g->dx_in, token, future);
+        if (!b->identity && rule->state_coefficients_backward != NULL) rule->state_coefficients_backward(b, state, token);
         if (b->paths) g->squares[token] = measure_paths(b, parts, state, token, future);
         if (b->norms) g->norm2[token] = REAL_NAME(ds_dot)(state, state, count);
     }

@@ -154,6 +154,8 @@ done:
     return status;
 }
 
+void ds_workspace_set_mean_mixing(ds_workspace *workspace, const double *mean) { workspace->mean_mixing = mean; }
+
 void ds_workspace_free(ds_workspace **workspace) {
     ds_workspace *w = *workspace;
     if (w == NULL) return;

@@ -50,6 +50,7 @@ struct ds_workspace {
     void *before;                   /* (B,T,planes,d): made when an observer first asks */
     double *zero_weights;           /* (B,T): likewise */
     void *rule;                     /* the rule's own */
+    const double *mean_mixing;      /* borrowed: (S,n(n+2)), or NULL (model.h) */
     ds_arrays arrays;               /* owns these, and those of the rule */
     ds_scratch *scratch;            /* (workers) */
 };

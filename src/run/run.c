@@ -141,13 +141,15 @@ static ds_status note_length(ds_run *run) {
                        run->length, run->spec.block_size);
 }
 
-ds_status ds_run_check_state(const ds_spec *spec, const char *path) {
+ds_status ds_run_check_state(const ds_spec *spec, const char *path, bool histories, bool streams) {
     char name[48];
-    if (ds_spec_planes(spec) == spec->value_channels) return DS_OK;
-    return ds_fail(DS_ERR_USAGE,
-                   "%s: its rule, %s, has no state that is rewritten: its sublayers choose among all that was written before; "
-                   "inspect, depth, ablate, gradflow and verify measure that",
-                   DS_SHOW(path), ds_spec_rule_name(name, spec));
+    static const char *const why[] = {
+        [DS_KIND_DEPTH] = "its sublayers choose among all that was written before; inspect, depth, ablate, gradflow and verify",
+        [DS_KIND_STREAMS] = "its sublayers mix parallel streams and add to each of them; inspect and depth"};
+    const ds_rule_kind kind = ds_rule_kind_of(spec->rule);
+    if (why[kind] == NULL || (kind == DS_KIND_DEPTH && histories) || (kind == DS_KIND_STREAMS && streams)) return DS_OK;
+    return ds_fail(DS_ERR_USAGE, "%s: its rule, %s, has no state that is rewritten: %s measure that", DS_SHOW(path),
+                   ds_spec_rule_name(name, spec), why[kind]);
 }
 
 ds_status ds_run_open(ds_run *run, const ds_run_options *options) {
@@ -157,7 +159,7 @@ ds_status ds_run_open(ds_run *run, const ds_run_options *options) {
     const ds_checkpoint_options named = {.config = options->config, .map = options->map};
     DS_TRY(ds_checkpoint_open_with(&run->checkpoint, options->checkpoint, &named));
     DS_TRY(ds_spec_detect(&run->spec, run->checkpoint));
-    if (!options->histories) DS_TRY(ds_run_check_state(&run->spec, options->checkpoint));
+    DS_TRY(ds_run_check_state(&run->spec, options->checkpoint, options->histories, options->streams));
     DS_TRY(ds_spec_doubts(run->checkpoint, take_doubt, run));
     run->length = options->length != 0 ? options->length : run->spec.block_size;
     if (data) {

@@ -126,6 +126,57 @@ static void golden_matrices(void **state) {
     }
 }
 
+/* ---- parallel streams ------------------------------------------------------------------------------------------------- */
+
+/* Every number of the golden value, within 1e-9 of it or 1e-11: a deviation of numbers that are the same is a rounding. */
+static void expect_tree(const json_t *found, const json_t *golden, const char *path) {
+    char place[256];
+    const char *key;
+    const json_t *value;
+    if (json_is_number(golden)) {
+        double expected = json_number_value(golden), error = fabs(json_number_value(found) - expected);
+        if (!json_is_number(found) || !(error <= 1e-9 * fabs(expected) + 1e-11)) print_error("%s:\n", path);
+        assert_true(json_is_number(found));
+        expect_close(json_number_value(found), expected, 1e-9 * fabs(expected) + 1e-11);
+    }
+    json_object_foreach((json_t *)(uintptr_t)golden, key, value) {
+        (void)snprintf(place, sizeof place, "%.200s/%.40s", path, key);
+        expect_tree(json_object_get(found, key), value, place);
+    }
+    assert_int_equal(json_array_size(found), json_array_size(golden));
+    for (size_t i = 0; i < json_array_size(golden); i++) {
+        (void)snprintf(place, sizeof place, "%.200s/%zu", path, i);
+        expect_tree(json_array_get(found, i), json_array_get(golden, i), place);
+    }
+}
+
+static void golden_mixing_of_streams(void **state) {
+    (void)state;
+    static const char *const models[][2] = {
+        {"hc", ""}, {"mhc", "/ckpt.pt"}, {"mhc-lite", "/ckpt.pt"}, {"mhc-static-mixed", "/ckpt.pt"}};
+    static const char *const parts[] = {"loss",        "sequence_loss", "depth_matrix", "depth_rows", "source_norms",
+                                        "state_norms", "read_norms",    "mixing",       "composite",  "streams"};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        char path[256];
+        json_t *told, *results;
+        (void)snprintf(path, sizeof path, "fixtures/streams/%s.json", models[i][0]);
+        json_t *golden = load(path);
+        (void)snprintf(path, sizeof path, "fixtures/streams/%s%s", models[i][0], models[i][1]);
+        ds_run run = open_run(path, 32, 2, 0, DS_F64);
+        expect_ok(ds_depth_mixing_results(&told, &results, &run));
+        for (size_t k = 0; k < sizeof parts / sizeof *parts; k++)
+            expect_tree(json_object_get(results, parts[k]), json_object_get(golden, parts[k]), parts[k]);
+        assert_string_equal(json_string_value(json_object_get(results, "kind")), "streams");
+        const json_t *mixing = json_array_get(json_object_get(results, "mixing"), 0),
+                     *expected = json_array_get(json_object_get(golden, "mixing"), 0);
+        assert_true(json_object_size(mixing) == json_object_size(expected));
+        ds_run_close(&run);
+        json_decref(told);
+        json_decref(results);
+        json_decref(golden);
+    }
+}
+
 /* ---- the additive rule by plain loops --------------------------------------------------------------------------------- */
 
 typedef struct plain {
@@ -248,8 +299,9 @@ static void controls_carry_or_write_nothing(void **state) {
 
 static void results_are_the_program_s(void **state) {
     (void)state;
-    static const char *const models[] = {MODEL("additive-small"), MODEL("scalar-two-layer-gate"), MODEL("tc-ec-sharded")};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const models[] = {MODEL("additive-small"), MODEL("scalar-two-layer-gate"), MODEL("tc-ec-sharded"),
+                                         "fixtures/streams/mhc-lite/ckpt.pt"};
+    for (size_t i = 0; i < 4; i++) {
         ds_run run = open_run(models[i], 16, 3, 5, DS_F32);
         json_t *told, *results;
         expect_ok(ds_depth_mixing_results(&told, &results, &run));
@@ -280,10 +332,10 @@ static void bits_depend_on_nothing_else(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_gains_and_contributions),  cmocka_unit_test(golden_matrices),
-        cmocka_unit_test(additive_rows_as_plain_loops_do), cmocka_unit_test(terms_add_up_in_every_variant),
-        cmocka_unit_test(controls_carry_or_write_nothing), cmocka_unit_test(results_are_the_program_s),
-        cmocka_unit_test(bits_depend_on_nothing_else),
+        cmocka_unit_test(golden_gains_and_contributions), cmocka_unit_test(golden_matrices),
+        cmocka_unit_test(golden_mixing_of_streams),       cmocka_unit_test(additive_rows_as_plain_loops_do),
+        cmocka_unit_test(terms_add_up_in_every_variant),  cmocka_unit_test(controls_carry_or_write_nothing),
+        cmocka_unit_test(results_are_the_program_s),      cmocka_unit_test(bits_depend_on_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,7 +36,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         BOTH(products), BOTH(product_bits), BOTH(sums),     BOTH(dot_rows),   BOTH(rmsnorm), BOTH(layernorm),
         BOTH(gelu),     BOTH(rope),         BOTH(shift),    BOTH(softmax),    BOTH(block),   BOTH(embed),
-        BOTH(compress), BOTH(direction),    BOTH(rank_one), BOTH(not_finite), BOTH(swiglu),
+        BOTH(compress), BOTH(direction),    BOTH(rank_one), BOTH(not_finite), BOTH(swiglu),  BOTH(streams),
     };
     return cmocka_run_group_tests(tests, seed_source, NULL);
 }

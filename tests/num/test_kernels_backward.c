@@ -183,6 +183,96 @@ static void float_follows_double(void **state) {
     }
 }
 
+/* ---- square matrices of logits ---------------------------------------------------------------------------------------- */
+
+enum { MOST = 5, MOST_ROUNDS = 21 };
+static const double newton_schulz[3] = {3, -3.2, 1.2};
+
+/* One way to make a matrix, drawn at random. */
+typedef struct square {
+    size_t n, rounds;
+    bool rows_last, orthostochastic;
+    double logits[MOST * MOST], history[2 * MOST_ROUNDS * MOST * MOST];
+} square;
+
+static void draw_square(square *q) {
+    *q = (square){.n = 1 + ds_random_below(&source, MOST), .rounds = 1 + ds_random_below(&source, MOST_ROUNDS)};
+    q->rows_last = ds_random_below(&source, 2) == 0;
+    q->orthostochastic = ds_random_below(&source, 3) == 0;
+    if (q->orthostochastic) q->rounds = 1 + q->rounds % 6;
+    for (size_t i = 0; i < MOST * MOST; i++) q->logits[i] = 2 * ds_random_normal(&source);
+}
+
+static void square_forward(double *matrix, square *q) {
+    if (q->orthostochastic)
+        ds_orthostochastic_forward(matrix, q->history, q->logits, q->n, q->rounds, 1e-7, newton_schulz);
+    else
+        ds_sinkhorn_forward(matrix, q->history, q->logits, q->n, q->rounds, q->rows_last);
+}
+
+static void square_backward(double *d, square *q) {
+    if (q->orthostochastic)
+        ds_orthostochastic_backward(d, q->history, q->logits, q->n, q->rounds, 1e-7, newton_schulz);
+    else
+        ds_sinkhorn_backward(d, q->history, q->n, q->rounds, q->rows_last);
+}
+
+/* The lines of the last half of a round add up to 1, and many rounds bring the others there. */
+static void matrices_are_doubly_stochastic_as_far_as_their_last_step_goes(void **state) {
+    (void)state;
+    for (size_t turn = 0; turn < 200; turn++) {
+        square q;
+        double matrix[MOST * MOST], converged[MOST * MOST];
+        draw_square(&q);
+        if (q.orthostochastic) continue;
+        size_t n = q.n;
+        square_forward(matrix, &q);
+        assert_memory_equal(matrix, q.history + (2 * q.rounds - 1) * n * n, n * n * sizeof *matrix);
+        ds_sinkhorn_forward(converged, NULL, q.logits, n, 4000, q.rows_last);
+        for (size_t i = 0; i < n; i++) {
+            double last = 0, row = 0, column = 0;
+            for (size_t k = 0; k < n; k++) last += q.rows_last ? matrix[i * n + k] : matrix[k * n + i];
+            for (size_t k = 0; k < n; k++) row += converged[i * n + k];
+            for (size_t k = 0; k < n; k++) column += converged[k * n + i];
+            /* a logarithm of size 40 is rounded before the exponential */
+            expect_close(last, 1, (double)(n + 2) * 40 * 0x1p-52);
+            expect_close(row, 1, 1e-12);
+            expect_close(column, 1, 1e-12);
+        }
+    }
+}
+
+/* Backward against differences, (4 D(h/2) - D(h)) / 3 with central differences D; the tangent against the adjoint. */
+static void square_derivatives(void **state) {
+    (void)state;
+    for (size_t turn = 0; turn < 200; turn++) {
+        const double h = 1e-4, steps[] = {h / 2, -h / 2, h, -h},
+                     factors[] = {4 / (3 * h), -4 / (3 * h), -1 / (6 * h), 1 / (6 * h)};
+        square q, moved;
+        double d[MOST * MOST], w[MOST * MOST], v[MOST * MOST], matrix[MOST * MOST], found = 0, forward = 0, slope = 0,
+                                                                                    scale = 0;
+        draw_square(&q);
+        size_t count = q.n * q.n;
+        for (size_t i = 0; i < count; i++) d[i] = w[i] = ds_random_normal(&source);
+        for (size_t i = 0; i < count; i++) v[i] = ds_random_normal(&source);
+        square_forward(matrix, &q);
+        square_backward(d, &q);
+        for (size_t k = 0; k < 4; k++) {
+            moved = q;
+            for (size_t i = 0; i < count; i++) moved.logits[i] += steps[k] * v[i];
+            square_forward(matrix, &moved);
+            for (size_t i = 0; i < count; i++) slope += factors[k] * w[i] * matrix[i];
+        }
+        for (size_t i = 0; i < count; i++) found += d[i] * v[i];
+        for (size_t i = 0; i < count; i++) scale += fabs(w[i]) + fabs(d[i] * v[i]);
+        expect_close(found, slope, 1e-7 * scale);
+        if (q.orthostochastic) continue;
+        ds_sinkhorn_tangent(v, q.history, q.n, q.rounds, q.rows_last);
+        for (size_t i = 0; i < count; i++) forward += w[i] * v[i];
+        expect_close(forward, found, 1e-13 * scale * (double)q.rounds);
+    }
+}
+
 static int seed_source(void **state) {
     (void)state;
     const uint64_t seed = 20260118;
@@ -198,6 +288,8 @@ int main(void) {
         cmocka_unit_test(float_follows_double),
         cmocka_unit_test(accumulating_products_f32),
         cmocka_unit_test(accumulating_products_f64),
+        cmocka_unit_test(matrices_are_doubly_stochastic_as_far_as_their_last_step_goes),
+        cmocka_unit_test(square_derivatives),
     };
     return cmocka_run_group_tests(tests, seed_source, NULL);
 }

@@ -91,6 +91,7 @@ static bool is_documented(const char *block, const char *path) {
 static const char *shape_of(const json_t *object) {
     static const char *const marks[][2] = {
         {"quantile_rank_error", "statistics"},
+        {"fraction_over_30", "range"},
         {"std", "moments"}, /* of what is no statistics object */
         {"edges", "histogram"},
         {"over_relaxed", "regimes"},
@@ -188,6 +189,7 @@ static const char *const runs[][24] = {
     {"depth", DATA, FEW, "fixtures/models/cc-bf16"},
     {"depth", DATA, FEW, "fixtures/models/additive-small"},
     {"depth", DATA, FEW, "fixtures/depth/attnres-full"},
+    {"depth", DATA, FEW, "fixtures/streams/mhc/ckpt.pt"},
     {"trace", DATA, "--force", "closed:all", "fixtures/models/cc-bf16"},
     {"trace", DATA, "fixtures/models/additive-small"},
     {"compare", DATA, FEW, "fixtures/models/cc-bf16", "fixtures/models/scalar-safetensors"},

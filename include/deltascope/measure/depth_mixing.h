@@ -7,6 +7,9 @@
  *
  *     gain[s,i] = <W_i, P_{s,i} W_i> / |W_i|^2        1: untouched, below 1: erased, below 0: reflected
  *
+ * Parallel streams move it too, but by numbers: A[s,i] = pre_s^T R_{s-1} ... R_i post_{i-1} with the coefficients of a token
+ * held, v_0 in every stream, and for the readout 1 in the place of pre.
+ *
  * contribution[s,i] is |A[s,i]| |v_i|, or |P_{s,i} W_i|, over its sum along the row. Matrices are (S+1,S+1), row by row, means
  * over tokens in order; above the diagonal they are 0. */
 #ifndef DELTASCOPE_MEASURE_DEPTH_MIXING_H
@@ -14,20 +17,10 @@
 
 #include <jansson.h>
 
+#include "deltascope/measure/stream_mixing.h"
 #include "deltascope/run.h"
-#include "deltascope/stats.h"
 
 DS_BEGIN_DECLARATIONS
-
-/* Mean, population standard deviation and extremes of one number per token, in the memory of six. */
-typedef struct ds_token_moments {
-    uint64_t count;
-    double origin, min, max; /* origin: the first */
-    ds_sum sum, squares;     /* of x - origin */
-} ds_token_moments;
-void ds_token_moments_add(ds_token_moments *moments, double x);
-double ds_token_moments_mean(const ds_token_moments *moments);
-double ds_token_moments_std(const ds_token_moments *moments);
 
 /* One row, over tokens. Entropies are in nats, effective sources e^entropy; the first five are of A and unused without it. */
 typedef struct ds_mixing_row {
@@ -46,6 +39,9 @@ typedef struct ds_depth_mixing {
     double *mean, *token_std, *share;                                 /* (S+1,S+1) of A, and of |A| over its row's sum */
     double *singular_values;                                          /* (S+1) of the mean, descending */
     ds_token_moments forward_gain, backward_gain, inf_norm, one_norm; /* of A: largest row and column sums, signed, absolute */
+    /* parallel streams; 0, NULL otherwise */
+    size_t streams;
+    ds_stream_sublayer *mixing; /* (S) */
     /* the delta rule; NULL otherwise */
     double *gain;     /* (S+1,S+1); NaN where no token has a W_i but 0 */
     double sum_error; /* largest |sum_i P_{S,i} W_i - X_S| / |X_S| of a token */
