@@ -62,6 +62,7 @@ enum {
     DS_DATA_OPTIONAL = 32,    /* beside DS_TAKES_DATA: some of the command's work needs no data */
     DS_TAKES_SHADOW = 64,     /* --shadow */
     DS_TAKES_HISTORIES = 128, /* checkpoints of rules whose state is all that was written */
+    DS_TAKES_RANKS = 256,     /* several processes that a launcher started */
     DS_TAKES_MODEL = DS_TAKES_CHECKPOINT | DS_TAKES_DATA | DS_TAKES_LENGTH | DS_TAKES_RUN,
 };
 
@@ -75,6 +76,7 @@ typedef struct ds_invocation {
     const char *const *operands;
     size_t operand_count;
     bool help;               /* only that was asked for: nothing else is checked, operands are not set */
+    ds_ranks *ranks;         /* that work together; NULL: this process alone */
     const ds_signer *signer; /* of --sign, opened before the work; or NULL */
     ds_folder **folder;      /* what --out names once ds_command_folder has opened it, until the program ends */
 } ds_invocation;
@@ -171,6 +173,7 @@ ds_status ds_help_program(ds_text *text) DS_MUST_CHECK;
 ds_status ds_manual_page(ds_text *page) DS_MUST_CHECK;
 /* What both say of the program: paragraphs separated by newlines; the meaning of each exit status. */
 extern const char ds_help_description[];
+extern const char ds_help_ranks[]; /* of every command that several processes can share */
 extern const char *const ds_exit_statuses[];
 extern const size_t ds_exit_status_count;
 
