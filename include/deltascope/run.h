@@ -164,9 +164,9 @@ typedef struct ds_window_pass {
     ds_status (*batch)(void *context, const ds_window_batch *now);
     size_t record_length;                                                 /* 0: no records, and the next two are not called */
     void (*fill)(void *context, double *record, size_t row, size_t rows); /* record of row `row` of the batch just computed */
-    void (*take)(void *context, size_t window, const double *record);
+    ds_status (*take)(void *context, size_t window, const double *record);
     ds_journal *journal; /* where records are kept; NULL: nowhere */
-    const char *kind;    /* of those records, at most 15 bytes */
+    const char *kind;    /* of those records, at most 15 bytes; not looked at without a journal */
     void *context;
 } ds_window_pass;
 /* A pass without records adds up in the order of windows: every rank computes all of them. */

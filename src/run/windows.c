@@ -96,9 +96,11 @@ typedef struct passing {
     size_t count, most; /* windows of the pass; in a batch */
     size_t *windows;    /* (count) */
     double *record;     /* (record_length); NULL when the pass leaves none */
-    double *records;    /* (count, record_length), where ranks share the windows; NULL otherwise */
-    bool *finished;     /* (count): whose record is there */
-    size_t finished_count;
+    /* Where ranks share the windows, a stretch of the pass at a time: */
+    size_t first, stretch; /* its first place, and places in it at most */
+    double *records;       /* (stretch, record_length) */
+    bool *finished;        /* (stretch): whose record is there */
+    size_t finished_count; /* in all */
 } passing;
 
 static ds_status list_windows(passing *all) {
@@ -117,7 +119,7 @@ done:
 static ds_status find_record(bool *found, passing *all, size_t place) {
     const ds_window_pass *pass = all->pass;
     *found = false;
-    if (all->record == NULL) return DS_OK;
+    if (all->record == NULL || pass->journal == NULL) return DS_OK;
     return ds_journal_find_reals(found, all->record, pass->record_length, pass->journal, pass->kind, all->windows[place]);
 }
 
@@ -152,7 +154,7 @@ static ds_status keep_records(passing *all, size_t place, size_t count) {
     for (size_t b = 0; b < count; b++) {
         size_t window = all->windows[place + b];
         pass->fill(pass->context, all->record, b, count);
-        pass->take(pass->context, window, all->record);
+        DS_TRY(pass->take(pass->context, window, all->record));
         DS_TRY(ds_journal_append(pass->journal, pass->kind, window, all->record, pass->record_length * sizeof *all->record));
     }
     DS_TRY(ds_journal_sync(pass->journal));
@@ -181,7 +183,7 @@ static ds_status pass_alone(passing *all) {
         count = 1;
         DS_TRY(find_record(&found, all, place));
         if (found) {
-            all->pass->take(all->pass->context, all->windows[place], all->record);
+            DS_TRY(all->pass->take(all->pass->context, all->windows[place], all->record));
             continue;
         }
         DS_TRY(batch_windows(&count, all, place));
@@ -195,25 +197,26 @@ done:
 
 /* ---- several ranks ----------------------------------------------------------------------------------------------- */
 
+static double *record_at(const passing *all, size_t piece) { return all->records + piece * all->pass->record_length; }
+
 /* How far one rank is in its batch says nothing of the pass. */
-static ds_status compute_places(void *context, size_t first, size_t count) {
+static ds_status compute_pieces(void *context, size_t first, size_t count) {
     static const ds_listener nobody = {NULL, NULL, NULL};
     static const ds_progress silent = {.listener = &nobody};
     ds_status status = DS_OK;
     passing *all = context;
-    const ds_window_pass *pass = all->pass;
-    DS_TRY(compute_batch(all, first, count, &silent));
-    for (size_t b = 0; b < count; b++) pass->fill(pass->context, all->records + (first + b) * pass->record_length, b, count);
+    DS_TRY(compute_batch(all, all->first + first, count, &silent));
+    for (size_t b = 0; b < count; b++) all->pass->fill(all->pass->context, record_at(all, first + b), b, count);
 done:
     return status;
 }
 
-static ds_status keep_places(void *context, size_t first, size_t count) {
+static ds_status keep_pieces(void *context, size_t first, size_t count) {
     ds_status status = DS_OK;
     passing *all = context;
     const ds_window_pass *pass = all->pass;
-    for (size_t place = first; place < first + count; place++)
-        DS_TRY(ds_journal_append(pass->journal, pass->kind, all->windows[place], all->records + place * pass->record_length,
+    for (size_t piece = first; piece < first + count; piece++)
+        DS_TRY(ds_journal_append(pass->journal, pass->kind, all->windows[all->first + piece], record_at(all, piece),
                                  pass->record_length * sizeof *all->records));
     DS_TRY(ds_journal_sync(pass->journal));
     all->finished_count += count;
@@ -222,29 +225,39 @@ done:
     return status;
 }
 
-static ds_status pass_together(passing *all) {
+static ds_status pass_stretch(passing *all, size_t count) {
     ds_status status = DS_OK;
     const ds_window_pass *pass = all->pass;
-    size_t length = pass->record_length;
-    DS_NEW_ARRAY(all->records, all->count * length);
-    DS_NEW(all->finished, all->count);
-    for (size_t place = 0; place < all->count; place++) {
-        DS_TRY(find_record(&all->finished[place], all, place));
-        if (!all->finished[place]) continue;
-        memcpy(all->records + place * length, all->record, length * sizeof *all->record);
+    for (size_t piece = 0; piece < count; piece++) {
+        DS_TRY(find_record(&all->finished[piece], all, all->first + piece));
+        if (!all->finished[piece]) continue;
+        memcpy(record_at(all, piece), all->record, pass->record_length * sizeof *all->record);
         all->finished_count++;
     }
-    const ds_ranks_work work = {.count = all->count,
+    const ds_ranks_work work = {.count = count,
                                 .most = all->most,
-                                .length = length,
+                                .length = pass->record_length,
                                 .results = all->records,
                                 .finished = all->finished,
-                                .compute = compute_places,
-                                .keep = keep_places,
+                                .compute = compute_pieces,
+                                .keep = keep_pieces,
                                 .context = all};
     DS_TRY(ds_ranks_do(all->run->options.ranks, &work));
-    for (size_t place = 0; place < all->count; place++)
-        pass->take(pass->context, all->windows[place], all->records + place * length);
+    for (size_t piece = 0; piece < count; piece++)
+        DS_TRY(pass->take(pass->context, all->windows[all->first + piece], record_at(all, piece)));
+done:
+    return status;
+}
+
+/* Memory does not grow with the data: as many windows at once as records of 256 MiB are of, and enough for every rank. */
+static ds_status pass_together(passing *all) {
+    ds_status status = DS_OK;
+    size_t fitting = ((size_t)256 << 20) / (all->pass->record_length * sizeof *all->records);
+    all->stretch = ds_min_size(all->count, ds_max_size(fitting, 4 * ds_ranks_count(all->run->options.ranks)));
+    DS_NEW_ARRAY(all->records, all->stretch * all->pass->record_length);
+    DS_NEW(all->finished, all->stretch);
+    for (; all->first < all->count; all->first += all->stretch)
+        DS_TRY(pass_stretch(all, ds_min_size(all->stretch, all->count - all->first)));
 done:
     return status;
 }

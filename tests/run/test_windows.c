@@ -48,11 +48,12 @@ static void fill(void *context, double *record, size_t row, size_t rows) {
     record[1] = -all->sums[row];
 }
 
-static void take(void *context, size_t window, const double *record) {
+static ds_status take(void *context, size_t window, const double *record) {
     seen *all = context;
     assert_true(record[1] == -record[0]);
     all->values[window] = record[0];
     all->taken[all->taken_count++] = window;
+    return DS_OK;
 }
 
 static ds_window_pass pass_of(seen *all, size_t most, ds_journal *journal) {
