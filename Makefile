@@ -9,7 +9,7 @@ OPT    ?= -O3 -g
 
 PACKAGES = gcc make pkg-config libopenblas-dev liblapacke-dev libgsl-dev libflint-dev libflint-arb-dev libgmp-dev libjansson-dev \
            libssl-dev zlib1g-dev libzip-dev libpcre2-dev libunistring-dev libcmocka-dev gnuplot-nox \
-           libblas3 liblapack3 libblis4-pthread
+           libblas3 liblapack3 libblis4-pthread libopenmpi-dev openmpi-bin
 CHECK_PACKAGES = clang libclang-rt-14-dev python3-numpy
 # The browser that opens a report.
 LONG_PACKAGES = chromium texlive-latex-base texlive-latex-recommended
@@ -39,9 +39,16 @@ CFLAGS   = -std=c11 $(OPT) -march=$(MARCH) $(FLOATING) -fPIC -fvisibility=hidden
 LDFLAGS  = -pie -Wl,-z,relro,-z,now $(SANITIZE) -pthread
 LIBS     = -llapacke -llapack -lopenblas -lflint-arb -lflint -lgmp -lgsl -ljansson -lcrypto -lz -lzip -lpcre2-8 -lunistring -lm
 
+# What joins processes that mpirun started is a file of its own, loaded then alone: the program needs no MPI to start. MPI names the
+# pkg-config package; `make MPI=` makes none.
+MPI    ?= $(firstword $(foreach package,ompi-c mpich,$(shell pkg-config --exists $(package) 2>/dev/null && echo $(package))))
+PLUGIN_SOURCE = src/ranks/transport_mpi.c
+PLUGIN  = $(if $(MPI),$(BUILD)/deltascope-mpi.so)
+MPI_CFLAGS = $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(MPI)))
+
 # Rooms of the library; a source named *.real.c is compiled twice, in float and in double.
-ROOMS   = base num io spectra stats delta model verify run train measure claims study report
-SOURCES = $(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c))
+ROOMS   = base num io ranks spectra stats delta model verify run train measure claims study report
+SOURCES = $(filter-out $(PLUGIN_SOURCE),$(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c)))
 REAL    = $(filter %.real.c,$(SOURCES))
 PLAIN   = $(filter-out %.real.c,$(SOURCES))
 OBJECTS = $(PLAIN:%.c=$(BUILD)/%.o) $(REAL:%.real.c=$(BUILD)/%.f32.o) $(REAL:%.real.c=$(BUILD)/%.f64.o)
@@ -56,7 +63,7 @@ VERSION := $(shell sed -n 's/^.define DS_VERSION "\(.*\)"/\1/p' include/deltasco
 SONAME   = libdeltascope.so.0
 SHARED   = libdeltascope.so.$(VERSION)
 
-all: $(BUILD)/deltascope $(BUILD)/libdeltascope.a $(BUILD)/$(SHARED)
+all: $(BUILD)/deltascope $(BUILD)/libdeltascope.a $(BUILD)/$(SHARED) $(PLUGIN)
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -85,6 +92,10 @@ $(BUILD)/$(SHARED): $(OBJECTS)
 
 $(BUILD)/deltascope: $(BUILD)/analysis/cli/main.o $(COMMAND_OBJECTS) $(BUILD)/libdeltascope.a
 	$(Q)$(if $(V),,echo '  LD $@';) $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libdeltascope.a $(LIBS)
+
+$(PLUGIN_SOURCE:%.c=$(BUILD)/%.o): CPPFLAGS += $(MPI_CFLAGS)
+$(BUILD)/deltascope-mpi.so: $(PLUGIN_SOURCE:%.c=$(BUILD)/%.o)
+	$(Q)$(CC) -shared -Wl,-z,relro,-z,now $(SANITIZE) -pthread -o $@ $< $(shell pkg-config --libs $(MPI))
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPER_OBJECTS) $(COMMAND_OBJECTS) $(BUILD)/libdeltascope.a
 	$(Q)$(if $(V),,echo '  LD $@';) $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libdeltascope.a $(LIBS) -lcmocka
@@ -217,7 +228,7 @@ check-msan: deps-check
 
 # What clang-tidy is asked, and what not and why: .clang-tidy, tests/.clang-tidy. A file that has passed is not looked at again
 # before it or a header changes; a *.real.c is looked at in both halves.
-TIDY_SOURCES = $(PLAIN) $(REAL:%.real.c=%.f32) $(REAL:%.real.c=%.f64) $(wildcard analysis/*/*.c tests/*/*.c)
+TIDY_SOURCES = $(PLAIN) $(if $(MPI),$(PLUGIN_SOURCE)) $(REAL:%.real.c=%.f32) $(REAL:%.real.c=%.f64) $(wildcard analysis/*/*.c tests/*/*.c)
 TIDIED = $(patsubst %,build-tidy/%.passed,$(TIDY_SOURCES))
 $(TIDIED): .clang-tidy
 $(filter build-tidy/tests/%,$(TIDIED)): tests/.clang-tidy
@@ -228,6 +239,7 @@ define look_over
 	@$(CC) -std=c11 $(CPPFLAGS) $(1) -MM -MP -MT $@ -MF $(@:.passed=.d) $<
 	@touch $@
 endef
+build-tidy/$(PLUGIN_SOURCE).passed: CPPFLAGS += $(MPI_CFLAGS)
 build-tidy/%.c.passed: %.c
 	$(call look_over)
 build-tidy/%.f32.passed: %.real.c
@@ -338,6 +350,7 @@ install: all
 	$(INSTALL_PROGRAM) $(BUILD)/deltascope "$(DESTDIR)$(bindir)/deltascope"
 	$(INSTALL_DATA) $(BUILD)/libdeltascope.a "$(DESTDIR)$(libdir)/libdeltascope.a"
 	$(INSTALL_PROGRAM) $(BUILD)/$(SHARED) "$(DESTDIR)$(libdir)/$(SHARED)"
+	$(if $(PLUGIN),$(INSTALL_PROGRAM) $(PLUGIN) "$(DESTDIR)$(libdir)/deltascope-mpi.so")
 	ln -sf $(SHARED) "$(DESTDIR)$(libdir)/$(SONAME)"
 	ln -sf $(SONAME) "$(DESTDIR)$(libdir)/libdeltascope.so"
 	$(INSTALL_DATA) $(wildcard include/deltascope/*.h include/deltascope/*.inc) "$(DESTDIR)$(includedir)/deltascope"
@@ -351,7 +364,7 @@ install: all
 # Files that were installed, and folders of ours that hold nothing else.
 uninstall:
 	rm -f "$(DESTDIR)$(bindir)/deltascope" "$(DESTDIR)$(libdir)/libdeltascope.a" "$(DESTDIR)$(libdir)/$(SHARED)" \
-	    "$(DESTDIR)$(libdir)/$(SONAME)" "$(DESTDIR)$(libdir)/libdeltascope.so" "$(DESTDIR)$(pkgconfigdir)/deltascope.pc" \
+	    "$(DESTDIR)$(libdir)/$(SONAME)" "$(DESTDIR)$(libdir)/libdeltascope.so" "$(DESTDIR)$(libdir)/deltascope-mpi.so" "$(DESTDIR)$(pkgconfigdir)/deltascope.pc" \
 	    "$(DESTDIR)$(mandir)/man1/deltascope.1" "$(DESTDIR)$(bashcompdir)/deltascope" "$(DESTDIR)$(zshcompdir)/_deltascope" \
 	    "$(DESTDIR)$(fishcompdir)/deltascope.fish"
 	rm -f $(foreach header,$(PUBLIC),"$(DESTDIR)$(includedir)/deltascope/$(header)")

@@ -16,7 +16,7 @@ done)
 breaches=$(find src analysis include tests -name '*.[ch]' -o -name '*.inc' | sort | awk '
 BEGIN {
     # 1. room -> level: a room includes public headers of lower levels and its own; `verify` may also use `run`.
-    split("base 0 num 1 io 1 spectra 1 stats 1 delta 2 model 3 run 4 train 5 verify 6 measure 7 claims 7 study 8 report 8 analysis 9", words, " ")
+    split("base 0 num 1 io 1 ranks 1 spectra 1 stats 1 delta 2 model 3 run 4 train 5 verify 6 measure 7 claims 7 study 8 report 8 analysis 9", words, " ")
     for (i = 1; i in words; i += 2) level[words[i]] = words[i + 1] + 0
     # folders of the program, the same way
     split("cli 0 bench 1 report 1 commands 2", words, " ")
@@ -31,7 +31,7 @@ BEGIN {
     owners["pcre2.h"] = owners["zlib.h"] = owners["uninorm.h"] = "io"
     owners["zip.h"] = "io report"
     owners["openssl/"] = "io claims"
-    owners["mpi.h"] = "run"
+    owners["mpi.h"] = "ranks"
     owners["jansson.h"] = "io model run verify train measure claims study report analysis"
     # 4. who may name a residual rule: the rules, their list and its door, the reader of specifications, the second computation of
     # the model, what an inspection says of the delta rule alone, and the backbone of the same name
@@ -84,7 +84,7 @@ function check_include(text,   header, target, parts, n, pattern, own, unit, ste
             if (index(header, pattern) == 1) {
                 if (!index(" " owners[pattern] " ", " " room " ")) breach("only " owners[pattern] " may include " header)
                 if (pattern == "mpi.h" && mpi != "") breach("mpi.h is included by " mpi " already")
-                if (pattern == "mpi.h" && room == "run") mpi = file
+                if (pattern == "mpi.h" && room == "ranks") mpi = file
             }
         return
     }

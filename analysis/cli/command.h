@@ -64,6 +64,7 @@ enum {
     DS_TAKES_HISTORIES = 128, /* checkpoints of rules whose state is all that was written */
     DS_TAKES_STREAMS = 512,   /* and of those whose state is parallel streams */
     DS_TAKES_SEED = 256,      /* --seed */
+    DS_TAKES_RANKS = 1024,    /* several processes that a launcher started */
     DS_TAKES_RUN = DS_TAKES_OUTPUT | DS_TAKES_SEED,
     DS_TAKES_MODEL = DS_TAKES_CHECKPOINT | DS_TAKES_DATA | DS_TAKES_LENGTH | DS_TAKES_RUN,
 };
@@ -78,6 +79,7 @@ typedef struct ds_invocation {
     const char *const *operands;
     size_t operand_count;
     bool help;               /* only that was asked for: nothing else is checked, operands are not set */
+    ds_ranks *ranks;         /* that work together; NULL: this process alone */
     const ds_signer *signer; /* of --sign, opened before the work; or NULL */
     ds_folder **folder;      /* what --out names once ds_command_folder has opened it, until the program ends */
 } ds_invocation;
@@ -174,6 +176,7 @@ ds_status ds_help_program(ds_text *text) DS_MUST_CHECK;
 ds_status ds_manual_page(ds_text *page) DS_MUST_CHECK;
 /* What both say of the program: paragraphs separated by newlines; the meaning of each exit status. */
 extern const char ds_help_description[];
+extern const char ds_help_ranks[]; /* of every command that several processes can share */
 extern const char *const ds_exit_statuses[];
 extern const size_t ds_exit_status_count;
 

@@ -10,6 +10,8 @@ const char ds_help_description[] =
     "the eigenvalues of its shortcut operators are, and what each gate is worth when it is forced shut.\n\n"
     "CHECKPOINT is a model directory (config.json beside safetensors or torch weights), or a weight file with --config FILE.";
 
+const char ds_help_ranks[] = "Under mpirun -n N, N processes share the work; the result has the same bytes.";
+
 const char *const ds_exit_statuses[] = {
     [DS_OK] = "done",
     [DS_CHECK_FAILED] = "verify, check or diff ran, and something does not hold",
@@ -85,6 +87,7 @@ ds_status ds_help_command(ds_text *text, const ds_command *command) {
                           command->operands[0] == '\0' ? "" : " ", command->operands));
     DS_TRY(ds_text_printf(text, "%s.\n\n", command->summary));
     DS_TRY(append_paragraphs(text, command->description));
+    if ((command->takes & DS_TAKES_RANKS) != 0) DS_TRY(append_paragraphs(text, ds_help_ranks));
     if (options) {
         DS_TRY(ds_text_printf(text, "\noptions:\n"));
         DS_TRY(ds_command_each_option(command, append_option, text));

@@ -85,7 +85,25 @@ done:
     return status;
 }
 
-static ds_status run_command(const ds_command *command, int argc, char **argv) {
+/* Number 0 speaks and writes; the others compute, in silence. */
+static ds_status join_ranks(ds_invocation *invocation, ds_ranks *ranks) {
+    ds_common *common = &invocation->common;
+    invocation->ranks = ranks;
+    if (ranks == NULL) return DS_OK;
+    if ((invocation->command->takes & DS_TAKES_RANKS) == 0)
+        return ds_fail(DS_ERR_USAGE, "%s runs in one process, and %zu were started together", invocation->command->name,
+                       ds_ranks_count(ranks));
+    if (common->text != NULL && strcmp(common->text, "-") == 0)
+        return ds_fail(DS_ERR_USAGE, "--text -: %zu processes cannot read one standard input; give the text as a file",
+                       ds_ranks_count(ranks));
+    if (ds_ranks_number(ranks) == 0) return DS_OK;
+    common->json = common->out = common->sign = NULL;
+    common->table = common->resume = false;
+    common->quiet = true;
+    return DS_OK;
+}
+
+static ds_status run_command(const ds_command *command, int argc, char **argv, ds_ranks *ranks) {
     void *own = ds_calloc(command->own_size, 1);
     if (own == NULL) return DS_ERR_SYSTEM;
     ds_invocation invocation;
@@ -97,6 +115,7 @@ static ds_status run_command(const ds_command *command, int argc, char **argv) {
         free(own);
         return print_command_help(command);
     }
+    if (outcome == DS_OK) outcome = join_ranks(&invocation, ranks);
     if (outcome == DS_OK && invocation.common.threads.given) outcome = ds_threads_set(invocation.common.threads.value);
     if (outcome == DS_OK) outcome = ds_columns_check(&invocation);
     if (outcome == DS_OK) outcome = ds_outputs_check(&invocation); /* better found before the hours than after them */
@@ -110,7 +129,7 @@ static ds_status run_command(const ds_command *command, int argc, char **argv) {
     return outcome;
 }
 
-static ds_status dispatch(int argc, char **argv) {
+static ds_status dispatch(int argc, char **argv, ds_ranks *ranks) {
     if (argc < 2) return ds_fail(DS_ERR_USAGE, "a command is missing; \"deltascope --help\" lists them");
     const char *word = argv[1];
     if (strcmp(word, "--version") == 0) return print_version();
@@ -119,16 +138,30 @@ static ds_status dispatch(int argc, char **argv) {
     if (help) word = argv[2];
     const ds_command *command = ds_command_find(word);
     if (command == NULL) return ds_command_unknown(word);
-    return help ? print_command_help(command) : run_command(command, argc - 1, argv + 1);
+    return help ? print_command_help(command) : run_command(command, argc - 1, argv + 1, ranks);
+}
+
+/* Among several processes only number 0 is heard. */
+static ds_status begin_ranks(ds_ranks **ranks) {
+    ds_status status = DS_OK;
+    DS_TRY(ds_ranks_open(ranks));
+    if (*ranks != NULL) ds_standard_output_is_passed_on();
+    if (ds_ranks_number(*ranks) > 0) DS_TRY(ds_standard_output_silence());
+done:
+    return status;
 }
 
 int main(int argc, char **argv) {
+    ds_ranks *ranks = NULL;
     ds_status outcome = ds_standard_streams_begin();
     install_handlers();
     ds_process_hooks();
-    if (outcome == DS_OK) outcome = dispatch(argc, argv);
+    if (outcome == DS_OK) outcome = begin_ranks(&ranks);
+    bool heard = ds_ranks_number(ranks) == 0;
+    if (outcome == DS_OK) outcome = dispatch(argc, argv, ranks);
     if (outcome <= DS_CHECK_FAILED && (fflush(stdout) != 0 || ferror(stdout)))
         outcome = ds_fail(DS_ERR_SYSTEM, "standard output could not be written in full");
+    outcome = ds_ranks_close(&ranks, outcome);
     if (outcome > DS_CHECK_FAILED) (void)fprintf(stderr, "deltascope: %s\n", ds_error_text());
-    return (int)outcome;
+    return heard ? (int)outcome : 0; /* the launcher tells number 0's */
 }

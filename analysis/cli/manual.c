@@ -116,6 +116,7 @@ static ds_status append_command(ds_text *page, const ds_command *command) {
     DS_TRY(append_plain(page, command->summary, strlen(command->summary)));
     DS_TRY(ds_text_printf(page, ".\n"));
     DS_TRY(append_paragraphs(page, command->description));
+    if ((command->takes & DS_TAKES_RANKS) != 0) DS_TRY(append_paragraphs(page, ds_help_ranks));
     DS_TRY(ds_command_each_option(command, append_own, page));
     if (command->takes != 0) {
         DS_TRY(ds_text_printf(page, ".PP\nCommon options:\n"));

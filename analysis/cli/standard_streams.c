@@ -1,6 +1,7 @@
 #include "cli/standard_streams.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -85,7 +86,10 @@ ds_status ds_standard_streams_begin(void) {
 
 /* ---- output ------------------------------------------------------------------------------------------------------ */
 
-ds_terminal ds_output_terminal(void) { return ds_terminal_of(STDOUT_FILENO); }
+static int looked_at = STDOUT_FILENO;
+
+void ds_standard_output_is_passed_on(void) { looked_at = -1; }
+ds_terminal ds_output_terminal(void) { return ds_terminal_of(looked_at); }
 
 ds_status ds_print_table(const ds_table *table) {
     ds_status status = DS_OK;
@@ -102,6 +106,14 @@ done:
 ds_status ds_standard_output_write(const char *bytes, size_t length) {
     if (fflush(stdout) == 0 && write_fully(STDOUT_FILENO, bytes, length)) return DS_OK;
     return ds_fail(DS_ERR_SYSTEM, "standard output could not be written in full: %s", strerror(errno));
+}
+
+ds_status ds_standard_output_silence(void) {
+    int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    bool silent = nowhere >= 0 && dup2(nowhere, STDOUT_FILENO) >= 0 && dup2(nowhere, STDERR_FILENO) >= 0;
+    int error = errno;
+    if (nowhere >= 0) (void)close(nowhere);
+    return silent ? DS_OK : ds_fail(DS_ERR_SYSTEM, "standard output cannot be silenced: %s", strerror(error));
 }
 
 bool ds_standard_output_is_unread(void) {

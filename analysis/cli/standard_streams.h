@@ -13,6 +13,10 @@ ds_terminal ds_output_terminal(void);
 ds_status ds_print_table(const ds_table *table) DS_MUST_CHECK;
 /* Bytes to standard output as they are, behind what was printed before. */
 ds_status ds_standard_output_write(const char *bytes, size_t length) DS_MUST_CHECK;
+/* From now on what is printed to standard output and error goes nowhere. */
+ds_status ds_standard_output_silence(void) DS_MUST_CHECK;
+/* A launcher passes on what is printed: whatever stands in front of it is not the terminal that people look at. */
+void ds_standard_output_is_passed_on(void);
 /* Whether nobody reads standard output any more. Async-signal-safe; errno stays. */
 bool ds_standard_output_is_unread(void);
 /* Where an option takes text and is given "-": takes all of standard input and gives the option a path under which that can be

@@ -119,7 +119,7 @@ const ds_command ds_command_ablate = {
     .examples = "  deltascope ablate --tokens val.bin checkpoint/\n"
                 "  deltascope ablate --tokens val.bin --modes open,reflect --scopes all checkpoint/\n"
                 "  deltascope ablate --tokens val.bin --out audit/ --resume checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RESUME | DS_TAKES_HISTORIES,
+    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RESUME | DS_TAKES_HISTORIES | DS_TAKES_RANKS,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &ds_ablate_defaults,

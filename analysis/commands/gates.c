@@ -87,7 +87,7 @@ const ds_command ds_command_gates = {
                    "Memory does not grow with the data.",
     .examples = "  deltascope gates --tokens val.bin --json gates.json checkpoint/\n"
                 "  deltascope gates --text essay.txt --tokenizer gpt2/ --seq-len 256 checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW,
+    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RANKS,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &ds_gates_defaults,

@@ -220,7 +220,7 @@ const ds_command ds_command_gradflow = {
     .examples = "  deltascope gradflow --tokens val.bin --measure checkpoint/\n"
                 "  deltascope gradflow --tokens val.bin --force closed:3.mlp checkpoint/\n"
                 "  deltascope gradflow --tokens val.bin --jacobian 0:32 --jacobian-sublayers 0.mlp checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_HISTORIES,
+    .takes = DS_TAKES_MODEL | DS_TAKES_HISTORIES | DS_TAKES_RANKS,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

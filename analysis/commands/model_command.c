@@ -29,6 +29,7 @@ ds_run_options ds_command_run_options(const ds_invocation *invocation) {
                             .offset = common->offset.value,
                             .precision = strcmp(common->precision, "double") == 0 ? DS_F64 : DS_F32,
                             .seed = common->seed.value,
+                            .ranks = invocation->ranks,
                             .histories = (invocation->command->takes & DS_TAKES_HISTORIES) != 0,
                             .streams = (invocation->command->takes & DS_TAKES_STREAMS) != 0,
                             .listener = ds_progress_line(common->quiet)};

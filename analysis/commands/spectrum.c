@@ -158,7 +158,7 @@ const ds_command ds_command_spectrum = {
                 "  deltascope spectrum --weights checkpoint/\n"
                 "  deltascope spectrum --tokens val.bin --end-to-end 0:32 --count 4 checkpoint/\n"
                 "  deltascope spectrum --tokens val.bin --positions all --null shuffled-gates --json s.json checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RESUME | DS_DATA_OPTIONAL,
+    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RESUME | DS_DATA_OPTIONAL | DS_TAKES_RANKS,
     .options = option_table,
     .option_count = sizeof option_table / sizeof option_table[0],
     .defaults = &defaults,

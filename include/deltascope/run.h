@@ -10,6 +10,7 @@
 
 #include "deltascope/io.h"
 #include "deltascope/model.h"
+#include "deltascope/ranks.h"
 #include "deltascope/stats.h"
 
 DS_BEGIN_DECLARATIONS
@@ -37,16 +38,6 @@ typedef struct ds_listener {
     void *context;
 } ds_listener;
 
-/* Several processes that measure one run together: each computes a share of the windows, the same cut for all of them, and
- * every one gets the records of all. */
-typedef struct ds_share {
-    size_t process, processes; /* this one's number, and how many; 0 and 0: one process alone */
-    /* Called by every process for every window in order: record (length) is sent by process `owner` and received by the
-     * others. */
-    ds_status (*exchange)(void *context, size_t owner, size_t window, double *record, size_t length);
-    void *context;
-} ds_share;
-
 /* How the windows of a run lie in the file: their starts are multiples of T from token 0 on, or from `offset`. */
 typedef enum ds_spread {
     DS_SPREAD_EVEN,        /* of W windows that fit, number floor(iW/N) for i = 0 ... N-1 */
@@ -70,7 +61,7 @@ typedef struct ds_run_options {
     size_t batch;           /* windows in a batch, at most; 0: as many as keep all threads busy */
     ds_precision precision; /* of the model's arithmetic */
     uint64_t seed;          /* of everything random */
-    ds_share share;         /* of the windows, for passes that leave records */
+    ds_ranks *ranks;        /* that measure this run together, borrowed; NULL: this process alone */
     bool histories;         /* also rules whose state is all that was written: other measurements count on dv planes */
     bool streams;           /* also rules whose state is parallel streams */
     bool without_weights;   /* structure and configuration alone: `model` and `workspace` stay NULL */
@@ -130,7 +121,8 @@ typedef struct ds_journal_plan {
 /* Opens the journal of a run that measures `command` with `options` (borrowed: what decides the bytes of a result, beside the
  * run's checkpoint, configuration, data and precision; threads and paths are not part of the key). An earlier run's journal
  * with another key is DS_ERR_INPUT naming the first difference. plan NULL, or without a path: *out is NULL, which stands for a
- * run that keeps none. */
+ * run that keeps none. Where ranks measure together all come here: number 0 keeps the journal, the plans of the others do not
+ * count, and what it found is everybody's. */
 ds_status ds_run_journal(ds_journal **out, ds_run *run, const ds_journal_plan *plan, const char *command,
                          const json_t *options) DS_MUST_CHECK;
 void ds_journal_close(ds_journal **journal); /* sets NULL; NULL is fine */
@@ -162,9 +154,9 @@ typedef struct ds_window_batch {
 /* How far a long batch has come, 0 to 1. */
 void ds_window_batch_progress(const ds_window_batch *now, double share);
 
-/* One pass over the windows of a run, or over this process's share of them. What a window leaves can be a record of
- * `record_length` numbers: then windows that an earlier run finished are not computed again, and `take` gets the record of
- * every window, in their order. */
+/* One pass over the windows of a run. What a window leaves can be a record of `record_length` numbers: then windows that an
+ * earlier run finished are not computed again, ranks share the others, and `take` gets the record of every window, in their
+ * order, on every rank. */
 typedef struct ds_window_pass {
     const char *label;      /* for progress */
     size_t most;            /* windows in a batch, at most; 0: as many as the run's buffers hold */
@@ -174,12 +166,12 @@ typedef struct ds_window_pass {
     ds_status (*batch)(void *context, const ds_window_batch *now);
     size_t record_length;                                                 /* 0: no records, and the next two are not called */
     void (*fill)(void *context, double *record, size_t row, size_t rows); /* record of row `row` of the batch just computed */
-    void (*take)(void *context, size_t window, const double *record);
+    ds_status (*take)(void *context, size_t window, const double *record);
     ds_journal *journal; /* where records are kept; NULL: nowhere */
-    const char *kind;    /* of those records, at most 15 bytes */
+    const char *kind;    /* of those records, at most 15 bytes; not looked at without a journal */
     void *context;
 } ds_window_pass;
-/* A pass without records adds up in the order of windows, and is refused (DS_ERR_USAGE) where several processes share them. */
+/* A pass without records adds up in the order of windows: every rank computes all of them. */
 ds_status ds_run_windows(ds_run *run, const ds_window_pass *pass) DS_MUST_CHECK;
 /* One window as a batch, in the run's buffers: valid until the next call or pass. */
 ds_status ds_run_window(ds_run *run, size_t window, ds_batch *batch) DS_MUST_CHECK;

@@ -85,7 +85,7 @@ static void fill_record(void *context, double *record, size_t row, size_t rows) 
     }
 }
 
-static void take_record(void *context, size_t window, const double *record) {
+static ds_status take_record(void *context, size_t window, const double *record) {
     const collection *all = context;
     ds_ablate_result *out = all->out;
     size_t cases = out->list.count;
@@ -94,6 +94,7 @@ static void take_record(void *context, size_t window, const double *record) {
         out->loss[c * out->sequences + window] = record[1 + c];
         out->kl[c * out->sequences + window] = record[1 + cases + c];
     }
+    return DS_OK;
 }
 
 static ds_status run_cases(ds_ablate_result *out, ds_run *run, ds_journal *journal) {

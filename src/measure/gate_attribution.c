@@ -8,22 +8,27 @@
 /* Closing one gate at a time, while the windows pass. */
 typedef struct closing {
     ds_ablation *ablation;
-    size_t cases;
+    size_t cases, sequences;      /* windows of the run */
     double *baseline, *loss, *kl; /* (B), (cases, B), (cases, B): of the batch in hand */
     double *measured;             /* (cases) */
 } closing;
 
 static ds_status close_batch(void *context, const ds_window_batch *now) {
-    ds_status status = DS_OK;
     const closing *all = context;
-    size_t sequences = now->batch.sequences;
-    DS_TRY(ds_ablation_run(all->ablation, now->run->workspace, &now->batch, all->baseline, all->loss, all->kl, NULL, NULL));
-    for (size_t c = 0; c < all->cases; c++) {
-        for (size_t b = 0; b < sequences; b++)
-            all->measured[c] += (all->loss[c * sequences + b] - all->baseline[b]) / (double)now->run->sequences;
-    }
-done:
-    return status;
+    return ds_ablation_run(all->ablation, now->run->workspace, &now->batch, all->baseline, all->loss, all->kl, NULL, NULL);
+}
+
+/* What closing each gate adds to the loss of the window. */
+static void fill_record(void *context, double *record, size_t row, size_t rows) {
+    const closing *all = context;
+    for (size_t c = 0; c < all->cases; c++) record[c] = all->loss[c * rows + row] - all->baseline[row];
+}
+
+static ds_status take_record(void *context, size_t window, const double *record) {
+    const closing *all = context;
+    (void)window;
+    for (size_t c = 0; c < all->cases; c++) all->measured[c] += record[c] / (double)all->sequences;
+    return DS_OK;
 }
 
 /* measured (S), zero at first. */
@@ -31,10 +36,16 @@ done:
 static ds_status measure_closing(double *measured, ds_run *run) {
     ds_status status = DS_OK;
     ds_case_list list = {0};
-    closing all = {.measured = measured};
+    closing all = {.measured = measured, .sequences = run->sequences};
     DS_TRY(ds_case_list_parse(&list, &run->spec, "closed", "each"));
     size_t most = ds_min_size(run->batch, ds_ablation_sequences(run->model, &list, run->length));
-    const ds_window_pass pass = {.label = "closing gates", .most = most, .batch = close_batch, .context = &all};
+    const ds_window_pass pass = {.label = "closing gates",
+                                 .most = most,
+                                 .batch = close_batch,
+                                 .record_length = list.count,
+                                 .fill = fill_record,
+                                 .take = take_record,
+                                 .context = &all};
     all.cases = list.count;
     DS_NEW(all.baseline, most);
     DS_NEW(all.loss, list.count * most);

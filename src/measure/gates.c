@@ -1,16 +1,21 @@
 #include "deltascope/measure/gates.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "deltascope/measure/per_token_arrays.h"
+#include "observed_windows.h"
 
 const ds_gates_options ds_gates_defaults = {.regime_tolerance = 0.1};
 
-/* What is filled while the windows pass. */
+/* What is filled while the windows pass. The record of a window: losses of its tokens, then what was observed. */
 typedef struct collection {
     ds_gates *out;
-    ds_per_token *per_token; /* NULL: not asked for */
-    double *nll;             /* (batch, T) */
+    ds_run *run;
+    ds_observed observed;
+    ds_per_token *per_token;    /* NULL: not asked for */
+    double *nll;                /* (batch, T) */
+    uint32_t *inputs, *targets; /* (T): of the window whose record is taken, for per_token */
 } collection;
 
 static ds_status observe(void *context, const ds_observation *observation) {
@@ -25,14 +30,30 @@ done:
 }
 
 static ds_status measure_batch(void *context, const ds_window_batch *now) {
+    collection *all = context;
+    const ds_observer observer = {DS_LIMITS_WANT, ds_observed_take, &all->observed};
+    return ds_forward(now->run->workspace, now->run->model, &now->batch, NULL, &observer, all->nll);
+}
+
+static void fill_record(void *context, double *record, size_t row, size_t rows) {
+    const collection *all = context;
+    size_t length = all->run->length;
+    (void)rows;
+    memcpy(record, all->nll + row * length, length * sizeof *record);
+    memcpy(record + length, all->observed.windows + row * all->observed.length, all->observed.length * sizeof *record);
+}
+
+static ds_status take_record(void *context, size_t window, const double *record) {
     ds_status status = DS_OK;
     const collection *all = context;
+    size_t length = all->run->length;
     const ds_observer observer = {DS_LIMITS_WANT, observe, context};
-    size_t length = now->batch.length;
-    DS_TRY(ds_forward(now->run->workspace, now->run->model, &now->batch, NULL, &observer, all->nll));
-    if (all->per_token != NULL) DS_TRY(ds_per_token_end_batch(all->per_token, now, all->nll));
-    for (size_t b = 0; b < now->batch.sequences; b++)
-        all->out->sequence_loss[now->windows[b]] = ds_mean(all->nll + b * length, length);
+    all->out->sequence_loss[window] = ds_mean(record, length);
+    DS_TRY(ds_observed_show(&all->observed, record + length, &observer));
+    if (all->per_token == NULL) goto done;
+    const ds_window_batch now = {.run = all->run, .batch = {all->inputs, all->targets, 1, length}, .windows = &window};
+    DS_TRY(ds_run_read_windows(all->run, all->inputs, all->targets, window, 1));
+    DS_TRY(ds_per_token_end_batch(all->per_token, &now, record));
 done:
     return status;
 }
@@ -66,10 +87,36 @@ done:
     return status;
 }
 
+/* Number 0 alone writes the arrays; the others have them to themselves. */
+static ds_status open_arrays(collection *all, const ds_gates_options *options) {
+    ds_status status = DS_OK;
+    if (options->per_token == NULL || ds_ranks_number(all->run->options.ranks) > 0) return DS_OK;
+    DS_NEW(all->inputs, all->run->length);
+    DS_NEW(all->targets, all->run->length);
+    DS_TRY(ds_per_token_open(&all->per_token, options->per_token, all->run));
+done:
+    return status;
+}
+
+static ds_status pass_windows(collection *all) {
+    ds_status status = DS_OK;
+    ds_run *run = all->run;
+    DS_NEW(all->nll, run->batch * run->length);
+    DS_TRY(ds_observed_init(&all->observed, run, run->batch));
+    const ds_window_pass pass = {.label = "gates",
+                                 .batch = measure_batch,
+                                 .record_length = run->length + all->observed.length,
+                                 .fill = fill_record,
+                                 .take = take_record,
+                                 .context = all};
+    DS_TRY(ds_run_windows(run, &pass));
+done:
+    return status;
+}
+
 ds_status ds_gates_measure(ds_gates *out, ds_run *run, const ds_gates_options *options) {
     ds_status status = DS_OK;
-    collection all = {.out = out};
-    const ds_window_pass pass = {.label = "gates", .batch = measure_batch, .context = &all};
+    collection all = {.out = out, .run = run};
     *out = (ds_gates){.sequences = run->sequences};
     if (options->per_token != NULL) DS_TRY(ds_per_token_check(options->per_token));
     if (options->per_token != NULL && !ds_rule_has_gates(run->spec.rule))
@@ -77,15 +124,17 @@ ds_status ds_gates_measure(ds_gates *out, ds_run *run, const ds_gates_options *o
     DS_TRY(ds_gate_census_init(&out->census, &run->spec, options->regime_tolerance));
     DS_TRY(ds_limits_init(&out->limits, &run->spec));
     DS_NEW(out->sequence_loss, run->sequences);
-    DS_NEW(all.nll, run->batch * run->length);
-    if (options->per_token != NULL) DS_TRY(ds_per_token_open(&all.per_token, options->per_token, run));
-    DS_TRY(ds_run_windows(run, &pass));
+    DS_TRY(open_arrays(&all, options));
+    DS_TRY(pass_windows(&all));
     out->loss = ds_mean(out->sequence_loss, run->sequences);
     DS_TRY(ds_shadow_run(&out->shadow, run, options->shadow));
     if (all.per_token != NULL) DS_TRY(finish_arrays(&all.per_token, out, run, options));
 done:
     ds_per_token_discard(&all.per_token);
+    ds_observed_release(&all.observed);
     free(all.nll);
+    free(all.inputs);
+    free(all.targets);
     if (status != DS_OK) ds_gates_release(out);
     return status;
 }

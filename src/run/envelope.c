@@ -211,15 +211,10 @@ done:
     return status;
 }
 
-ds_status ds_run_journal(ds_journal **out, ds_run *run, const ds_journal_plan *plan, const char *command,
-                         const json_t *options) {
+static ds_status open_journal(ds_journal **out, const ds_run *run, const ds_journal_plan *plan, const json_t *key) {
     ds_status status = DS_OK;
-    json_t *key = NULL;
     const ds_listener *listener = &run->options.listener;
     char found[DS_NAME_CAPACITY + 64];
-    *out = NULL;
-    if (plan == NULL || plan->path == NULL) return DS_OK;
-    DS_TRY(make_key(&key, run, command, options));
     if (plan->folder == NULL) DS_TRY(make_folder_of(plan->path));
     DS_TRY(ds_journal_open(out, plan->folder, plan->path, key, plan->resume));
     if (!plan->resume || listener->note == NULL) goto done;
@@ -227,6 +222,36 @@ ds_status ds_run_journal(ds_journal **out, ds_run *run, const ds_journal_plan *p
                    ds_journal_count(*out));
     listener->note(listener->context, found);
 done:
+    return status;
+}
+
+/* The others get a copy: what was found decides which steps are taken, and all have to take the same. */
+static ds_status share_journal(ds_journal **journal, const ds_run *run, const json_t *key) {
+    ds_status status = DS_OK;
+    ds_ranks *ranks = run->options.ranks;
+    void *bytes = NULL;
+    size_t length = 0;
+    if (ds_ranks_count(ranks) == 1) return DS_OK;
+    if (*journal != NULL) DS_TRY(ds_journal_bytes(&bytes, &length, *journal));
+    DS_TRY(ds_ranks_share(ranks, &bytes, &length));
+    if (ds_ranks_number(ranks) > 0 && length > 0) DS_TRY(ds_journal_open_copy(journal, bytes, length, key));
+done:
+    free(bytes);
+    return status;
+}
+
+ds_status ds_run_journal(ds_journal **out, ds_run *run, const ds_journal_plan *plan, const char *command,
+                         const json_t *options) {
+    ds_status status = DS_OK;
+    json_t *key = NULL;
+    bool keeps = ds_ranks_number(run->options.ranks) == 0 && plan != NULL && plan->path != NULL;
+    *out = NULL;
+    if (!keeps && ds_ranks_count(run->options.ranks) == 1) return DS_OK;
+    DS_TRY(make_key(&key, run, command, options));
+    if (keeps) DS_TRY(open_journal(out, run, plan, key));
+    DS_TRY(share_journal(out, run, key));
+done:
+    if (status != DS_OK) ds_journal_close(out);
     json_decref(key);
     return status;
 }

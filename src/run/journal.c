@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -305,6 +306,26 @@ done:
     return status;
 }
 
+ds_status ds_journal_open_copy(ds_journal **out, const void *bytes, size_t length, const json_t *key) {
+    ds_status status = DS_OK;
+    ds_journal *journal = NULL;
+    bool begun = false;
+    *out = NULL;
+    DS_NEW(journal, 1);
+    journal->descriptor = memfd_create("journal", MFD_CLOEXEC);
+    journal->path = ds_strdup("the journal that rank 0 keeps");
+    if (journal->path == NULL || journal->descriptor < 0) {
+        status = ds_fail(DS_ERR_SYSTEM, "out of memory for a copy of the journal that rank 0 keeps");
+        goto done;
+    }
+    DS_TRY(write_at_end(journal, bytes, length));
+    DS_TRY(scan(journal, length, key, &begun));
+done:
+    if (status != DS_OK) ds_journal_close(&journal);
+    *out = journal;
+    return status;
+}
+
 void ds_journal_close(ds_journal **pointer) {
     ds_journal *journal = *pointer;
     if (journal == NULL) return;
@@ -316,6 +337,19 @@ void ds_journal_close(ds_journal **pointer) {
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
+
+ds_status ds_journal_bytes(void **bytes, size_t *length, const ds_journal *journal) {
+    ds_status status = DS_OK;
+    char *all = NULL;
+    DS_NEW(all, journal->end);
+    DS_TRY(read_at(journal, all, journal->end, 0));
+    *bytes = all;
+    *length = journal->end;
+    all = NULL;
+done:
+    free(all);
+    return status;
+}
 
 size_t ds_journal_count(const ds_journal *journal) { return journal == NULL ? 0 : journal->count; }
 

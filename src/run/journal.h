@@ -20,6 +20,10 @@
  * never emptied. Below a folder (NULL: the path as it is) a link or special file of that name gives way to the journal. */
 ds_status ds_journal_open(ds_journal **out, const ds_folder *folder, const char *path, const json_t *key,
                           bool resume) DS_MUST_CHECK;
+/* A journal in memory, of `bytes` as ds_journal_bytes gave them on another rank: finds what that one finds. */
+ds_status ds_journal_open_copy(ds_journal **out, const void *bytes, size_t length, const json_t *key) DS_MUST_CHECK;
+/* *bytes <- all of the file up to its sound end, freed with free(). */
+ds_status ds_journal_bytes(void **bytes, size_t *length, const ds_journal *journal) DS_MUST_CHECK;
 /* Records that were there when the journal was opened. */
 size_t ds_journal_count(const ds_journal *journal);
 

@@ -96,33 +96,12 @@ typedef struct passing {
     size_t count, most; /* windows of the pass; in a batch */
     size_t *windows;    /* (count) */
     double *record;     /* (record_length); NULL when the pass leaves none */
-    size_t first, last; /* places of this process's windows: first .. last - 1 */
-    double *records;    /* (last - first, record_length), with several processes; NULL: a record is handed over at once */
+    /* Where ranks share the windows, a stretch of the pass at a time: */
+    size_t first, stretch; /* its first place, and places in it at most */
+    double *records;       /* (stretch, record_length) */
+    bool *finished;        /* (stretch): whose record is there */
+    size_t finished_count; /* in all */
 } passing;
-
-/* The places that process p of n has: a cut that all of them know without asking. */
-static size_t share_begin(const passing *all, size_t p) {
-    size_t n = ds_max_size(all->run->options.share.processes, 1);
-    return (size_t)((uint64_t)p * all->count / n);
-}
-
-static ds_status cut_share(passing *all) {
-    ds_status status = DS_OK;
-    const ds_share *share = &all->run->options.share;
-    all->last = all->count;
-    if (share->processes <= 1) return DS_OK;
-    if (share->process >= share->processes || share->exchange == NULL)
-        return ds_fail(DS_ERR_USAGE, "process %zu of %zu asked for, and %s to exchange records", share->process,
-                       share->processes, share->exchange == NULL ? "no function" : "a function");
-    if (all->record == NULL)
-        return ds_fail(DS_ERR_USAGE, "%s adds up in the order of windows: it is measured by one process, not by %zu",
-                       all->pass->label, share->processes);
-    all->first = share_begin(all, share->process);
-    all->last = share_begin(all, share->process + 1);
-    DS_NEW(all->records, (all->last - all->first) * all->pass->record_length);
-done:
-    return status;
-}
 
 static ds_status list_windows(passing *all) {
     ds_status status = DS_OK;
@@ -132,7 +111,6 @@ static ds_status list_windows(passing *all) {
     DS_NEW(all->windows, all->count);
     for (size_t i = 0; i < all->count; i++) all->windows[i] = pass->selected != NULL ? pass->selected[i] : i;
     if (pass->record_length > 0) DS_NEW(all->record, pass->record_length);
-    DS_TRY(cut_share(all));
 done:
     return status;
 }
@@ -141,7 +119,7 @@ done:
 static ds_status find_record(bool *found, passing *all, size_t place) {
     const ds_window_pass *pass = all->pass;
     *found = false;
-    if (all->record == NULL) return DS_OK;
+    if (all->record == NULL || pass->journal == NULL) return DS_OK;
     return ds_journal_find_reals(found, all->record, pass->record_length, pass->journal, pass->kind, all->windows[place]);
 }
 
@@ -150,7 +128,7 @@ static ds_status batch_windows(size_t *windows, passing *all, size_t place) {
     ds_status status = DS_OK;
     bool found = false;
     size_t count = 1;
-    for (; count < all->most && place + count < all->last; count++) {
+    for (; count < all->most && place + count < all->count; count++) {
         DS_TRY(find_record(&found, all, place + count));
         if (found) break;
     }
@@ -169,40 +147,14 @@ done:
     return status;
 }
 
-/* The record in hand belongs to the window at `place`. */
-static void hand_over(passing *all, size_t place) {
-    size_t length = all->pass->record_length;
-    if (all->records != NULL)
-        memcpy(all->records + (place - all->first) * length, all->record, length * sizeof *all->record);
-    else
-        all->pass->take(all->pass->context, all->windows[place], all->record);
-}
-
-/* Every process tells the others its records, window by window. */
-static ds_status exchange_records(passing *all) {
-    ds_status status = DS_OK;
-    const ds_share *share = &all->run->options.share;
-    size_t length = all->pass->record_length, owner = 0;
-    if (all->records == NULL) return DS_OK;
-    for (size_t place = 0; place < all->count; place++) {
-        while (share_begin(all, owner + 1) <= place) owner++;
-        if (owner == share->process)
-            memcpy(all->record, all->records + (place - all->first) * length, length * sizeof *all->record);
-        DS_TRY(share->exchange(share->context, owner, all->windows[place], all->record, length));
-        all->pass->take(all->pass->context, all->windows[place], all->record);
-    }
-done:
-    return status;
-}
-
-/* Hands the records of the batch just computed over, and keeps them. */
+/* Hands over and keeps the records of the batch just computed. */
 static ds_status keep_records(passing *all, size_t place, size_t count) {
     ds_status status = DS_OK;
     const ds_window_pass *pass = all->pass;
     for (size_t b = 0; b < count; b++) {
         size_t window = all->windows[place + b];
         pass->fill(pass->context, all->record, b, count);
-        hand_over(all, place + b);
+        DS_TRY(pass->take(pass->context, window, all->record));
         DS_TRY(ds_journal_append(pass->journal, pass->kind, window, all->record, pass->record_length * sizeof *all->record));
     }
     DS_TRY(ds_journal_sync(pass->journal));
@@ -210,18 +162,102 @@ done:
     return status;
 }
 
-static ds_status compute_batch(passing *all, size_t place, size_t count) {
+static ds_status compute_batch(passing *all, size_t place, size_t count, const ds_progress *progress) {
     ds_status status = DS_OK;
     ds_run *run = all->run;
     const ds_window_batch now = {.run = run,
                                  .batch = {run->inputs, run->targets, count, run->length},
                                  .windows = all->windows + place,
                                  .place = place,
-                                 .progress = &all->progress};
+                                 .progress = progress};
     DS_TRY(read_batch(all, place, count));
     DS_TRY(all->pass->batch(all->pass->context, &now));
-    if (all->record != NULL) DS_TRY(keep_records(all, place, count));
-    ds_window_batch_progress(&now, 1);
+done:
+    return status;
+}
+
+static ds_status pass_alone(passing *all) {
+    ds_status status = DS_OK;
+    for (size_t place = 0, count; place < all->count; place += count) {
+        bool found;
+        count = 1;
+        DS_TRY(find_record(&found, all, place));
+        if (found) {
+            DS_TRY(all->pass->take(all->pass->context, all->windows[place], all->record));
+            continue;
+        }
+        DS_TRY(batch_windows(&count, all, place));
+        DS_TRY(compute_batch(all, place, count, &all->progress));
+        if (all->record != NULL) DS_TRY(keep_records(all, place, count));
+        ds_progress_update(&all->progress, (double)(place + count));
+    }
+done:
+    return status;
+}
+
+/* ---- several ranks ----------------------------------------------------------------------------------------------- */
+
+static double *record_at(const passing *all, size_t piece) { return all->records + piece * all->pass->record_length; }
+
+/* How far one rank is in its batch says nothing of the pass. */
+static ds_status compute_pieces(void *context, size_t first, size_t count) {
+    static const ds_listener nobody = {NULL, NULL, NULL};
+    static const ds_progress silent = {.listener = &nobody};
+    ds_status status = DS_OK;
+    passing *all = context;
+    DS_TRY(compute_batch(all, all->first + first, count, &silent));
+    for (size_t b = 0; b < count; b++) all->pass->fill(all->pass->context, record_at(all, first + b), b, count);
+done:
+    return status;
+}
+
+static ds_status keep_pieces(void *context, size_t first, size_t count) {
+    ds_status status = DS_OK;
+    passing *all = context;
+    const ds_window_pass *pass = all->pass;
+    for (size_t piece = first; piece < first + count; piece++)
+        DS_TRY(ds_journal_append(pass->journal, pass->kind, all->windows[all->first + piece], record_at(all, piece),
+                                 pass->record_length * sizeof *all->records));
+    DS_TRY(ds_journal_sync(pass->journal));
+    all->finished_count += count;
+    ds_progress_update(&all->progress, (double)all->finished_count);
+done:
+    return status;
+}
+
+static ds_status pass_stretch(passing *all, size_t count) {
+    ds_status status = DS_OK;
+    const ds_window_pass *pass = all->pass;
+    for (size_t piece = 0; piece < count; piece++) {
+        DS_TRY(find_record(&all->finished[piece], all, all->first + piece));
+        if (!all->finished[piece]) continue;
+        memcpy(record_at(all, piece), all->record, pass->record_length * sizeof *all->record);
+        all->finished_count++;
+    }
+    const ds_ranks_work work = {.count = count,
+                                .most = all->most,
+                                .length = pass->record_length,
+                                .results = all->records,
+                                .finished = all->finished,
+                                .compute = compute_pieces,
+                                .keep = keep_pieces,
+                                .context = all};
+    DS_TRY(ds_ranks_do(all->run->options.ranks, &work));
+    for (size_t piece = 0; piece < count; piece++)
+        DS_TRY(pass->take(pass->context, all->windows[all->first + piece], record_at(all, piece)));
+done:
+    return status;
+}
+
+/* Memory does not grow with the data: as many windows at once as records of 256 MiB are of, and enough for every rank. */
+static ds_status pass_together(passing *all) {
+    ds_status status = DS_OK;
+    size_t fitting = ((size_t)256 << 20) / (all->pass->record_length * sizeof *all->records);
+    all->stretch = ds_min_size(all->count, ds_max_size(fitting, 4 * ds_ranks_count(all->run->options.ranks)));
+    DS_NEW_ARRAY(all->records, all->stretch * all->pass->record_length);
+    DS_NEW(all->finished, all->stretch);
+    for (; all->first < all->count; all->first += all->stretch)
+        DS_TRY(pass_stretch(all, ds_min_size(all->stretch, all->count - all->first)));
 done:
     return status;
 }
@@ -231,22 +267,15 @@ ds_status ds_run_windows(ds_run *run, const ds_window_pass *pass) {
     passing all = {.run = run, .pass = pass};
     DS_TRY(list_windows(&all));
     all.progress = ds_progress_start(run, pass->label, (double)all.count);
-    for (size_t place = all.first, count; place < all.last; place += count) {
-        bool found;
-        count = 1;
-        DS_TRY(find_record(&found, &all, place));
-        if (found) {
-            hand_over(&all, place);
-        } else {
-            DS_TRY(batch_windows(&count, &all, place));
-            DS_TRY(compute_batch(&all, place, count));
-        }
-    }
-    DS_TRY(exchange_records(&all));
+    if (ds_ranks_count(run->options.ranks) > 1 && all.record != NULL)
+        DS_TRY(pass_together(&all));
+    else
+        DS_TRY(pass_alone(&all));
 done:
     if (all.progress.label != NULL) ds_progress_finish(&all.progress);
     free(all.windows);
     free(all.record);
     free(all.records);
+    free(all.finished);
     return status;
 }

@@ -1,11 +1,11 @@
 /* The loop over windows: every window once and in order, whatever the batches; records that are found are not computed. */
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "deltascope/run.h"
 #include "scratch.h"
 #include "support.h"
+#include "thread_ranks.h"
 
 enum { T = 12, WINDOWS = 9 };
 
@@ -48,11 +48,12 @@ static void fill(void *context, double *record, size_t row, size_t rows) {
     record[1] = -all->sums[row];
 }
 
-static void take(void *context, size_t window, const double *record) {
+static ds_status take(void *context, size_t window, const double *record) {
     seen *all = context;
     assert_true(record[1] == -record[0]);
     all->values[window] = record[0];
     all->taken[all->taken_count++] = window;
+    return DS_OK;
 }
 
 static ds_window_pass pass_of(seen *all, size_t most, ds_journal *journal) {
@@ -135,93 +136,95 @@ static void test_resume(void **state) {
     json_decref(options);
 }
 
-/* ---- several processes ------------------------------------------------------------------------------------------- */
+/* ---- several ranks ----------------------------------------------------------------------------------------------- */
 
-enum { PROCESSES = 3 };
-
-/* Threads stand for processes: what one sends lies here until the others have it. */
-typedef struct mail {
-    pthread_mutex_t lock;
-    pthread_cond_t sent;
-    double records[WINDOWS][2];
-    bool there[WINDOWS];
-} mail;
-
-typedef struct process {
-    mail *box;
-    size_t number;
+/* One rank's view of a pass. Number 0 alone keeps the journal, all have to come to it. */
+typedef struct member {
     seen all;
-    ds_status status;
-} process;
+    const char *journal; /* NULL: none */
+    json_t *options;
+} member;
 
-static ds_status exchange(void *context, size_t owner, size_t window, double *record, size_t length) {
-    process *p = context;
-    pthread_mutex_lock(&p->box->lock);
-    if (owner == p->number) {
-        memcpy(p->box->records[window], record, length * sizeof *record);
-        p->box->there[window] = true;
-        pthread_cond_broadcast(&p->box->sent);
-    }
-    while (!p->box->there[window]) pthread_cond_wait(&p->box->sent, &p->box->lock);
-    memcpy(record, p->box->records[window], length * sizeof *record);
-    pthread_mutex_unlock(&p->box->lock);
-    return DS_OK;
-}
-
-static void *run_share(void *argument) {
-    process *p = argument;
+static ds_status run_member(void *context, ds_ranks *ranks) {
+    ds_status status = DS_OK;
+    member *me = context;
     ds_run_options options = sample;
-    ds_run run;
-    ds_window_pass pass = pass_of(&p->all, 2, NULL);
-    options.share = (ds_share){p->number, PROCESSES, exchange, p};
-    p->status = ds_run_open(&run, &options);
-    if (p->status == DS_OK) p->status = ds_run_windows(&run, &pass);
+    ds_run run = {0};
+    ds_journal *journal = NULL;
+    ds_journal_plan plan = {.path = me->journal, .resume = true};
+    options.ranks = ranks;
+    DS_TRY(ds_run_open(&run, &options));
+    DS_TRY(ds_run_journal(&journal, &run, ds_ranks_number(ranks) == 0 ? &plan : NULL, "test", me->options));
+    ds_window_pass pass = pass_of(&me->all, 2, journal);
+    DS_TRY(ds_run_windows(&run, &pass));
+done:
+    ds_journal_close(&journal);
     ds_run_close(&run);
-    return NULL;
+    return status;
 }
 
-/* Together they compute every window once, and each gets the records of all, in order. */
-static void test_shares(void **state) {
-    (void)state;
-    mail box = {.lock = PTHREAD_MUTEX_INITIALIZER, .sent = PTHREAD_COND_INITIALIZER};
-    process processes[PROCESSES];
-    pthread_t threads[PROCESSES];
-    seen alone = {.batches = 0};
+static void pass_alone(seen *alone) {
     ds_run run;
-    ds_window_pass pass = pass_of(&alone, 0, NULL);
-    size_t computed = 0;
+    ds_window_pass pass = pass_of(alone, 0, NULL);
     expect_ok(ds_run_open(&run, &sample));
     expect_ok(ds_run_windows(&run, &pass));
-    for (size_t i = 0; i < PROCESSES; i++) {
-        processes[i] = (process){.box = &box, .number = i};
-        assert_int_equal(pthread_create(&threads[i], NULL, run_share, &processes[i]), 0);
-    }
-    for (size_t i = 0; i < PROCESSES; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-        assert_int_equal(processes[i].status, DS_OK);
-        expect_in_order(processes[i].all.taken, processes[i].all.taken_count, 0);
-        assert_memory_equal(processes[i].all.values, alone.values, sizeof alone.values);
-        for (size_t w = 0; w < processes[i].all.computed_count; w++) assert_int_equal(processes[i].all.computed[w], computed++);
-    }
-    assert_int_equal(computed, WINDOWS);
     ds_run_close(&run);
 }
 
-static void test_shares_refused(void **state) {
+/* How many windows the members computed together; each took the records of all, in order, and they are those of one alone. */
+static size_t expect_all_taken(const member *members, size_t count, const seen *alone) {
+    size_t computed = 0;
+    for (size_t r = 0; r < count; r++) {
+        expect_in_order(members[r].all.taken, members[r].all.taken_count, 0);
+        assert_int_equal(members[r].all.taken_count, WINDOWS);
+        assert_memory_equal(members[r].all.values, alone->values, sizeof alone->values);
+        computed += members[r].all.computed_count;
+    }
+    return computed;
+}
+
+static void test_ranks(void **state) {
     (void)state;
-    ds_run_options options = sample;
-    seen all = {.batches = 0};
-    ds_run run;
-    ds_window_pass pass = pass_of(&all, 0, NULL);
-    process one = {.number = 0};
-    options.share = (ds_share){3, 2, exchange, &one};
-    expect_ok(ds_run_open(&run, &options));
-    expect_failure(ds_run_windows(&run, &pass), DS_ERR_USAGE, "process 3 of 2");
-    run.options.share = (ds_share){0, 2, exchange, &one};
-    pass.record_length = 0;
-    expect_failure(ds_run_windows(&run, &pass), DS_ERR_USAGE, "measured by one process, not by 2");
-    assert_int_equal(all.batches, 0);
-    ds_run_close(&run);
+    seen alone = {.batches = 0};
+    json_t *options = json_object();
+    pass_alone(&alone);
+    for (size_t count = 2; count <= 5; count++) {
+        member members[5] = {0};
+        ds_status statuses[5];
+        for (size_t r = 0; r < count; r++) members[r].options = options;
+        thread_ranks_run(count, run_member, members, sizeof *members, statuses, 300, count);
+        for (size_t r = 0; r < count; r++) assert_int_equal(statuses[r], DS_OK);
+        assert_int_equal(expect_all_taken(members, count, &alone), WINDOWS);
+    }
+    json_decref(options);
+}
+
+/* Any of the ranks fails after a batch; what came in is found by another number of ranks, and not computed again. */
+static void test_ranks_resume(void **state) {
+    (void)state;
+    const char *path = scratch_path("ranks.journal");
+    seen alone = {.batches = 0};
+    json_t *options = json_object();
+    pass_alone(&alone);
+    for (size_t failing = 0; failing < 3; failing++) {
+        member members[3] = {0}, again[4] = {0};
+        ds_status statuses[4];
+        for (size_t r = 0; r < 3; r++) members[r] = (member){.journal = path, .options = options};
+        for (size_t r = 0; r < 4; r++) again[r] = (member){.journal = path, .options = options};
+        (void)remove(path);
+        members[failing].all.stop_after = 1;
+        thread_ranks_run(3, run_member, members, sizeof *members, statuses, 300, failing);
+        size_t kept = 0, counts = 2 + failing;
+        for (size_t r = 0; r < 3; r++) kept += members[r].all.taken_count;
+        if (kept == 3 * WINDOWS) continue; /* it was never given a second batch */
+        for (size_t r = 0; r < 3; r++) assert_int_equal(statuses[r], DS_ERR_SYSTEM);
+        assert_int_equal(kept, 0);
+        thread_ranks_run(counts, run_member, again, sizeof *again, statuses, 300, failing);
+        for (size_t r = 0; r < counts; r++) assert_int_equal(statuses[r], DS_OK);
+        size_t computed = expect_all_taken(again, counts, &alone);
+        assert_true(computed < WINDOWS);
+    }
+    json_decref(options);
 }
 
 static void test_one_window(void **state) {
@@ -242,8 +245,8 @@ static void test_one_window(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_grouping), cmocka_unit_test(test_selection),      cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_shares),   cmocka_unit_test(test_shares_refused), cmocka_unit_test(test_one_window),
+        cmocka_unit_test(test_grouping), cmocka_unit_test(test_selection),    cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_ranks),    cmocka_unit_test(test_ranks_resume), cmocka_unit_test(test_one_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,15 @@
+/* The program under mpirun, where that is installed and the program's plug-in was built. */
+#ifndef DELTASCOPE_TESTS_MPIRUN_H
+#define DELTASCOPE_TESTS_MPIRUN_H
+
+#include "child.h"
+
+/* Finds mpirun and sets what it needs in the environment: consent of root, more ranks than processors. False, with a word to
+ * the reader, where there is none. */
+bool mpirun_is_there(void);
+/* `arguments` ends with NULL and does not hold the program's name. */
+void mpirun(child *result, unsigned ranks, const char *const *arguments, child_limits limits);
+
+#define MPIRUN(result, ranks, limits, ...) mpirun((result), (ranks), (const char *const[]){__VA_ARGS__, NULL}, (limits))
+
+#endif
