@@ -171,7 +171,8 @@ static ds_status end_diverged(const ds_invocation *invocation, const ds_recipe *
     return ds_fail(why, "%s", sentence);
 }
 
-static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told) {
+/* `memory`: bytes at most while training, and what was to be expected. */
+static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told, const size_t memory[2]) {
     ds_status status = DS_OK;
     ds_table *table = NULL;
     size_t made, updates = json_array_size(json_object_get(told->results, "steps"));
@@ -181,9 +182,10 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, con
     if (!invocation->common.table) goto done;
     (void)printf("validation loss %.6f nats before, %.6f after %zu update%s", ds_json_real_at(told->results, "val_before"),
                  ds_json_real_at(told->results, "val_after"), updates, ds_plural(updates));
-    (void)printf("; best %.6f after %.0f; %zu spike%s; %s/checkpoint-%zu holds the model\n",
-                 ds_json_real_at(told->results, "best/val_loss"), ds_json_real_at(told->results, "best/step"), spikes,
-                 ds_plural(spikes), DS_SHOW(invocation->common.out), updates);
+    (void)printf(
+        "; best %.6f after %.0f; %zu spike%s; peak memory %.4g MB, %.4g MB predicted; %s/checkpoint-%zu holds the model\n",
+        ds_json_real_at(told->results, "best/val_loss"), ds_json_real_at(told->results, "best/step"), spikes, ds_plural(spikes),
+        1e-6 * (double)memory[0], 1e-6 * (double)memory[1], DS_SHOW(invocation->common.out), updates);
 done:
     ds_table_free(&table);
     return status;
@@ -255,15 +257,29 @@ static ds_status tell_cost(const ds_invocation *invocation, const ds_trainer_opt
         "%.3g floating-point operations: %.3g seconds or more, %.3g an update, at the %.3g a second of this machine's matrix "
         "product\n",
         cost.operations, cost.operations / rate, cost.operations / rate / (double)cost.updates, rate);
-    (void)printf("disk: %llu checkpoint%s of %.4g MB; memory: %.4g MB for weights, gradient and moments, beside activations\n",
-                 (unsigned long long)cost.checkpoints, ds_plural(cost.checkpoints), 1e-6 * (double)cost.checkpoint_bytes,
-                 1e-6 * (double)cost.memory_bytes);
+    (void)printf("disk: %llu checkpoint%s of %.4g MB\n", (unsigned long long)cost.checkpoints, ds_plural(cost.checkpoints),
+                 1e-6 * (double)cost.checkpoint_bytes);
+    (void)printf("memory: %.4g MB for weights, gradient and moments, %.4g MB for activations\n",
+                 1e-6 * (double)cost.memory_bytes, 1e-6 * (double)cost.activation_bytes);
+done:
+    return status;
+}
+
+/* *bytes <- what the run will take beside what the program has taken already. */
+static ds_status predict_memory(size_t *bytes, ds_trainer *trainer, const ds_trainer_options *run) {
+    ds_status status = DS_OK;
+    ds_training_cost cost;
+    const ds_training_options at_the_end = {.save = 0};
+    DS_TRY(ds_training_estimate(&cost, &ds_trainer_run(trainer)->spec, &run->recipe, run->precision, &at_the_end));
+    *bytes = (size_t)(cost.memory_bytes + cost.activation_bytes);
 done:
     return status;
 }
 
 static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
+    const size_t program = ds_peak_memory_bytes();
+    size_t memory[2];
     const train_options *own = invocation->own;
     ds_trainer *trainer = NULL;
     ds_folder *folder;
@@ -296,8 +312,11 @@ static ds_status run_command(const ds_invocation *invocation) {
     DS_TRY(ds_command_folder(&folder, invocation));
     training.folder = folder;
     training.start = made_from;
+    DS_TRY(predict_memory(&memory[1], trainer, &start));
+    memory[1] += program;
     ds_stop_watch();
     status = ds_training_run(&told.results, trainer, &training);
+    memory[0] = ds_peak_memory_bytes();
     if (status == DS_ERR_INPUT && ds_trainer_diverged(trainer))
         status = end_diverged(invocation, &start.recipe, trainer, status);
     DS_TRY(status);
@@ -307,7 +326,7 @@ static ds_status run_command(const ds_invocation *invocation) {
         goto done;
     }
     DS_TRY(make_options(&told.options, own, trainer, &start.recipe, invocation->common.seed.value));
-    DS_TRY(publish(invocation, ds_trainer_run(trainer), &told));
+    DS_TRY(publish(invocation, ds_trainer_run(trainer), &told, memory));
 done:
     ds_told_release(&told);
     ds_trainer_free(&trainer);
