@@ -1,6 +1,7 @@
 /* train: a model from a recipe. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/progress_line.h"
 #include "deltascope/measure.h"
@@ -9,6 +10,7 @@
 #include "model_command.h"
 #include "report/run_page.h"
 #include "stop_signals.h"
+#include "training_line.h"
 
 typedef struct train_options {
     const char *recipe, *from, *config, *variant, *init, *tokens, *val, *precision, *save, *log;
@@ -240,17 +242,18 @@ done:
     return status;
 }
 
+enum { PRODUCT = 1024 }; /* large enough for the machine's rate */
+
 /* Seconds are those of the matrix products alone, at the machine's best rate. */
 static ds_status tell_cost(const ds_invocation *invocation, const ds_trainer_options *run,
                            const ds_training_options *training) {
-    const size_t product = 1024;
     ds_status status = DS_OK;
     ds_spec spec;
     ds_training_cost cost;
     double rate;
     DS_TRY(find_spec(&spec, invocation, run));
     DS_TRY(ds_training_estimate(&cost, &spec, &run->recipe, run->precision, training));
-    DS_TRY(ds_gemm_rate(&rate, product));
+    DS_TRY(ds_gemm_rate(&rate, PRODUCT));
     (void)printf("%llu parameters; %llu updates, %llu tokens\n", (unsigned long long)cost.parameters,
                  (unsigned long long)cost.updates, (unsigned long long)cost.tokens);
     (void)printf(
@@ -276,10 +279,25 @@ done:
     return status;
 }
 
+/* The machine's matrix product is measured only where somebody sees what is compared with it. */
+static ds_status prepare_line(ds_training_line *line, ds_training_options *training, bool quiet) {
+    ds_status status = DS_OK;
+    const char *term = getenv("TERM");
+    *line = (ds_training_line){.terminal = ds_terminal_of(STDERR_FILENO)};
+    if (quiet || !isatty(STDERR_FILENO)) return DS_OK;
+    line->terminal.unicode = line->terminal.unicode && term != NULL && strcmp(term, "dumb") != 0;
+    DS_TRY(ds_gemm_rate(&line->product_rate, PRODUCT));
+    training->describe = ds_training_line_text;
+    training->context = line;
+done:
+    return status;
+}
+
 static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
     const size_t program = ds_peak_memory_bytes();
     size_t memory[2];
+    ds_training_line line;
     const train_options *own = invocation->own;
     ds_trainer *trainer = NULL;
     ds_folder *folder;
@@ -314,6 +332,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     training.start = made_from;
     DS_TRY(predict_memory(&memory[1], trainer, &start));
     memory[1] += program;
+    DS_TRY(prepare_line(&line, &training, invocation->common.quiet));
     ds_stop_watch();
     status = ds_training_run(&told.results, trainer, &training);
     memory[0] = ds_peak_memory_bytes();
@@ -361,7 +380,10 @@ const ds_command ds_command_train = {
         "train.json, which lists spikes too: losses above the median of the 100 before by 8 scaled median deviations. SIGINT "
         "and SIGTERM save and stop; --resume goes on where a run "
         "stopped, however it did, and ends with the bytes it would have had. A loss that diverges ends the run, the last good "
-        "checkpoint kept.",
+        "checkpoint kept.\n"
+        "A terminal shows how it goes: loss and its curve, tokens a second and their share of this machine's matrix product "
+        "(gemm), "
+        "learning rate, update, time left.",
     .examples = "  deltascope train --recipe recipe.json --from start/ --tokens train.bin --val val.bin --out run/\n"
                 "  deltascope train --recipe recipe.json --set rule=write-only --from start/ --tokens train.bin --val val.bin "
                 "--out control/\n"
