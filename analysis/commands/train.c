@@ -1,6 +1,7 @@
 /* train: a model from a recipe. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/progress_line.h"
 #include "deltascope/measure.h"
@@ -9,6 +10,7 @@
 #include "model_command.h"
 #include "report/run_page.h"
 #include "stop_signals.h"
+#include "training_line.h"
 
 typedef struct train_options {
     const char *recipe, *from, *config, *variant, *init, *tokens, *val, *precision, *save, *log;
@@ -171,7 +173,8 @@ static ds_status end_diverged(const ds_invocation *invocation, const ds_recipe *
     return ds_fail(why, "%s", sentence);
 }
 
-static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told) {
+/* `memory`: bytes at most while training, and what was to be expected. */
+static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told, const size_t memory[2]) {
     ds_status status = DS_OK;
     ds_table *table = NULL;
     size_t made, updates = json_array_size(json_object_get(told->results, "steps"));
@@ -181,9 +184,10 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, con
     if (!invocation->common.table) goto done;
     (void)printf("validation loss %.6f nats before, %.6f after %zu update%s", ds_json_real_at(told->results, "val_before"),
                  ds_json_real_at(told->results, "val_after"), updates, ds_plural(updates));
-    (void)printf("; best %.6f after %.0f; %zu spike%s; %s/checkpoint-%zu holds the model\n",
-                 ds_json_real_at(told->results, "best/val_loss"), ds_json_real_at(told->results, "best/step"), spikes,
-                 ds_plural(spikes), DS_SHOW(invocation->common.out), updates);
+    (void)printf(
+        "; best %.6f after %.0f; %zu spike%s; peak memory %.4g MB, %.4g MB predicted; %s/checkpoint-%zu holds the model\n",
+        ds_json_real_at(told->results, "best/val_loss"), ds_json_real_at(told->results, "best/step"), spikes, ds_plural(spikes),
+        1e-6 * (double)memory[0], 1e-6 * (double)memory[1], DS_SHOW(invocation->common.out), updates);
 done:
     ds_table_free(&table);
     return status;
@@ -238,32 +242,62 @@ done:
     return status;
 }
 
+enum { PRODUCT = 1024 }; /* large enough for the machine's rate */
+
 /* Seconds are those of the matrix products alone, at the machine's best rate. */
 static ds_status tell_cost(const ds_invocation *invocation, const ds_trainer_options *run,
                            const ds_training_options *training) {
-    const size_t product = 1024;
     ds_status status = DS_OK;
     ds_spec spec;
     ds_training_cost cost;
     double rate;
     DS_TRY(find_spec(&spec, invocation, run));
     DS_TRY(ds_training_estimate(&cost, &spec, &run->recipe, run->precision, training));
-    DS_TRY(ds_gemm_rate(&rate, product));
+    DS_TRY(ds_gemm_rate(&rate, PRODUCT));
     (void)printf("%llu parameters; %llu updates, %llu tokens\n", (unsigned long long)cost.parameters,
                  (unsigned long long)cost.updates, (unsigned long long)cost.tokens);
     (void)printf(
         "%.3g floating-point operations: %.3g seconds or more, %.3g an update, at the %.3g a second of this machine's matrix "
         "product\n",
         cost.operations, cost.operations / rate, cost.operations / rate / (double)cost.updates, rate);
-    (void)printf("disk: %llu checkpoint%s of %.4g MB; memory: %.4g MB for weights, gradient and moments, beside activations\n",
-                 (unsigned long long)cost.checkpoints, ds_plural(cost.checkpoints), 1e-6 * (double)cost.checkpoint_bytes,
-                 1e-6 * (double)cost.memory_bytes);
+    (void)printf("disk: %llu checkpoint%s of %.4g MB\n", (unsigned long long)cost.checkpoints, ds_plural(cost.checkpoints),
+                 1e-6 * (double)cost.checkpoint_bytes);
+    (void)printf("memory: %.4g MB for weights, gradient and moments, %.4g MB for activations\n",
+                 1e-6 * (double)cost.memory_bytes, 1e-6 * (double)cost.activation_bytes);
+done:
+    return status;
+}
+
+/* *bytes <- what the run will take beside what the program has taken already. */
+static ds_status predict_memory(size_t *bytes, ds_trainer *trainer, const ds_trainer_options *run) {
+    ds_status status = DS_OK;
+    ds_training_cost cost;
+    const ds_training_options at_the_end = {.save = 0};
+    DS_TRY(ds_training_estimate(&cost, &ds_trainer_run(trainer)->spec, &run->recipe, run->precision, &at_the_end));
+    *bytes = (size_t)(cost.memory_bytes + cost.activation_bytes);
+done:
+    return status;
+}
+
+/* The machine's matrix product is measured only where somebody sees what is compared with it. */
+static ds_status prepare_line(ds_training_line *line, ds_training_options *training, bool quiet) {
+    ds_status status = DS_OK;
+    const char *term = getenv("TERM");
+    *line = (ds_training_line){.terminal = ds_terminal_of(STDERR_FILENO)};
+    if (quiet || !isatty(STDERR_FILENO)) return DS_OK;
+    line->terminal.unicode = line->terminal.unicode && term != NULL && strcmp(term, "dumb") != 0;
+    DS_TRY(ds_gemm_rate(&line->product_rate, PRODUCT));
+    training->describe = ds_training_line_text;
+    training->context = line;
 done:
     return status;
 }
 
 static ds_status run_command(const ds_invocation *invocation) {
     ds_status status = DS_OK;
+    const size_t program = ds_peak_memory_bytes();
+    size_t memory[2];
+    ds_training_line line;
     const train_options *own = invocation->own;
     ds_trainer *trainer = NULL;
     ds_folder *folder;
@@ -296,8 +330,12 @@ static ds_status run_command(const ds_invocation *invocation) {
     DS_TRY(ds_command_folder(&folder, invocation));
     training.folder = folder;
     training.start = made_from;
+    DS_TRY(predict_memory(&memory[1], trainer, &start));
+    memory[1] += program;
+    DS_TRY(prepare_line(&line, &training, invocation->common.quiet));
     ds_stop_watch();
     status = ds_training_run(&told.results, trainer, &training);
+    memory[0] = ds_peak_memory_bytes();
     if (status == DS_ERR_INPUT && ds_trainer_diverged(trainer))
         status = end_diverged(invocation, &start.recipe, trainer, status);
     DS_TRY(status);
@@ -307,7 +345,7 @@ static ds_status run_command(const ds_invocation *invocation) {
         goto done;
     }
     DS_TRY(make_options(&told.options, own, trainer, &start.recipe, invocation->common.seed.value));
-    DS_TRY(publish(invocation, ds_trainer_run(trainer), &told));
+    DS_TRY(publish(invocation, ds_trainer_run(trainer), &told, memory));
 done:
     ds_told_release(&told);
     ds_trainer_free(&trainer);
@@ -342,7 +380,10 @@ const ds_command ds_command_train = {
         "train.json, which lists spikes too: losses above the median of the 100 before by 8 scaled median deviations. SIGINT "
         "and SIGTERM save and stop; --resume goes on where a run "
         "stopped, however it did, and ends with the bytes it would have had. A loss that diverges ends the run, the last good "
-        "checkpoint kept.",
+        "checkpoint kept.\n"
+        "A terminal shows how it goes: loss and its curve, tokens a second and their share of this machine's matrix product "
+        "(gemm), "
+        "learning rate, update, time left.",
     .examples = "  deltascope train --recipe recipe.json --from start/ --tokens train.bin --val val.bin --out run/\n"
                 "  deltascope train --recipe recipe.json --set rule=write-only --from start/ --tokens train.bin --val val.bin "
                 "--out control/\n"

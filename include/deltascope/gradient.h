@@ -33,6 +33,9 @@ typedef struct ds_gradient_options {
 
 ds_status ds_gradient_new(ds_gradient **out, const ds_model *model, size_t sequences, size_t length,
                           const ds_gradient_options *options) DS_MUST_CHECK;
+/* *bytes <- what it takes with its workspace, on as many threads as there are, beside the gradients of parameters. */
+ds_status ds_gradient_bytes(size_t *bytes, const ds_spec *spec, ds_precision precision, size_t sequences, size_t length,
+                            const ds_gradient_options *options) DS_MUST_CHECK;
 void ds_gradient_free(ds_gradient **gradient); /* sets NULL; NULL is fine */
 void ds_gradient_zero(ds_gradient *gradient);  /* the parameter gradients */
 /* Gradient of parameter `index` of the model: its count and layout, of the model's precision. NULL without `parameters`. The

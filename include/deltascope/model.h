@@ -404,6 +404,9 @@ void ds_workspace_set_mean_mixing(ds_workspace *workspace, const double *mean);
 /* How many windows of `length` a batch should hold so that all threads are busy and the buffers stay within a few hundred MiB.
  * Results do not depend on it. */
 size_t ds_batch_sequences(const ds_model *model, size_t length);
+/* *bytes <- what a workspace for a batch of so many windows takes, of `sequences` where those are fewer. */
+ds_status ds_workspace_bytes(size_t *bytes, const ds_spec *spec, ds_precision precision, size_t sequences,
+                             size_t length) DS_MUST_CHECK;
 
 /* X_0 (B,T,planes,d) of a batch. */
 ds_status ds_embed(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, void *state) DS_MUST_CHECK;

@@ -136,6 +136,15 @@ typedef struct ds_training_mark {
 /* DIR holds recipe.json; log.jsonl, an object a line for every update, evaluation and audit of gates; log.csv with the same
  * columns, and gates.csv; and folders checkpoint-N, N updates done, as CONTRACT.md has them. Their trainer_state.json is
  * written last and makes them complete. All bytes depend on the run alone: not on when it was interrupted and resumed. */
+/* How it goes, after an update. */
+typedef struct ds_training_progress {
+    const ds_update *update;
+    uint64_t done, updates;                          /* of the recipe's */
+    double tokens_per_second, operations_per_second; /* of this process, all that it does counted */
+    const double *curve;                             /* (curve_count) means of the losses of equal stretches so far */
+    size_t curve_count;
+} ds_training_progress;
+
 typedef struct ds_training_options {
     const ds_folder *folder; /* locked by the caller */
     bool resume;             /* go on from the highest complete checkpoint, which has to be of this run */
@@ -151,6 +160,8 @@ typedef struct ds_training_options {
     bool llmc;                   /* main.log too, the lines of llm.c; a run that has one goes on writing it */
     bool (*stop)(void *context); /* asked after every update: true saves a checkpoint and ends; may be NULL */
     ds_status (*mark)(void *context, const ds_training_mark *mark); /* after every evaluation and checkpoint; may be NULL */
+    /* What the trainer's listener is told as the label of its progress, valid until the next; NULL: in plain words. */
+    const char *(*describe)(void *context, const ds_training_progress *now);
     void *context;
 } ds_training_options;
 
@@ -192,7 +203,8 @@ typedef struct ds_training_cost {
     uint64_t parameters, updates, tokens;   /* tokens of all updates */
     double operations;                      /* floating-point ones of all updates: three forward passes a token */
     uint64_t checkpoints, checkpoint_bytes; /* that lie in the folder at most, each with weights and two moments */
-    uint64_t memory_bytes;                  /* of weights, gradient and moments, beside activations */
+    uint64_t memory_bytes;                  /* of weights, gradient and moments */
+    uint64_t activation_bytes;              /* of all else, of passes and of what they leave for the way back */
 } ds_training_cost;
 ds_status ds_training_estimate(ds_training_cost *cost, const ds_spec *spec, const ds_recipe *recipe, ds_precision precision,
                                const ds_training_options *options) DS_MUST_CHECK;

@@ -7,6 +7,7 @@
 typedef struct ds_arrays {
     void **memory;
     size_t count, capacity;
+    size_t bytes; /* of all */
 } ds_arrays;
 
 /* *array <- rows * width elements, 64-byte aligned, not zeroed; `array` is the address of a pointer. The extents may come

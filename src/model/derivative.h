@@ -81,7 +81,8 @@ struct ds_gradient {
     void *dkey_mix, *dvalue_mix;         /* (B,T,KV) */
     void *hidden, *dhidden;              /* (B,T,d) what the head multiplies */
     void *embeddings;                    /* (B,T,d) dloss/dx_emb */
-    void *logits;                        /* (blocks_held, B*T, VB) logits, then their gradients */
+    void *logits;                        /* (blocks_held, B*T, logit_stride) logits, then their gradients */
+    size_t logit_stride;
     size_t blocks_held;                  /* vocabulary blocks */
     double *log_sum;                     /* (B,T) */
     double *partial;                     /* (B,tiles,layout.count) */

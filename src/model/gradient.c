@@ -228,7 +228,9 @@ ds_status ds_gradient_new(ds_gradient **out, const ds_model *model, size_t seque
     DS_TRY(ds_workspace_new(&g->workspace, model, sequences, length));
     size_t tokens = sequences * length, memory = options->memory != 0 ? options->memory : default_memory;
     size_t vocab_blocks = (model->spec.vocab + DS_VOCABULARY_BLOCK - 1) / DS_VOCABULARY_BLOCK;
-    size_t block_bytes = tokens * DS_VOCABULARY_BLOCK * ds_precision_size(g->precision);
+    /* Sixteen more than a block has columns: rows a power of two apart would share the sets of a cache. */
+    g->logit_stride = (ds_min_size(model->spec.vocab, DS_VOCABULARY_BLOCK) + 15) / 16 * 16 + 16;
+    size_t block_bytes = tokens * g->logit_stride * ds_precision_size(g->precision);
     g->blocks_held = ds_max_size(1, ds_min_size(vocab_blocks, memory / 2 / block_bytes)); /* half of it at most */
     memory -= ds_min_size(memory, g->blocks_held * block_bytes);
     lay_out_partial(g);
@@ -243,6 +245,19 @@ ds_status ds_gradient_new(ds_gradient **out, const ds_model *model, size_t seque
     }
     *out = g;
     g = NULL;
+done:
+    ds_gradient_free(&g);
+    return status;
+}
+
+ds_status ds_gradient_bytes(size_t *bytes, const ds_spec *spec, ds_precision precision, size_t sequences, size_t length,
+                            const ds_gradient_options *options) {
+    ds_status status = DS_OK;
+    const ds_model model = {.spec = *spec, .precision = precision}; /* without parameters: theirs are not counted */
+    ds_gradient *g = NULL;
+    *bytes = 0;
+    DS_TRY(ds_gradient_new(&g, &model, sequences, length, options)); /* memory that is not written to takes no room */
+    *bytes = g->arrays.bytes + g->workspace->arrays.bytes;
 done:
     ds_gradient_free(&g);
     return status;

@@ -133,10 +133,11 @@ ds_status REAL_NAME(ds_head_compare_task)(void *context, size_t task, size_t wor
 
 /* ---- loss ------------------------------------------------------------------------------------------------------------- */
 
-/* Where a vocabulary block's logits of a tile are held: (rows,VB). */
+/* Where a vocabulary block's logits of a tile are held: (rows, logit_stride). */
 static REAL *held_logits(const ds_derivative *b, ds_tile tile, size_t block) {
+    const ds_gradient *g = b->gradient;
     size_t tokens = b->pass.batch->sequences * b->pass.batch->length;
-    return (REAL *)b->gradient->logits + (block % b->gradient->blocks_held * tokens + tile.token) * DS_VOCABULARY_BLOCK;
+    return (REAL *)g->logits + (block % g->blocks_held * tokens + tile.token) * g->logit_stride;
 }
 
 static size_t block_columns(const ds_derivative *b, size_t block) {
@@ -156,8 +157,8 @@ ds_status REAL_NAME(ds_head_loss_task)(void *context, size_t task, size_t worker
     for (size_t block = 0; block < b->blocks; block++) {
         size_t columns = block_columns(b, block), first = block * DS_VOCABULARY_BLOCK;
         REAL *logits = held_logits(b, tile, block);
-        logits_block(logits, DS_VOCABULARY_BLOCK, b->pass.model, ROWS(g->hidden, tile, d), tile.rows, first, columns);
-        for (size_t t = 0; t < tile.rows; t++, logits += DS_VOCABULARY_BLOCK) {
+        logits_block(logits, g->logit_stride, b->pass.model, ROWS(g->hidden, tile, d), tile.rows, first, columns);
+        for (size_t t = 0; t < tile.rows; t++, logits += g->logit_stride) {
             note_target(&online[t], logits, targets[t], first, columns);
             (void)absorb_block(&online[t], &ignored, weights, logits, columns);
         }
@@ -172,14 +173,14 @@ ds_status REAL_NAME(ds_head_backward_task)(void *context, size_t task, size_t wo
     const ds_gradient *g = b->gradient;
     const ds_model *model = b->pass.model;
     ds_tile tile = ds_tile_of(&b->pass, task);
-    size_t d = model->spec.hidden, ld = DS_VOCABULARY_BLOCK;
+    size_t d = model->spec.hidden, ld = g->logit_stride;
     double factor = b->weight * model->spec.logit_scale;
     REAL *dhidden = ROWS(g->dhidden, tile, d);
     (void)worker;
     if (b->block == 0) memset(dhidden, 0, tile.rows * d * sizeof *dhidden);
     size_t held = ds_min_size(b->blocks - b->block, g->blocks_held);
     for (size_t block = b->block; block < b->block + held; block++) {
-        size_t columns = block_columns(b, block), first = block * ld;
+        size_t columns = block_columns(b, block), first = block * DS_VOCABULARY_BLOCK;
         REAL *rows = held_logits(b, tile, block);
         if (g->blocks_held < b->blocks) logits_block(rows, ld, model, ROWS(g->hidden, tile, d), tile.rows, first, columns);
         for (size_t t = 0; t < tile.rows; t++) {
@@ -203,7 +204,7 @@ ds_status REAL_NAME(ds_head_weight_task)(void *context, size_t task, size_t work
     (void)worker;
     REAL *rows = REAL_NAME(ds_gradient_of)(b, ds_model_head(b->pass.model)) + block * DS_VOCABULARY_BLOCK * d;
     REAL_NAME(ds_gemm_tn_add)
-    (rows, d, held_logits(b, start, block), DS_VOCABULARY_BLOCK, g->hidden, d, block_columns(b, block), d,
+    (rows, d, held_logits(b, start, block), g->logit_stride, g->hidden, d, block_columns(b, block), d,
      b->pass.batch->sequences * b->pass.batch->length);
     return DS_OK;
 }

@@ -156,6 +156,18 @@ done:
 
 void ds_workspace_set_mean_mixing(ds_workspace *workspace, const double *mean) { workspace->mean_mixing = mean; }
 
+ds_status ds_workspace_bytes(size_t *bytes, const ds_spec *spec, ds_precision precision, size_t sequences, size_t length) {
+    ds_status status = DS_OK;
+    const ds_model model = {.spec = *spec, .precision = precision}; /* all that memory depends on */
+    ds_workspace *workspace = NULL;
+    *bytes = 0;
+    DS_TRY(ds_workspace_new(&workspace, &model, ds_min_size(sequences, ds_batch_sequences(&model, length)), length));
+    *bytes = workspace->arrays.bytes;
+done:
+    ds_workspace_free(&workspace);
+    return status;
+}
+
 void ds_workspace_free(ds_workspace **workspace) {
     ds_workspace *w = *workspace;
     if (w == NULL) return;

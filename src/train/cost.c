@@ -1,5 +1,5 @@
 /* What a run will cost, from its specification and recipe. */
-#include "deltascope/train.h"
+#include "trainer.h"
 
 /* Checkpoints that a run writes, those before the first update included. */
 static uint64_t count_saves(const ds_training_options *options, uint64_t steps) {
@@ -12,6 +12,8 @@ static uint64_t count_saves(const ds_training_options *options, uint64_t steps) 
 ds_status ds_training_estimate(ds_training_cost *cost, const ds_spec *spec, const ds_recipe *recipe, ds_precision precision,
                                const ds_training_options *options) {
     ds_status status = DS_OK;
+    const ds_gradient_options gradient = {.parameters = true};
+    size_t passes, validation;
     *cost = (ds_training_cost){.updates = recipe->steps};
     DS_TRY(ds_spec_parameter_count(&cost->parameters, spec));
     cost->tokens = recipe->steps * recipe->accumulation * recipe->batch * recipe->length;
@@ -21,6 +23,9 @@ ds_status ds_training_estimate(ds_training_cost *cost, const ds_spec *spec, cons
         cost->checkpoints = options->keep + 1; /* one being written */
     cost->checkpoint_bytes = 3 * cost->parameters * ds_precision_size(precision);
     cost->memory_bytes = 4 * cost->parameters * ds_precision_size(precision);
+    DS_TRY(ds_gradient_bytes(&passes, spec, precision, ds_windows_at_once(recipe), recipe->length, &gradient));
+    DS_TRY(ds_workspace_bytes(&validation, spec, precision, recipe->val_windows, recipe->length));
+    cost->activation_bytes = passes + validation;
 done:
     return status;
 }

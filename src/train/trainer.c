@@ -97,7 +97,7 @@ done:
     return status;
 }
 
-static size_t windows_at_once(const ds_recipe *recipe) {
+size_t ds_windows_at_once(const ds_recipe *recipe) {
     size_t few = ds_min_size(LONG_WINDOWS_AT_ONCE, LONG_TOKENS_AT_ONCE / recipe->length);
     return ds_min_size(recipe->batch, ds_max_size(1, ds_max_size(few, TOKENS_AT_ONCE / recipe->length)));
 }
@@ -112,7 +112,7 @@ ds_status ds_trainer_new(ds_trainer **out, const ds_trainer_options *options) {
     t->recipe = options->recipe;
     DS_TRY(open_run(t));
     DS_TRY(open_tokens(t));
-    t->at_once = windows_at_once(&t->recipe);
+    t->at_once = ds_windows_at_once(&t->recipe);
     DS_TRY(ds_gradient_new(&t->gradient, t->run.model, t->at_once, t->recipe.length, &gradient));
     DS_TRY(ds_optimiser_init(&t->optimiser, t->run.model, &t->recipe));
     DS_TRY(list_untouched(t));

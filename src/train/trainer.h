@@ -28,4 +28,7 @@ struct ds_trainer {
     bool diverged; /* the last update failed by its numbers */
 };
 
+/* Windows that go through the model at once. */
+size_t ds_windows_at_once(const ds_recipe *recipe);
+
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "checkpoint.h"
+#include "curve.h"
 #include "history.h"
 #include "log.h"
 
@@ -20,6 +21,7 @@ typedef struct training {
     bool pruned;    /* since the newest checkpoint */
     uint64_t saved; /* N of the newest checkpoint; UINT64_MAX: none */
     ds_loss_watch watch;
+    ds_loss_curve curve;
     double began; /* seconds */
     ds_training_mark mark;
     char line[96]; /* progress */
@@ -142,10 +144,15 @@ static ds_status write_recipe(const training *all) {
 
 /* ---- divergence -------------------------------------------------------------------------------------------------- */
 
+static void note_loss(training *all, double loss) {
+    ds_loss_watch_add(&all->watch, loss);
+    ds_loss_curve_add(&all->curve, loss);
+}
+
 static ds_status check_divergence(training *all, const ds_update *done) {
     const uint64_t steps = all->trainer->recipe.steps, patience = ds_max_size(steps / 20, DS_LOSS_SMOOTHED);
     const double uniform = log((double)all->trainer->run.spec.vocab);
-    ds_loss_watch_add(&all->watch, done->loss);
+    note_loss(all, done->loss);
     if (!(done->loss <= TIMES_UNIFORM * uniform))
         return ds_fail(DS_ERR_INPUT, "update %llu of %llu: the loss diverges: it is %g, and a uniform guess costs %g",
                        (unsigned long long)done->step, (unsigned long long)steps, done->loss, uniform);
@@ -295,12 +302,26 @@ done:
 
 static void tell_progress(training *all, const ds_update *done) {
     const ds_trainer *t = all->trainer;
+    const ds_recipe *recipe = &t->recipe;
     const ds_listener *listener = &t->options.listener;
-    double tokens = (double)(t->step - all->mark.first) * (double)(t->recipe.accumulation * t->recipe.batch * t->recipe.length);
+    const char *label = all->line;
     if (listener->progress == NULL) return;
-    (void)snprintf(all->line, sizeof all->line, "update %llu: loss %.4f, learning rate %.2e, %.0f tokens/s,",
-                   (unsigned long long)t->step, done->loss, done->learning_rate, tokens / (ds_seconds() - all->began));
-    listener->progress(listener->context, all->line, (double)t->step, (double)t->recipe.steps);
+    const double seconds = ds_seconds() - all->began;
+    const double tokens = (double)(t->step - all->mark.first) * (double)(recipe->accumulation * recipe->batch * recipe->length);
+    const double operations = 3 * ds_spec_forward_flops_per_token(&t->run.spec, recipe->length) * tokens;
+    const ds_training_progress now = {.update = done,
+                                      .done = t->step,
+                                      .updates = recipe->steps,
+                                      .tokens_per_second = tokens / seconds,
+                                      .operations_per_second = operations / seconds,
+                                      .curve = all->curve.mean,
+                                      .curve_count = all->curve.count};
+    if (all->options->describe != NULL)
+        label = all->options->describe(all->options->context, &now);
+    else
+        (void)snprintf(all->line, sizeof all->line, "update %llu: loss %.4f, learning rate %.2e, %.0f tokens/s,",
+                       (unsigned long long)t->step, done->loss, done->learning_rate, now.tokens_per_second);
+    listener->progress(listener->context, label, (double)t->step, (double)recipe->steps);
 }
 
 static ds_status one_update(training *all) {
@@ -395,8 +416,7 @@ ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_traini
     DS_TRY(take_up(&all));
     if (all.saved == UINT64_MAX) DS_TRY(write_recipe(&all));
     DS_TRY(ds_train_log_open(&all.log, options, trainer->step));
-    for (size_t i = 0; i < trainer->step; i++)
-        ds_loss_watch_add(&all.watch, ds_json_real_at(json_array_get(all.log.steps, i), "loss"));
+    for (size_t i = 0; i < trainer->step; i++) note_loss(&all, ds_json_real_at(json_array_get(all.log.steps, i), "loss"));
     all.mark.first = trainer->step;
     all.began = ds_seconds();
     DS_TRY(run_updates(&all, &stopped));

@@ -135,6 +135,12 @@ static void what_cannot_run_is_refused(void **state) {
     trace_close(&t);
 }
 
+static double number_after(const char *text, const char *words) {
+    const char *at = strstr(text, words);
+    if (at == NULL) fail_msg("no \"%s\" in: %s", words, text);
+    return strtod(at + strlen(words), NULL);
+}
+
 /* What a run will cost is told without running, and without a folder. */
 static void costs_are_told(void **state) {
     (void)state;
@@ -145,13 +151,45 @@ static void costs_are_told(void **state) {
     train(&t, "none", (const char *const[]){"--dry-run", "--save", "log2", NULL}, usual);
     if (found.status != 0) fail_msg("%s", found.err);
     assert_non_null(strstr(found.out, "27080 parameters; 20 updates, 2560 tokens\n"));
-    assert_non_null(strstr(found.out, "disk: 7 checkpoints of 0.325 MB; memory: 0.4333 MB")); /* after 0, 1, 2, 4, 8, 16, 20 */
+    assert_non_null(
+        strstr(found.out, "disk: 7 checkpoints of 0.325 MB\nmemory: 0.4333 MB for")); /* after 0, 1, 2, 4, 8, 16, 20 */
     train(&t, "none", (const char *const[]){"--dry-run", "--save", "3", "--keep", "2", NULL}, usual);
     assert_non_null(strstr(found.out, "disk: 3 checkpoints of "));
     CHILD_RUN(&found, usual, "train", "--dry-run", "--recipe", recipe_of(&t), "--config", config, "--variant", "ddl-scalar",
               "--tokens", t.train, "--val", t.val, "--out", scratch_path("none"));
     assert_non_null(strstr(found.out, "27080 parameters; 20 updates"));
     assert_true(access(scratch_path("none"), F_OK) != 0);
+    trace_close(&t);
+}
+
+/* What a run took at most is what was predicted, within 10% and two megabytes, for small windows and for large ones; and most
+ * of it is what --dry-run told. How large the program is that starts it does not count, nor does a sanitizer. */
+static void memory_is_predicted(void **state) {
+    (void)state;
+    training_trace t;
+    static const char *const shapes[][2] = {{"seq_len=16", "batch=1"}, {"seq_len=512", "batch=4"}};
+    double told[2], took[2];
+    const size_t ours = (size_t)1 << 26;
+    char *large = malloc(ours);
+    assert_non_null(large);
+    memset(large, 1, ours);
+    trace_open(&t, "ddl-cc-ec");
+    for (size_t i = 0; i < 2; i++) {
+        const char *length = shapes[i][0], *batch = shapes[i][1], *folder = i == 0 ? "short" : "long";
+#define SHAPE "--set", length, "--set", batch, "--set", "val_windows=1", "--set", "steps=2"
+        train(&t, folder, (const char *const[]){SHAPE, "--dry-run", NULL}, usual);
+        told[i] = number_after(found.out, "memory: ") + number_after(found.out, "gradient and moments, ");
+        train(&t, folder, (const char *const[]){SHAPE, NULL}, usual);
+        if (found.status != 0) fail_msg("%s", found.err);
+        took[i] = number_after(found.out, "peak memory ");
+        double predicted = number_after(strstr(found.out, "peak memory "), "MB, ");
+        if (!child_under_sanitizer() && !(fabs(took[i] - predicted) <= 0.1 * took[i] + 2))
+            fail_msg("%s: took %g MB, %g MB predicted", length, took[i], predicted);
+#undef SHAPE
+    }
+    assert_true(told[1] > 10 * told[0]);
+    if (!child_under_sanitizer()) expect_close(took[1] - took[0], told[1] - told[0], 0.1 * told[1] + 2);
+    free(large);
     trace_close(&t);
 }
 
@@ -357,6 +395,7 @@ int main(void) {
         cmocka_unit_test(a_write_only_model_is_read_as_one),
         cmocka_unit_test(what_cannot_run_is_refused),
         cmocka_unit_test(costs_are_told),
+        cmocka_unit_test(memory_is_predicted),
         cmocka_unit_test(another_run_is_not_touched),
         cmocka_unit_test(a_diverging_run_keeps_its_last_good_checkpoint),
         cmocka_unit_test(kills_change_no_byte),

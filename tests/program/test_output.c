@@ -1,6 +1,8 @@
 /* What commands print when piped: at most 80 columns, no escape sequences, no spaces at the end of a line; in ASCII where the
  * locale is not UTF-8; and what they show on a terminal. */
+#include <math.h>
 #include <pty.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -9,6 +11,8 @@
 #include <jansson.h>
 
 #include "cli/command.h"
+#include "cli/text_wrapping.h"
+#include "commands/training_line.h"
 #include "deltascope/io.h"
 #include "deltascope/report.h"
 #include "scratch.h"
@@ -195,16 +199,15 @@ static void test_results_stay_as_they_are(void **state) {
 
 /* ---- on a terminal ------------------------------------------------------------------------------------------------- */
 
-/* What the program writes to a terminal of that kind; cut after `capacity`. */
-static size_t on_terminal(char *shown, size_t capacity, const char *const *variables, const char *const *arguments) {
+/* The program on a terminal of that kind and width. */
+static pid_t start_on_terminal(int *terminal, unsigned short width, const char *const *variables,
+                               const char *const *arguments) {
     const char *program = getenv("DELTASCOPE") != NULL ? getenv("DELTASCOPE") : "build/deltascope";
-    const char *argv[16] = {program};
-    const struct winsize size = {.ws_row = 24, .ws_col = 80};
-    int terminal, status;
-    size_t used = 0;
+    const char *argv[32] = {program};
+    const struct winsize size = {.ws_row = 24, .ws_col = width};
     for (size_t i = 0; arguments[i] != NULL; i++) argv[i + 1] = arguments[i];
     (void)fflush(NULL);
-    pid_t pid = forkpty(&terminal, NULL, NULL, &size);
+    pid_t pid = forkpty(terminal, NULL, NULL, &size);
     assert_true(pid >= 0);
     if (pid == 0) {
         (void)unsetenv("NO_COLOR");
@@ -212,6 +215,14 @@ static size_t on_terminal(char *shown, size_t capacity, const char *const *varia
         (void)execv(program, (char *const *)(uintptr_t)argv);
         _exit(127);
     }
+    return pid;
+}
+
+/* What the program writes to it; cut after `capacity`. */
+static size_t on_terminal(char *shown, size_t capacity, const char *const *variables, const char *const *arguments) {
+    int terminal, status;
+    size_t used = 0;
+    pid_t pid = start_on_terminal(&terminal, 80, variables, arguments);
     for (ssize_t got; used < capacity && (got = read(terminal, shown + used, capacity - used)) > 0;) used += (size_t)got;
     (void)close(terminal);
     assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -254,6 +265,84 @@ static void test_terminals(void **state) {
             }
         }
     }
+}
+
+/* The line of a training is narrower than the terminal, whatever it has to tell, and ASCII where that is wanted. */
+static void test_lines_of_a_training(void **state) {
+    (void)state;
+    ds_random random = ds_random_init(0x11e);
+    for (size_t i = 0; i < 2000; i++) {
+        double curve[12];
+        const size_t count = 1 + ds_random_below(&random, 12);
+        ds_training_line line = {
+            {40 + ds_random_below(&random, 120), false, i % 2 == 0}, 1e11 * ds_random_uniform(&random), ""};
+        const ds_update update = {.loss = exp(30 * ds_random_uniform(&random) - 10),
+                                  .learning_rate = ds_random_uniform(&random)};
+        const ds_training_progress now = {.update = &update,
+                                          .done = ds_random_below(&random, 1000000),
+                                          .updates = 1000000,
+                                          .tokens_per_second = exp(20 * ds_random_uniform(&random)),
+                                          .operations_per_second = 1e10,
+                                          .curve = curve,
+                                          .curve_count = count};
+        for (size_t k = 0; k < count; k++) curve[k] = i % 7 == 0 ? 1 : ds_random_uniform(&random);
+        const char *text = ds_training_line_text(&line, &now);
+        const size_t columns = ds_text_columns(text, strlen(text));
+        assert_true(ds_is_utf8(text, strlen(text)) && strncmp(text, "loss ", 5) == 0);
+        if (columns + strlen(" 100%, 1:23:45 left ") >= line.terminal.width) fail_msg("%zu: %s", line.terminal.width, text);
+        if (columns != strlen(text) && !line.terminal.unicode) fail_msg("not ASCII: %s", text);
+        if (line.terminal.width > 120) assert_non_null(strstr(text, " of 1000000"));
+    }
+}
+
+/* So it is drawn, over and over, until Ctrl-C ends the run with what it has. */
+static void test_a_training_on_a_terminal(void **state) {
+    (void)state;
+    static const char *const variables[] = {"TERM", "xterm-256color", "LC_ALL", "C.UTF-8", NULL};
+    const char *const arguments[] = {"train",
+                                     "--recipe",
+                                     "fixtures/recipes/shakespeare.json",
+                                     "--set",
+                                     "seq_len=16",
+                                     "--set",
+                                     "batch=2",
+                                     "--set",
+                                     "val_windows=1",
+                                     "--from",
+                                     "fixtures/training/ddl-cc-ec/initial",
+                                     "--tokens",
+                                     "fixtures/training/train-tokens.bin",
+                                     "--val",
+                                     "fixtures/training/val-tokens.bin",
+                                     "--set",
+                                     "steps=1000000",
+                                     "--threads",
+                                     "1",
+                                     "--out",
+                                     scratch_path("drawn"),
+                                     NULL};
+    char shown[8192];
+    int terminal, status;
+    size_t used = 0, lines = 0;
+    bool asked = false;
+    pid_t pid = start_on_terminal(&terminal, 80, variables, arguments);
+    for (ssize_t got; used + 1 < sizeof shown && (got = read(terminal, shown + used, sizeof shown - 1 - used)) > 0;) {
+        for (const char *at = shown + used; at < shown + used + got; at++) lines += *at == '\r';
+        used += (size_t)got;
+        if (lines < 2 || asked) continue;
+        asked = true;
+        assert_int_equal(write(terminal, "\003", 1), 1);
+    }
+    shown[used] = '\0';
+    (void)close(terminal);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    char *rest = shown, *line = strtok_r(shown, "\r\n", &rest);
+    if (line == NULL || strstr(line, " left") == NULL) fail_msg("no progress: %s", line);
+    assert_true(ds_text_columns(line, strlen(line)) < 80);
+    const char *const words[] = {"loss ", "tok/s", "% gemm", "lr ", "▁"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strstr(line, words[i]) == NULL) fail_msg("no \"%s\" in: %s", words[i], line);
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGINT) fail_msg("status %#x: %s", (unsigned)status, rest);
 }
 
 static void expect_words(const char *command, const char *words, const char *other) {
@@ -336,6 +425,8 @@ int main(void) {
         cmocka_unit_test(test_ascii_alone),
         cmocka_unit_test(test_results_stay_as_they_are),
         cmocka_unit_test(test_terminals),
+        cmocka_unit_test(test_lines_of_a_training),
+        cmocka_unit_test(test_a_training_on_a_terminal),
         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_one_of_each),
         cmocka_unit_test(test_figures_are_listed_whole),

@@ -7,6 +7,7 @@
 #include "deltascope/io.h"
 #include "scratch.h"
 #include "support.h"
+#include "train/curve.h"
 #include "train/history.h"
 
 /* ---- made up runs ------------------------------------------------------------------------------------------------ */
@@ -209,11 +210,33 @@ static void an_origin_is_told_where_there_is_one(void **state) {
     }
 }
 
+/* ---- curves ------------------------------------------------------------------------------------------------------ */
+
+/* However many losses there are, each counts in one point, and all but the last have as many. */
+static void curves_have_every_loss_once(void **state) {
+    (void)state;
+    ds_random random = ds_random_init(0xc04e);
+    ds_loss_curve curve = {.count = 0};
+    double losses[1000];
+    for (size_t n = 0; n < 1000; n++) {
+        losses[n] = 10 * ds_random_uniform(&random);
+        ds_loss_curve_add(&curve, losses[n]);
+        assert_true(curve.count <= DS_CURVE_POINTS && (n < DS_CURVE_POINTS / 2 || curve.count > DS_CURVE_POINTS / 2));
+        for (size_t i = 0; i < curve.count; i++) {
+            size_t first = i * curve.stretch, end = i + 1 < curve.count ? first + curve.stretch : n + 1;
+            double sum = 0;
+            for (size_t k = first; k < end; k++) sum += losses[k];
+            expect_close(curve.mean[i], sum / (double)(end - first), 1e-12);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spikes_are_those_of_the_rule),
         cmocka_unit_test(histories_stay_small_and_lose_no_loss),
         cmocka_unit_test(an_origin_is_told_where_there_is_one),
+        cmocka_unit_test(curves_have_every_loss_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
