@@ -132,8 +132,8 @@ typedef struct ds_figure_outcome {
     bool no_gnuplot;   /* not installed: data and script alone */
     unsigned pictures; /* DS_FIGURE_*: those drawn; gnuplot may fail on one format (without cairo) and not on others */
 } ds_figure_outcome;
-/* Writes data, script and pictures into the folder; gnuplot runs elsewhere, in a folder of its own. A picture that was asked for
- * and not drawn is not in the folder afterwards, whatever was before. Results of the wrong form are DS_ERR_INPUT naming the
+/* Writes data, script and pictures into the folder; gnuplot runs elsewhere, in a folder of its own. A picture that was asked
+ * for and not drawn is not in the folder afterwards, whatever was before. Results of the wrong form are DS_ERR_INPUT naming the
  * key. */
 ds_status ds_figure_write(ds_figure_outcome *outcome, const ds_folder *folder, const ds_figure *figure, const json_t *results,
                           const ds_figure_options *options) DS_MUST_CHECK;
