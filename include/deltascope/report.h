@@ -130,12 +130,13 @@ typedef struct ds_figure_options {
 } ds_figure_options;
 /* What came of a figure. None of this is an error: where a picture that was asked for is missing, ds_error_text() says why. */
 typedef struct ds_figure_outcome {
-    bool empty;        /* the results hold no finite number for it: no file was written */
+    bool empty;        /* the results hold no finite number for it: none of its files is there */
     bool no_gnuplot;   /* not installed: data and script alone */
     unsigned pictures; /* DS_FIGURE_*: those drawn; gnuplot may fail on one format (without cairo) and not on others */
 } ds_figure_outcome;
-/* Writes data, script and pictures into the folder; gnuplot runs elsewhere, in a folder of its own. Results of the wrong form
- * are DS_ERR_INPUT naming the key. */
+/* Writes data, script and pictures into the folder; gnuplot runs elsewhere, in a folder of its own. A picture that was asked
+ * for and not drawn is not in the folder afterwards, whatever was before. Results of the wrong form are DS_ERR_INPUT naming the
+ * key. */
 ds_status ds_figure_write(ds_figure_outcome *outcome, const ds_folder *folder, const ds_figure *figure, const json_t *results,
                           const ds_figure_options *options) DS_MUST_CHECK;
 

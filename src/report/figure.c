@@ -200,6 +200,37 @@ done:
     return status;
 }
 
+static const struct {
+    unsigned flag;
+    const char *name;
+} formats[] = {{DS_FIGURE_SVG, "svg"}, {DS_FIGURE_PNG, "png"}, {DS_FIGURE_PDF, "pdf"}, {DS_FIGURE_TEX, "tex"}};
+
+static ds_status remove_part(const ds_folder *folder, const ds_figure *figure, const char *ending) {
+    ds_status status = DS_OK;
+    ds_text name = {0};
+    DS_TRY(ds_text_printf(&name, "%s.%s", figure->id, ending));
+    status = ds_folder_remove(folder, name.bytes);
+done:
+    ds_text_release(&name);
+    return status;
+}
+
+/* A picture that was not drawn is not there: one of another result, or a stranger's, would be taken for it, and a page would
+ * take it in. */
+static ds_status remove_stale(const ds_figure_outcome *outcome, const ds_folder *folder, const ds_figure *figure,
+                              unsigned wanted) {
+    ds_status status = DS_OK;
+    if (outcome->empty) {
+        DS_TRY(remove_part(folder, figure, "tsv"));
+        DS_TRY(remove_part(folder, figure, "gp"));
+    }
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if ((wanted & ~outcome->pictures & formats[i].flag) != 0) DS_TRY(remove_part(folder, figure, formats[i].name));
+    }
+done:
+    return status;
+}
+
 /* What gnuplot runs is what we have in memory, not what lies in the folder meanwhile. */
 static ds_status draw_pictures(ds_figure_outcome *outcome, const ds_folder *folder, const ds_figure *figure, unsigned wanted,
                                const ds_text *script, const ds_text *data) {
@@ -228,6 +259,7 @@ ds_status ds_figure_write(ds_figure_outcome *outcome, const ds_folder *folder, c
     DS_TRY(figure->draw(&drawing, results));
     if (!ds_data_shows_something(&drawing.data, figure->coordinates)) {
         outcome->empty = true;
+        DS_TRY(remove_stale(outcome, folder, figure, options->formats));
         (void)ds_fail(DS_OK, "%s: nothing to draw: the result has no finite number for it", figure->id);
         goto done;
     }
@@ -236,6 +268,7 @@ ds_status ds_figure_write(ds_figure_outcome *outcome, const ds_folder *folder, c
     DS_TRY(write_part(folder, figure, "tsv", &drawing.data.text));
     DS_TRY(write_part(folder, figure, "gp", &script));
     if (options->formats != 0) DS_TRY(draw_pictures(outcome, folder, figure, options->formats, &script, &drawing.data.text));
+    DS_TRY(remove_stale(outcome, folder, figure, options->formats));
 done:
     ds_data_release(&drawing.data);
     ds_text_release(&drawing.settings);

@@ -183,14 +183,19 @@ static void its_command_runs_it_again(void **state) {
 
 /* ---- what is not there ------------------------------------------------------------------------------------------- */
 
-/* Without gnuplot and without audits: the page says so, and has no chapter of gates. */
+/* Without gnuplot and without audits: the page says so, and has no chapter of gates. Pictures that lay there are not ours. */
 static void a_page_without_pictures(void **state) {
     (void)state;
+    static const char foreign[] = "<svg xmlns=\"http://www.w3.org/2000/svg\"><script>foreign()</script></svg>";
     training_trace t;
     child_limits bare = usual;
     bare.preset[0] = "PATH";
     bare.preset[1] = "/nowhere";
     trace_open(&t, "additive-accumulate");
+    expect_ok(ds_make_folder(scratch_path("bare/figures")));
+    (void)scratch_write("bare/figures/training-curves.svg", foreign, sizeof foreign - 1);
+    (void)scratch_write("bare/figures/gates-over-training.svg", foreign, sizeof foreign - 1);
+    (void)scratch_write("bare/figures/gates-over-training.gp", "", 0);
     train(&t, "bare", (const char *const[]){"--set", "steps=1", "--quiet", NULL}, bare);
     if (found.status != 0) fail_msg("%s", found.err);
     char *page = text_of(inside("bare", "report.html"));
@@ -198,6 +203,8 @@ static void a_page_without_pictures(void **state) {
     expect_words(page, "went through 1 of 1 update, ");
     assert_null(strstr(page, "id=\"gates\""));
     assert_null(strstr(page, "gate moved"));
+    assert_null(strstr(page, "foreign()"));
+    assert_int_equal(access(inside("bare", "figures/training-curves.svg"), F_OK), -1);
     free(page);
     trace_close(&t);
 }

@@ -367,7 +367,8 @@ static void test_captions(void **state) {
     check_captions(4);
 }
 
-/* Without gnuplot: data and script are there, no picture, no error, and the sentence says what is missing. */
+/* Without gnuplot: data and script are there, no picture, also none of before, no error, and the sentence says what is missing.
+ */
 static void test_without_gnuplot(void **state) {
     (void)state;
     json_t *results = make_results(1, 0.1);
@@ -377,6 +378,7 @@ static void test_without_gnuplot(void **state) {
     size_t length;
     const ds_figure_options options = {DS_FIGURE_SVG, 0, false};
     assert_int_equal(setenv("PATH", folder, 1), 0);
+    expect_ok(ds_write_file_in(place, "eigenvalue-beta.svg", "<svg/>", 6));
     ds_status status = ds_figure_write(&outcome, place, ds_figure_find("eigenvalue-beta"), results, &options);
     assert_int_equal(setenv("PATH", path, 1), 0);
     expect_ok(status);
