@@ -158,18 +158,23 @@ done:
     return status;
 }
 
+/* Of several scopes a mode takes those it has a meaning in, and one at least. */
 static ds_status add_mode(ds_case_list *list, const ds_spec *spec, const ds_intervention *mode, const char *scopes) {
     ds_status status = DS_OK;
     const char *word;
-    size_t length;
+    size_t length, before = list->count;
+    const scope *unfit = NULL;
     if (scopes == NULL) return add_all_scopes(list, spec, mode);
     while (ds_next_word(&scopes, &word, &length)) {
         size_t i = 0;
         while (i < SCOPES && !ds_is_word(scopes_table[i].name, word, length)) i++;
         if (i == SCOPES) DS_TRY(unknown_scope(word, length));
-        if ((mode->scopes & scopes_table[i].bit) == 0) DS_TRY(meaningless_scope(mode, &scopes_table[i]));
-        DS_TRY(add_scope(list, spec, mode, &scopes_table[i]));
+        if ((mode->scopes & scopes_table[i].bit) != 0)
+            DS_TRY(add_scope(list, spec, mode, &scopes_table[i]));
+        else
+            unfit = &scopes_table[i];
     }
+    if (unfit != NULL && list->count == before) status = meaningless_scope(mode, unfit);
 done:
     return status;
 }

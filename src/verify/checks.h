@@ -105,4 +105,10 @@ ds_status ds_check_training_update(ds_check_result *result, ds_verify *v);
 ds_status ds_check_training_resume(ds_check_result *result, ds_verify *v);
 ds_status ds_check_training_descent(ds_check_result *result, ds_verify *v);
 
+ds_status ds_check_depth_mixing(ds_check_result *result, ds_verify *v);
+ds_status ds_check_depth_weights(ds_check_result *result, ds_verify *v);
+ds_status ds_check_depth_uniform(ds_check_result *result, ds_verify *v);
+ds_status ds_check_depth_slots(ds_check_result *result, ds_verify *v);
+ds_status ds_check_depth_dead(ds_check_result *result, ds_verify *v);
+
 #endif

@@ -27,6 +27,13 @@ static unsigned form_of(const ds_spec *spec) {
     return forms[i].form;
 }
 
+ds_plain_depth_form ds_plain_depth_form_of(const ds_spec *spec) {
+    unsigned form = form_of(spec);
+    return (ds_plain_depth_form){.additive = (form & (DELTA | DELTA_BLOCK | SUMS)) != 0,
+                                 .single = (form & (FULL | DELTA)) != 0,
+                                 .partition = (form & (FULL | BLOCK | DELTA)) != 0};
+}
+
 size_t ds_plain_depth_rows(const ds_spec *spec) { return ds_rule_keeps_history(spec->rule) ? ds_spec_planes(spec) + 3 : 1; }
 
 /* rows (ds_plain_depth_rows, planes) of a read; after them there is room for P and for the block at work. */
@@ -220,7 +227,7 @@ static ds_status read_token(ds_bounded u, ds_plain *plain, listing *list, const 
     ds_status status = DS_OK;
     const ds_spec *spec = plain->spec;
     size_t d = spec->hidden, rows = ds_plain_depth_rows(spec), count = 0;
-    bool additive = (form_of(spec) & (DELTA | DELTA_BLOCK | SUMS)) != 0, gated = false;
+    bool additive = ds_plain_depth_form_of(spec).additive, gated = false;
     const double *null = s < ds_spec_sublayers(spec) ? weight_of(plain, s, "null_source") : NULL;
     ds_bounded total = row_of(plain->sources, rows, d), routed = row_of(plain->sources, rows + 1, d);
     sum_history(total, sum, plain, state);

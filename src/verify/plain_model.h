@@ -86,6 +86,13 @@ ds_status ds_plain_attention(ds_plain *plain, size_t layer) DS_MUST_CHECK;
 
 /* ---- plain_depth.c: attention over depth, whose state is (T,d,planes) --------------------------------------------------- */
 
+/* What tells reads of these rules apart in statements about them. */
+typedef struct ds_plain_depth_form {
+    bool additive;  /* r is added to the sum of all outputs */
+    bool single;    /* a source is one output */
+    bool partition; /* every output is in one source */
+} ds_plain_depth_form;
+ds_plain_depth_form ds_plain_depth_form_of(const ds_spec *spec);
 size_t ds_plain_depth_rows(const ds_spec *spec); /* sources of a read at most; 1 under other rules */
 /* x_in (T,d) of a sublayer, S being the readout; what a sublayer adds. */
 ds_status ds_plain_depth_read(ds_plain *plain, ds_bounded state, size_t sublayer) DS_MUST_CHECK;

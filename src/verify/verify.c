@@ -7,69 +7,77 @@
 
 static const struct {
     const char *id, *claim, *source;
-    bool delta; /* a statement about the delta update: an additive model has none */
+    enum { ANY, DELTA, DEPTH } about; /* any rule, or what only some have: the delta update, reads of a history */
     ds_status (*run)(ds_check_result *result, ds_verify *v);
 } checks[] = {
     {"operator.spectrum", "the frozen shortcut A has the eigenvalue 1 − b once and 1 otherwise (LAPACK)",
-     "paper, Proposition 2.1; model, Delta update", true, ds_check_spectrum},
-    {"operator.determinant", "det A = 1 − b (LU factorisation)", "paper, Proposition 2.1", true, ds_check_determinant},
+     "paper, Proposition 2.1; model, Delta update", DELTA, ds_check_spectrum},
+    {"operator.determinant", "det A = 1 − b (LU factorisation)", "paper, Proposition 2.1", DELTA, ds_check_determinant},
     {"operator.lift", "on the state of d dv numbers A has determinant (1 − b)^dv (LU factorisation)",
-     "paper, Proposition 2.1, lifted; model, Delta update", true, ds_check_lift},
+     "paper, Proposition 2.1, lifted; model, Delta update", DELTA, ds_check_lift},
     {"operator.orthogonality", "‖AᵀA − I‖₂ = |(1 − b)² − 1|: A is orthogonal only at b = 0 and 2",
-     "paper, Proposition 2.1; model, differences", true, ds_check_orthogonality},
+     "paper, Proposition 2.1; model, differences", DELTA, ds_check_orthogonality},
     {"product.determinant", "over depth the singular values multiply to the product of |1 − b_s|",
-     "paper, Proposition 2.1, multiplied", true, ds_check_product_determinant},
+     "paper, Proposition 2.1, multiplied", DELTA, ds_check_product_determinant},
     {"product.norm", "over depth ‖A_S-1 … A_0‖₂ is at most the product of max(1, |1 − b_s|)",
-     "paper, Proposition 2.1, multiplied", true, ds_check_product_norm},
-    {"update.overwrite", "with β = 1/m what is read along k becomes v up to 1 − ‖k‖²", "paper, Eq. 2.3", true,
+     "paper, Proposition 2.1, multiplied", DELTA, ds_check_product_norm},
+    {"update.overwrite", "with β = 1/m what is read along k becomes v up to 1 − ‖k‖²", "paper, Eq. 2.3", DELTA,
      ds_check_overwrite},
-    {"update.contraction", "kᵀX − v shrinks by 1 − m β ‖k‖², every token", "paper, Eq. 2.4", true, ds_check_contraction},
-    {"update.rank", "the edit of the expanded state has rank 1", "model, Delta update", true, ds_check_rank},
-    {"update.complement", "nothing orthogonal to k is touched", "paper, Proposition 2.1", true, ds_check_complement},
-    {"update.direction", "‖k‖² is what is reported, and at most 1", "model, Delta update", true, ds_check_direction},
-    {"update.gate", "every gate is in (0,2), up to the rounding of the sigmoid", "model, Delta update", true,
+    {"update.contraction", "kᵀX − v shrinks by 1 − m β ‖k‖², every token", "paper, Eq. 2.4", DELTA, ds_check_contraction},
+    {"update.rank", "the edit of the expanded state has rank 1", "model, Delta update", DELTA, ds_check_rank},
+    {"update.complement", "nothing orthogonal to k is touched", "paper, Proposition 2.1", DELTA, ds_check_complement},
+    {"update.direction", "‖k‖² is what is reported, and at most 1", "model, Delta update", DELTA, ds_check_direction},
+    {"update.gate", "every gate is in (0,2), up to the rounding of the sigmoid", "model, Delta update", DELTA,
      ds_check_gate_range},
-    {"update.closed", "a closed gate leaves the state as it is, bit for bit", "paper, Proposition 2.1 at β = 0", false,
+    {"update.closed", "a closed gate leaves the state as it is, bit for bit", "paper, Proposition 2.1 at β = 0", ANY,
      ds_check_closed},
-    {"pass.causality", "changing a later token changes no earlier state, bit for bit", "model, Attention", false,
+    {"pass.causality", "changing a later token changes no earlier state, bit for bit", "model, Attention", ANY,
      ds_check_causality},
-    {"pass.batch", "a window gives the same bits alone as beside another", "our arithmetic", false, ds_check_batch},
-    {"pass.threads", "1 thread and 3 give the same bits", "our arithmetic", false, ds_check_threads},
-    {"pass.precision", "the float pass agrees with the double pass, stage by stage", "our arithmetic", false,
-     ds_check_precision},
-    {"head.probabilities", "exp(-loss) makes every token's probabilities sum to 1", "model, Forward pass", false,
+    {"pass.batch", "a window gives the same bits alone as beside another", "our arithmetic", ANY, ds_check_batch},
+    {"pass.threads", "1 thread and 3 give the same bits", "our arithmetic", ANY, ds_check_threads},
+    {"pass.precision", "the float pass agrees with the double pass, stage by stage", "our arithmetic", ANY, ds_check_precision},
+    {"head.probabilities", "exp(-loss) makes every token's probabilities sum to 1", "model, Forward pass", ANY,
      ds_check_probabilities},
-    {"second.embedding", "X_0 agrees with a second computation by plain loops", "model, Forward pass, Compressors EC", false,
+    {"second.embedding", "X_0 agrees with a second computation by plain loops", "model, Forward pass, Compressors EC", ANY,
      ds_check_embedding},
     {"second.sublayers", "every sublayer agrees with a second computation by plain loops",
-     "model, Delta update, Attention, Compressors", false, ds_check_sublayers},
-    {"second.readout", "readout and final norm agree with a second computation", "model, Forward pass", false,
-     ds_check_readout},
-    {"second.logits", "logits and loss agree with a second computation", "model, Forward pass", false, ds_check_logits},
+     "model, Delta update, Attention, Compressors", ANY, ds_check_sublayers},
+    {"second.readout", "readout and final norm agree with a second computation", "model, Forward pass", ANY, ds_check_readout},
+    {"second.logits", "logits and loss agree with a second computation", "model, Forward pass", ANY, ds_check_logits},
     {"gradient.parameters", "gradients of every parameter tensor agree with extrapolated central differences of the loss",
-     "derivative of the model, Forward pass", false, ds_check_parameter_gradients},
+     "derivative of the model, Forward pass", ANY, ds_check_parameter_gradients},
     {"gradient.states", "gradients of every residual state X_0 … X_S agree with extrapolated central differences",
-     "derivative of the model, Forward pass", false, ds_check_state_gradients},
+     "derivative of the model, Forward pass", ANY, ds_check_state_gradients},
     {"gradient.entries",
      "single entries of every parameter tensor and residual state, that of the largest gradient first, have the derivative of "
      "extrapolated central differences along them alone",
-     "derivative of the model, Forward pass", false, ds_check_gradient_entries},
+     "derivative of the model, Forward pass", ANY, ds_check_gradient_entries},
     {"gradient.adjoint", "<J v, w> = <v, Jᵀ w>: forward and reverse mode are each other's adjoint", "definition of the adjoint",
-     false, ds_check_adjoint},
+     ANY, ds_check_adjoint},
     {"gradient.paths", "shortcut, direction, gate and value parts of each state's gradient add up to it",
-     "derivative of the model, Delta update", false, ds_check_paths},
-    {"gradient.threads", "1 thread and 3 give the same parameter gradients, bit for bit", "our arithmetic", false,
+     "derivative of the model, Delta update", ANY, ds_check_paths},
+    {"gradient.threads", "1 thread and 3 give the same parameter gradients, bit for bit", "our arithmetic", ANY,
      ds_check_gradient_threads},
     {"training.update", "three updates of AdamW, clipped, are what its formulas make of weights, moments and gradient",
-     "training, One update", false, ds_check_training_update},
+     "training, One update", ANY, ds_check_training_update},
     {"training.resume", "an update from kept weights and moments has the bits of the unbroken run, on 1 thread and on 3",
-     "our arithmetic", false, ds_check_training_resume},
+     "our arithmetic", ANY, ds_check_training_resume},
     {"training.descent", "a small update changes the loss by what the gradient says of it: it falls",
-     "derivative of the model, One update", false, ds_check_training_descent},
+     "derivative of the model, One update", ANY, ds_check_training_descent},
     {"form.value", "v comes from x_in through a sigmoid, as in the code, not linearly from the context, as in the paper",
-     "model, differences", true, ds_check_value_form},
-    {"form.epsilon", "fused kernels' ddl_k_eps sqrt(d) turns ‖k‖² = q into q / (q + d (1 − q))", "model, differences", true,
+     "model, differences", DELTA, ds_check_value_form},
+    {"form.epsilon", "fused kernels' ddl_k_eps sqrt(d) turns ‖k‖² = q into q / (q + d (1 − q))", "model, differences", DELTA,
      ds_check_fused_epsilon},
+    {"depth.mixing", "what a read gives is the sum of all outputs so far, each with the weight that is told of it",
+     "attention over depth, the depth-mixing matrix", DEPTH, ds_check_depth_mixing},
+    {"depth.weights", "no weight of a read is negative, and where sources are single outputs they add up to 1",
+     "attention over depth, the depth read", DEPTH, ds_check_depth_weights},
+    {"depth.uniform", "with equal weights a read is a multiple of the plain residual sum", "attention over depth, identities",
+     DEPTH, ds_check_depth_uniform},
+    {"depth.slots", "a closed sublayer loses its place in the softmax, and the other weights keep their proportions",
+     "attention over depth, forced reads", DEPTH, ds_check_depth_slots},
+    {"depth.dead", "parameters that the loss cannot depend on have gradients of 0", "a softmax over one source is 1", DEPTH,
+     ds_check_depth_dead},
 };
 
 size_t ds_check_count(void) { return sizeof checks / sizeof checks[0]; }
@@ -131,14 +139,22 @@ void ds_check_skip(ds_check_result *result, const char *reason) {
     (void)snprintf(result->detail, sizeof result->detail, "%s", reason);
 }
 
+/* Why a statement is none about this rule; NULL: it is one. */
+static const char *what_it_lacks(const ds_spec *spec, size_t index) {
+    bool history = ds_rule_keeps_history(spec->rule);
+    if (checks[index].about == DEPTH) return history ? NULL : "its sublayers read one state and choose from nothing";
+    if (checks[index].about == ANY || spec->rule == &ds_rule_delta) return NULL;
+    return history ? "attention over depth has no delta update" : "the additive baseline has no delta update";
+}
+
 ds_status ds_verify_check(ds_check_result *result, ds_verify *verify, size_t index) {
     *result = (ds_check_result){.status = DS_CHECK_FAIL, .measured = NAN, .tolerance = NAN};
-    if (checks[index].delta && verify->spec->rule != &ds_rule_delta) {
-        ds_check_skip(result, verify->spec->rule == &ds_rule_additive ? "the additive baseline has no delta update"
-                                                                      : "attention over depth has no delta update");
+    const char *lacking = what_it_lacks(verify->spec, index);
+    if (lacking != NULL) {
+        ds_check_skip(result, lacking);
         return DS_OK;
     }
-    const char *reason = checks[index].delta ? why_not(verify->spec, checks[index].id) : NULL;
+    const char *reason = checks[index].about == DELTA ? why_not(verify->spec, checks[index].id) : NULL;
     if (reason == NULL) return checks[index].run(result, verify);
     ds_check_skip(result, reason);
     return DS_OK;

@@ -170,7 +170,10 @@ static void modes_of_reads_have_scopes_of_their_own(void **state) {
     expect_ok(ds_case_list_parse(&list, &run.spec, "closed", "all"));
     assert_false(list.cases[0].forced[sublayers]);
     ds_case_list_release(&list);
-    expect_failure(ds_case_list_parse(&list, &run.spec, "recent", "all,attn"), DS_ERR_USAGE,
+    expect_ok(ds_case_list_parse(&list, &run.spec, "closed,recent", "each,attn,all"));
+    assert_int_equal(list.count, sublayers + 3); /* recent takes the last of them alone */
+    ds_case_list_release(&list);
+    expect_failure(ds_case_list_parse(&list, &run.spec, "closed,recent", "attn"), DS_ERR_USAGE,
                    "--scopes: mode recent goes with all, not with attn");
     expect_failure(ds_case_list_parse(&list, &run.spec, "uniform", "upto"), DS_ERR_USAGE,
                    "--scopes: mode uniform goes with each and all, not with upto");

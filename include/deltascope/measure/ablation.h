@@ -31,7 +31,7 @@ typedef struct ds_case_list {
 ds_status ds_scope_words(ds_text *text, const char *between, const char *before_last) DS_MUST_CHECK;
 ds_status ds_mode_words(ds_text *text, const char *between, const char *before_last) DS_MUST_CHECK;
 /* Cases of comma-separated modes x scopes, in the order modes, scopes, sublayers; scopes NULL: all a mode has a meaning in.
- * Unknown words, modes the checkpoint's rule does not have, and scopes a mode has no meaning in, are DS_ERR_USAGE. */
+ * Unknown words, modes the checkpoint's rule does not have, and scopes none of which suits a mode, are DS_ERR_USAGE. */
 ds_status ds_case_list_parse(ds_case_list *list, const ds_spec *spec, const char *modes, const char *scopes) DS_MUST_CHECK;
 /* Every mode of the rule in every scope; those that need a mean only if asked for. */
 ds_status ds_case_list_all(ds_case_list *list, const ds_spec *spec, bool means) DS_MUST_CHECK;
