@@ -83,9 +83,9 @@ typedef struct ds_gradient_event {
     const void *gradient;           /* (B,T,planes,d) dloss/dX_index */
     const double *norm2;            /* (B,T) its squared Frobenius norm, token by token */
     const ds_path_squares *paths;   /* (B,T); NULL without `paths` */
-    const void *read;   /* (B,T,d) what comes back through the sublayer to what it reads; at X_S to the head's input. NULL where
-                         * the sublayer was not gone through */
-    const void *output; /* (B,T,d) dloss/dh, h being what the branch gives; likewise, and NULL at X_S */
+    const void *read_gradient;   /* (B,T,d) dloss/du_index: what returns through what it reads, at X_S through the head's input
+                                  * of parallel streams; NULL: nothing does */
+    const void *output_gradient; /* (B,T,d) dloss/dh, h being what the branch gives; likewise, and NULL at X_S */
     const ds_delta_gradient *delta; /* NULL under other rules */
 } ds_gradient_event;
 typedef struct ds_gradient_observer {

@@ -235,8 +235,8 @@ static ds_status deliver(const ds_derivative *b, size_t index, const ds_gradient
                                .state = g->states[index],
                                .gradient = b->state,
                                .norm2 = g->norm2,
-                               .read = !sublayer ? g->dhidden : b->identity ? NULL : g->dx_in,
-                               .output = sublayer && !b->identity ? g->dbranch : NULL,
+                               .read_gradient = b->identity ? NULL : g->dx_in,
+                               .output_gradient = sublayer && !b->identity ? g->dbranch : NULL,
                                .paths = sublayer && g->paths ? g->squares : NULL};
     if (sublayer && rule->observe_gradient != NULL) rule->observe_gradient(&event, b);
     return observer->state(observer->context, &event);

@@ -7,18 +7,17 @@
 
 /* ---- interventions ---------------------------------------------------------------------------------------------------- */
 
+#define MODE(its_name, mode_of, its_help, mean)                                                                                \
+    { .name = (its_name), .help = (its_help), .force = {(mode_of), 0}, .needs_mean = (mean) }
 #define FOR_ALL                                                                                                                \
-    {"closed", "the sublayer's output is left out, the streams mix as they would", {DS_FORCE_CLOSED, 0}, false},               \
-        {"bypass", "the sublayer leaves the streams as they are", {DS_FORCE_BYPASS, 0}, false},                                \
-        {"identity-res", "the streams stay apart: R = I", {DS_FORCE_IDENTITY_RES, 0}, false},                                  \
-        {"uniform-res", "every stream becomes the mean of all: R = 1/n", {DS_FORCE_UNIFORM_RES, 0}, false},                    \
-        {"mean-mix", "pre, post and R are the sublayer's means over the data", {DS_FORCE_MEAN_MIX, 0}, true}, {                \
-        "mean-res", "R is the sublayer's mean over the data", {DS_FORCE_MEAN_RES, 0}, true                                     \
-    }
-#define STATIC_PARTS                                                                                                           \
-    { "static", "only the static parts, nothing that depends on the streams", {DS_FORCE_STATIC, 0}, false }
-#define CONVERGED                                                                                                              \
-    { "converged", "R after so many rounds of Sinkhorn that it is doubly stochastic", {DS_FORCE_CONVERGED, 0}, false }
+    MODE("closed", DS_FORCE_CLOSED, "the sublayer's output is left out, the streams mix as they would", false),                \
+        MODE("bypass", DS_FORCE_BYPASS, "the sublayer leaves the streams as they are", false),                                 \
+        MODE("identity-res", DS_FORCE_IDENTITY_RES, "the streams stay apart: R = I", false),                                   \
+        MODE("uniform-res", DS_FORCE_UNIFORM_RES, "every stream becomes the mean of all: R = 1/n", false),                     \
+        MODE("mean-mix", DS_FORCE_MEAN_MIX, "pre, post and R are the sublayer's means over the data", true),                   \
+        MODE("mean-res", DS_FORCE_MEAN_RES, "R is the sublayer's mean over the data", true)
+#define STATIC_PARTS MODE("static", DS_FORCE_STATIC, "only the static parts, nothing that depends on the streams", false)
+#define CONVERGED MODE("converged", DS_FORCE_CONVERGED, "R after so many rounds of Sinkhorn that both its sums are 1", false)
 static const ds_intervention dynamic[] = {FOR_ALL, STATIC_PARTS}, sinkhorn[] = {FOR_ALL, STATIC_PARTS, CONVERGED},
                              fixed[] = {FOR_ALL, CONVERGED};
 

@@ -265,10 +265,10 @@ static ds_status expect_gradients(void *context, const ds_gradient_event *event)
     const json_t *golden = json_object_get(c->golden, "gradflow");
     size_t d = event->hidden;
     expect_relative(norm(event->gradient, TOKENS * event->planes * d), entry(golden, "states", event->index), 1e-10);
-    expect_relative(norm(event->read, TOKENS * d), entry(golden, "reads", event->index), 1e-10);
-    if (event->output != NULL)
-        expect_relative(norm(event->output, TOKENS * d), entry(golden, "sources", event->index + 1), 1e-10);
-    assert_true((event->output == NULL) == (event->index == ds_spec_sublayers(c->spec)));
+    expect_relative(norm(event->read_gradient, TOKENS * d), entry(golden, "reads", event->index), 1e-10);
+    if (event->output_gradient != NULL)
+        expect_relative(norm(event->output_gradient, TOKENS * d), entry(golden, "sources", event->index + 1), 1e-10);
+    assert_true((event->output_gradient == NULL) == (event->index == ds_spec_sublayers(c->spec)));
     return DS_OK;
 }
 
