@@ -85,8 +85,8 @@ typedef struct ds_gradient_event {
     const void *state;            /* (B,T,planes,d) X_index */
     const void *gradient;         /* (B,T,planes,d) dloss/dX_index */
     const double *norm2;          /* (B,T) its squared Frobenius norm, token by token */
-    const void *read_gradient;    /* (B,T,d) dloss/du_index: what returns through what the sublayer reads, at X_S to the head's
-                                   * input; NULL where the sublayer was not gone through */
+    const void *read_gradient;    /* (B,T,d) dloss/du_index: what returns through what it reads, at X_S through the head's input
+                                   * of parallel streams; NULL: nothing does */
     const void *output_gradient;  /* (B,T,d) dloss/dh, h being what the branch gives; likewise, and NULL at X_S */
     const void *sum_gradient;     /* (B,T,d) of the running sum of a history, where it is a thing beside what it sums up: dloss
                                        by all reads of the sum from here on; NULL under other rules, and at X_0 */

@@ -235,7 +235,7 @@ static ds_status deliver(const ds_derivative *b, size_t index, const ds_gradient
                                .state = g->states[index],
                                .gradient = b->state,
                                .norm2 = g->norm2,
-                               .read_gradient = !sublayer ? g->dhidden : b->identity ? NULL : g->dx_in,
+                               .read_gradient = b->identity ? NULL : g->dx_in,
                                .output_gradient = sublayer && !b->identity ? g->dbranch : NULL,
                                .paths = sublayer && g->paths ? g->squares : NULL};
     if (rule->observe_gradient != NULL) rule->observe_gradient(&event, b);

@@ -146,7 +146,8 @@ static const void *read_forward(const ds_pass *pass, ds_tile tile, void *x_in) {
 
 static void readout_forward(const ds_pass *pass, ds_tile tile, void *hidden) { read_out(pass, tile, hidden); }
 
-/* Straight to the state's gradient, which is 0: nothing else comes from the last state. */
+/* What is read is the head's input; from there straight to the state's gradient, which is 0: nothing else comes from the last
+ * state. */
 static void readout_backward(const ds_derivative *b, ds_tile tile) {
     const ds_model *model = b->pass.model;
     const ds_spec *spec = &model->spec;
@@ -154,6 +155,7 @@ static void readout_backward(const ds_derivative *b, ds_tile tile) {
     const REAL *dhidden = ROWS(b->gradient->dhidden, tile, d), *planes = planes_of(&b->pass, tile.token);
     REAL *dplanes = ROWS(b->state, tile, n * d);
     double *dnorm = ds_partial_at(b, tile, b->gradient->layout.norm);
+    memcpy(ROWS(b->gradient->dx_in, tile, d), dhidden, tile.rows * d * sizeof *dhidden);
     for (size_t t = 0; t < tile.rows; t++, dhidden += d)
         for (size_t s = 0; s < n; s++, planes += d, dplanes += d)
             BACKBONE(&b->pass)->norm_backward(dplanes, dnorm, dhidden, planes, spec, model->final_norm, 1);

@@ -19,7 +19,8 @@ static ds_run open_run(const char *checkpoint, size_t length, size_t sequences, 
                                     .spread = DS_SPREAD_FROM_OFFSET,
                                     .offset = offset,
                                     .precision = precision,
-                                    .histories = true};
+                                    .histories = true,
+                                    .streams = true};
     ds_run run;
     expect_ok(ds_run_open(&run, &options));
     return run;
