@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/columns.h"
@@ -12,10 +13,31 @@
 #include "cli/version.h"
 #include "deltascope/run.h"
 
+static ds_ranks *among; /* the ranks of this process */
+
+/* A launcher that lost a rank ends the others with SIGTERM: number 0 names the lost one, number 1 a lost number 0. The others
+ * give it the time to look, since whoever is gone by then looks lost. */
+static void name_lost_rank(void) {
+    static const char before[] = "deltascope: rank ";
+    static const char after[] = " has died; what was finished is in the journal, if --out kept one\n";
+    char digits[20], text[sizeof before + sizeof digits + sizeof after];
+    size_t number = ds_ranks_number(among), lost = ds_ranks_gone(among), count = 0, used = sizeof before - 1;
+    const struct timespec moment = {.tv_nsec = 200000000};
+    if (number > 1 || (number == 1 && lost != 0)) (void)nanosleep(&moment, NULL);
+    if (number > 1 || lost >= ds_ranks_count(among) || (number == 1 && lost != 0)) return;
+    memcpy(text, before, used);
+    do digits[count++] = (char)('0' + lost % 10);
+    while ((lost /= 10) > 0);
+    while (count > 0) text[used++] = digits[--count];
+    memcpy(text + used, after, sizeof after - 1);
+    ds_last_words(text, used + sizeof after - 1);
+}
+
 /* Unfinished files are removed; then the signal does what it always does, so that the caller sees why the program ended. */
 static void clean_up_and_die(int signal_number) {
     ds_outfile_discard_all();
     ds_helper_discard_all();
+    if (signal_number == SIGTERM) name_lost_rank();
     (void)signal(signal_number, SIG_DFL);
     (void)raise(signal_number);
 }
@@ -152,16 +174,15 @@ done:
 }
 
 int main(int argc, char **argv) {
-    ds_ranks *ranks = NULL;
     ds_status outcome = ds_standard_streams_begin();
     install_handlers();
     ds_process_hooks();
-    if (outcome == DS_OK) outcome = begin_ranks(&ranks);
-    bool heard = ds_ranks_number(ranks) == 0;
-    if (outcome == DS_OK) outcome = dispatch(argc, argv, ranks);
+    if (outcome == DS_OK) outcome = begin_ranks(&among);
+    bool heard = ds_ranks_number(among) == 0;
+    if (outcome == DS_OK) outcome = dispatch(argc, argv, among);
     if (outcome <= DS_CHECK_FAILED && (fflush(stdout) != 0 || ferror(stdout)))
         outcome = ds_fail(DS_ERR_SYSTEM, "standard output could not be written in full");
-    outcome = ds_ranks_close(&ranks, outcome);
+    outcome = ds_ranks_close(&among, outcome);
     if (outcome > DS_CHECK_FAILED) (void)fprintf(stderr, "deltascope: %s\n", ds_error_text());
     return heard ? (int)outcome : 0; /* the launcher tells number 0's */
 }

@@ -108,13 +108,18 @@ ds_status ds_standard_output_write(const char *bytes, size_t length) {
     return ds_fail(DS_ERR_SYSTEM, "standard output could not be written in full: %s", strerror(errno));
 }
 
+static int first_error = STDERR_FILENO;
+
 ds_status ds_standard_output_silence(void) {
-    int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC), kept = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     bool silent = nowhere >= 0 && dup2(nowhere, STDOUT_FILENO) >= 0 && dup2(nowhere, STDERR_FILENO) >= 0;
     int error = errno;
     if (nowhere >= 0) (void)close(nowhere);
+    if (kept >= 0) first_error = kept;
     return silent ? DS_OK : ds_fail(DS_ERR_SYSTEM, "standard output cannot be silenced: %s", strerror(error));
 }
+
+void ds_last_words(const char *bytes, size_t length) { (void)write_fully(first_error, bytes, length); }
 
 bool ds_standard_output_is_unread(void) {
     struct pollfd output = {.fd = STDOUT_FILENO, .events = POLLOUT};

@@ -13,8 +13,10 @@ ds_terminal ds_output_terminal(void);
 ds_status ds_print_table(const ds_table *table) DS_MUST_CHECK;
 /* Bytes to standard output as they are, behind what was printed before. */
 ds_status ds_standard_output_write(const char *bytes, size_t length) DS_MUST_CHECK;
-/* From now on what is printed to standard output and error goes nowhere. */
+/* From now on what is printed to standard output and error goes nowhere, but for last words. */
 ds_status ds_standard_output_silence(void) DS_MUST_CHECK;
+/* Writes to what standard error was at first. Async-signal-safe. */
+void ds_last_words(const char *bytes, size_t length);
 /* A launcher passes on what is printed: whatever stands in front of it is not the terminal that people look at. */
 void ds_standard_output_is_passed_on(void);
 /* Whether nobody reads standard output any more. Async-signal-safe; errno stays. */

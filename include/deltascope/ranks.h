@@ -38,6 +38,10 @@ ds_status ds_ranks_over(ds_ranks **out, const ds_transport *transport) DS_MUST_C
  * change anything. Sets NULL; NULL is fine. */
 ds_status ds_ranks_close(ds_ranks **ranks, ds_status outcome);
 
+/* The first rank on this machine whose process is gone, the number of ranks when none is, as far as ds_ranks_open knows them.
+ * Async-signal-safe. */
+size_t ds_ranks_gone(const ds_ranks *ranks);
+
 size_t ds_ranks_number(const ds_ranks *ranks); /* 0 for NULL */
 size_t ds_ranks_count(const ds_ranks *ranks);  /* 1 for NULL */
 

@@ -14,6 +14,7 @@ typedef struct list {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     size_t next, missing; /* the first piece nobody was given; pieces without a result */
+    size_t absent;        /* other ranks that have not come to this work yet */
     ds_status failed;     /* of any rank, or of keeping */
     char *sentence;
     atomic_bool over;
@@ -80,6 +81,7 @@ static ds_status answer(list *all, const ds_message *message) {
         memcpy(work->results + head.first * work->length, message->bytes + sizeof head, message->length - sizeof head);
     (void)pthread_mutex_lock(&all->lock);
     if (head.count > 0) keep_pieces(all, (size_t)head.first, (size_t)head.count);
+    if (head.count == 0 && --all->absent == 0) (void)pthread_cond_broadcast(&all->changed);
     take_pieces(all, &first, &count);
     (void)pthread_mutex_unlock(&all->lock);
     head = head_of(all->ranks, work, first, count);
@@ -136,10 +138,11 @@ static void compute_pieces(list *all) {
     }
 }
 
-/* Once for all: whoever was given pieces brings them, or fails and says so, or ends and takes the run with it. */
+/* Whoever was given pieces brings them, or fails and says so, or ends and takes the run with it. Everybody has to come, so that
+ * what is wrong on one rank is everybody's end, however fast the others are. */
 static void wait_for_pieces(list *all) {
     (void)pthread_mutex_lock(&all->lock);
-    while (all->missing > 0 && all->failed == DS_OK) (void)pthread_cond_wait(&all->changed, &all->lock);
+    while ((all->missing > 0 || all->absent > 0) && all->failed == DS_OK) (void)pthread_cond_wait(&all->changed, &all->lock);
     (void)pthread_mutex_unlock(&all->lock);
 }
 
@@ -147,6 +150,7 @@ static ds_status lead(ds_ranks *ranks, const ds_ranks_work *work) {
     ds_status status = DS_OK;
     list all = {.ranks = ranks, .work = work, .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
     pthread_t thread;
+    all.absent = ranks->transport.count - 1;
     for (size_t i = 0; i < work->count; i++) all.missing += !work->finished[i];
     atomic_init(&all.over, false);
     if (pthread_create(&thread, NULL, answer_all, &all) != 0)

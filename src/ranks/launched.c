@@ -1,7 +1,9 @@
 /* Whether a launcher started this process among several, and then the plug-in that carries their messages. */
 #include <dlfcn.h>
+#include <errno.h>
 #include <libgen.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +43,46 @@ static void *load_plugin(void) {
     return plugin != NULL ? plugin : dlopen(DS_MPI_PLUGIN, RTLD_NOW | RTLD_GLOBAL);
 }
 
+/* Everybody learns where everybody runs. */
+static ds_status meet(ds_ranks *ranks) {
+    ds_status status = DS_OK;
+    size_t count = ranks->transport.count, length = count * sizeof(ds_place);
+    ds_place here = {.process = getpid()}, *places = NULL;
+    void *all = NULL;
+    (void)gethostname(here.machine, sizeof here.machine - 1);
+    if (ranks->transport.number == 0) {
+        DS_NEW(places, count);
+        places[0] = here;
+        for (size_t heard = 1; heard < count; heard++) {
+            ds_message message;
+            DS_TRY(ds_hear_next(ranks, &message));
+            if (message.kind == DS_SAY_HERE && message.length == sizeof here)
+                memcpy(&places[message.from], message.bytes, sizeof here);
+            free(message.bytes);
+        }
+        all = places;
+    } else {
+        DS_TRY(ds_say(ranks, 0, DS_SAY_HERE, &here, sizeof here));
+    }
+    DS_TRY(ds_ranks_share(ranks, &all, &length));
+    if (length == count * sizeof(ds_place)) ranks->places = all;
+    places = NULL;
+done:
+    free(places);
+    return status;
+}
+
+size_t ds_ranks_gone(const ds_ranks *ranks) {
+    size_t count = ds_ranks_count(ranks), r = 0;
+    if (ranks == NULL || ranks->places == NULL) return count;
+    const ds_place *places = ranks->places, *here = &places[ranks->transport.number];
+    for (; r < count; r++) {
+        bool near = strncmp(places[r].machine, here->machine, sizeof here->machine) == 0;
+        if (near && kill((pid_t)places[r].process, 0) != 0 && errno == ESRCH) break;
+    }
+    return r;
+}
+
 ds_status ds_ranks_open(ds_ranks **out) {
     ds_transport transport;
     ds_transport_begin *begin = NULL;
@@ -57,5 +99,6 @@ ds_status ds_ranks_open(ds_ranks **out) {
     const char *problem = begin(&transport);
     if (problem != NULL)
         return ds_fail(DS_ERR_SYSTEM, "started as one of %lu processes, but MPI cannot join them: %s", together, problem);
-    return ds_ranks_over(out, &transport);
+    ds_status status = ds_ranks_over(out, &transport);
+    return status == DS_OK ? meet(*out) : status;
 }

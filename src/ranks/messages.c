@@ -177,10 +177,11 @@ ds_status ds_ranks_close(ds_ranks **pointer, ds_status outcome) {
     else if (sentence != NULL)
         (void)ds_fail(outcome, "%s", sentence);
     if (met == DS_OK && ranks->transport.close != NULL) ranks->transport.close(ranks->transport.context);
+    *pointer = NULL; /* a signal's handler may look */
     free(sentence);
     free(ranks->held.bytes);
+    free(ranks->places);
     free(ranks->sentence);
     free(ranks);
-    *pointer = NULL;
     return status;
 }

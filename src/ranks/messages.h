@@ -11,6 +11,7 @@ enum {
     DS_SAY_FAILED,     /* a status (one byte) and its sentence; from number 0: all stop */
     DS_SAY_FINISHED,   /* to number 0: nothing more will come */
     DS_SAY_LEAVE,      /* from number 0: everybody has finished */
+    DS_SAY_HERE,       /* to number 0: a ds_place */
 };
 
 /* Which pieces, of which work: the number of calls of ds_ranks_do so far, the pieces and the length of a result, which
@@ -26,11 +27,18 @@ typedef struct ds_message {
     char *bytes; /* freed by who received it; a NUL stands behind them */
 } ds_message;
 
+/* Where a rank runs. */
+typedef struct ds_place {
+    char machine[64];
+    int64_t process;
+} ds_place;
+
 struct ds_ranks {
     ds_transport transport;
     uint64_t turn;
     ds_status failed; /* a failure of number 0's that this rank was told, or on number 0 anyone's */
     char *sentence;   /* of it */
+    ds_place *places; /* of all; NULL: not known */
     ds_message held;  /* heard, to be heard again; without bytes: none */
 };
 

@@ -1,69 +1,62 @@
 /* Several processes under mpirun: the bytes of one, one sentence and its exit status when something is wrong, and what was
  * finished taken up by any number of them. */
+#include "killed_ranks.h"
 #include "mpirun.h"
-#include "scratch.h"
 #include "support.h"
-#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define DATA "--tokens", "fixtures/data/val.bin", "--seq-len", "16", "--sequences", "7"
 #define MODEL "fixtures/models/scalar-safetensors"
 
-/* A command's own words, after its name. */
-typedef struct command_line {
-    const char *words[12];
-} command_line;
-
-static const command_line lines[] = {
-    {{"ablate", "--modes", "closed,mean-gate", "--scopes", "each,all", "--shadow", "1"}},
-    {{"gates", "--shadow", "2"}},
-    {{"spectrum", "--positions", "all", "--null", "constant-gates"}},
-    {{"gradflow", "--measure"}},
-};
-
-static size_t fill(const char **out, const command_line *line, const char *const *more) {
-    size_t used = 0;
-    while (line->words[used] != NULL) {
-        out[used] = line->words[used];
-        used++;
-    }
-    while (*more != NULL) out[used++] = *more++;
-    out[used] = NULL;
-    return used;
-}
-
-/* The result at the path, without how the run went. */
-static json_t *load(const char *path) {
-    json_t *envelope = json_load_file(path, 0, NULL);
-    assert_non_null(json_object_get(envelope, "results"));
-    (void)json_object_del(envelope, "threads");
-    (void)json_object_del(envelope, "seconds");
-    return envelope;
-}
-
-/* Every number is the same bits, and so is what people read. */
 static void test_same_results(void **state) {
     (void)state;
-    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
-        const char *arguments[32], *paths[] = {scratch_path("alone.json"), scratch_path("together.json")};
-        static child alone, together;
-        (void)fill(arguments, &lines[i], (const char *const[]){"--json", paths[0], DATA, MODEL, NULL});
-        child_run(&alone, arguments, (child_limits){0});
-        assert_int_equal(alone.status, 0);
-        (void)fill(arguments, &lines[i], (const char *const[]){"--json", paths[1], DATA, MODEL, NULL});
-        mpirun(&together, 2 + (unsigned)i % 2, arguments, (child_limits){0});
-        assert_string_equal(together.err, alone.err);
-        assert_int_equal(together.status, 0);
-        assert_string_equal(together.out, alone.out);
-        json_t *results[] = {load(paths[0]), load(paths[1])};
-        assert_true(json_equal(results[0], results[1]));
-        json_decref(results[0]);
-        json_decref(results[1]);
-    }
+    SAME_UNDER_MPIRUN(2, "ablate", "--modes", "closed,mean-gate", "--scopes", "each,all", "--shadow", "1", DATA, MODEL);
+    SAME_UNDER_MPIRUN(3, "gates", "--shadow", "2", DATA, MODEL);
+}
+
+/* Number 0 says it once, and mpirun has its exit status. */
+static void expect_one_sentence(const child *ran, int status, const char *sentence) {
+    const char *first = strstr(ran->err, "deltascope: ");
+    assert_int_equal(ran->status, status);
+    assert_non_null(first);
+    assert_null(strstr(first + 1, "deltascope: "));
+    if (strstr(first, sentence) == NULL) fail_msg("\"%s\" is not told: %s", sentence, ran->err);
+    assert_string_equal(ran->out, "");
+}
+
+static void test_refusal(void **state) {
+    (void)state;
+    static child ran;
+    MPIRUN(&ran, 2, (child_limits){0}, "verify", DATA, MODEL);
+    expect_one_sentence(&ran, 2, "verify runs in one process, and 2 were started together");
+}
+
+/* What is wrong on one rank alone is everybody's end: a file that is not there, options of another run. */
+static void test_one_rank(void **state) {
+    (void)state;
+    static child ran;
+    const char *given = getenv("DELTASCOPE"), *program = given != NULL ? given : "build/deltascope";
+    MPIRUN(&ran, 1, (child_limits){0}, "gates", DATA, MODEL, ":", "-n", "1", program, "gates", "--tokens",
+           "fixtures/data/missing.bin", MODEL);
+    expect_one_sentence(&ran, 3, "fixtures/data/missing.bin: missing");
+    MPIRUN(&ran, 1, (child_limits){0}, "gates", DATA, MODEL, ":", "-n", "1", program, "gates", "--tokens",
+           "fixtures/data/val.bin", "--seq-len", "16", "--sequences", "6", MODEL);
+    expect_one_sentence(&ran, 4, "rank 1 is at other work than rank 0");
+}
+
+static void test_kills(void **state) {
+    (void)state;
+    kill_ranks_and_resume(24, 3, 2, 20261128);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_results),
+        cmocka_unit_test(test_refusal),
+        cmocka_unit_test(test_one_rank),
+        cmocka_unit_test(test_kills),
     };
     if (!mpirun_is_there()) return 0;
     return cmocka_run_group_tests(tests, NULL, NULL);

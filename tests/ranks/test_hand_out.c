@@ -16,6 +16,7 @@ typedef struct trial {
     bool known[PIECES];
     size_t failing, fails_at; /* which rank, at which of its pieces; a rank that is not there: none */
     ds_status failure;
+    bool full; /* the disk of number 0 */
     atomic_uint computed[PIECES], kept[PIECES];
 } trial;
 
@@ -49,6 +50,7 @@ static ds_status compute(void *context, size_t first, size_t count) {
 
 static ds_status keep(void *context, size_t first, size_t count) {
     const member *me = context;
+    if (me->all->full) return ds_fail(DS_ERR_SYSTEM, "piece %zu cannot be kept", first);
     for (size_t p = first; p < first + count; p++) {
         for (size_t i = 0; i < me->all->length; i++)
             if (me->results[p * me->all->length + i] != expected(me, p, i))
@@ -147,6 +149,18 @@ static void test_failures(void **state) {
     assert_true(failed > TRIALS / 3 && failed < TRIALS);
 }
 
+/* What cannot be kept is no result. */
+static void test_full_disk(void **state) {
+    (void)state;
+    static member members[3];
+    static trial all;
+    ds_status statuses[3];
+    all = (trial){.count = 9, .most = 2, .length = 2, .failing = 3, .full = true};
+    for (size_t r = 0; r < 3; r++) members[r] = (member){.all = &all, .slow = 100};
+    thread_ranks_run(3, run_steps, members, sizeof *members, statuses, 0, 1);
+    for (size_t r = 0; r < 3; r++) assert_int_equal(statuses[r], DS_ERR_SYSTEM);
+}
+
 /* Ranks of other work are told apart from slow ones. */
 static void test_other_work(void **state) {
     (void)state;
@@ -216,8 +230,8 @@ static void test_alone(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_results), cmocka_unit_test(test_failures), cmocka_unit_test(test_other_work),
-        cmocka_unit_test(test_share),       cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_all_results), cmocka_unit_test(test_failures), cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_other_work),  cmocka_unit_test(test_share),    cmocka_unit_test(test_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
+#include "scratch.h"
 #include "support.h"
 
 static const char launcher[] = "/usr/bin/mpirun";
@@ -21,6 +24,7 @@ bool mpirun_is_there(void) {
                                             {"OMPI_MCA_hwloc_base_binding_policy", "none"},
                                             {"OMPI_MCA_btl", "self,vader"},
                                             {"OMPI_MCA_plm", "isolated"}, /* no ssh is needed on one machine */
+                                            {"PMIX_MCA_gds", "hash"},     /* no locks in memory shared with who is killed */
                                             {"LSAN_OPTIONS", "suppressions=tests/program/mpi_leaks.supp:print_suppressions=0"}};
     char plugin[512];
     (void)snprintf(plugin, sizeof plugin, "%s-mpi.so", program());
@@ -40,4 +44,34 @@ void mpirun(child *result, unsigned ranks, const char *const *arguments, child_l
     all[1] = count;
     while (*arguments != NULL && used + 1 < sizeof all / sizeof *all) all[used++] = *arguments++;
     child_run_program(result, launcher, all, limits);
+}
+
+/* The result at the path, without how the run went. */
+static json_t *load(const char *path) {
+    json_t *envelope = json_load_file(path, 0, NULL);
+    assert_non_null(json_object_get(envelope, "results"));
+    (void)json_object_del(envelope, "threads");
+    (void)json_object_del(envelope, "seconds");
+    return envelope;
+}
+
+void same_under_mpirun(unsigned ranks, const char *const *arguments) {
+    static child alone, together;
+    const char *line[40], *paths[] = {scratch_path("alone.json"), scratch_path("together.json")};
+    json_t *results[2];
+    size_t used = 0;
+    while (*arguments != NULL && used + 3 < sizeof line / sizeof *line) line[used++] = *arguments++;
+    line[used] = "--json";
+    line[used + 2] = NULL;
+    line[used + 1] = paths[0];
+    child_run(&alone, line, (child_limits){0});
+    assert_int_equal(alone.status, 0);
+    line[used + 1] = paths[1];
+    mpirun(&together, ranks, line, (child_limits){0});
+    assert_string_equal(together.err, alone.err);
+    assert_int_equal(together.status, 0);
+    assert_string_equal(together.out, alone.out);
+    for (size_t i = 0; i < 2; i++) results[i] = load(paths[i]);
+    assert_true(json_equal(results[0], results[1]));
+    for (size_t i = 0; i < 2; i++) json_decref(results[i]);
 }

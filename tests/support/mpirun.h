@@ -12,4 +12,10 @@ void mpirun(child *result, unsigned ranks, const char *const *arguments, child_l
 
 #define MPIRUN(result, ranks, limits, ...) mpirun((result), (ranks), (const char *const[]){__VA_ARGS__, NULL}, (limits))
 
+/* Runs the program with `arguments` and --json in one process and on `ranks`: fails unless every number of the result is
+ * the same bits, and so are standard output and error. */
+void same_under_mpirun(unsigned ranks, const char *const *arguments);
+
+#define SAME_UNDER_MPIRUN(ranks, ...) same_under_mpirun((ranks), (const char *const[]){__VA_ARGS__, NULL})
+
 #endif
