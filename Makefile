@@ -302,8 +302,8 @@ study-demo: deps
 	@rm -rf demo-study
 	$(BUILD)/deltascope study fixtures/plans/demo.json --out demo-study
 train-demo: deps
-	@$(MAKE) --no-print-directory all
-	plots/train_demo.sh $(BUILD)/deltascope
+	@$(MAKE) --no-print-directory all build/data/train.bin
+	plots/train_demo.sh $(BUILD)/deltascope build/data/train.bin
 
 # Where things go and what puts them there, in GNU's words; a folder may hold spaces. DESTDIR stands in front of all when a package
 # is made.

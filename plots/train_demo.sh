@@ -3,17 +3,15 @@
 # in fixtures/ from equal starts, and compared; left in demo-train/.
 set -eu
 program=$1
-folder=${2:-demo-train}
+tokens=$2
+folder=${3:-demo-train}
 data=fixtures/data
 rm -rf "$folder"
 mkdir -p "$folder"
-# val.bin holds the last tenth of the text
-head -c 1003854 $data/tinyshakespeare.txt >"$folder/train.txt"
-"$program" tokenize --text "$folder/train.txt" --tokenizer $data/meta.pkl --output "$folder/train.bin"
 for run in additive:delta ddl-scalar:delta ddl-scalar:write-only ddl-cc-ec:delta ddl-cc-ec:write-only; do
     variant=${run%:*} rule=${run#*:}
     echo "$variant, $rule:"
     "$program" train --recipe fixtures/recipes/shakespeare.json --set rule=$rule --config fixtures/recipes/shakespeare-config.json \
-        --variant $variant --seed 1 --tokens "$folder/train.bin" --val $data/val.bin --save 200 --out "$folder/$variant-$rule"
+        --variant $variant --seed 1 --tokens "$tokens" --val $data/val.bin --save 200 --out "$folder/$variant-$rule"
 done
 "$program" compare --tokens $data/val.bin --sequences 64 "$folder"/*/checkpoint-600

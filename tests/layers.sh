@@ -98,6 +98,7 @@ function check_include(text,   header, target, parts, n, pattern, own, unit, ste
         }
         sub(/\.(h|inc)$/, "", target)
         if (target == "gradient") target = "model"
+        if (target == "activity") target = "base"
         if (target == "measure" || target in level) {
             if (target != room && !(level[target] < level[room])) breach(room " may not include " header)
         }
@@ -176,6 +177,7 @@ function begin_file(   parts, n) {
     if (parts[1] == "include") {
         room = n == 4 ? parts[3] : stem
         if (room == "gradient") room = "model"
+        if (room == "activity") room = "base"
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "deltascope/activity.h"
 #include "deltascope/model.h"
 
 /* An additive specification as ds_spec_reported gives it, on the backbone of that name ("ddl": as it is); and the config.json
@@ -50,6 +51,8 @@ typedef struct ds_bench_training {
     double processor_seconds;       /* of all threads together, on average: what else runs hardly counts */
     size_t updates;                 /* that were timed */
     double shares[DS_BENCH_SHARES]; /* of their time: what is left of 1 is bookkeeping */
+    /* Of some more updates: seconds of all threads in one, by what they were at; NONE: they waited. */
+    double profile[DS_ACTIVITIES];
 } ds_bench_training;
 ds_status ds_bench_training_run(ds_bench_training *out, const ds_model *model, size_t length) DS_MUST_CHECK;
 

@@ -7,7 +7,7 @@
 #include "bench/memory_files.h"
 #include "deltascope/train.h"
 
-enum { BATCH_TOKENS = 2048, FEWEST = 3, MOST = 21 };
+enum { BATCH_TOKENS = 2048, FEWEST = 3, MOST = 21, PROFILED = 3 };
 static const double most_seconds = 3; /* once the fewest are done */
 
 static ds_recipe recipe_of(size_t length) {
@@ -15,11 +15,11 @@ static ds_recipe recipe_of(size_t length) {
                        .length = length,
                        .batch = ds_max_size(1, BATCH_TOKENS / length),
                        .accumulation = 1,
-                       .steps = MOST + 1,
+                       .steps = MOST + PROFILED + 1,
                        .order = DS_ORDER_SPLITMIX64,
                        .learning_rate = 1e-4,
                        .min_learning_rate = 1e-4,
-                       .decay_steps = MOST + 1,
+                       .decay_steps = MOST + PROFILED + 1,
                        .beta1 = 0.9,
                        .beta2 = 0.95,
                        .eps = 1e-8,
@@ -82,6 +82,22 @@ done:
     return status;
 }
 
+static ds_status profile_updates(ds_bench_training *out, ds_trainer *trainer) {
+    ds_status status = DS_OK;
+    ds_update done;
+    double waited = -ds_seconds();
+    ds_activity_measure();
+    for (size_t i = 0; i < PROFILED && status == DS_OK; i++) status = ds_trainer_update(&done, trainer);
+    ds_activity_finish(out->profile);
+    DS_TRY(status);
+    waited = (waited + ds_seconds()) * (double)ds_threads();
+    for (size_t i = 0; i < DS_ACTIVITIES; i++) waited -= out->profile[i];
+    out->profile[DS_ACTIVITY_NONE] = waited > 0 ? waited : 0;
+    for (size_t i = 0; i < DS_ACTIVITIES; i++) out->profile[i] /= PROFILED;
+done:
+    return status;
+}
+
 ds_status ds_bench_training_run(ds_bench_training *out, const ds_model *model, size_t length) {
     ds_status status = DS_OK;
     const ds_spec *spec = ds_model_spec(model);
@@ -100,6 +116,7 @@ ds_status ds_bench_training_run(ds_bench_training *out, const ds_model *model, s
                                         .recipe = recipe};
     DS_TRY(ds_trainer_new(&trainer, &options));
     DS_TRY(time_updates(out, trainer));
+    DS_TRY(profile_updates(out, trainer));
     out->fastest.tokens = recipe.batch * recipe.length;
     out->fastest.operations = 3 * ds_spec_forward_flops_per_token(spec, length) * (double)out->fastest.tokens;
 done:

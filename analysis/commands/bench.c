@@ -78,6 +78,21 @@ static void put_pass(ds_json_builder *b, const char *key, const ds_bench_forward
     ds_json_end(b);
 }
 
+/* Shares of the time of all threads; beside them that of the products if they ran as fast as the large one, what is computed
+ * again not counted. */
+static void put_profile(ds_json_builder *b, const ds_bench_training *training, double gemm) {
+    static const char *const names[DS_ACTIVITIES] = {
+        [DS_ACTIVITY_NONE] = "waiting", [DS_ACTIVITY_PRODUCTS] = "products", [DS_ACTIVITY_ATTENTION] = "attention",
+        [DS_ACTIVITY_RULE] = "rule",    [DS_ACTIVITY_HEAD] = "head",         [DS_ACTIVITY_OPTIMISER] = "optimiser",
+        [DS_ACTIVITY_OTHER] = "other"};
+    double all = 0;
+    for (size_t i = 0; i < DS_ACTIVITIES; i++) all += training->profile[i];
+    ds_json_begin_object(b, "profile");
+    for (size_t i = 0; i < DS_ACTIVITIES; i++) ds_json_put_real(b, names[i], training->profile[i] / all);
+    ds_json_put_real(b, "products_at_best", training->fastest.operations / gemm * (double)ds_threads() / all);
+    ds_json_end(b);
+}
+
 static void put_training(ds_json_builder *b, const ds_bench_training *training, double gemm) {
     static const char *const shares[DS_BENCH_SHARES] = {"windows", "forward", "backward", "norm", "optimiser"};
     const ds_bench_forward *fastest = &training->fastest;
@@ -93,6 +108,7 @@ static void put_training(ds_json_builder *b, const ds_bench_training *training, 
     ds_json_begin_object(b, "shares");
     for (size_t i = 0; i < DS_BENCH_SHARES; i++) ds_json_put_real(b, shares[i], training->shares[i]);
     ds_json_end(b);
+    put_profile(b, training, gemm);
     ds_json_end(b);
 }
 
@@ -181,6 +197,14 @@ static const struct {
     {"backward pass", "training/shares/backward", 100, "% of its time"},
     {"norm of the gradient", "training/shares/norm", 100, "% of its time"},
     {"optimiser", "training/shares/optimiser", 100, "% of its time"},
+    {"matrix products", "training/profile/products", 100, "% of its threads' time"},
+    {"the same at the sgemm rate", "training/profile/products_at_best", 100, "% of its threads' time"},
+    {"attention's scores", "training/profile/attention", 100, "% of its threads' time"},
+    {"residual rule and state", "training/profile/rule", 100, "% of its threads' time"},
+    {"loss over the vocabulary", "training/profile/head", 100, "% of its threads' time"},
+    {"norm and optimiser", "training/profile/optimiser", 100, "% of its threads' time"},
+    {"norms, activations, sums", "training/profile/other", 100, "% of its threads' time"},
+    {"waiting", "training/profile/waiting", 100, "% of its threads' time"},
     {"single-sublayer sweep", "ablation_sweep/forward_equivalents_per_case", 1, "forward passes a case"},
     {"the same, counting operations", "ablation_sweep/operation_equivalents_per_case", 1, "forward passes a case"},
     {"the same, done naively", "ablation_sweep/naive_equivalents_per_case", 1, "forward passes a case"},

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deltascope/activity.h"
 #include "deltascope/base.h"
 
 enum { MAX_THREADS = 256, SENTENCE_BYTES = 2048 };
@@ -36,8 +37,8 @@ static struct {
 
 /* Starting and stopping the workers, one at a time. */
 static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;
-static atomic_size_t wanted;         /* threads of a loop; 0 before the first ds_threads_set */
-static _Thread_local size_t here;    /* threads of the loops of this thread; 0: as everywhere */
+static atomic_size_t wanted;      /* threads of a loop; 0 before the first ds_threads_set */
+static _Thread_local size_t here; /* threads of the loops of this thread; 0: as everywhere */
 
 static size_t core_count(void) {
     cpu_set_t set;
@@ -92,10 +93,12 @@ static void record_failure(loop *l, size_t index, ds_status status) {
 static void work(loop *l, size_t worker) {
     for (;;) {
         size_t index = atomic_fetch_add(&l->next, 1);
-        if (index >= l->count || index > atomic_load(&l->failed_index)) return;
+        if (index >= l->count || index > atomic_load(&l->failed_index)) break;
+        (void)ds_activity_turn(DS_ACTIVITY_OTHER); /* until the task says what it is */
         ds_status status = l->task(l->context, index, worker);
         if (status != DS_OK) record_failure(l, index, status);
     }
+    (void)ds_activity_turn(DS_ACTIVITY_NONE);
 }
 
 /* A loop that has an index left and room for one more worker. */
@@ -187,6 +190,7 @@ static bool has_workers(size_t workers) {
 
 ds_status ds_parallel_for_within(size_t workers, size_t count, ds_task task, void *context) {
     loop l; /* not zeroed: the sentence is long, and rarely needed */
+    const ds_activity before = ds_activity_turn(DS_ACTIVITY_NONE);
     l.task = task;
     l.context = context;
     l.count = count;
@@ -200,6 +204,7 @@ ds_status ds_parallel_for_within(size_t workers, size_t count, ds_task task, voi
     if (shared) offer(&l);
     work(&l, 0);
     if (shared) take_back(&l);
+    (void)ds_activity_turn(before);
     return l.failed_status == DS_OK ? DS_OK : ds_fail(l.failed_status, "%s", l.failed_text);
 }
 

@@ -186,7 +186,7 @@ ds_status REAL_NAME(ds_qkv_forward_task)(void *context, size_t task, size_t work
     ds_workspace *w = pass->workspace;
     ds_scratch *scratch = &w->scratch[worker];
     ds_tile tile = ds_tile_of(pass, task);
-    const REAL *x_in = RULE(pass)->read_forward(pass, tile, scratch->x_in);
+    const REAL *x_in = REAL_NAME(ds_sublayer_read)(pass, tile, scratch->x_in);
     REAL_NAME(ds_sublayer_input_forward)(pass, tile, scratch->context, scratch->coefficient_hidden, x_in);
     for (size_t which = 0; which < DS_PROJECTIONS; which++) {
         ds_projection p = projection_of(pass, which);

@@ -81,6 +81,7 @@ ds_status REAL_NAME(ds_attention_scores_backward_task)(void *context, size_t tas
     const ds_derivative *b = context;
     const ds_spec *spec = &b->pass.model->spec;
     size_t kv_heads = ds_spec_kv_heads(spec), group = group_of(spec), first = task % kv_heads * group;
+    (void)ds_activity_turn(DS_ACTIVITY_ATTENTION);
     for (size_t head = first; head < first + group; head++)
         head_backward(b, task / kv_heads, head, &b->gradient->scratch[worker]);
     return DS_OK;
@@ -179,7 +180,9 @@ ds_status REAL_NAME(ds_attention_forward_task)(void *context, size_t task, size_
     size_t width = ds_pass_width(pass);
     const ds_linear_map output = output_of(pass);
     REAL *heads = scratch->heads;
+    const ds_activity before = ds_activity_turn(DS_ACTIVITY_ATTENTION);
     scores_forward(heads, pass, tile, scratch);
+    (void)ds_activity_turn(before);
     if (pass->tape != NULL) REAL_NAME(ds_record)(pass->tape->heads, heads, tile, width);
     heads_forward(heads, pass->model->spec.output_gate ? ROWS(pass->workspace->gate, tile, width) : NULL, pass, tile);
     REAL_NAME(ds_map_forward)(scratch->branch, heads, &output, tile.rows);

@@ -36,6 +36,7 @@ void REAL_NAME(ds_embed_tile_backward)(const ds_derivative *b, ds_tile tile) {
 ds_status REAL_NAME(ds_embed_forward_task)(void *context, size_t task, size_t worker) {
     const ds_pass *pass = context;
     (void)worker;
+    (void)ds_activity_turn(DS_ACTIVITY_RULE);
     RULE(pass)->embed_forward(pass, ds_tile_of(pass, task));
     return DS_OK;
 }
@@ -43,6 +44,7 @@ ds_status REAL_NAME(ds_embed_forward_task)(void *context, size_t task, size_t wo
 ds_status REAL_NAME(ds_embed_backward_task)(void *context, size_t task, size_t worker) {
     const ds_derivative *b = context;
     (void)worker;
+    (void)ds_activity_turn(DS_ACTIVITY_RULE);
     RULE(&b->pass)->embed_backward(b, ds_tile_of(&b->pass, task));
     return DS_OK;
 }

@@ -7,7 +7,7 @@
 /* ---- readout and final norm ------------------------------------------------------------------------------------------- */
 
 void REAL_NAME(ds_readout_tile_forward)(const ds_pass *pass, ds_tile tile, void *hidden) {
-    const REAL *out = RULE(pass)->read_forward(pass, tile, hidden);
+    const REAL *out = REAL_NAME(ds_sublayer_read)(pass, tile, hidden);
     BACKBONE(pass)->norm_forward(hidden, out, &pass->model->spec, pass->model->final_norm, tile.rows);
 }
 
@@ -15,7 +15,7 @@ void REAL_NAME(ds_readout_tile_backward)(const ds_derivative *b, ds_tile tile) {
     const ds_gradient *g = b->gradient;
     const ds_model *model = b->pass.model;
     size_t d = model->spec.hidden;
-    const REAL *out = RULE(&b->pass)->read_forward(&b->pass, tile, ROWS(g->x_in, tile, d));
+    const REAL *out = REAL_NAME(ds_sublayer_read)(&b->pass, tile, ROWS(g->x_in, tile, d));
     BACKBONE(&b->pass)->norm_backward(ROWS(g->dx_in, tile, d), ds_partial_at(b, tile, g->layout.norm),
                                       ROWS(g->dhidden, tile, d), out, &model->spec, model->final_norm, tile.rows);
     if (RULE(&b->pass)->read_sums != NULL) RULE(&b->pass)->read_sums(b, tile);
@@ -149,6 +149,7 @@ ds_status REAL_NAME(ds_head_loss_task)(void *context, size_t task, size_t worker
     const ds_gradient *g = b->gradient;
     ds_tile tile = ds_tile_of(&b->pass, task);
     size_t d = b->pass.model->spec.hidden;
+    (void)ds_activity_turn(DS_ACTIVITY_HEAD);
     ds_online *online = g->workspace->online + tile.token;
     const uint32_t *targets = b->pass.batch->targets + tile.token;
     REAL *weights = g->scratch[worker].logits;
@@ -177,6 +178,7 @@ ds_status REAL_NAME(ds_head_backward_task)(void *context, size_t task, size_t wo
     double factor = b->weight * model->spec.logit_scale;
     REAL *dhidden = ROWS(g->dhidden, tile, d);
     (void)worker;
+    (void)ds_activity_turn(DS_ACTIVITY_HEAD);
     if (b->block == 0) memset(dhidden, 0, tile.rows * d * sizeof *dhidden);
     size_t held = ds_min_size(b->blocks - b->block, g->blocks_held);
     for (size_t block = b->block; block < b->block + held; block++) {

@@ -34,7 +34,7 @@ ds_status REAL_NAME(ds_plain_mlp_forward_task)(void *context, size_t task, size_
     ds_scratch *scratch = &w->scratch[worker];
     ds_tile tile = ds_tile_of(pass, task);
     const REAL *x_in = w->x_in != NULL ? ROWS(w->x_in, tile, spec->hidden) /* of the step before */
-                                       : RULE(pass)->read_forward(pass, tile, scratch->x_in);
+                                       : REAL_NAME(ds_sublayer_read)(pass, tile, scratch->x_in);
     REAL_NAME(ds_sublayer_input_forward)(pass, tile, scratch->context, scratch->coefficient_hidden, x_in);
     REAL *up = pass->tape != NULL ? ROWS(pass->tape->mlp_up, tile, spec->mlp_hidden) : scratch->up;
     REAL_NAME(ds_map_forward)(up, scratch->context, &mlp.up, tile.rows);

@@ -9,12 +9,19 @@ static ds_norm norm_of(const ds_pass *pass) {
 
 /* ---- input ------------------------------------------------------------------------------------------------------------ */
 
+const REAL *REAL_NAME(ds_sublayer_read)(const ds_pass *pass, ds_tile tile, REAL *x_in) {
+    const ds_activity before = ds_activity_turn(DS_ACTIVITY_RULE);
+    const REAL *read = RULE(pass)->read_forward(pass, tile, x_in);
+    (void)ds_activity_turn(before);
+    return read;
+}
+
 /* Of its own where the read needs other tokens' states. */
 ds_status REAL_NAME(ds_read_forward_task)(void *context, size_t task, size_t worker) {
     const ds_pass *pass = context;
     ds_tile tile = ds_tile_of(pass, task);
     (void)worker;
-    (void)RULE(pass)->read_forward(pass, tile, ROWS(pass->workspace->x_in, tile, pass->model->spec.hidden));
+    (void)REAL_NAME(ds_sublayer_read)(pass, tile, ROWS(pass->workspace->x_in, tile, pass->model->spec.hidden));
     return DS_OK;
 }
 
@@ -23,7 +30,7 @@ ds_status REAL_NAME(ds_read_alone_task)(void *context, size_t task, size_t worke
     ds_tile tile = ds_tile_of(pass, task);
     REAL *out = ROWS(pass->hidden, tile, pass->model->spec.hidden);
     (void)worker;
-    const REAL *read = RULE(pass)->read_forward(pass, tile, out);
+    const REAL *read = REAL_NAME(ds_sublayer_read)(pass, tile, out);
     if (read != out) memcpy(out, read, tile.rows * pass->model->spec.hidden * sizeof *out);
     return DS_OK;
 }
@@ -40,7 +47,9 @@ void REAL_NAME(ds_sublayer_input_forward)(const ds_pass *pass, ds_tile tile, REA
     const ds_spec *spec = &pass->model->spec;
     const ds_rule_steps *rule = RULE(pass);
     BACKBONE(pass)->norm_forward(context, x_in, spec, norm_of(pass), tile.rows);
+    const ds_activity before = ds_activity_turn(DS_ACTIVITY_RULE);
     if (rule->coefficients_forward != NULL) rule->coefficients_forward(pass, tile, context, x_in, hidden);
+    (void)ds_activity_turn(before);
 }
 
 const REAL *REAL_NAME(ds_sublayer_x_in)(const ds_derivative *b, ds_tile tile) {
@@ -51,7 +60,7 @@ const REAL *REAL_NAME(ds_sublayer_x_in)(const ds_derivative *b, ds_tile tile) {
 void REAL_NAME(ds_sublayer_input_again)(const ds_derivative *b, ds_tile tile) {
     const ds_gradient *g = b->gradient;
     size_t d = b->pass.model->spec.hidden;
-    const REAL *x_in = RULE(&b->pass)->read_forward(&b->pass, tile, ROWS(g->x_in, tile, d));
+    const REAL *x_in = REAL_NAME(ds_sublayer_read)(&b->pass, tile, ROWS(g->x_in, tile, d));
     REAL *hidden = g->coefficient_hidden != NULL ? ROWS(g->coefficient_hidden, tile, g->coefficient_width) : NULL;
     REAL_NAME(ds_sublayer_input_forward)(&b->pass, tile, ROWS(g->context, tile, d), hidden, x_in);
 }
@@ -85,11 +94,15 @@ static void split_paths(const ds_derivative *b, ds_tile tile, const REAL *dconte
 void REAL_NAME(ds_sublayer_input_backward)(const ds_derivative *b, ds_tile tile, REAL *dcontext) {
     const ds_rule_steps *rule = RULE(&b->pass);
     REAL *dx_in = ROWS(b->gradient->dx_in, tile, b->pass.model->spec.hidden);
+    const ds_activity before = ds_activity_turn(DS_ACTIVITY_RULE);
     if (b->paths) split_paths(b, tile, dcontext);
     if (rule->context_backward != NULL) rule->context_backward(b, tile, dcontext, true);
+    (void)ds_activity_turn(before);
     norm_backward(b, tile, dx_in, dcontext, true);
+    (void)ds_activity_turn(DS_ACTIVITY_RULE);
     if (rule->input_backward != NULL) rule->input_backward(b, tile, REAL_NAME(ds_sublayer_x_in)(b, tile), dx_in, true);
     if (rule->read_sums != NULL) rule->read_sums(b, tile);
+    (void)ds_activity_turn(before);
 }
 
 void REAL_NAME(ds_sublayer_input_tangent)(const ds_derivative *b, ds_tile tile, size_t worker) {
@@ -130,6 +143,7 @@ void REAL_NAME(ds_sublayer_output_forward)(const ds_pass *pass, ds_tile tile, RE
         REAL_NAME(ds_record)(pass->tape->branch, h, tile, spec->hidden);
         if (pass->tape->record_only) return;
     }
+    const ds_activity before = ds_activity_turn(DS_ACTIVITY_RULE);
     if ((pass->wants & DS_OBSERVE_STATES) != 0)
         REAL_NAME(ds_record)(w->before, ROWS(pass->state, tile, token_size), tile, token_size);
     ds_pass into = *pass; /* a tile is copied while it is in the cache, and written where it then is */
@@ -139,12 +153,15 @@ void REAL_NAME(ds_sublayer_output_forward)(const ds_pass *pass, ds_tile tile, RE
     }
     size_t row = RULE(pass)->write_forward(&into, tile, h);
     w->not_finite[tile.sequence * pass->tiles + tile.index] = row < tile.rows ? tile.first + row : pass->batch->length;
+    (void)ds_activity_turn(before);
 }
 
 void REAL_NAME(ds_sublayer_output_backward)(const ds_derivative *b, ds_tile tile) {
     double *partial = ds_partial_of(b, tile);
     if (partial != NULL) memset(partial, 0, b->gradient->layout.count * sizeof *partial);
+    const ds_activity before = ds_activity_turn(DS_ACTIVITY_RULE);
     RULE(&b->pass)->write_backward(b, tile);
+    (void)ds_activity_turn(before);
 }
 
 void REAL_NAME(ds_sublayer_output_tangent)(const ds_derivative *b, ds_tile tile) { RULE(&b->pass)->write_tangent(b, tile); }
@@ -186,6 +203,7 @@ ds_status REAL_NAME(ds_state_backward_task)(void *context, size_t task, size_t w
     size_t count = ds_spec_planes(spec) * spec->hidden;
     bool shortcut = !b->identity && b->pass.sublayer < ds_spec_sublayers(spec) && rule->shortcut_backward != NULL;
     REAL *state = ROWS(b->state, tile, count), *parts = g->scratch[worker].token;
+    (void)ds_activity_turn(DS_ACTIVITY_RULE);
     for (size_t t = 0; t < tile.rows; t++, state += count) {
         size_t token = tile.token + t, future = b->pass.batch->length - 1 - (tile.first + t);
         if (shortcut) rule->shortcut_backward(b, state, token);

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "deltascope/activity.h"
 #include "deltascope/num.h"
 
 #include "backbone.h"
@@ -108,6 +109,8 @@ void REAL_NAME(ds_input_taps_parameters)(ds_derivative *b);
 /* ---- sublayer.real.c: where a sublayer joins the state ---------------------------------------------------------------- */
 
 /* From x_in to the branch's input c (rows,d) and the rule's coefficients, which leave `hidden`. */
+/* What the sublayer reads of pass->state: x_in, or where it lies in the state. */
+const REAL *REAL_NAME(ds_sublayer_read)(const ds_pass *pass, ds_tile tile, REAL *x_in);
 void REAL_NAME(ds_sublayer_input_forward)(const ds_pass *pass, ds_tile tile, REAL *context, REAL *hidden, const REAL *x_in);
 /* x_in, c and coefficients of a tile again as the forward pass had them, into the gradient's arrays. */
 void REAL_NAME(ds_sublayer_input_again)(const ds_derivative *b, ds_tile tile);

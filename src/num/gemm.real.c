@@ -6,6 +6,7 @@
  * while a tile of registers moves down the rows of A. */
 #include <string.h>
 
+#include "deltascope/activity.h"
 #include "deltascope/num.h"
 
 #include "vector.h"
@@ -142,6 +143,7 @@ static void sweep(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *pa
 static void multiply_transposed(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n,
                                 size_t k, bool accumulate) {
     _Alignas(64) REAL panel[PANEL_DEPTH * TILE_WIDTH];
+    const ds_activity before = ds_activity_turn(DS_ACTIVITY_PRODUCTS);
     for (size_t j = 0; j < n; j += TILE_WIDTH) {
         size_t columns = ds_min_size(n - j, TILE_WIDTH);
         for (size_t p = 0; p < k; p += PANEL_DEPTH) {
@@ -150,11 +152,13 @@ static void multiply_transposed(REAL *c, size_t ldc, const REAL *a, size_t lda, 
             sweep(c + j, ldc, a + p, lda, panel, m, columns, depth, accumulate || p > 0);
         }
     }
+    (void)ds_activity_turn(before);
 }
 
 static void multiply(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n, size_t k,
                      bool accumulate) {
     _Alignas(64) REAL panel[PANEL_DEPTH * TILE_WIDTH];
+    const ds_activity before = ds_activity_turn(DS_ACTIVITY_PRODUCTS);
     for (size_t j = 0; j < n; j += TILE_WIDTH) {
         size_t columns = ds_min_size(n - j, TILE_WIDTH);
         for (size_t p = 0; p < k; p += PANEL_DEPTH) {
@@ -163,6 +167,7 @@ static void multiply(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL 
             sweep(c + j, ldc, a + p, lda, panel, m, columns, depth, accumulate || p > 0);
         }
     }
+    (void)ds_activity_turn(before);
 }
 
 void REAL_NAME(ds_gemm_nt)(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n,
@@ -203,6 +208,7 @@ void REAL_NAME(ds_gemm_tn_add)(REAL *c, size_t ldc, const REAL *a, size_t lda, c
                                size_t k) {
     enum { BLOCK_ROWS = 128 };
     _Alignas(64) REAL panel[PANEL_DEPTH * TILE_WIDTH], block[BLOCK_ROWS * PANEL_DEPTH];
+    const ds_activity before = ds_activity_turn(DS_ACTIVITY_PRODUCTS);
     for (size_t p = 0; p < k; p += PANEL_DEPTH) {
         size_t depth = ds_min_size(k - p, PANEL_DEPTH);
         for (size_t i = 0; i < m; i += BLOCK_ROWS) {
@@ -215,4 +221,5 @@ void REAL_NAME(ds_gemm_tn_add)(REAL *c, size_t ldc, const REAL *a, size_t lda, c
             }
         }
     }
+    (void)ds_activity_turn(before);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deltascope/activity.h"
 #include "deltascope/num.h"
 
 /* Tasks are blocks of this many numbers, whatever the number of threads. */
@@ -129,6 +130,7 @@ static ds_status norm_block(void *context, size_t index, size_t worker) {
     const ds_optimiser_block *block = &o->blocks[index];
     const void *g = ds_gradient_parameter(o->gradient, block->parameter);
     (void)worker;
+    (void)ds_activity_turn(DS_ACTIVITY_OPTIMISER);
     o->block_norm2[index] = ds_model_precision(o->model) == DS_F32
                                 ? ds_dot_f32((const float *)g + block->first, (const float *)g + block->first, block->count)
                                 : ds_dot_f64((const double *)g + block->first, (const double *)g + block->first, block->count);
@@ -160,6 +162,7 @@ static ds_status update_block(void *context, size_t index, size_t worker) {
     const void *g = ds_gradient_parameter(o->gradient, i);
     void *values = ds_model_parameter(o->model, i)->values;
     (void)worker;
+    (void)ds_activity_turn(DS_ACTIVITY_OPTIMISER);
     if (ds_model_precision(o->model) == DS_F32)
         ds_adamw_f32((float *)values + at, (float *)o->mean[i] + at, (float *)o->square[i] + at, (const float *)g + at,
                      block->count, &o->terms[i]);

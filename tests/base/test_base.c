@@ -1,6 +1,7 @@
-/* Arithmetic of base.h. */
+/* Arithmetic of base.h, and what threads are at. */
 #include <math.h>
 
+#include "deltascope/activity.h"
 #include "support.h"
 
 /* Wherever a NaN stands in a row of numbers, it is the row's maximum. */
@@ -39,7 +40,44 @@ static void test_normal_pairs(void **state) {
     expect_close(product / PAIRS, 0, 5 / sqrt((double)PAIRS));
 }
 
+/* ---- activities -------------------------------------------------------------------------------------------------- */
+
+static void spend(double seconds) {
+    for (const double began = ds_seconds(); ds_seconds() - began < seconds;) continue;
+}
+
+static ds_status spend_task(void *context, size_t index, size_t worker) {
+    (void)context, (void)worker;
+    if (index % 2 == 0) (void)ds_activity_turn(DS_ACTIVITY_RULE);
+    const ds_activity before = ds_activity_turn(DS_ACTIVITY_PRODUCTS);
+    spend(0.002);
+    (void)ds_activity_turn(before);
+    spend(0.001);
+    return before == (index % 2 == 0 ? DS_ACTIVITY_RULE : DS_ACTIVITY_OTHER) ? DS_OK : ds_fail(DS_ERR_SYSTEM, "at another");
+}
+
+/* Time goes to what a thread is at, on every thread; what the caller was at it is again after a loop. */
+static void test_activities(void **state) {
+    (void)state;
+    double seconds[DS_ACTIVITIES];
+    ds_activity_measure();
+    assert_int_equal(ds_activity_turn(DS_ACTIVITY_HEAD), DS_ACTIVITY_OTHER);
+    spend(0.002);
+    expect_ok(ds_parallel_for(8, spend_task, NULL));
+    assert_int_equal(ds_activity_turn(DS_ACTIVITY_OTHER), DS_ACTIVITY_HEAD);
+    ds_activity_finish(seconds);
+    assert_true(seconds[DS_ACTIVITY_PRODUCTS] >= 0.0159 && seconds[DS_ACTIVITY_RULE] >= 0.0039);
+    assert_true(seconds[DS_ACTIVITY_OTHER] >= 0.0039 && seconds[DS_ACTIVITY_HEAD] >= 0.0019);
+    assert_true(seconds[DS_ACTIVITY_NONE] + seconds[DS_ACTIVITY_ATTENTION] + seconds[DS_ACTIVITY_OPTIMISER] <= 0);
+    (void)ds_activity_turn(DS_ACTIVITY_RULE); /* not measured any more */
+    spend(0.001);
+    ds_activity_measure();
+    ds_activity_finish(seconds);
+    assert_true(seconds[DS_ACTIVITY_RULE] + seconds[DS_ACTIVITY_PRODUCTS] <= 0);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_running_maximum), cmocka_unit_test(test_normal_pairs)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_running_maximum), cmocka_unit_test(test_normal_pairs),
+                                       cmocka_unit_test(test_activities)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

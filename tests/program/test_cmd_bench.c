@@ -45,6 +45,19 @@ static void check_kernels(const json_t *results) {
                         json_string_value(json_object_get(results, "fastest_core")));
 }
 
+/* The threads' time is all of it told, none twice; every kind of work is seen where it is done. */
+static void check_profile(const json_t *profile) {
+    static const char *const parts[] = {"products", "attention", "rule", "head", "optimiser", "other", "waiting"};
+    double sum = 0;
+    assert_int_equal(json_object_size(profile), sizeof parts / sizeof *parts + 1);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (strcmp(parts[i], "waiting") != 0) expect_positive(profile, parts[i]);
+        sum += number(profile, parts[i]);
+    }
+    assert_true(fabs(sum - 1) < 1e-9);
+    expect_positive(profile, "products_at_best");
+}
+
 /* A share for every part of an update, together no more than all of it. */
 static void check_training(const json_t *results, double rate) {
     static const char *const parts[] = {"windows", "forward", "backward", "norm", "optimiser"};
@@ -62,6 +75,7 @@ static void check_training(const json_t *results, double rate) {
         sum += number(shares, parts[i]);
     }
     assert_true(sum <= 1 + 1e-9 && sum > 0.5);
+    check_profile(json_object_get(training, "profile"));
 }
 
 static void test_every_figure(void **state) {
