@@ -243,7 +243,10 @@ const ds_command ds_command_study = {
         "the noise floor.\n"
         "DIR/VARIANT/seed-S gets log.jsonl, checkpoints, windows.f32 (loss of every validation window in the end), "
         "times.jsonl, "
-        "and last DONE. --resume runs what is missing, from the newest checkpoint of each run, and changes no byte of what it "
+        "and last DONE. A sweep of learning rates, if the plan asks for one, runs below DIR/sweep, on seeds that the test does "
+        "not "
+        "contain, and the test at each variant's best in DIR/tuned. --resume runs what is missing, from the newest checkpoint "
+        "of each run, and changes no byte of what it "
         "ends with; a run made by another recipe, configuration or data is refused. A run that diverges is kept as that.",
     .examples = "  deltascope study plan.json --dry-run --out study/\n"
                 "  deltascope study plan.json --out study/\n"
