@@ -70,6 +70,11 @@ static void tell_cost(const ds_plan *plan, const ds_study_cost *cost) {
     (void)printf("%zu runs, %zu of them to do: %zu variant%s, %zu seeds%s\n", cost->runs, cost->left, plan->variant_count,
                  ds_plural(plan->variant_count), plan->seed_count,
                  plan->has_noise_floor ? ", one run for the noise floor" : "");
+    if (plan->sweep_seed_count != 0)
+        (void)printf(
+            "the sweep is of %llu learning rates or more, on %zu seeds, until each variant's best lies inside; then the "
+            "test at that best\n",
+            (unsigned long long)plan->sweep_points, plan->sweep_seed_count);
     (void)printf(
         "%.3g floating-point operations: about %.3g seconds at the speed of a few updates now, %.3g of the longest run\n",
         cost->operations, cost->seconds, cost->longest);
@@ -212,6 +217,7 @@ static ds_status run_command(const ds_invocation *invocation) {
                                   .listener = ds_progress_line(invocation->common.quiet)};
     ds_stop_watch();
     DS_TRY(ds_study_run(&progress, &plan, &how));
+    if (!progress.stopped) DS_TRY(ds_study_tune(&progress, &plan, &how));
     if (!progress.stopped) DS_TRY(ds_study_audit(&progress.stopped, &plan, &how));
     if (progress.stopped) {
         status = end_by_signal(invocation, &progress);
@@ -237,7 +243,10 @@ const ds_command ds_command_study = {
         "the noise floor.\n"
         "DIR/VARIANT/seed-S gets log.jsonl, checkpoints, windows.f32 (loss of every validation window in the end), "
         "times.jsonl, "
-        "and last DONE. --resume runs what is missing, from the newest checkpoint of each run, and changes no byte of what it "
+        "and last DONE. A sweep of learning rates, if the plan asks for one, runs below DIR/sweep, on seeds that the test does "
+        "not "
+        "contain, and the test at each variant's best in DIR/tuned. --resume runs what is missing, from the newest checkpoint "
+        "of each run, and changes no byte of what it "
         "ends with; a run made by another recipe, configuration or data is refused. A run that diverges is kept as that.",
     .examples = "  deltascope study plan.json --dry-run --out study/\n"
                 "  deltascope study plan.json --out study/\n"

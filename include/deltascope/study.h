@@ -46,8 +46,11 @@ typedef struct ds_plan {
     size_t variant_count;
     ds_study_seed *seeds; /* (seed_count), ascending; crossed: row-major */
     size_t seed_count;
-    size_t rows, columns; /* crossed: seeds of weights, of data; 0: both moved together */
-    char *train, *val;    /* paths of token files */
+    size_t rows, columns;       /* crossed: seeds of weights, of data; 0: both moved together */
+    ds_study_seed *sweep_seeds; /* (sweep_seed_count): of a sweep of learning rates, none of them above; 0: no sweep */
+    size_t sweep_seed_count;
+    uint64_t sweep_points; /* rates that are tried at first */
+    char *train, *val;     /* paths of token files */
     char train_sha256[65], val_sha256[65];
     uint64_t train_tokens, val_tokens;
     ds_recipe common; /* of all variants, before what they override */
@@ -99,6 +102,7 @@ uint64_t ds_plan_save_every(const ds_plan *plan, const ds_recipe *recipe);
 typedef struct ds_study_options {
     const ds_folder *folder;     /* locked by the caller */
     bool resume;                 /* go on with what lies there */
+    const char *label;           /* in front of what the listener is told of a run; NULL: nothing */
     bool (*stop)(void *context); /* asked after every update: true saves a checkpoint and ends; may be NULL */
     void *context;
     ds_listener listener;
@@ -115,7 +119,10 @@ typedef struct ds_study_progress {
 ds_status ds_study_run(ds_study_progress *progress, const ds_plan *plan, const ds_study_options *options) DS_MUST_CHECK;
 /* Measures every finished run on the plan's windows, where that has not been done. *stopped: it was asked to stop before. */
 ds_status ds_study_audit(bool *stopped, const ds_plan *plan, const ds_study_options *options) DS_MUST_CHECK;
-/* ds_study_run without running anything. */
+/* Runs the sweep of the plan, wider until every variant's best rate has others on both sides, and then the test at each
+ * variant's best; adds to *progress what it did. Nothing without a sweep. */
+ds_status ds_study_tune(ds_study_progress *progress, const ds_plan *plan, const ds_study_options *options) DS_MUST_CHECK;
+/* ds_study_run and ds_study_tune without running anything. */
 ds_status ds_study_look(ds_study_progress *progress, const ds_plan *plan, const ds_folder *folder, bool resume) DS_MUST_CHECK;
 /* *done <- what a finished cell says of its end, a new reference; NULL: not finished. */
 ds_status ds_cell_done(json_t **done, const ds_folder *folder, const ds_cell *cell) DS_MUST_CHECK;

@@ -68,6 +68,26 @@ done:
     return status;
 }
 
+/* A contrast whose word is another once every variant has its best learning rate. */
+static ds_status find_tuned(ds_findings *all, const json_t *study) {
+    ds_status status = DS_OK;
+    ds_text *where;
+    size_t i;
+    const json_t *contrast, *tuned = ds_json_at(study, "tuned/contrasts");
+    if (tuned == NULL) return DS_OK;
+    ds_finding *finding = begin(all, &where,
+                                (ds_finding){.kind = "words that tuning changes",
+                                             .threshold = "another verdict with every variant at its best learning rate",
+                                             .evidence = "table-tuned"});
+    json_array_foreach(contrasts_of(study), i, contrast) {
+        if (!json_equal(json_object_get(contrast, "verdict"), json_object_get(json_array_get(tuned, i), "verdict")))
+            DS_TRY(add_place(finding, where, json_string_value(json_object_get(contrast, "name"))));
+    }
+    DS_TRY(end(finding, where));
+done:
+    return status;
+}
+
 /* ---- runs -------------------------------------------------------------------------------------------------------- */
 
 static bool is_diverged(const json_t *run) {
@@ -202,6 +222,7 @@ done:
 ds_status ds_study_findings(ds_findings *findings, const json_t *study) {
     ds_status status = DS_OK;
     DS_TRY(find_contrasts(findings, study));
+    DS_TRY(find_tuned(findings, study));
     DS_TRY(find_runs(findings, study));
     DS_TRY(find_matching(findings, study));
     DS_TRY(tell_verdict(&findings->verdict, study));

@@ -4,7 +4,16 @@
 
 #include "deltascope/report.h"
 
-enum { DS_STUDY_VARIANTS, DS_STUDY_CONTRASTS, DS_STUDY_TARGETS, DS_STUDY_AUDIT, DS_STUDY_REFERENCE, DS_STUDY_TABLES };
+enum {
+    DS_STUDY_VARIANTS,
+    DS_STUDY_CONTRASTS,
+    DS_STUDY_TARGETS,
+    DS_STUDY_SWEEPS,
+    DS_STUDY_TUNED,
+    DS_STUDY_AUDIT,
+    DS_STUDY_REFERENCE,
+    DS_STUDY_TABLES
+};
 typedef struct ds_study_table {
     const char *id, *file, *title, *note, *section;
 } ds_study_table;

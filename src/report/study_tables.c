@@ -20,6 +20,16 @@ const ds_study_table ds_study_tables[DS_STUDY_TABLES] = {
                           "Ratio of first to second, geometric mean over seeds; a seed that never gets there is counted, not "
                           "compared.",
                           "costs"},
+    [DS_STUDY_SWEEPS] =
+        {"table-sweeps", "sweeps", "Learning rates",
+         "One grid for all variants, on seeds that the test does not contain. best: the rate of the lowest mean "
+         "loss; from, to: rates within 0.01 nats of it; sensitivity: the mean over the grid of what is lost to the "
+         "best, a run that diverged counting as no training at all.",
+         "costs"},
+    [DS_STUDY_TUNED] = {"table-tuned", "tuned", "Contrasts with every variant at its best learning rate",
+                        "On the seeds of the test, adjusted among themselves. The headline is at the shared recipe; where the "
+                        "words differ, tuning decides.",
+                        "costs"},
     [DS_STUDY_AUDIT] = {"table-audit", "audit", "The audit of the trained models",
                         "Means over seeds with 95% t intervals, each for itself.", "audit"},
     [DS_STUDY_REFERENCE] =
@@ -78,6 +88,22 @@ static const ds_result_column target_columns[] = {
     DS_CELL("never_first", "first never", NULL, DS_COLUMN_INTEGER, 0, "censored/a"),
     DS_CELL("never_second", "second never", NULL, DS_COLUMN_INTEGER, 0, "censored/b"),
 };
+static const ds_result_column sweep_columns[] = {
+    DS_CELL("variant", NULL, NULL, DS_COLUMN_TEXT, 0, NULL),
+    DS_CELL("swept", NULL, NULL, DS_COLUMN_TEXT, 0, "key"),
+    DS_CELL("best", NULL, NULL, DS_COLUMN_REAL, 4, "best"),
+    DS_CELL("from", NULL, NULL, DS_COLUMN_REAL, 4, "within_0_01/0"),
+    DS_CELL("to", NULL, NULL, DS_COLUMN_REAL, 4, "within_0_01/1"),
+    DS_CELL("sensitivity", NULL, "nats", DS_COLUMN_FIXED, 4, "sensitivity"),
+};
+static const ds_result_column tuned_columns[] = {
+    DS_CELL("contrast", NULL, NULL, DS_COLUMN_TEXT, 0, "name"),
+    DS_CELL("difference", NULL, "nats", DS_COLUMN_FIXED, 4, "mean"),
+    DS_CELL("low", "95% low", NULL, DS_COLUMN_FIXED, 4, "interval/0"),
+    DS_CELL("high", "95% high", NULL, DS_COLUMN_FIXED, 4, "interval/1"),
+    DS_CELL("p_holm", "p (Holm)", NULL, DS_COLUMN_REAL, 2, "holm_p"),
+    DS_CELL("verdict", NULL, NULL, DS_COLUMN_TEXT, 0, "verdict"),
+};
 static const ds_result_table kinds[] = {
     [DS_STUDY_VARIANTS] = {.title = "Variants",
                            .rows = "variants",
@@ -91,6 +117,14 @@ static const ds_result_table kinds[] = {
                           .rows = "to_target",
                           .columns = target_columns,
                           .column_count = sizeof target_columns / sizeof target_columns[0]},
+    [DS_STUDY_SWEEPS] = {.title = "Learning rates",
+                         .rows = "sweeps",
+                         .columns = sweep_columns,
+                         .column_count = sizeof sweep_columns / sizeof sweep_columns[0]},
+    [DS_STUDY_TUNED] = {.title = "Contrasts at best learning rates",
+                        .rows = "tuned/contrasts",
+                        .columns = tuned_columns,
+                        .column_count = sizeof tuned_columns / sizeof tuned_columns[0]},
 };
 
 /* ---- two kinds of rows ------------------------------------------------------------------------------------------- */

@@ -1,11 +1,13 @@
 /* What a plan will cost. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "cell.h"
 #include "plan.h"
+#include "result.h"
 
 /* Evaluations of a run, both ends among them. */
 static double count_evaluations(const ds_plan *plan, const ds_recipe *recipe) {
@@ -46,16 +48,43 @@ static void look_at_machine(ds_study_cost *cost, const ds_folder *folder) {
         cost->free_bytes = (double)disk.f_bavail * (double)disk.f_frsize;
 }
 
-ds_status ds_study_estimate(ds_study_cost *cost, const ds_plan *plan, const ds_folder *folder, const double *speeds) {
+/* A study's cost while it is added up. */
+typedef struct adding {
+    ds_study_cost *cost;
+    const ds_plan *plan;
+    const double *speeds; /* (variants of the plan); NULL: not known */
+} adding;
+
+static double speed_of(const adding *all, const char *variant) {
+    for (size_t v = 0; all->speeds != NULL && v < all->plan->variant_count; v++) {
+        if (strcmp(all->plan->variants[v].name, variant) == 0) return all->speeds[v];
+    }
+    return NAN;
+}
+
+/* The runs of the study's plan, or of one made from it. */
+static ds_status add_plan(void *context, const ds_plan *plan, const ds_folder *folder) {
     ds_status status = DS_OK;
+    adding *all = context;
     ds_cell *cells = NULL;
-    *cost = (ds_study_cost){.runs = 0};
-    look_at_machine(cost, folder);
-    DS_TRY(ds_plan_cells(&cells, &cost->runs, plan));
-    for (size_t i = 0; i < cost->runs; i++)
-        DS_TRY(estimate_cell(cost, plan, &cells[i], folder, speeds == NULL ? NAN : speeds[cells[i].variant]));
-    if (speeds == NULL) cost->longest = NAN;
+    size_t count;
+    DS_TRY(ds_plan_cells(&cells, &count, plan));
+    all->cost->runs += count;
+    for (size_t i = 0; i < count; i++)
+        DS_TRY(estimate_cell(all->cost, plan, &cells[i], folder, speed_of(all, plan->variants[cells[i].variant].name)));
 done:
     free(cells);
+    return status;
+}
+
+ds_status ds_study_estimate(ds_study_cost *cost, const ds_plan *plan, const ds_folder *folder, const double *speeds) {
+    ds_status status = DS_OK;
+    adding all = {cost, plan, speeds};
+    *cost = (ds_study_cost){.runs = 0};
+    look_at_machine(cost, folder);
+    DS_TRY(add_plan(&all, plan, folder));
+    DS_TRY(ds_study_each_rate(plan, folder, add_plan, &all));
+    if (speeds == NULL) cost->longest = NAN;
+done:
     return status;
 }

@@ -14,6 +14,7 @@ typedef struct derivation {
     size_t rows, columns; /* of crossed seeds; 0: both moved together */
     double *a, *b;        /* (seeds) */
     size_t seeds;         /* of the variant that has most */
+    double effect;        /* asked of --plan-power; NaN: not asked */
 } derivation;
 
 /* ---- what the file says ------------------------------------------------------------------------------------------ */
@@ -59,6 +60,8 @@ static size_t most_seeds(const json_t *study) {
     json_t *variant, *measure, *member = json_object_get(study, "variants");
     const char *name, *key;
     size_t most = 1, i;
+    json_object_foreach(member, name, variant) longer(&most, json_object_get(variant, "runs"));
+    member = json_object_get(json_object_get(study, "tuned"), "variants");
     json_object_foreach(member, name, variant) longer(&most, json_object_get(variant, "runs"));
     json_array_foreach(json_object_get(study, "to_target"), i, member) longer(&most, json_object_get(member, "ratios"));
     json_object_foreach(json_object_get(study, "curves"), key, member) {
@@ -177,7 +180,7 @@ static ds_status derive_contrasts(ds_json_builder *b, const derivation *all) {
         ds_json_begin_object(b, NULL);
         put_differences(b, all, n);
         ds_json_put_contrast(b, &judged[i]);
-        ds_study_put_power(b, judged[i].sd, ds_json_real_at(all->study, "options/plan_power"));
+        ds_study_put_power(b, judged[i].sd, all->effect);
         ds_json_end(b);
     }
     ds_json_end(b);
@@ -346,6 +349,62 @@ done:
     return status;
 }
 
+/* ---- sweeps ------------------------------------------------------------------------------------------------------ */
+
+static ds_status derive_sweep(ds_json_builder *b, const char *name, const json_t *sweep) {
+    ds_status status = DS_OK;
+    const json_t *losses = json_object_get(sweep, "loss"), *grid = json_object_get(sweep, "grid");
+    const size_t points = json_array_size(grid), seeds = json_array_size(losses);
+    double *numbers = NULL, *initial = NULL;
+    DS_NEW(numbers, (seeds + 2) * points);
+    DS_NEW(initial, ds_max_size(seeds, json_array_size(json_object_get(sweep, "initial"))));
+    (void)numbers_of(numbers, grid);
+    (void)numbers_of(initial, json_object_get(sweep, "initial"));
+    for (size_t k = 0; k < seeds; k++) {
+        const json_t *row = json_array_get(losses, k);
+        if (json_array_size(row) != points)
+            DS_TRY(ds_fail(DS_ERR_INPUT, "its sweep of %s has a list of %zu losses for %zu rates", DS_SHOW(name),
+                           json_array_size(row), points));
+        (void)numbers_of(numbers + (k + 2) * points, row);
+    }
+    const ds_sweep_losses of = {.grid = numbers,
+                                .losses = numbers + 2 * points,
+                                .initial = initial,
+                                .points = points,
+                                .seeds = seeds,
+                                .stride = points,
+                                .complete = json_is_number(json_object_get(sweep, "best")),
+                                .scratch = numbers + points};
+    ds_json_begin_object(b, name);
+    ds_study_put_sweep(b, &of);
+    ds_json_end(b);
+done:
+    free(numbers);
+    free(initial);
+    return status;
+}
+
+/* The test at each variant's best is laid out as the study is. */
+static ds_status derive_sweeps(ds_json_builder *b, const derivation *all) {
+    ds_status status = DS_OK;
+    json_t *sweeps = json_object_get(all->study, "sweeps"), *sweep;
+    const json_t *tuned = json_object_get(all->study, "tuned");
+    const char *name;
+    derivation inside = *all;
+    if (!json_is_object(sweeps)) return DS_OK;
+    ds_json_begin_object(b, "sweeps");
+    json_object_foreach(sweeps, name, sweep) DS_TRY(derive_sweep(b, name, sweep));
+    ds_json_end(b);
+    if (!json_is_object(tuned)) return DS_OK;
+    inside.study = tuned;
+    ds_json_begin_object(b, "tuned");
+    DS_TRY(derive_variants(b, &inside));
+    DS_TRY(derive_contrasts(b, &inside));
+    ds_json_end(b);
+done:
+    return status;
+}
+
 /* ---- all of it --------------------------------------------------------------------------------------------------- */
 
 ds_status ds_study_select(json_t **out, const json_t *value, const json_t *shape) {
@@ -388,6 +447,7 @@ static ds_status derive_all(ds_json_builder *b, const derivation *all) {
     DS_TRY(derive_to_target(b, all));
     DS_TRY(derive_curves(b, all));
     DS_TRY(derive_audit(b, all));
+    DS_TRY(derive_sweeps(b, all));
     ds_json_end(b);
 done:
     return status;
@@ -403,6 +463,7 @@ ds_status ds_study_derive(json_t **told, json_t **derived, const json_t *study) 
                       .seed = (uint64_t)json_integer_value(order),
                       .rows = json_array_size(json_object_get(seeds, "init")),
                       .columns = json_array_size(json_object_get(seeds, "data")),
+                      .effect = ds_json_real_at(study, "options/plan_power"),
                       .seeds = most_seeds(study)};
     *told = *derived = NULL;
     DS_NEW(all.a, all.seeds);

@@ -218,7 +218,7 @@ static ds_status read_noise(ds_plan *plan, const ds_plan_source *source) {
 ds_status ds_plan_read(ds_plan *plan, const char *path) {
     static const char *const keys[] = {"name",       "variants", "seeds",       "recipe", "data",        "contrasts",
                                        "primary",    "margin",   "evaluations", "saves",  "noise_floor", "precision",
-                                       "order_seed", "init",     "budget",      "audit"};
+                                       "order_seed", "init",     "budget",      "audit",  "sweep"};
     ds_status status = DS_OK;
     const ds_plan_source source = {path};
     *plan = (ds_plan){.given = NULL};
@@ -228,6 +228,7 @@ ds_status ds_plan_read(ds_plan *plan, const char *path) {
     DS_TRY(read_values(plan, &source));
     DS_TRY(ds_plan_read_seeds(plan, &source));
     DS_TRY(ds_plan_read_variants(plan, &source));
+    DS_TRY(ds_plan_read_sweep(plan, &source));
     DS_TRY(ds_plan_read_budget(plan, &source));
     DS_TRY(ds_plan_read_contrasts(plan, &source));
     DS_TRY(read_noise(plan, &source));
@@ -244,6 +245,7 @@ void ds_plan_release(ds_plan *plan) {
     }
     free(plan->variants);
     free(plan->seeds);
+    free(plan->sweep_seeds);
     free(plan->contrasts);
     free(plan->train);
     free(plan->val);

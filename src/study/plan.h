@@ -22,6 +22,10 @@ ds_status ds_plan_object(json_t **value, bool *own, const ds_plan_source *source
 
 ds_status ds_plan_read_variants(ds_plan *plan, const ds_plan_source *source) DS_MUST_CHECK;
 ds_status ds_plan_read_seeds(ds_plan *plan, const ds_plan_source *source) DS_MUST_CHECK;
+/* *seeds (count) <- a list of seeds of both weights and data, in order of their numbers. */
+ds_status ds_plan_read_seed_list(ds_study_seed **seeds, size_t *count, const ds_plan_source *source, const char *key,
+                                 const json_t *list) DS_MUST_CHECK;
+ds_status ds_plan_read_sweep(ds_plan *plan, const ds_plan_source *source) DS_MUST_CHECK;
 ds_status ds_plan_read_budget(ds_plan *plan, const ds_plan_source *source) DS_MUST_CHECK;
 /* Every variant's updates and the end of its schedule <- what the budget pays for, each[v] being what one update costs. */
 ds_status ds_plan_fix_steps(ds_plan *plan, const double *each, const char *where) DS_MUST_CHECK;

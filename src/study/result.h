@@ -80,6 +80,22 @@ void ds_study_put_end(ds_json_builder *b, const ds_cell_result *run);
 /* *out <- of `value` what `shape` has too, down to its leaves: a new reference. */
 ds_status ds_study_select(json_t **out, const json_t *value, const json_t *shape) DS_MUST_CHECK;
 
+/* Final losses of a variant at every rate of a sweep. */
+typedef struct ds_sweep_losses {
+    const double *grid, *losses, *initial; /* (points); (seeds, stride), NaN of a run that diverged; (seeds) */
+    size_t points, seeds, stride;
+    bool complete;   /* every run is finished */
+    double *scratch; /* (points) */
+} ds_sweep_losses;
+/* best, within_0_01, sensitivity: members of the object that is open. */
+void ds_study_put_sweep(ds_json_builder *b, const ds_sweep_losses *of);
+/* sweeps, and tuned once all its runs are finished; nothing without a sweep. */
+ds_status ds_study_put_sweeps(ds_json_builder *b, const ds_study_results *results) DS_MUST_CHECK;
+/* Calls visit with the plan of every rate of a sweep, then with that of the test at each variant's best, and the folder of
+ * each; NULL where there is none yet. Rates that a sweep may still need are not among them. */
+typedef ds_status (*ds_study_visit)(void *context, const ds_plan *plan, const ds_folder *folder);
+ds_status ds_study_each_rate(const ds_plan *plan, const ds_folder *folder, ds_study_visit visit, void *context) DS_MUST_CHECK;
+
 /* SHA-256 of the starts of all windows of the first `steps` updates, in order, as little-endian uint64, chained every so
  * many updates: each digest is of the one before and the starts since. */
 ds_status ds_study_batch_digest(char digits[65], const ds_plan *plan, const ds_cell *cell, uint64_t steps,

@@ -48,17 +48,6 @@ done:
     return status;
 }
 
-static ds_status move_together(ds_plan *plan, const ds_plan_source *source, const json_t *given) {
-    ds_status status = DS_OK;
-    uint64_t *seeds = NULL;
-    DS_TRY(read_list(&seeds, &plan->seed_count, source, "seeds", given));
-    DS_NEW(plan->seeds, plan->seed_count);
-    for (size_t i = 0; i < plan->seed_count; i++) plan->seeds[i] = (ds_study_seed){seeds[i], seeds[i]};
-done:
-    free(seeds);
-    return status;
-}
-
 /* In order of their numbers: what a study tells does not depend on how its plan lists them. */
 static int by_number(const void *a, const void *b) {
     const ds_study_seed *x = a, *y = b;
@@ -66,10 +55,24 @@ static int by_number(const void *a, const void *b) {
     return (x->data > y->data) - (x->data < y->data);
 }
 
+ds_status ds_plan_read_seed_list(ds_study_seed **seeds, size_t *count, const ds_plan_source *source, const char *key,
+                                 const json_t *list) {
+    ds_status status = DS_OK;
+    uint64_t *numbers = NULL;
+    DS_TRY(read_list(&numbers, count, source, key, list));
+    DS_NEW(*seeds, *count);
+    for (size_t i = 0; i < *count; i++) (*seeds)[i] = (ds_study_seed){numbers[i], numbers[i]};
+    qsort(*seeds, *count, sizeof **seeds, by_number);
+done:
+    free(numbers);
+    return status;
+}
+
 ds_status ds_plan_read_seeds(ds_plan *plan, const ds_plan_source *source) {
     ds_status status = DS_OK;
     const json_t *given = json_object_get(plan->given, "seeds");
-    DS_TRY(json_is_object(given) ? cross(plan, source, given) : move_together(plan, source, given));
+    DS_TRY(json_is_object(given) ? cross(plan, source, given)
+                                 : ds_plan_read_seed_list(&plan->seeds, &plan->seed_count, source, "seeds", given));
     qsort(plan->seeds, plan->seed_count, sizeof *plan->seeds, by_number);
     if (plan->seed_count < 2)
         status = ds_fail(DS_ERR_INPUT, "%s: one seed: nothing can be said of one run, give at least 2 seeds, better 8",

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cell.h"
+#include "result.h"
 
 static ds_status look_at_all(ds_study_progress *progress, ds_cell_state *states, const ds_plan *plan, const ds_cell *cells,
                              size_t count, const ds_folder *folder) {
@@ -29,6 +30,18 @@ static ds_status check_resume(const ds_study_progress *progress, const ds_cell_s
                    DS_SHOW(ds_folder_path(folder)), begun, progress->cells, progress->finished);
 }
 
+/* Adds the runs of a plan made from the study's. */
+static ds_status look_at_plan(void *context, const ds_plan *plan, const ds_folder *folder) {
+    ds_status status = DS_OK;
+    ds_study_progress *all = context, here = {.cells = plan->variant_count * plan->seed_count};
+    if (folder != NULL) DS_TRY(ds_study_look(&here, plan, folder, true));
+    all->cells += here.cells;
+    all->finished += here.finished;
+    all->diverged += here.diverged;
+done:
+    return status;
+}
+
 ds_status ds_study_look(ds_study_progress *progress, const ds_plan *plan, const ds_folder *folder, bool resume) {
     ds_status status = DS_OK;
     ds_cell *cells = NULL;
@@ -38,6 +51,7 @@ ds_status ds_study_look(ds_study_progress *progress, const ds_plan *plan, const 
     DS_NEW(states, count);
     DS_TRY(look_at_all(progress, states, plan, cells, count, folder));
     if (!resume) DS_TRY(check_resume(progress, states, folder));
+    DS_TRY(ds_study_each_rate(plan, folder, look_at_plan, progress));
 done:
     free(cells);
     free(states);
@@ -45,10 +59,11 @@ done:
 }
 
 static void tell_end(const ds_study_options *options, const ds_study_progress *progress, const ds_cell *cell, bool diverged) {
-    char sentence[DS_CELL_FOLDER + 96];
+    char sentence[2 * DS_CELL_FOLDER + 96];
+    const char *label = options->label == NULL ? "" : options->label;
     if (options->listener.note == NULL) return;
-    (void)snprintf(sentence, sizeof sentence, "%s %s, run %zu of %zu", cell->folder, diverged ? "diverged" : "is done",
-                   progress->finished, progress->cells);
+    (void)snprintf(sentence, sizeof sentence, "%.128s%s%s %s, run %zu of %zu", label, *label == '\0' ? "" : "/", cell->folder,
+                   diverged ? "diverged" : "is done", progress->finished, progress->cells);
     options->listener.note(options->listener.context, sentence);
 }
 

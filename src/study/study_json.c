@@ -260,6 +260,7 @@ static ds_status put_all(ds_json_builder *b, const ds_study_results *results) {
     DS_TRY(ds_study_put_contrasts(b, results));
     DS_TRY(ds_study_put_target(b, results, results->questions.target));
     DS_TRY(ds_study_put_to_target(b, results));
+    DS_TRY(ds_study_put_sweeps(b, results));
     DS_TRY(ds_study_put_curves(b, results));
     DS_TRY(ds_study_put_audit(b, results));
     ds_json_end(b);

@@ -15,8 +15,9 @@ static bool is_name(const char *name) {
 
 /* What else a study writes into its folder. */
 static bool is_taken(const char *name) {
-    static const char *const taken[] = {"noise-floor", "speed", "tables", "figures"}, *const endings[] = {".json", ".html",
-                                                                                                          ".md"};
+    static const char *const taken[] = {"noise-floor", "speed", "sweep", "tuned", "tables", "figures"}, *const endings[] = {
+                                                                                                            ".json", ".html",
+                                                                                                            ".md"};
     const size_t length = strlen(name);
     bool found = false;
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) found |= strcmp(name, taken[i]) == 0;

@@ -116,6 +116,10 @@ static void a_plan_runs_to_completion(void **state) {
     expect_success();
     expect_ok(ds_sha256_file(after, NULL, study, 1 << 20));
     assert_string_equal(before, after);
+    CHILD_RUN(&found, usual, "study", plan, "--report-only", "--json", "-", "--out", scratch_path("whole"));
+    expect_success();
+    if (strncmp(found.out, "{\n  \"format\": \"study-1\"", 23) != 0) fail_msg("no study on standard output: %.40s", found.out);
+    assert_null(strstr(found.out, "runs finished"));                         /* nor a table behind it */
     CHILD_RUN(&found, usual, "study", plan, "--out", scratch_path("whole")); /* finished: nothing is run again */
     expect_success();
     assert_non_null(strstr(found.out, "ddl-scalar - ddl-scalar-write-only: "));

@@ -24,6 +24,8 @@ static json_t *study_of(json_t *given, const char *folder) {
     const ds_study_options options = {.folder = opened, .resume = true};
     expect_ok(ds_study_run(&progress, &plan, &options));
     assert_true(progress.finished == progress.cells && !progress.stopped);
+    expect_ok(ds_study_tune(&progress, &plan, &options));
+    assert_true(progress.finished == progress.cells && !progress.stopped);
     expect_ok(ds_study_audit(&stopped, &plan, &options));
     expect_ok(ds_study_report(&out, &plan, opened, &asked));
     ds_folder_close(&opened);
@@ -226,8 +228,6 @@ static void questions_are_answered(void **state) {
     json_decref(study);
 }
 
-/* ---- looked at again --------------------------------------------------------------------------------------------- */
-
 /* How many leaves of what a study says differ from what follows from its runs. */
 static double disagreements(const json_t *study) {
     json_t *told = NULL, *derived = NULL, *section = NULL;
@@ -240,6 +240,71 @@ static double disagreements(const json_t *study) {
     json_decref(section);
     return disagreed;
 }
+
+/* ---- sweeps ------------------------------------------------------------------------------------------------------ */
+
+static double last_loss(const char *folder, const char *variant, int seed) {
+    char path[160];
+    double losses[64];
+    uint64_t steps[64];
+    (void)snprintf(path, sizeof path, "%s/%s/seed-%d/log.jsonl", folder, variant, seed);
+    const size_t count = read_log(losses, steps, scratch_path(path), "val/loss");
+    return losses[count - 1];
+}
+
+/* One grid for all, on seeds of its own; the test is at each variant's best, and where that is the plan's rate its runs are the
+ * study's. */
+static void rates_are_swept_on_other_seeds(void **state) {
+    (void)state;
+    json_t *given = tiny_plan_with(tiny_plan(), "sweep", "{\"seeds\": [12, 11], \"points\": 5}");
+    given = tiny_plan_with(tiny_plan_with(given, "recipe.learning_rate", "0.064"), "recipe.min_learning_rate", "0.016");
+    given = tiny_plan_with(given, "variants.additive.recipe", "{\"learning_rate\": 0.02}");
+    json_t *study = study_of(given, "swept"), *sweeps = json_object_get(study, "sweeps"), *sweep;
+    const char *name;
+    assert_int_equal(json_object_size(sweeps), 3);
+    json_object_foreach(sweeps, name, sweep) {
+        const json_t *grid = json_object_get(sweep, "grid");
+        const size_t points = json_array_size(grid);
+        double means[32], best = INFINITY, lost = 0;
+        size_t at = 0;
+        assert_true(points >= 5 && json_equal(grid, ds_json_at(sweeps, "additive/grid")));
+        assert_int_equal(json_integer_value(ds_json_at(sweep, "seeds/0")), 11);
+        for (size_t g = 0; g < points; g++) {
+            char folder[64], rate[32];
+            const double value = json_real_value(json_array_get(grid, g));
+            (void)snprintf(folder, sizeof folder, "swept/sweep/learning_rate-%s", ds_format_real(rate, value));
+            if (g > 0) expect_close(value, json_real_value(json_array_get(grid, g - 1)) * sqrt(2), 1e-12);
+            means[g] = 0;
+            for (size_t k = 0; k < 2; k++) {
+                const json_t *loss = json_array_get(json_array_get(json_object_get(sweep, "loss"), k), g);
+                const double initial = json_real_value(json_array_get(json_object_get(sweep, "initial"), k));
+                const double last = last_loss(folder, name, 11 + (int)k);
+                if (json_is_null(loss))
+                    assert_true(last > initial); /* it rose */
+                else
+                    expect_close(json_real_value(loss), last, 0);
+                means[g] += fmin(last, initial) / 2;
+            }
+            at = means[g] < best ? g : at;
+            best = fmin(best, means[g]);
+        }
+        for (size_t g = 0; g < points; g++) lost += (means[g] - best) / (double)points;
+        expect_close(real(sweep, "best"), json_real_value(json_array_get(grid, at)), 0);
+        expect_close(real(sweep, "sensitivity"), lost, 1e-12);
+        assert_true(json_is_true(json_object_get(sweep, "inside")) && at > 0 && at + 1 < points);
+        const json_t *tuned = json_object_get(json_object_get(json_object_get(study, "tuned"), "variants"), name);
+        expect_close(real(tuned, "learning_rate"), real(sweep, "best"), 0);
+        const bool moved = fabs(real(sweep, "best") - (strcmp(name, "additive") == 0 ? 0.02 : 0.064)) > 1e-9;
+        for (size_t s = 0; s < 3; s++)
+            expect_close(real(json_array_get(json_object_get(tuned, "runs"), s), "final"),
+                         last_loss(moved ? "swept/tuned" : "swept", name, (int)s + 1), 0);
+    }
+    expect_close(disagreements(study), 0, 0);
+    assert_string_equal(word(study, "tuned/contrasts/0/name"), word(study, "contrasts/0/name"));
+    json_decref(study);
+}
+
+/* ---- looked at again --------------------------------------------------------------------------------------------- */
 
 /* Moves the number at place *left among those that `derived` has too, in order; false when there are fewer. */
 static bool forge(json_t *value, const json_t *derived, size_t *left) {
@@ -418,6 +483,7 @@ int main(void) {
         cmocka_unit_test(nothing_differs_from_itself),
         cmocka_unit_test(every_run_is_audited),
         cmocka_unit_test(questions_are_answered),
+        cmocka_unit_test(rates_are_swept_on_other_seeds),
         cmocka_unit_test(a_forged_number_is_seen),
         cmocka_unit_test(order_changes_order_only),
         cmocka_unit_test(what_is_shared_is_proved_equal),
