@@ -26,7 +26,7 @@ const char *ds_check_source(size_t index); /* the statement in the paper, or the
 
 typedef struct ds_check_result {
     ds_check_status status;
-    double measured, tolerance; /* where measured / tolerance was largest; NaN for a skip */
+    double measured, tolerance; /* the worst comparison, in the scale of the largest tolerance; NaN for a skip */
     char detail[256];           /* of a skip the reason; otherwise what else was measured, or "" */
 } ds_check_result;
 

@@ -33,9 +33,12 @@ struct ds_verify {
 
 static inline ds_side *ds_exact(ds_verify *v) { return &v->sides[v->side_count - 1]; }
 
-/* Of several comparisons the one nearest to failing, or failing worst. Zero-initialise. */
+/* Of several comparisons the one nearest to failing, or failing worst. Zero-initialise. One that fails is reported as it is. Of
+ * those that hold, rounding says which is the nearest; so their report is the largest of all tolerances, which kernels hardly
+ * move, and the largest error as a part of it: measured / tolerance of the nearest times that. */
 typedef struct ds_worst {
     double measured, tolerance, ratio;
+    double largest; /* of the finite tolerances */
     size_t count;
 } ds_worst;
 void ds_worst_add(ds_worst *worst, double measured, double tolerance);

@@ -120,8 +120,11 @@ void ds_worst_add(ds_worst *worst, double measured, double tolerance) {
     double ratio = INFINITY;
     if (measured <= tolerance) ratio = measured == 0 ? 0 : measured / tolerance;
     if (measured > tolerance && tolerance > 0) ratio = measured / tolerance;
-    if (worst->count++ == 0 || ratio > worst->ratio)
-        *worst = (ds_worst){.measured = measured, .tolerance = tolerance, .ratio = ratio, .count = worst->count};
+    if (tolerance > worst->largest && tolerance < INFINITY) worst->largest = tolerance;
+    if (worst->count++ > 0 && !(ratio > worst->ratio)) return;
+    worst->measured = measured;
+    worst->tolerance = tolerance;
+    worst->ratio = ratio;
 }
 
 void ds_worst_report(ds_check_result *result, const ds_worst *worst) {
@@ -132,6 +135,9 @@ void ds_worst_report(ds_check_result *result, const ds_worst *worst) {
     result->measured = worst->measured;
     result->tolerance = worst->tolerance;
     result->status = worst->measured <= worst->tolerance ? DS_CHECK_PASS : DS_CHECK_FAIL;
+    if (result->status == DS_CHECK_FAIL || worst->largest == 0) return;
+    result->measured = worst->ratio * worst->largest; /* at most the tolerance: a ratio of at most 1 rounds to at most 1 */
+    result->tolerance = worst->largest;
 }
 
 void ds_check_skip(ds_check_result *result, const char *reason) {

@@ -330,11 +330,13 @@ static void test_short_texts(void **state) {
 
 /* ---- --columns ----------------------------------------------------------------------------------------------------- */
 
-static void expect_file(const char *path, const char *front) {
+/* It begins with `front` and `part` stands in it. */
+static void expect_file(const char *path, const char *front, const char *part) {
     char *bytes;
     size_t length;
     expect_ok(ds_read_file(&bytes, &length, scratch_path(path), 1 << 20));
     if (strncmp(bytes, front, strlen(front)) != 0) fail_msg("%s begins with \"%.80s\", expected \"%s\"", path, bytes, front);
+    if (strstr(bytes, part) == NULL) fail_msg("%s has no \"%s\": %s", path, part, bytes);
     free(bytes);
 }
 
@@ -384,11 +386,11 @@ static void test_columns_are_chosen(void **state) {
         line, sizeof line,
         "gates --tokens fixtures/data/val.bin --seq-len 4 --sequences 1 --columns reflection,sublayer --out %s" MODEL, out);
     assert_int_equal(run(line), 0);
-    expect_file("columns/tables/gates.csv", "reflection,sublayer\r\n");
-    expect_file("columns/tables/gates.tex", "% \\usepackage{array,booktabs,graphicx}\n\\begin{table}[htbp]\n\\centering\n"
-                                            "\\caption{Gates by sublayer. Checkpoint: ");
-    expect_part("columns/tables/gates.tex", "\n\\label{tab:gates-sublayers}\n\\setbox0\\hbox{%\n"
-                                            "\\begin{tabular}{@{}rl@{}}\n");
+    expect_file("columns/tables/gates.csv", "reflection,sublayer\r\n", "0.attn");
+    expect_file("columns/tables/gates.tex",
+                "% \\usepackage{array,booktabs,graphicx}\n\\begin{table}[htbp]\n\\centering\n"
+                "\\caption{Gates by sublayer. Checkpoint: ",
+                "}\n\\label{tab:gates-sublayers}\n\\setbox0\\hbox{%\n\\begin{tabular}{@{}rl@{}}\n");
     char *said;
     size_t length;
     expect_ok(ds_read_file(&said, &length, scratch_path("out"), 1 << 20));

@@ -42,7 +42,39 @@ static void test_table(void **state) {
     assert_string_equal(ds_check_status_name(DS_CHECK_SKIP), "skip");
 }
 
-/* The comparison nearest to failing is kept, and no number after a NaN hides it. */
+/* Of comparisons that hold the report is the largest ratio in the scale of the largest tolerance, and at most that, in whatever
+ * order they come. */
+static void test_scale_of_what_holds(void **state) {
+    (void)state;
+    ds_random random = ds_random_init(0x5ca1e);
+    for (int trial = 0; trial < 2000; trial++) {
+        enum { MOST = 6 };
+        const size_t count = 1 + ds_random_below(&random, MOST);
+        double measured[MOST], tolerance[MOST], ratio = 0, largest = 0;
+        ds_worst forward = {0}, backward = {0};
+        ds_check_result a, b;
+        for (size_t i = 0; i < count; i++) {
+            const uint64_t kind = ds_random_below(&random, 8);
+            tolerance[i] = kind == 0 ? 0 : kind == 1 ? INFINITY : exp(10 * ds_random_normal(&random) - 30);
+            measured[i] = kind == 0 ? 0 : kind == 1 ? 1 : kind == 2 ? tolerance[i] : tolerance[i] * ds_random_uniform(&random);
+            if (kind > 1) ratio = fmax(ratio, measured[i] / tolerance[i]);
+            if (kind > 1) largest = fmax(largest, tolerance[i]);
+        }
+        for (size_t i = 0; i < count; i++) ds_worst_add(&forward, measured[i], tolerance[i]);
+        for (size_t i = count; i-- > 0;) ds_worst_add(&backward, measured[i], tolerance[i]);
+        ds_worst_report(&a, &forward);
+        ds_worst_report(&b, &backward);
+        assert_int_equal(a.status, DS_CHECK_PASS);
+        assert_true(a.measured <= a.tolerance);
+        if (largest == 0) continue;
+        expect_close(a.tolerance, largest, 0);
+        expect_close(a.measured, ratio * largest, 0);
+        expect_close(b.tolerance, a.tolerance, 0);
+        expect_close(b.measured, a.measured, 0);
+    }
+}
+
+/* The comparison nearest to failing is kept, and no number after a NaN hides it; one that fails is told as it is. */
 static void test_worst(void **state) {
     (void)state;
     ds_check_result result = {.status = DS_CHECK_FAIL};
@@ -55,11 +87,13 @@ static void test_worst(void **state) {
     ds_worst_add(&worst, 0, 0);
     ds_worst_report(&result, &worst);
     assert_int_equal(result.status, DS_CHECK_PASS);
-    expect_close(result.measured, 0.5, 0);
-    expect_close(result.tolerance, 1, 0);
+    expect_close(result.measured, 50, 0);
+    expect_close(result.tolerance, 100, 0);
     ds_worst_add(&worst, 2, 1);
     ds_worst_report(&result, &worst);
     assert_int_equal(result.status, DS_CHECK_FAIL);
+    expect_close(result.measured, 2, 0);
+    expect_close(result.tolerance, 1, 0);
     ds_worst_add(&worst, NAN, 1);
     ds_worst_add(&worst, 3, 1);
     ds_worst_report(&result, &worst);
@@ -242,6 +276,7 @@ static void test_command(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
+        cmocka_unit_test(test_scale_of_what_holds),
         cmocka_unit_test(test_worst),
         cmocka_unit_test(test_sound_models),
         cmocka_unit_test(test_adamw_mistakes),
