@@ -399,16 +399,16 @@ static void test_columns_are_chosen(void **state) {
     /* a table without any of them stays as it is */
     (void)snprintf(line, sizeof line, "inspect --columns share,group --out %s" MODEL, out);
     assert_int_equal(run(line), 0);
-    expect_file("columns/tables/inspect.csv", "tensor,dtype,shape,role,nan,inf,zero_rows\r\n");
-    expect_file("columns/tables/inspect-2.csv", "share,group\r\n");
+    expect_file("columns/tables/inspect.csv", "tensor,dtype,shape,role,nan,inf,zero_rows\r\n", "");
+    expect_file("columns/tables/inspect-2.csv", "share,group\r\n", "");
     (void)snprintf(line, sizeof line,
                    "report --quiet --tokens fixtures/data/val.bin --seq-len 4 --sequences 1 --skip spectrum,weights,jacobians,"
                    "verify --columns beta_mean,sublayer,loss,case --out %s-report" MODEL,
                    out);
     assert_int_equal(run(line), 0);
-    expect_file("columns-report/tables/gates.csv", "beta_mean,sublayer\r\n");
-    expect_file("columns-report/tables/cases.csv", "loss,case\r\n");
-    expect_file("columns-report/tables/findings.csv", "finding,threshold,count,where\r\n");
+    expect_file("columns-report/tables/gates.csv", "beta_mean,sublayer\r\n", "");
+    expect_file("columns-report/tables/cases.csv", "loss,case\r\n", "");
+    expect_file("columns-report/tables/findings.csv", "finding,threshold,count,where\r\n", "");
     expect_ok(ds_read_file(&said, &length, scratch_path("columns-report/report.md"), 1 << 22));
     assert_non_null(strstr(said, "| β mean | sublayer |\n"));
     free(said);
