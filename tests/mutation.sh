@@ -163,7 +163,7 @@ plant additive-small $room/rule_additive.real.c write_tangent 'dstate, dh, &spec
 plant delta-block $room/depth_sources.c delta_block 'count - 2' 'count - 1'
 plant attnres-block $room/depth_sources.c block 'first += block_of(spec)' 'first += 2'
 plant attnres-cumulative-block $room/depth_sources.c cumulative 'end - step + 1' 'end - step + 2'
-plant delta-attnres $room/depth_sources.c delta 'sublayer == 0 ? 0 :' 'sublayer == 0 ? 1 :'
+plant delta-attnres $room/depth_sources.c delta 'full(list, spec, sublayer)' 'full(list, spec, sublayer) - 1'
 plant attnres-full $room/rule_depth.c ds_depth_weigh '/= sum' '/= sum * (1 + 0x1p-30)'
 plant attnres-full $room/rule_depth.real.c weigh 'r->along[j] * r->inverse[j]' 'r->along[j] * r->inverse[0]'
 plant attnres-cumulative-block $room/rule_depth.real.c weigh 'r->alpha[r->count - 1]' 'r->alpha[0]'
