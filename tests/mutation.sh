@@ -167,7 +167,7 @@ plant delta-attnres $room/depth_sources.c delta 'full(list, spec, sublayer)' 'fu
 plant attnres-full $room/rule_depth.c ds_depth_weigh '/= sum' '/= sum * (1 + 0x1p-30)'
 plant attnres-full $room/rule_depth.real.c weigh 'r->along[j] * r->inverse[j]' 'r->along[j] * r->inverse[0]'
 plant attnres-cumulative-block $room/rule_depth.real.c weigh 'r->alpha[r->count - 1]' 'r->alpha[0]'
-plant attnres-block $room/rule_depth.real.c read_token '+= alpha * source[i]' '+= alpha * source[i] * REAL_C(0.999999)'
+plant attnres-block $room/rule_depth.real.c read_token '+= alpha * source[i]' '+= alpha * source[i] * (REAL)0.999999'
 plant attnres-cumulative-block $room/rule_depth.real.c sum_parts 'i = first' 'i = first + (base != NULL)'
 plant delta-attnres $room/rule_depth.real.c mix_token 'a[i] += weight[j]' 'a[i] = weight[j]'
 plant attnres-full $room/rule_depth.real.c logits_backward 'r->slope[j] - mean' 'r->slope[j]'
