@@ -206,8 +206,8 @@ const char *ds_folder_path(const ds_folder *folder); /* for sentences */
 ds_status ds_folder_show(ds_text *text, const ds_folder *folder, const char *path) DS_MUST_CHECK;
 /* DS_ERR_SYSTEM while another process holds the folder. The lock goes with the folder or the process. */
 ds_status ds_folder_lock(const ds_folder *folder) DS_MUST_CHECK;
-/* A descriptor of what is there, opened with `flags` and without waiting; -1 with errno, also for a link. folder NULL: `path`
- * as it is, links followed. */
+/* A descriptor of what is there, opened with `flags` and without waiting; -1 with errno, also for a link, and to write for a
+ * file with another name (EMLINK). folder NULL: `path` as it is, links followed. */
 int ds_folder_find(const ds_folder *folder, const char *path, int flags);
 /* Whether something is there that can be read; a link is nothing. */
 bool ds_folder_holds(const ds_folder *folder, const char *path);

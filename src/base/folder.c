@@ -184,6 +184,15 @@ ds_status ds_folder_lock(const ds_folder *folder) {
 
 /* ---- what is there ----------------------------------------------------------------------------------------------- */
 
+/* A file with a second name would be changed wherever that one lies. -1 with EMLINK for one. */
+static int refuse_shared(int descriptor) {
+    struct stat info;
+    if (descriptor < 0 || fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode) || info.st_nlink < 2) return descriptor;
+    (void)close(descriptor);
+    errno = EMLINK;
+    return -1;
+}
+
 int ds_folder_find(const ds_folder *folder, const char *path, int flags) {
     const char *name;
     int parent, descriptor;
@@ -193,6 +202,7 @@ int ds_folder_find(const ds_folder *folder, const char *path, int flags) {
         return -1;
     }
     descriptor = openat(parent, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0666);
+    if ((flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_RDONLY) descriptor = refuse_shared(descriptor);
     int error = errno;
     (void)close(parent);
     errno = error;

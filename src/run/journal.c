@@ -270,6 +270,11 @@ static ds_status open_file(ds_journal *journal, const ds_folder *folder, const c
         if (status != DS_OK) return status;
     }
     journal->descriptor = ds_folder_find(folder, path, O_RDWR | O_CREAT);
+    if (journal->descriptor < 0 && errno == EMLINK)
+        return ds_fail(DS_ERR_SYSTEM,
+                       "%s: the file has another name (a hard link), and what lies there would be changed: put a copy in its "
+                       "place, or remove it",
+                       DS_SHOW(journal->path));
     if (journal->descriptor < 0) return system_failure(journal, "the journal cannot be opened");
     if (fstat(journal->descriptor, info) != 0) return system_failure(journal, "the journal cannot be examined");
     if (!S_ISREG(info->st_mode)) return ds_fail(DS_ERR_INPUT, "%s: a journal is a regular file", DS_SHOW(journal->path));

@@ -156,6 +156,39 @@ static void a_foreign_file_is_no_journal(void **state) {
     free(bytes);
 }
 
+/* A journal of another run, or an empty file, under a second name: refused before a byte of it changes, with --resume and
+ * without; what is made anew and put in place only takes the name. */
+static void hard_links_to_victims(void **state) {
+    (void)state;
+    ds_random random = ds_random_init(0x2a4d);
+    static const char *const journals[] = {"report.journal", "results/ablate.journal", "results/spectrum.journal"};
+    static const char *const contents[] = {"deltascope journal 1\nwith records", "deltascope journal 1\n", "", precious};
+    for (size_t draw = 0; draw < 6; draw++) {
+        const char *name = journals[ds_random_below(&random, 3)], *content = contents[ds_random_below(&random, 4)];
+        struct stat before, after;
+        char path[512], *bytes;
+        size_t length;
+        child result;
+        begin();
+        (void)scratch_write("home/victim", content, strlen(content));
+        (void)snprintf(path, sizeof path, "%s/%s", scratch_path("out"), name);
+        expect_ok(ds_make_folder(scratch_path("out/results")));
+        assert_int_equal(link(scratch_path("home/victim"), path), 0);
+        assert_int_equal(stat(scratch_path("home/victim"), &before), 0);
+        run(&result,
+            (const char *const[]){"report", DATA, "--skip", "weights,controls,gradflow,jacobians,verify,gates,inspect", "--out",
+                                  scratch_path("out"), MODEL, ds_random_below(&random, 2) == 0 ? "--resume" : NULL, NULL},
+            4, name);
+        if (strstr(result.err, "has another name (a hard link)") == NULL) fail_msg("%s: %s", name, result.err);
+        assert_int_equal(stat(scratch_path("home/victim"), &after), 0);
+        assert_int_equal(after.st_mtim.tv_sec, before.st_mtim.tv_sec);
+        assert_int_equal(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
+        expect_ok(ds_read_file(&bytes, &length, scratch_path("home/victim"), 100));
+        assert_string_equal(bytes, content);
+        free(bytes);
+    }
+}
+
 /* ---- folders ----------------------------------------------------------------------------------------------------- */
 
 static void places_of_folders(void **state) {
@@ -260,6 +293,7 @@ int main(void) {
         cmocka_unit_test(names_of_files),
         cmocka_unit_test(names_of_journals),
         cmocka_unit_test(a_foreign_file_is_no_journal),
+        cmocka_unit_test(hard_links_to_victims),
         cmocka_unit_test(places_of_folders),
         cmocka_unit_test(names_of_strangers),
         cmocka_unit_test(nothing_there_is_run),
