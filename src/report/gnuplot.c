@@ -84,13 +84,19 @@ done:
     return status;
 }
 
-/* cairo writes the time of day into a PDF and can not be asked to leave it out. Equal results give equal bytes: the date
- * becomes the first of 1980, in its place. */
-static void settle_date(char *bytes, size_t length) {
-    static const char key[] = "/CreationDate (D:", settled[] = "19800101000000";
-    char *at = memmem(bytes, length, key, sizeof key - 1);
-    if (at != NULL && (size_t)(bytes + length - at) >= sizeof key + sizeof settled)
-        memcpy(at + sizeof key - 1, settled, sizeof settled - 1);
+/* Behind the first `key` from `at` on; NULL: there is none, or `at` is NULL. */
+static char *behind(char *at, const char *end, const char *key) {
+    if (at != NULL) at = memmem(at, (size_t)(end - at), key, strlen(key));
+    return at == NULL ? NULL : at + strlen(key);
+}
+
+/* cairo writes the time of day into a PDF, and the TikZ terminal into a comment, and neither can be asked to leave it out. Equal
+ * results give equal bytes: the date becomes the first of 1980, in its place. */
+static void settle_date(char *bytes, const char *end, bool pdf) {
+    const char *settled = pdf ? "19800101000000" : "Tue Jan  1 00:00:00 1980\n";
+    char *at = pdf ? behind(bytes, end, "/CreationDate (D:") : behind(behind(bytes, end, "\n%% generated with "), end, "\n%% ");
+    if (at != NULL && (pdf ? (size_t)(end - at) >= strlen(settled) : behind(at, end, "\n") == at + strlen(settled)))
+        memcpy(at, settled, strlen(settled));
 }
 
 /* Where the picture at `at` ends; NULL when there is none, or nothing in it. Of one format all is picture. */
@@ -119,7 +125,8 @@ static ds_status write_pictures(const ds_folder *folder, const char *id, unsigne
     for (size_t i = 0; i < FORMATS; i++) {
         if ((wanted & formats[i].flag) == 0) continue;
         char *end = end_of(at, bytes + length, wanted);
-        if (formats[i].flag == DS_FIGURE_PDF) settle_date(at, (size_t)(end - at));
+        if (formats[i].flag == DS_FIGURE_PDF || formats[i].flag == DS_FIGURE_TEX)
+            settle_date(at, end, formats[i].flag == DS_FIGURE_PDF);
         name.length = 0;
         DS_TRY(ds_text_printf(&name, "%s.%s", id, formats[i].name));
         DS_TRY(ds_write_file_in(folder, name.bytes, at, (size_t)(end - at)));
