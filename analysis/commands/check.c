@@ -425,7 +425,7 @@ const ds_command ds_command_check = {
         "of ablate and Jacobian's sublayer is a claim by itself; the rest of what a command says is one. What cannot be "
         "checked, for want of data or because "
         "checkpoint or data are others, makes the verdict \"incomplete\", not \"agrees\". Exit status 1 when something "
-        "disagrees.",
+        "disagrees; an incomplete check that found nothing ends with 0, and a script that asks for more reads the verdict.",
     .examples = "  deltascope check report/report.json\n"
                 "  deltascope check study/study.json study/\n"
                 "  deltascope check --signer pub.pem report/report.json\n"
