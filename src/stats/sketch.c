@@ -169,8 +169,8 @@ ds_status ds_sketch_merge(ds_sketch *sketch, const ds_sketch *other) {
     ds_status status = DS_OK;
     for (size_t i = 0; i < DS_SKETCH_BUFFERS; i++) {
         const struct ds_sketch_buffer *buffer = &other->buffers[i];
-        const double *values = other->values + i * other->k;
         if (buffer->fill == 0) continue;
+        const double *values = other->values + i * other->k;
         if (buffer->weight == 1) {
             DS_TRY(ds_sketch_add(sketch, values, buffer->fill));
             continue;

@@ -61,8 +61,9 @@ static void begin_block(listing *list, unsigned form, const double *sum, double 
     }
     if (form == DELTA_BLOCK) {
         append(list, sum);
-        double *now = list->rows + (list->count - 1) * list->width;
-        for (size_t i = 0; list->count > 1 && i < list->width; i++) now[i] -= now[i - list->width];
+        if (list->count == 1) return;
+        double *now = list->rows + (list->count - 1) * list->width, *before = now - list->width;
+        for (size_t i = 0; i < list->width; i++) now[i] -= before[i];
     }
 }
 

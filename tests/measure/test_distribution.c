@@ -20,7 +20,7 @@ static void fill(ds_directions *out, uint64_t seed) {
         double *k = out->k + cell * D, length2 = 0;
         bool repeat = cell % S > 0 && ds_random_below(&random, 3) == 0;
         for (size_t i = 0; i < D; i++) {
-            k[i] = repeat ? k[i - D] + 0.1 * ds_random_normal(&random) : ds_random_normal(&random);
+            k[i] = repeat ? (k - D)[i] + 0.1 * ds_random_normal(&random) : ds_random_normal(&random);
             length2 += k[i] * k[i];
         }
         for (size_t i = 0; i < D; i++) k[i] *= 0.99 / sqrt(length2);
