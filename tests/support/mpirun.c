@@ -34,7 +34,10 @@ bool mpirun_is_there(void) {
         return false;
     }
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) assert_int_equal(setenv(wanted[i][0], wanted[i][1], 1), 0);
-    return true;
+    static child probe;
+    child_run_program(&probe, launcher, (const char *const[]){"-n", "2", "true", NULL}, (child_limits){0});
+    if (probe.status != 0) print_message("mpirun starts no two processes here, nothing is run under it: %s\n", probe.err);
+    return probe.status == 0;
 }
 
 void mpirun(child *result, unsigned ranks, const char *const *arguments, child_limits limits) {
