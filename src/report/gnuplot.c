@@ -90,8 +90,8 @@ static char *behind(char *at, const char *end, const char *key) {
     return at == NULL ? NULL : at + strlen(key);
 }
 
-/* cairo writes the time of day into a PDF, and the TikZ terminal into a comment, and neither can be asked to leave it out. Equal
- * results give equal bytes: the date becomes the first of 1980, in its place. */
+/* cairo writes the time of day into a PDF, and the TikZ terminal into a comment, and neither can be asked to leave it out.
+ * Equal results give equal bytes: the date becomes the first of 1980, in its place. */
 static void settle_date(char *bytes, const char *end, bool pdf) {
     const char *settled = pdf ? "19800101000000" : "Tue Jan  1 00:00:00 1980\n";
     char *at = pdf ? behind(bytes, end, "/CreationDate (D:") : behind(behind(bytes, end, "\n%% generated with "), end, "\n%% ");
