@@ -123,7 +123,7 @@ typedef struct ds_rope_scaling {
 /* Of parallel streams: how many, and how a matrix is made of logits. */
 typedef struct ds_stream_spec {
     size_t count;
-    bool library;       /* the maps from the streams are there; in the static form they are stored and never used */
+    bool dynamic;       /* the maps from the streams are there; in the static form they are stored and never used */
     size_t rounds;      /* of Sinkhorn, of logits divided by the temperature ... */
     double temperature;
     bool orthostochastic; /* ... or Newton-Schulz steps in its place (num.h) */

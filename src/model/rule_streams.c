@@ -90,7 +90,7 @@ static const ds_extent extent_one = {"1", one}, extent_streams = {"streams", str
                        extent_width = {"streams*hidden_size", width}, extent_pairs = {"streams*(streams+1)", columns},
                        extent_orders = {"streams+streams!", columns};
 
-static bool has_library(const ds_spec *spec) { return spec->streams.library; }
+static bool has_dynamic(const ds_spec *spec) { return spec->streams.dynamic; }
 
 #define ONE (&extent_one)
 #define STREAMS (&extent_streams)
@@ -102,7 +102,7 @@ static bool has_library(const ds_spec *spec) { return spec->streams.library; }
 #define ROW(name, first, second, role, group, member)                                                                          \
     { {name, {first, second}}, SAME, role, group, NULL, OWN(member) }
 #define LIBRARY(name, first, second, role, group, member)                                                                      \
-    { {name, {first, second}}, SAME, role, group, has_library, OWN(member) }
+    { {name, {first, second}}, SAME, role, group, has_dynamic, OWN(member) }
 #define DELTA DS_GROUP_DELTA
 static const ds_table_row own_maps[] = {
     ROW("static_alpha", STREAMS, OWN_COLUMNS, "static read and mixing of streams", DELTA, alpha),
@@ -126,7 +126,7 @@ static const ds_table_row own_maps[] = {
     }
 static const ds_table_row pair_maps[] = SHARED_MAPS(STREAMS, OWN_COLUMNS, PAIRS);
 static const ds_table_row order_maps[] = SHARED_MAPS(ORDERS, NULL, ORDERS);
-/* The library's own tensors are stored beside them, and never read. */
+/* The tensors of the maps from the streams are stored beside them, and never read. */
 static const ds_table_row fixed_maps[] = {
     LIBRARY("static_alpha", STREAMS, OWN_COLUMNS, "never used: static read", DELTA, alpha),
     LIBRARY("dynamic_alpha_fn", HIDDEN, OWN_COLUMNS, "never used: map to the read", DELTA, alpha_map),
@@ -149,13 +149,12 @@ static void unreached(bool *reached, const ds_model *model, const ds_layer_weigh
     const ds_stream_weights *w = (const ds_stream_weights *)(const void *)layer->rule[half];
     ds_stream_kind kind = ds_stream_kind_of(&model->spec);
     bool closed = trained.mode == DS_FORCE_CLOSED, mixes = kind != DS_STREAM_DROPPED;
-    const ds_parameter *library[] = {w->alpha, w->alpha_map, w->beta, w->beta_map, w->pre_scale, w->post_scale, w->gamma};
+    const ds_parameter *maps[] = {w->alpha, w->alpha_map, w->beta, w->beta_map, w->pre_scale, w->post_scale, w->gamma};
     const ds_parameter *write[] = {w->beta, w->beta_map, w->post_scale, w->post_logits, w->pre_logits};
-    for (size_t i = 0; kind == DS_STREAM_STATIC && i < sizeof library / sizeof *library; i++)
-        ds_unreach(reached, model, library[i]);
+    for (size_t i = 0; kind == DS_STREAM_STATIC && i < sizeof maps / sizeof *maps; i++) ds_unreach(reached, model, maps[i]);
     for (size_t i = 0; closed && i < sizeof write / sizeof *write; i++) ds_unreach(reached, model, write[i]);
     if (closed && w->res_scale != NULL) ds_unreach(reached, model, w->pre_scale);
-    for (size_t i = 0; closed && !mixes && i < sizeof library / sizeof *library; i++) ds_unreach(reached, model, library[i]);
+    for (size_t i = 0; closed && !mixes && i < sizeof maps / sizeof *maps; i++) ds_unreach(reached, model, maps[i]);
 }
 
 /* ---- memory ----------------------------------------------------------------------------------------------------------- */

@@ -53,7 +53,7 @@ typedef struct ds_stream_memory {
 
 /* Whether what the streams mix by depends on them. */
 static inline bool ds_streams_have_maps(const ds_spec *spec) {
-    return ds_stream_kind_of(spec) != DS_STREAM_STATIC && spec->streams.library;
+    return ds_stream_kind_of(spec) != DS_STREAM_STATIC && spec->streams.dynamic;
 }
 const ds_stream_weights *ds_stream_weights_of(const ds_pass *pass);
 ds_stream_scratch *ds_stream_scratch_of(const ds_pass *pass, ds_tile tile);

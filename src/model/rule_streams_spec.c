@@ -53,7 +53,7 @@ static tensor_evidence examine(const ds_checkpoint *checkpoint) {
     return found;
 }
 
-/* What the tensors alone are; NULL: of no rule. The library's own names are of two rules, which the layout tells apart. */
+/* What the tensors alone are; NULL: of no rule. The tensors' own names are of two rules, which the layout tells apart. */
 static const ds_rule *rule_by_tensors(const tensor_evidence *found) {
     if (found->logits != NULL) return rule_of(DS_STREAM_STATIC);
     if (found->shared_map != NULL)
@@ -182,7 +182,7 @@ ds_status ds_streams_detect(ds_spec *spec, const ds_config *config, const json_t
     spec->rule = rule;
     DS_TRY(count_streams(spec, config, object, &found, where));
     DS_TRY(read_matrix(&spec->streams, rule, config, where));
-    spec->streams.library = found.scale != NULL || (found.any != NULL && found.alpha == NULL && found.logits == NULL);
+    spec->streams.dynamic = found.scale != NULL || (found.any != NULL && found.alpha == NULL && found.logits == NULL);
 done:
     return status;
 }

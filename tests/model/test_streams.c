@@ -29,7 +29,7 @@ static ds_spec stream_spec(size_t rule, size_t streams) {
     spec.rule = &ds_stream_rules[rule];
     spec.layers = 2;
     spec.residual_mult = 0.8;
-    spec.streams = (ds_stream_spec){.count = streams, .library = true, .rounds = 6, .temperature = 1};
+    spec.streams = (ds_stream_spec){.count = streams, .dynamic = true, .rounds = 6, .temperature = 1};
     return spec;
 }
 
@@ -75,7 +75,7 @@ static void case_close(stream_case *c) {
 static void draw_case(stream_case *c, size_t turn, ds_precision precision, ds_random *random) {
     size_t rule = turn % DS_STREAM_RULES, count;
     ds_spec spec = stream_spec(rule, 2 + ds_random_below(random, 3));
-    spec.streams.library = turn / DS_STREAM_RULES % 4 != 3;
+    spec.streams.dynamic = turn / DS_STREAM_RULES % 4 != 3;
     spec.streams.temperature = rule == 4 ? 0.5 : 1;
     spec.streams.orthostochastic = rule == 4 && turn / DS_STREAM_RULES % 4 == 2;
     if (spec.streams.orthostochastic)

@@ -362,7 +362,7 @@ static void contradictions_are_refused_by_name(void **state) {
         expect_failure(detect_changed(&spec, twins[i].model, twins[i].change), DS_ERR_INPUT, twins[i].sentence);
 }
 
-/* A file with the library's names cannot tell whether its code mixed the streams: the layout decides, a name overrides. */
+/* A file with these names cannot tell whether its code mixed the streams: the layout decides, a name overrides. */
 static void what_files_do_not_tell_a_name_does(void **state) {
     (void)state;
     static const char change[] = "{\"model_type\": \"deltascope\", \"deltascope_backbone\": \"nanogpt\", "
