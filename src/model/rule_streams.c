@@ -101,43 +101,43 @@ static bool has_dynamic(const ds_spec *spec) { return spec->streams.dynamic; }
 #define OWN(member) offsetof(ds_stream_weights, member)
 #define ROW(name, first, second, role, group, member)                                                                          \
     { {name, {first, second}}, SAME, role, group, NULL, OWN(member) }
-#define LIBRARY(name, first, second, role, group, member)                                                                      \
+#define DYNAMIC(name, first, second, role, group, member)                                                                      \
     { {name, {first, second}}, SAME, role, group, has_dynamic, OWN(member) }
 #define DELTA DS_GROUP_DELTA
 static const ds_table_row own_maps[] = {
     ROW("static_alpha", STREAMS, OWN_COLUMNS, "static read and mixing of streams", DELTA, alpha),
-    LIBRARY("dynamic_alpha_fn", HIDDEN, OWN_COLUMNS, "map to read and mixing of streams", DELTA, alpha_map),
-    LIBRARY("dynamic_alpha_scale", NULL, NULL, "scale of read and mixing", DELTA, pre_scale),
+    DYNAMIC("dynamic_alpha_fn", HIDDEN, OWN_COLUMNS, "map to read and mixing of streams", DELTA, alpha_map),
+    DYNAMIC("dynamic_alpha_scale", NULL, NULL, "scale of read and mixing", DELTA, pre_scale),
     ROW("static_beta", STREAMS, NULL, "static write to streams", DELTA, beta),
-    LIBRARY("dynamic_beta_fn", HIDDEN, NULL, "map to the write to streams", DELTA, beta_map),
-    LIBRARY("dynamic_beta_scale", NULL, NULL, "scale of the write", DELTA, post_scale),
-    LIBRARY("norm.gamma", HIDDEN, NULL, "norm before the maps", DS_GROUP_NORMS, gamma),
+    DYNAMIC("dynamic_beta_fn", HIDDEN, NULL, "map to the write to streams", DELTA, beta_map),
+    DYNAMIC("dynamic_beta_scale", NULL, NULL, "scale of the write", DELTA, post_scale),
+    DYNAMIC("norm.gamma", HIDDEN, NULL, "norm before the maps", DS_GROUP_NORMS, gamma),
 };
 #define SHARED_MAPS(first, second, columns)                                                                                    \
     {                                                                                                                          \
         ROW("static_alpha", first, second, "static read and mixing of streams", DELTA, alpha),                                 \
-            LIBRARY("dynamic_alpha_fn", WIDTH, columns, "map to read and mixing of streams", DELTA, alpha_map),                \
-            LIBRARY("pre_branch_scale", ONE, NULL, "scale of the read", DELTA, pre_scale),                                     \
-            LIBRARY("residual_scale", ONE, NULL, "scale of the mixing", DELTA, res_scale),                                     \
+            DYNAMIC("dynamic_alpha_fn", WIDTH, columns, "map to read and mixing of streams", DELTA, alpha_map),                \
+            DYNAMIC("pre_branch_scale", ONE, NULL, "scale of the read", DELTA, pre_scale),                                     \
+            DYNAMIC("residual_scale", ONE, NULL, "scale of the mixing", DELTA, res_scale),                                     \
             ROW("static_beta", STREAMS, NULL, "static write to streams", DELTA, beta),                                         \
-            LIBRARY("dynamic_beta_fn", WIDTH, STREAMS, "map to the write to streams", DELTA, beta_map),                        \
-            LIBRARY("h_post_scale", NULL, NULL, "scale of the write", DELTA, post_scale),                                      \
-            LIBRARY("norm.gamma", WIDTH, NULL, "norm before the maps", DS_GROUP_NORMS, gamma),                                 \
+            DYNAMIC("dynamic_beta_fn", WIDTH, STREAMS, "map to the write to streams", DELTA, beta_map),                        \
+            DYNAMIC("h_post_scale", NULL, NULL, "scale of the write", DELTA, post_scale),                                      \
+            DYNAMIC("norm.gamma", WIDTH, NULL, "norm before the maps", DS_GROUP_NORMS, gamma),                                 \
     }
 static const ds_table_row pair_maps[] = SHARED_MAPS(STREAMS, OWN_COLUMNS, PAIRS);
 static const ds_table_row order_maps[] = SHARED_MAPS(ORDERS, NULL, ORDERS);
 /* The tensors of the maps from the streams are stored beside them, and never read. */
 static const ds_table_row fixed_maps[] = {
-    LIBRARY("static_alpha", STREAMS, OWN_COLUMNS, "never used: static read", DELTA, alpha),
-    LIBRARY("dynamic_alpha_fn", HIDDEN, OWN_COLUMNS, "never used: map to the read", DELTA, alpha_map),
-    LIBRARY("dynamic_alpha_scale", NULL, NULL, "never used: scale of the read", DELTA, pre_scale),
-    LIBRARY("static_beta", STREAMS, NULL, "never used: static write", DELTA, beta),
-    LIBRARY("dynamic_beta_fn", HIDDEN, NULL, "never used: map to the write", DELTA, beta_map),
-    LIBRARY("dynamic_beta_scale", NULL, NULL, "never used: scale of the write", DELTA, post_scale),
+    DYNAMIC("static_alpha", STREAMS, OWN_COLUMNS, "never used: static read", DELTA, alpha),
+    DYNAMIC("dynamic_alpha_fn", HIDDEN, OWN_COLUMNS, "never used: map to the read", DELTA, alpha_map),
+    DYNAMIC("dynamic_alpha_scale", NULL, NULL, "never used: scale of the read", DELTA, pre_scale),
+    DYNAMIC("static_beta", STREAMS, NULL, "never used: static write", DELTA, beta),
+    DYNAMIC("dynamic_beta_fn", HIDDEN, NULL, "never used: map to the write", DELTA, beta_map),
+    DYNAMIC("dynamic_beta_scale", NULL, NULL, "never used: scale of the write", DELTA, post_scale),
     ROW("H_res_logits", STREAMS, STREAMS, "mixing of streams", DELTA, res_logits),
     ROW("H_pre_logits", STREAMS, NULL, "read of streams", DELTA, pre_logits),
     ROW("H_post_logits", STREAMS, NULL, "write to streams", DELTA, post_logits),
-    LIBRARY("norm.gamma", HIDDEN, NULL, "never used: norm before the maps", DS_GROUP_NORMS, gamma),
+    DYNAMIC("norm.gamma", HIDDEN, NULL, "never used: norm before the maps", DS_GROUP_NORMS, gamma),
 };
 
 const ds_stream_weights *ds_stream_weights_of(const ds_pass *pass) {

@@ -53,7 +53,7 @@ static tensor_evidence examine(const ds_checkpoint *checkpoint) {
     return found;
 }
 
-/* What the tensors alone are; NULL: of no rule. The tensors' own names are of two rules, which the layout tells apart. */
+/* What the tensors alone are; NULL: of no rule. Names that two rules share are told apart by the layout. */
 static const ds_rule *rule_by_tensors(const tensor_evidence *found) {
     if (found->logits != NULL) return rule_of(DS_STREAM_STATIC);
     if (found->shared_map != NULL)
