@@ -208,7 +208,7 @@ const ds_command ds_command_compare = {
     .examples = "  deltascope compare --tokens val.bin seed-1/ seed-2/ additive/\n"
                 "  deltascope compare --tokens val.bin --trajectory --out run/ step-1000/ step-2000/ step-4000/\n"
                 "  deltascope compare --tokens val.bin --group plain=p1/,p2/,p3/ --group delta=d1/,d2/,d3/\n",
-    .takes = DS_TAKES_MODEL,
+    .takes = DS_TAKES_MODEL | DS_TAKES_RANKS,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

@@ -36,6 +36,7 @@ ds_run_options ds_command_run_options(const ds_invocation *invocation) {
 }
 
 void ds_command_warn(const ds_run *run, size_t first) {
+    if (ds_ranks_number(run->options.ranks) > 0) return;
     for (size_t i = first; i < json_array_size(run->warnings); i++)
         (void)fprintf(stderr, "deltascope: warning: %s: %s\n", DS_SHOW(ds_checkpoint_path(run->checkpoint)),
                       json_string_value(json_array_get(run->warnings, i)));
@@ -144,9 +145,7 @@ done:
 
 ds_status ds_command_write_lasting(const ds_folder *folder, const char *path, json_t *envelope, const ds_signer *signer) {
     ds_status status = DS_OK;
-    if (json_object_set_new(envelope, "threads", json_null()) != 0 ||
-        json_object_set_new(envelope, "seconds", json_null()) != 0)
-        return ds_fail(DS_ERR_SYSTEM, "%s: out of memory for the result", DS_SHOW(path));
+    DS_TRY(ds_run_envelope_lasting(envelope));
     if (signer != NULL) DS_TRY(ds_signature_add(envelope, signer));
     status = ds_json_write_in(folder, path, envelope, DS_JSON_READABLE);
 done:

@@ -44,8 +44,8 @@ ds_status ds_command_publish_results(ds_table **tables, size_t *made, const ds_i
 /* Every figure the envelope's results allow, under figures/ of the folder. */
 ds_status ds_command_write_figures(const ds_invocation *invocation, const ds_folder *folder,
                                    const json_t *envelope) DS_MUST_CHECK;
-/* Writes an envelope as it stands under --out: it depends on the inputs alone, byte for byte. How the run went, "threads"
- * and "seconds", becomes null in it; then it is signed, with a signer. */
+/* Writes an envelope as it stands under --out: it depends on the inputs alone, byte for byte. How the run went becomes
+ * null in it; then it is signed, with a signer. */
 ds_status ds_command_write_lasting(const ds_folder *folder, const char *path, json_t *envelope,
                                    const ds_signer *signer) DS_MUST_CHECK;
 

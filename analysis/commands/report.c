@@ -46,8 +46,10 @@ static ds_status run_command(const ds_invocation *invocation) {
     ds_folder *folder;
     json_t *results = NULL, *envelope = NULL;
     double started = ds_seconds();
-    if (common->out == NULL) return ds_fail(DS_ERR_USAGE, "report needs --out DIR, the folder the report is written into");
+    const bool first = ds_ranks_number(invocation->ranks) == 0;
+    if (first && common->out == NULL) return ds_fail(DS_ERR_USAGE, "report needs --out DIR, the folder the report is written into");
     DS_TRY(ds_report_measure(&results, &envelope, &files, invocation, own->skip, own->force));
+    if (!first) goto done;
     DS_TRY(complete(envelope, &findings, results, started));
     if (invocation->signer != NULL) DS_TRY(ds_signature_add(envelope, invocation->signer));
     if (common->json != NULL) DS_TRY(ds_json_output(common->json, envelope, DS_JSON_CANONICAL));
@@ -90,7 +92,7 @@ const ds_command ds_command_report = {
     .examples = "  deltascope report --tokens val.bin --out report checkpoint/\n"
                 "  deltascope report --tokens val.bin --out report --resume checkpoint/\n"
                 "  deltascope plot --figure controls --format pdf report/report.json\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_RESUME,
+    .takes = DS_TAKES_MODEL | DS_TAKES_RESUME | DS_TAKES_RANKS,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

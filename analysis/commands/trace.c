@@ -180,7 +180,7 @@ const ds_command ds_command_trace = {
     .examples = "  deltascope trace --text \"To be, or not to be\" --tokenizer meta.pkl checkpoint/\n"
                 "  deltascope trace --text play.txt --seq-len 200 --tokenizer meta.pkl checkpoint/\n"
                 "  deltascope trace --tokens val.bin --seq-len 64 --show loss --out trace/ checkpoint/\n",
-    .takes = DS_TAKES_CHECKPOINT | DS_TAKES_LENGTH | DS_TAKES_RUN,
+    .takes = DS_TAKES_CHECKPOINT | DS_TAKES_LENGTH | DS_TAKES_RUN | DS_TAKES_RANKS,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

@@ -116,21 +116,46 @@ done:
 
 static const char record_kind[] = "step"; /* SHA-256 of the step's file, under the step's number */
 
-/* *finished <- whether an earlier run has finished the step and its file is still what it was then. */
-static ds_status is_finished(bool *finished, const ds_journal *journal, size_t number, const ds_folder *folder,
-                             const char *path) {
+/* One report being measured. */
+typedef struct reporting {
+    ds_run run;
+    ds_journal *journal;
+    const ds_folder *folder; /* of the steps' files */
+    bool resume;
+    json_t *results, *options; /* by command; by step */
+} reporting;
+
+/* *holds <- whether an earlier run has finished the step and its file is still what it was then. */
+static ds_status file_holds(bool *holds, const reporting *all, size_t number, const char *path) {
     ds_status status = DS_OK;
     char *recorded = NULL, found[65];
     size_t length;
-    *finished = false;
-    DS_TRY(ds_journal_find(&recorded, &length, journal, record_kind, number));
+    *holds = false;
+    DS_TRY(ds_journal_find(&recorded, &length, all->journal, record_kind, number));
     if (recorded == NULL) goto done;
-    if (ds_sha256_file(found, folder, path, DS_RESULTS_MOST_BYTES) == DS_OK)
-        *finished = strcmp(found, recorded) == 0;
+    if (ds_sha256_file(found, all->folder, path, DS_RESULTS_MOST_BYTES) == DS_OK)
+        *holds = strcmp(found, recorded) == 0;
     else
         ds_error_clear(); /* gone or unreadable: measured anew */
 done:
     free(recorded);
+    return status;
+}
+
+/* Number 0 has the files; whether they hold is everybody's. */
+static ds_status is_finished(bool *finished, const reporting *all, size_t number, const char *path) {
+    ds_status status = DS_OK;
+    ds_ranks *ranks = all->run.options.ranks;
+    const bool first = ds_ranks_number(ranks) == 0;
+    size_t length = sizeof *finished;
+    void *bytes = finished;
+    if (first) DS_TRY(file_holds(finished, all, number, path));
+    if (ds_ranks_count(ranks) == 1) return DS_OK;
+    DS_TRY(ds_ranks_share(ranks, &bytes, &length));
+    if (first) goto done;
+    memcpy(finished, bytes, sizeof *finished);
+    free(bytes);
+done:
     return status;
 }
 
@@ -170,7 +195,7 @@ ds_status ds_report_join(json_t *results, const char *command, json_t *more) {
     return code == 0 ? DS_OK : ds_fail(DS_ERR_SYSTEM, "report: out of memory while results are put together");
 }
 
-/* Measures the step and writes its file. */
+/* Measures the step and writes its file; of several ranks number 0 writes. */
 static ds_status run_step(const step *what, ds_run *run, const ds_folder *folder, bool resume, const char *path) {
     ds_status status = DS_OK;
     measuring at = {.run = run};
@@ -179,6 +204,7 @@ static ds_status run_step(const step *what, ds_run *run, const ds_folder *folder
     DS_TRY(ds_text_printf(&journal, "%s.journal", what->name));
     at.journal = (ds_journal_plan){.path = journal.bytes, .resume = resume, .folder = folder};
     DS_TRY(what->measure(&at));
+    if (ds_ranks_number(run->options.ranks) > 0) goto done;
     DS_TRY(ds_run_envelope(&envelope, run, what->command, at.told.options, at.told.results));
     DS_TRY(ds_command_write_lasting(folder, path, envelope, NULL));
 done:
@@ -188,15 +214,6 @@ done:
     return status;
 }
 
-/* One report being measured. */
-typedef struct reporting {
-    ds_run run;
-    ds_journal *journal;
-    const ds_folder *folder; /* of the steps' files */
-    bool resume;
-    json_t *results, *options; /* by command; by step */
-} reporting;
-
 /* Measures the step unless it is finished, and adds what it says to the results. */
 static ds_status make_step(reporting *all, size_t number) {
     ds_status status = DS_OK;
@@ -205,11 +222,10 @@ static ds_status make_step(reporting *all, size_t number) {
     ds_text path = {0};
     bool finished;
     DS_TRY(ds_text_printf(&path, "%s.json", what->name));
-    DS_TRY(is_finished(&finished, all->journal, number, all->folder, path.bytes));
-    if (!finished) {
-        DS_TRY(run_step(what, &all->run, all->folder, all->resume, path.bytes));
-        DS_TRY(keep_step(all->journal, number, all->folder, path.bytes));
-    }
+    DS_TRY(is_finished(&finished, all, number, path.bytes));
+    if (!finished) DS_TRY(run_step(what, &all->run, all->folder, all->resume, path.bytes));
+    if (ds_ranks_number(all->run.options.ranks) > 0) goto done;
+    if (!finished) DS_TRY(keep_step(all->journal, number, all->folder, path.bytes));
     DS_TRY(ds_envelope_load(&saved, all->folder, path.bytes));
     DS_TRY(ds_report_join(all->results, what->command, json_object_get(saved, "results")));
     if (json_object_set(all->options, what->name, json_object_get(saved, "options")) != 0)
@@ -331,14 +347,15 @@ ds_status ds_report_measure(json_t **results, json_t **envelope, ds_manifest *fi
     if (*results == NULL) return ds_fail(DS_ERR_SYSTEM, "report: out of memory");
     DS_TRY(check_skip(skip));
     DS_TRY(ds_command_open(&all.run, invocation));
-    DS_TRY(ds_command_folder(&folder, invocation));
-    if (!force && !all.resume) DS_TRY(refuse_other_report(folder, &all.run, false));
+    const bool first = ds_ranks_number(invocation->ranks) == 0;
+    if (first) DS_TRY(ds_command_folder(&folder, invocation));
+    if (first && !force && !all.resume) DS_TRY(refuse_other_report(folder, &all.run, false));
     DS_TRY(tell_options(&options, skip, common->seed.value));
     DS_TRY(open_journal(&all.journal, invocation, &all.run, options));
-    if (!force && all.resume) DS_TRY(refuse_other_report(folder, &all.run, true)); /* the journal tells more of another run */
+    if (first && !force && all.resume) DS_TRY(refuse_other_report(folder, &all.run, true)); /* the journal tells more of another run */
     DS_TRY(ds_run_envelope(envelope, &all.run, invocation->command->name, options, NULL));
     all.run.options.listener = ds_progress_line(true); /* the report tells how it goes, not its steps */
-    DS_TRY(ds_folder_open_in(&inner, folder, "results"));
+    if (first) DS_TRY(ds_folder_open_in(&inner, folder, "results"));
     all.folder = inner;
     DS_TRY(run_steps(&all, files, skip, common->quiet));
     if (json_object_set(json_object_get(*envelope, "options"), "steps", all.options) != 0)

@@ -271,10 +271,7 @@ done:
 static ds_status write_results(const document *all) {
     ds_status status = DS_OK;
     json_t *kept = ds_json_copy(all->envelope);
-    if (json_object_set_new(kept, "threads", json_null()) != 0 || json_object_set_new(kept, "seconds", json_null()) != 0) {
-        status = ds_fail(DS_ERR_SYSTEM, "report: out of memory for the result");
-        goto done;
-    }
+    DS_TRY(ds_run_envelope_lasting(kept));
     if (all->signer != NULL) DS_TRY(ds_signature_add(kept, all->signer));
     DS_TRY(ds_json_write_in(all->folder, "report.json", kept, DS_JSON_CANONICAL));
     DS_TRY(ds_manifest_add(all->files, "report.json"));

@@ -236,6 +236,8 @@ ds_status ds_inference_note(ds_text *text, const ds_inference *inference) DS_MUS
 /* *out <- `results` in the envelope that says what was measured: a new reference. `options` and `results` are borrowed objects,
  * NULL for {}. A run without a checkpoint has "checkpoint": null. */
 ds_status ds_run_envelope(json_t **out, const ds_run *run, const char *command, json_t *options, json_t *results) DS_MUST_CHECK;
+/* How the run went, "threads", "ranks" and "seconds", becomes null: the envelope then depends on the inputs alone. */
+ds_status ds_run_envelope_lasting(json_t *envelope) DS_MUST_CHECK;
 
 DS_END_DECLARATIONS
 

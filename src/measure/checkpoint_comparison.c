@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "observed_windows.h"
 #include "result_json.h"
 
 const ds_compare_options ds_compare_defaults = {.shut = "each", .regime_tolerance = 0.1};
@@ -192,33 +193,48 @@ void ds_compare_release(ds_comparison *comparison) {
 
 /* ---- measuring --------------------------------------------------------------------------------------------------- */
 
-/* One checkpoint while its windows pass. */
+/* One checkpoint while its windows pass. The record of a window: its loss, with each gate shut, then what was observed. */
 typedef struct collection {
     ds_compared *entry;
     ds_ablation *ablation;                /* NULL when no gate is shut */
+    ds_observed observed;                 /* length 0: a rule without gates */
+    size_t windows;                       /* of the run */
     double *nll, *baseline, *losses, *kl; /* of one batch: (B,T), (B), (S,B), (S,B) */
+    double *intact;                       /* (B) */
 } collection;
 
 static ds_status observe(void *context, const ds_observation *observation) { return ds_gate_census_add(context, observation); }
 
 static ds_status measure_batch(void *context, const ds_window_batch *now) {
     ds_status status = DS_OK;
-    const collection *all = context;
+    collection *all = context;
     const ds_run *run = now->run;
     const ds_batch *batch = &now->batch;
-    ds_compared *entry = all->entry;
-    const ds_observer observer = {DS_OBSERVE_GATES, observe, &entry->census};
-    DS_TRY(ds_forward(run->workspace, run->model, batch, NULL, ds_rule_has_gates(run->spec.rule) ? &observer : NULL, all->nll));
-    for (size_t b = 0; b < batch->sequences; b++)
-        entry->loss[now->windows[b]] = ds_mean(all->nll + b * batch->length, batch->length);
+    const ds_observer observer = {DS_OBSERVE_GATES, ds_observed_take, &all->observed};
+    DS_TRY(ds_forward(run->workspace, run->model, batch, NULL, all->observed.length > 0 ? &observer : NULL, all->nll));
+    for (size_t b = 0; b < batch->sequences; b++) all->intact[b] = ds_mean(all->nll + b * batch->length, batch->length);
     if (all->ablation == NULL) goto done;
     DS_TRY(ds_ablation_run(all->ablation, run->workspace, batch, all->baseline, all->losses, all->kl, NULL, NULL));
-    for (size_t c = 0; c < entry->cases.count; c++) {
-        for (size_t b = 0; b < batch->sequences; b++)
-            entry->closed[c * run->sequences + now->windows[b]] = all->losses[c * batch->sequences + b];
-    }
 done:
     return status;
+}
+
+static void fill_record(void *context, double *record, size_t row, size_t rows) {
+    const collection *all = context;
+    const size_t cases = all->entry->cases.count, length = all->observed.length;
+    record[0] = all->intact[row];
+    for (size_t c = 0; c < cases; c++) record[1 + c] = all->losses[c * rows + row];
+    if (length > 0) memcpy(record + 1 + cases, all->observed.windows + row * length, length * sizeof *record);
+}
+
+static ds_status take_record(void *context, size_t window, const double *record) {
+    const collection *all = context;
+    ds_compared *entry = all->entry;
+    const size_t cases = entry->cases.count;
+    const ds_observer observer = {DS_OBSERVE_GATES, observe, &entry->census};
+    entry->loss[window] = record[0];
+    for (size_t c = 0; c < cases; c++) entry->closed[c * all->windows + window] = record[1 + c];
+    return all->observed.length > 0 ? ds_observed_show(&all->observed, record + 1 + cases, &observer) : DS_OK;
 }
 
 static ds_status pass_windows(ds_compared *entry, ds_run *run) {
@@ -226,17 +242,27 @@ static ds_status pass_windows(ds_compared *entry, ds_run *run) {
     const ds_case_list *list = &entry->cases;
     size_t fitting = list->count == 0 ? run->batch : ds_ablation_sequences(run->model, list, run->length);
     size_t most = ds_min_size(run->batch, fitting);
-    collection all = {.entry = entry};
-    const ds_window_pass pass = {.label = entry->label, .most = most, .batch = measure_batch, .context = &all};
+    collection all = {.entry = entry, .windows = run->sequences};
     if (list->count != 0) DS_TRY(ds_ablation_new(&all.ablation, run->model, list, most, run->length));
+    if (ds_rule_has_gates(run->spec.rule)) DS_TRY(ds_observed_init(&all.observed, run, most));
+    const ds_window_pass pass = {.label = entry->label,
+                                 .most = most,
+                                 .batch = measure_batch,
+                                 .record_length = 1 + list->count + all.observed.length,
+                                 .fill = fill_record,
+                                 .take = take_record,
+                                 .context = &all};
     DS_NEW(all.nll, most * run->length);
+    DS_NEW(all.intact, most);
     DS_NEW(all.baseline, most);
     DS_NEW(all.losses, list->count * most);
     DS_NEW(all.kl, list->count * most);
     DS_TRY(ds_run_windows(run, &pass));
 done:
     ds_ablation_free(&all.ablation);
+    ds_observed_release(&all.observed);
     free(all.nll);
+    free(all.intact);
     free(all.baseline);
     free(all.losses);
     free(all.kl);

@@ -74,11 +74,7 @@ static ds_status finish_arrays(ds_per_token **file, ds_gates *gates, const ds_ru
     DS_TRY(tell_options(&told, options));
     DS_TRY(ds_gates_json(&results, gates));
     DS_TRY(ds_run_envelope(&envelope, run, "gates", told, results));
-    if (json_object_set_new(envelope, "threads", json_null()) != 0 ||
-        json_object_set_new(envelope, "seconds", json_null()) != 0) {
-        status = ds_fail(DS_ERR_SYSTEM, "out of memory for what the arrays are of");
-        goto done;
-    }
+    DS_TRY(ds_run_envelope_lasting(envelope));
     status = ds_per_token_commit(file, envelope);
 done:
     json_decref(told);

@@ -72,20 +72,89 @@ done:
     return status;
 }
 
+/* The checks that were asked for, and what ranks that share them out leave of each: a result's bytes. */
+typedef struct checking {
+    ds_verify *verify;
+    ds_progress progress;
+    size_t *chosen; /* (count): indices */
+    size_t count;
+    double *results; /* (count, RESULT_NUMBERS) */
+    size_t finished;
+} checking;
+enum { RESULT_NUMBERS = (sizeof(ds_check_result) + sizeof(double) - 1) / sizeof(double) };
+
+static ds_status choose_checks(checking *all, const ds_verification_options *options) {
+    ds_status status = DS_OK;
+    DS_NEW(all->chosen, ds_check_count());
+    for (size_t i = 0; i < ds_check_count(); i++)
+        if (ds_verification_has(options, ds_check_id(i))) all->chosen[all->count++] = i;
+done:
+    return status;
+}
+
+static ds_status compute_checks(void *context, size_t first, size_t count) {
+    ds_status status = DS_OK;
+    checking *all = context;
+    for (size_t i = first; i < first + count; i++) {
+        ds_check_result result;
+        DS_TRY(ds_verify_check(&result, all->verify, all->chosen[i]));
+        memcpy(all->results + i * RESULT_NUMBERS, &result, sizeof result);
+    }
+done:
+    return status;
+}
+
+static ds_status tell_checks(void *context, size_t first, size_t count) {
+    checking *all = context;
+    (void)first;
+    all->finished += count;
+    ds_progress_update(&all->progress, (double)all->finished);
+    return DS_OK;
+}
+
+/* Most of the time goes into few of the checks: each is a piece. */
+static ds_status share_checks(checking *all, ds_ranks *ranks) {
+    ds_status status = DS_OK;
+    bool *finished = NULL;
+    DS_NEW(all->results, all->count * RESULT_NUMBERS);
+    DS_NEW(finished, all->count);
+    const ds_ranks_work work = {.count = all->count,
+                                .most = 1,
+                                .length = RESULT_NUMBERS,
+                                .results = all->results,
+                                .finished = finished,
+                                .compute = compute_checks,
+                                .keep = tell_checks,
+                                .context = all};
+    DS_TRY(ds_ranks_do(ranks, &work));
+done:
+    free(finished);
+    return status;
+}
+
 static ds_status run_checks(ds_verification *out, ds_verify *verify, const ds_run *run,
                             const ds_verification_options *options) {
     ds_status status = DS_OK;
-    ds_progress progress = ds_progress_start(run, "verify", (double)ds_check_count());
-    for (size_t i = 0; i < ds_check_count(); i++) {
+    checking all = {.verify = verify};
+    DS_TRY(choose_checks(&all, options));
+    all.progress = ds_progress_start(run, "verify", (double)all.count);
+    const bool shared = ds_ranks_count(run->options.ranks) > 1;
+    if (shared) DS_TRY(share_checks(&all, run->options.ranks));
+    for (size_t i = 0; i < all.count; i++) {
+        const size_t check = all.chosen[i];
         ds_check_result result;
-        if (!ds_verification_has(options, ds_check_id(i))) continue;
-        DS_TRY(ds_verify_check(&result, verify, i));
-        ds_progress_finish(&progress);
-        DS_TRY(add_check(out, options, ds_check_id(i), ds_check_claim(i), ds_check_source(i), &result));
-        ds_progress_update(&progress, (double)i + 1);
+        if (shared)
+            memcpy(&result, all.results + i * RESULT_NUMBERS, sizeof result);
+        else
+            DS_TRY(ds_verify_check(&result, verify, check));
+        ds_progress_finish(&all.progress);
+        DS_TRY(add_check(out, options, ds_check_id(check), ds_check_claim(check), ds_check_source(check), &result));
+        ds_progress_update(&all.progress, (double)i + 1);
     }
 done:
-    ds_progress_finish(&progress);
+    if (all.progress.label != NULL) ds_progress_finish(&all.progress);
+    free(all.chosen);
+    free(all.results);
     return status;
 }
 

@@ -156,6 +156,7 @@ ds_status ds_run_envelope(json_t **out, const ds_run *run, const char *command, 
     ds_json_put_text(&b, "precision", precision_name(run));
     DS_TRY(ds_environment_put(&b));
     ds_json_put_count(&b, "threads", ds_threads());
+    ds_json_put_count(&b, "ranks", ds_ranks_count(run->options.ranks));
     ds_json_put_real(&b, "seconds", ds_seconds() - run->started);
     if (run->warnings != NULL) ds_json_put(&b, "warnings", json_incref(run->warnings));
     put_object(&b, "results", results);
@@ -164,6 +165,15 @@ ds_status ds_run_envelope(json_t **out, const ds_run *run, const char *command, 
 done:
     ds_json_discard(&b);
     return status;
+}
+
+ds_status ds_run_envelope_lasting(json_t *envelope) {
+    static const char *const incidental[] = {"threads", "ranks", "seconds"};
+    for (size_t i = 0; i < sizeof incidental / sizeof *incidental; i++) {
+        if (json_object_set_new(envelope, incidental[i], json_null()) != 0)
+            return ds_fail(DS_ERR_SYSTEM, "out of memory for a result as it is written");
+    }
+    return DS_OK;
 }
 
 /* What decides the bytes of a result. A tokenizer is not part of the text's digest: the ids it made speak for it. */

@@ -50,11 +50,13 @@ void mpirun(child *result, unsigned ranks, const char *const *arguments, child_l
     child_run_program(result, launcher, all, limits);
 }
 
-/* The result at the path, without how the run went. */
-static json_t *load(const char *path) {
+/* The result at the path, without how the run went; *ranks <- how many it took. */
+static json_t *load(unsigned *ranks, const char *path) {
     json_t *envelope = json_load_file(path, 0, NULL);
     assert_non_null(json_object_get(envelope, "results"));
     (void)json_object_del(envelope, "threads");
+    *ranks = (unsigned)json_integer_value(json_object_get(envelope, "ranks"));
+    (void)json_object_del(envelope, "ranks");
     (void)json_object_del(envelope, "seconds");
     return envelope;
 }
@@ -63,6 +65,7 @@ void same_under_mpirun(unsigned ranks, const char *const *arguments) {
     static child alone, together;
     const char *line[40], *paths[] = {scratch_path("alone.json"), scratch_path("together.json")};
     json_t *results[2];
+    unsigned counts[2];
     size_t used = 0;
     while (*arguments != NULL && used + 3 < sizeof line / sizeof *line) line[used++] = *arguments++;
     line[used] = "--json";
@@ -75,7 +78,9 @@ void same_under_mpirun(unsigned ranks, const char *const *arguments) {
     assert_string_equal(together.err, alone.err);
     assert_int_equal(together.status, 0);
     assert_string_equal(together.out, alone.out);
-    for (size_t i = 0; i < 2; i++) results[i] = load(paths[i]);
+    for (size_t i = 0; i < 2; i++) results[i] = load(&counts[i], paths[i]);
+    assert_int_equal(counts[0], 1);
+    assert_int_equal(counts[1], ranks);
     assert_true(json_equal(results[0], results[1]));
     for (size_t i = 0; i < 2; i++) json_decref(results[i]);
 }
