@@ -65,7 +65,8 @@ static ds_status measure_all(ds_depth_spectra *out, ds_direction_source *source,
     if (certifying != NULL) DS_NEW(out->certified, out->listed);
     DS_TRY(ds_distribution_init(&out->distribution, sublayers, hidden, out->options->every_depth));
     bool learned = source->null == DS_NULL_NONE;
-    DS_TRY(ds_distribution_keep(&out->distribution, out->options->journal, learned ? "token" : "null token"));
+    DS_TRY(ds_distribution_keep(&out->distribution, out->options->journal, learned ? "token" : "null token",
+                                source->run->options.ranks));
     out->tally.journal = out->options->journal;
     out->tally.kind = learned ? "verdicts" : "null verdicts";
     DS_TRY(ds_directions_init(&out->sample, ds_min_size(out->tokens, DS_RANK_TOKENS), sublayers, hidden));

@@ -89,6 +89,7 @@ typedef struct chunk {
     const ds_directions *directions;
     size_t from;  /* token of the set the chunk begins with */
     size_t first; /* number of the set's first token */
+    size_t begun; /* token of the chunk that those in hand begin with */
 } chunk;
 
 static void fill_row(ds_depth_row *row, const ds_product_summary *summary, const ds_gains *gains, double singular_bound) {
@@ -111,18 +112,19 @@ static void fill_row(ds_depth_row *row, const ds_product_summary *summary, const
     };
 }
 
-/* ---- the journal ---- */
+/* ---- records: what the journal keeps and ranks exchange ---- */
 
 /* A token's rows (of the last depth only without every_depth), then its exponents. */
 static size_t record_length(const ds_distribution *d) {
     return (d->every_depth ? d->sublayers : 1) * (sizeof(ds_depth_row) / sizeof(double)) + d->order;
 }
 
-ds_status ds_distribution_keep(ds_distribution *d, ds_journal *journal, const char *kind) {
+ds_status ds_distribution_keep(ds_distribution *d, ds_journal *journal, const char *kind, ds_ranks *ranks) {
     ds_status status = DS_OK;
-    if (journal == NULL) return DS_OK;
+    if (journal == NULL && ds_ranks_count(ranks) == 1) return DS_OK;
     d->journal = journal;
     d->kind = kind;
+    d->ranks = ranks;
     DS_NEW(d->known, CHUNK);
     DS_NEW_ARRAY(d->records, CHUNK * record_length(d));
 done:
@@ -147,20 +149,6 @@ static void unpack_record(ds_distribution *d, size_t index) {
     memcpy(d->row_exponents + index * d->order, record + rows, d->order * sizeof *record);
 }
 
-static ds_status keep_chunk(ds_distribution *d, size_t token, size_t count) {
-    ds_status status = DS_OK;
-    if (d->journal == NULL) return DS_OK;
-    for (size_t i = 0; i < count; i++) {
-        if (d->known[i]) continue;
-        pack_record(d, i);
-        DS_TRY(ds_journal_append(d->journal, d->kind, token + i, d->records + i * record_length(d),
-                                 record_length(d) * sizeof *d->records));
-    }
-    DS_TRY(ds_journal_sync(d->journal));
-done:
-    return status;
-}
-
 /* The worker's product as it stands, after sublayer s. */
 static ds_status measure_depth(const chunk *task, size_t index, size_t s, size_t worker) {
     ds_status status = DS_OK;
@@ -177,22 +165,16 @@ done:
     return status;
 }
 
-static ds_status solve_token(void *context, size_t index, size_t worker) {
+static ds_status solve_token(void *context, size_t number, size_t worker) {
     ds_status status = DS_OK;
     const chunk *task = context;
     ds_distribution *out = task->out;
+    const size_t index = task->begun + number;
     ds_product *product = out->pool.products[worker];
     const double *singular = out->singular + worker * out->order;
     size_t sublayers = out->sublayers, token = task->from + index;
     const double *k = ds_directions_k(task->directions, token, 0), *c = task->directions->c + token * sublayers;
-    if (out->journal != NULL) {
-        DS_TRY(ds_journal_find_reals(&out->known[index], out->records + index * record_length(out), record_length(out),
-                                     out->journal, out->kind, task->first + token));
-        if (out->known[index]) {
-            unpack_record(out, index);
-            goto done;
-        }
-    }
+    if (out->known != NULL && out->known[index]) return DS_OK;
     if (out->every_depth) {
         ds_product_restart(product);
         for (size_t s = 0; s < sublayers; s++) {
@@ -226,13 +208,80 @@ done:
     return status;
 }
 
+static ds_status find_known(const chunk *task, size_t count) {
+    ds_status status = DS_OK;
+    ds_distribution *out = task->out;
+    const size_t length = record_length(out);
+    for (size_t i = 0; i < count; i++)
+        DS_TRY(ds_journal_find_reals(&out->known[i], out->records + i * length, length, out->journal, out->kind,
+                                     task->first + task->from + i));
+done:
+    return status;
+}
+
+static ds_status solve_tokens(void *context, size_t first, size_t count) {
+    ds_status status = DS_OK;
+    chunk *task = context;
+    ds_distribution *out = task->out;
+    task->begun = first;
+    DS_TRY(ds_parallel_for_within(out->pool.threads, count, solve_token, task));
+    for (size_t i = first; out->records != NULL && i < first + count; i++)
+        if (!out->known[i]) pack_record(out, i);
+done:
+    return status;
+}
+
+static ds_status keep_tokens(void *context, size_t first, size_t count) {
+    ds_status status = DS_OK;
+    const chunk *task = context;
+    ds_distribution *out = task->out;
+    const size_t length = record_length(out);
+    for (size_t i = first; i < first + count; i++)
+        DS_TRY(ds_journal_append(out->journal, out->kind, task->first + task->from + i, out->records + i * length,
+                                 length * sizeof *out->records));
+    DS_TRY(ds_journal_sync(out->journal));
+done:
+    return status;
+}
+
+/* What is known keeps its place: the rest comes in stretches between. */
+static ds_status solve_alone(chunk *task, size_t count) {
+    ds_status status = DS_OK;
+    const bool *known = task->out->known;
+    DS_TRY(solve_tokens(task, 0, count));
+    for (size_t from = 0, to; known != NULL && from < count; from = to) {
+        for (to = from + 1; to < count && known[to] == known[from];) to++;
+        if (!known[from]) DS_TRY(keep_tokens(task, from, to - from));
+    }
+done:
+    return status;
+}
+
+/* Rows and exponents of the chunk's tokens <- from the journal, or solved, by ranks together where there are several. */
+static ds_status solve_chunk(chunk *task, size_t count) {
+    ds_status status = DS_OK;
+    ds_distribution *out = task->out;
+    const ds_ranks_work work = {.count = count,
+                                .most = count,
+                                .length = record_length(out),
+                                .results = out->records,
+                                .finished = out->known,
+                                .compute = solve_tokens,
+                                .keep = keep_tokens,
+                                .context = task};
+    if (out->known != NULL) DS_TRY(find_known(task, count));
+    DS_TRY(ds_ranks_count(out->ranks) > 1 ? ds_ranks_do(out->ranks, &work) : solve_alone(task, count));
+    for (size_t i = 0; out->records != NULL && i < count; i++) unpack_record(out, i);
+done:
+    return status;
+}
+
 ds_status ds_distribution_add(ds_distribution *out, const ds_directions *directions, size_t first) {
     ds_status status = DS_OK;
     for (size_t from = 0; from < directions->tokens; from += CHUNK) {
         size_t count = ds_min_size(CHUNK, directions->tokens - from);
-        chunk task = {out, directions, from, first};
-        DS_TRY(ds_parallel_for_within(out->pool.threads, count, solve_token, &task));
-        DS_TRY(keep_chunk(out, first + from, count));
+        chunk task = {.out = out, .directions = directions, .from = from, .first = first};
+        DS_TRY(solve_chunk(&task, count));
         for (size_t s = out->every_depth ? 0 : out->sublayers - 1; s < out->sublayers; s++) DS_TRY(add_depth(out, s, count));
         for (size_t i = 0; i < out->order; i++) {
             for (size_t t = 0; t < count; t++) out->column[t] = out->row_exponents[t * out->order + i];

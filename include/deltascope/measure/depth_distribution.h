@@ -46,15 +46,18 @@ typedef struct ds_distribution {
     double *row_exponents;     /* (chunk, order) */
     double *column;            /* (chunk) */
     ds_journal *journal;       /* NULL without one */
+    ds_ranks *ranks;           /* that solve tokens together; NULL: this process alone */
     const char *kind;          /* of its records: one for each token */
-    double *records;           /* (chunk, record): rows, exponents */
-    bool *known;               /* (chunk): found in the journal */
+    double *records;           /* (chunk, record): rows, exponents; NULL where nobody wants them */
+    bool *known;               /* (chunk): found in the journal, or come in; with `records` */
 } ds_distribution;
 
 ds_status ds_distribution_init(ds_distribution *out, size_t sublayers, size_t hidden, bool every_depth) DS_MUST_CHECK;
 void ds_distribution_release(ds_distribution *distribution);
-/* Call before adding: solved tokens are kept in `journal` as records `kind`, and those found there are not solved again. */
-ds_status ds_distribution_keep(ds_distribution *distribution, ds_journal *journal, const char *kind) DS_MUST_CHECK;
+/* Call before adding: solved tokens are kept in `journal` as records `kind`, those found there are not solved again, and `ranks`
+ * share the others; all add the same tokens. Both may be NULL. */
+ds_status ds_distribution_keep(ds_distribution *distribution, ds_journal *journal, const char *kind,
+                               ds_ranks *ranks) DS_MUST_CHECK;
 /* Adds tokens; they are solved in parallel and added in order. DS_ERR_SYSTEM when an identity that holds for every product does
  * not: log|det| against singular values, norm at most 1 where every b is in [0,2]. `first` numbers the first token. */
 ds_status ds_distribution_add(ds_distribution *distribution, const ds_directions *directions, size_t first) DS_MUST_CHECK;
