@@ -80,6 +80,7 @@ typedef struct ds_invocation {
     size_t operand_count;
     bool help;               /* only that was asked for: nothing else is checked, operands are not set */
     ds_ranks *ranks;         /* that work together; NULL: this process alone */
+    const char *out_of_all;  /* what --out names, on every rank; common.out is NULL on all but number 0 */
     const ds_signer *signer; /* of --sign, opened before the work; or NULL */
     ds_folder **folder;      /* what --out names once ds_command_folder has opened it, until the program ends */
 } ds_invocation;

@@ -111,6 +111,7 @@ done:
 static ds_status join_ranks(ds_invocation *invocation, ds_ranks *ranks) {
     ds_common *common = &invocation->common;
     invocation->ranks = ranks;
+    invocation->out_of_all = common->out;
     if (ranks == NULL) return DS_OK;
     if ((invocation->command->takes & DS_TAKES_RANKS) == 0)
         return ds_fail(DS_ERR_USAGE, "%s runs in one process, and %zu were started together", invocation->command->name,

@@ -193,37 +193,77 @@ done:
     return status;
 }
 
-static ds_status run_command(const ds_invocation *invocation) {
+/* What is found out and told before anything runs. *runs: there is something to run. */
+static ds_status prepare(bool *runs, ds_plan *plan, ds_study_progress *progress, const ds_invocation *invocation,
+                         const ds_folder *folder) {
     ds_status status = DS_OK;
     const study_options *own = invocation->own;
-    ds_plan plan = {.given = NULL};
-    ds_folder *folder;
-    ds_study_progress progress;
-    if (own->plan_power <= 0) return ds_fail(DS_ERR_USAGE, "--plan-power takes a number of nats above 0");
-    if (invocation->common.out == NULL) return ds_fail(DS_ERR_USAGE, "study needs --out DIR; see \"deltascope study --help\"");
-    DS_TRY(ds_plan_read(&plan, invocation->operands[0]));
-    DS_TRY(ds_command_folder(&folder, invocation));
-    DS_TRY(ds_study_fix_seconds(&plan, folder, !own->dry_run, invocation->operands[0]));
-    DS_TRY(ds_study_look(&progress, &plan, folder, invocation->common.resume || own->dry_run || own->report_only));
+    *runs = false;
+    DS_TRY(ds_study_fix_seconds(plan, folder, !own->dry_run, invocation->operands[0]));
+    DS_TRY(ds_study_look(progress, plan, folder, invocation->common.resume || own->dry_run || own->report_only));
     if (own->report_only) {
-        status = report(invocation, &plan, folder, &progress);
+        status = report(invocation, plan, folder, progress);
         goto done;
     }
-    DS_TRY(check_cost(invocation, &plan, folder));
-    if (own->dry_run) goto done;
+    DS_TRY(check_cost(invocation, plan, folder));
+    *runs = !own->dry_run;
+done:
+    return status;
+}
+
+/* Of several ranks number 0 prepares; what it measured and wrote is there for the others then. */
+static ds_status open_study(ds_folder **folder, bool *runs, ds_plan *plan, ds_study_progress *progress,
+                            const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    ds_ranks *ranks = invocation->ranks;
+    const bool first = ds_ranks_number(ranks) == 0;
+    size_t length = sizeof *runs;
+    void *bytes = runs;
+    if (first) DS_TRY(ds_command_folder(folder, invocation));
+    if (first) DS_TRY(prepare(runs, plan, progress, invocation, *folder));
+    if (ds_ranks_count(ranks) == 1) goto done;
+    DS_TRY(ds_ranks_share(ranks, &bytes, &length));
+    if (first) goto done;
+    memcpy(runs, bytes, sizeof *runs);
+    free(bytes);
+    if (!*runs) goto done;
+    DS_TRY(ds_folder_open(invocation->folder, invocation->out_of_all));
+    *folder = *invocation->folder;
+    DS_TRY(ds_study_fix_seconds(plan, *folder, false, invocation->operands[0]));
+done:
+    return status;
+}
+
+static ds_status run_study(ds_plan *plan, ds_study_progress *progress, const ds_invocation *invocation,
+                           const ds_folder *folder) {
+    ds_status status = DS_OK;
     const ds_study_options how = {.folder = folder,
+                                  .ranks = invocation->ranks,
                                   .resume = invocation->common.resume,
                                   .stop = ds_stop_asked,
                                   .listener = ds_progress_line(invocation->common.quiet)};
     ds_stop_watch();
-    DS_TRY(ds_study_run(&progress, &plan, &how));
-    if (!progress.stopped) DS_TRY(ds_study_tune(&progress, &plan, &how));
-    if (!progress.stopped) DS_TRY(ds_study_audit(&progress.stopped, &plan, &how));
-    if (progress.stopped) {
-        status = end_by_signal(invocation, &progress);
-        goto done;
-    }
-    DS_TRY(report(invocation, &plan, folder, &progress));
+    DS_TRY(ds_study_run(progress, plan, &how));
+    if (!progress->stopped) DS_TRY(ds_study_tune(progress, plan, &how));
+    if (!progress->stopped) DS_TRY(ds_study_audit(&progress->stopped, plan, &how));
+    if (ds_ranks_number(invocation->ranks) > 0) goto done;
+    status = progress->stopped ? end_by_signal(invocation, progress) : report(invocation, plan, folder, progress);
+done:
+    return status;
+}
+
+static ds_status run_command(const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    const study_options *own = invocation->own;
+    ds_plan plan = {.given = NULL};
+    ds_folder *folder = NULL;
+    ds_study_progress progress = {.cells = 0};
+    bool runs;
+    if (own->plan_power <= 0) return ds_fail(DS_ERR_USAGE, "--plan-power takes a number of nats above 0");
+    if (invocation->out_of_all == NULL) return ds_fail(DS_ERR_USAGE, "study needs --out DIR; see \"deltascope study --help\"");
+    DS_TRY(ds_plan_read(&plan, invocation->operands[0]));
+    DS_TRY(open_study(&folder, &runs, &plan, &progress, invocation));
+    if (runs) DS_TRY(run_study(&plan, &progress, invocation, folder));
 done:
     ds_plan_release(&plan);
     return status;
@@ -251,7 +291,7 @@ const ds_command ds_command_study = {
     .examples = "  deltascope study plan.json --dry-run --out study/\n"
                 "  deltascope study plan.json --out study/\n"
                 "  deltascope study plan.json --out study/ --resume\n",
-    .takes = DS_TAKES_OUTPUT | DS_TAKES_RESUME,
+    .takes = DS_TAKES_OUTPUT | DS_TAKES_RESUME | DS_TAKES_RANKS,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

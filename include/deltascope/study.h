@@ -100,7 +100,8 @@ uint64_t ds_plan_save_every(const ds_plan *plan, const ds_recipe *recipe);
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
 typedef struct ds_study_options {
-    const ds_folder *folder;     /* locked by the caller */
+    const ds_folder *folder;     /* locked by the caller, by number 0 of several ranks; all see the same files */
+    ds_ranks *ranks;             /* that share the runs, borrowed; NULL: this process alone */
     bool resume;                 /* go on with what lies there */
     const char *label;           /* in front of what the listener is told of a run; NULL: nothing */
     bool (*stop)(void *context); /* asked after every update: true saves a checkpoint and ends; may be NULL */
@@ -115,7 +116,8 @@ typedef struct ds_study_progress {
 
 /* Runs every cell that is not finished, from its newest checkpoint. All that lies in the folder is looked at before anything
  * runs: a cell that was made by another recipe, configuration or data is DS_ERR_INPUT naming what differs; unfinished cells
- * without `resume` are DS_ERR_USAGE. A run that diverges is finished, and told as such. */
+ * without `resume` are DS_ERR_USAGE. A run that diverges is finished, and told as such. Of several ranks number 0 looks, each takes the
+ * next run when it is free, and *progress is right on number 0; the next two share runs likewise. */
 ds_status ds_study_run(ds_study_progress *progress, const ds_plan *plan, const ds_study_options *options) DS_MUST_CHECK;
 /* Measures every finished run on the plan's windows, where that has not been done. *stopped: it was asked to stop before. */
 ds_status ds_study_audit(bool *stopped, const ds_plan *plan, const ds_study_options *options) DS_MUST_CHECK;

@@ -9,6 +9,7 @@
 #include "deltascope/measure/seed_contrasts.h"
 #include "plan.h"
 #include "result.h"
+#include "shared_runs.h"
 
 static const char audit_file[] = "audit.json";
 
@@ -171,17 +172,33 @@ done:
     return status;
 }
 
+/* The runs to look at. */
+typedef struct auditing {
+    const ds_plan *plan;
+    const ds_study_options *options;
+    const ds_cell_result **runs;
+} auditing;
+
+static ds_status audit_number(void *context, size_t number, double *outcome) {
+    const auditing *all = context;
+    (void)outcome;
+    return audit_run(all->plan, all->runs[number], all->options);
+}
+
 ds_status ds_study_audit(bool *stopped, const ds_plan *plan, const ds_study_options *options) {
     ds_status status = DS_OK;
     ds_study_results results = {.plan = NULL};
+    auditing all = {.plan = plan, .options = options};
+    ds_shared_runs runs = {.run = audit_number, .context = &all};
     *stopped = false;
     if (plan->audit_sequences == 0) return DS_OK;
     DS_TRY(ds_study_results_read(&results, plan, options->folder));
-    for (size_t i = 0; i < results.count && !*stopped; i++) {
-        if (is_audited(&results.runs[i])) DS_TRY(audit_run(plan, &results.runs[i], options));
-        *stopped = i + 1 < results.count && options->stop != NULL && options->stop(options->context);
-    }
+    DS_NEW(all.runs, results.count);
+    for (size_t i = 0; i < results.count; i++)
+        if (is_audited(&results.runs[i])) all.runs[runs.count++] = &results.runs[i];
+    DS_TRY(ds_shared_runs_do(stopped, &runs, options));
 done:
+    free(all.runs);
     ds_study_results_release(&results);
     return status;
 }

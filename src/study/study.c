@@ -4,6 +4,7 @@
 
 #include "cell.h"
 #include "result.h"
+#include "shared_runs.h"
 
 static ds_status look_at_all(ds_study_progress *progress, ds_cell_state *states, const ds_plan *plan, const ds_cell *cells,
                              size_t count, const ds_folder *folder) {
@@ -67,20 +68,64 @@ static void tell_end(const ds_study_options *options, const ds_study_progress *p
     options->listener.note(options->listener.context, sentence);
 }
 
-static ds_status run_cells(ds_study_progress *progress, ds_cell_state *states, const ds_plan *plan, const ds_cell *cells,
+/* The runs that are missing, in order. */
+typedef struct missing_runs {
+    ds_study_progress *progress;
+    const ds_plan *plan;
+    const ds_cell **cells;
+    const ds_study_options *options;
+} missing_runs;
+
+static ds_status run_missing(void *context, size_t number, double *outcome) {
+    ds_status status = DS_OK;
+    const missing_runs *all = context;
+    const ds_cell *cell = all->cells[number];
+    ds_cell_state state;
+    bool stopped, diverged;
+    DS_TRY(ds_cell_run(&stopped, all->plan, cell, all->options));
+    outcome[DS_RUN_STOPPED] = stopped;
+    if (stopped) goto done;
+    DS_TRY(ds_cell_look(&state, &diverged, all->plan, cell, all->options->folder));
+    outcome[DS_RUN_DIVERGED] = diverged;
+done:
+    return status;
+}
+
+static void end_missing(void *context, size_t number, const double *outcome) {
+    const missing_runs *all = context;
+    const bool diverged = outcome[DS_RUN_DIVERGED] != 0;
+    all->progress->finished++;
+    all->progress->diverged += diverged;
+    tell_end(all->options, all->progress, all->cells[number], diverged);
+}
+
+static ds_status run_cells(ds_study_progress *progress, const ds_cell_state *states, const ds_plan *plan, const ds_cell *cells,
                            const ds_study_options *options) {
     ds_status status = DS_OK;
-    for (size_t i = 0; i < progress->cells && !progress->stopped; i++) {
-        bool diverged;
-        if (states[i] == DS_CELL_FINISHED) continue;
-        DS_TRY(ds_cell_run(&progress->stopped, plan, &cells[i], options));
-        if (progress->stopped) break;
-        DS_TRY(ds_cell_look(&states[i], &diverged, plan, &cells[i], options->folder));
-        progress->finished++;
-        progress->diverged += diverged;
-        tell_end(options, progress, &cells[i], diverged);
-        progress->stopped = progress->finished < progress->cells && options->stop != NULL && options->stop(options->context);
-    }
+    missing_runs all = {.progress = progress, .plan = plan, .options = options};
+    ds_shared_runs runs = {.run = run_missing, .ended = end_missing, .context = &all};
+    DS_NEW(all.cells, progress->cells);
+    for (size_t i = 0; i < progress->cells; i++)
+        if (states[i] != DS_CELL_FINISHED) all.cells[runs.count++] = &cells[i];
+    DS_TRY(ds_shared_runs_do(&progress->stopped, &runs, options));
+done:
+    free(all.cells);
+    return status;
+}
+
+/* What number 0 saw, for every rank: the others come later, when its first run may have begun. */
+static ds_status share_states(ds_cell_state *states, size_t count, ds_ranks *ranks) {
+    ds_status status = DS_OK;
+    size_t length = count * sizeof *states;
+    void *bytes = states;
+    if (ds_ranks_count(ranks) == 1) return DS_OK;
+    DS_TRY(ds_ranks_share(ranks, &bytes, &length));
+    if (bytes == states) goto done;
+    if (length == count * sizeof *states)
+        memcpy(states, bytes, length);
+    else
+        status = ds_fail(DS_ERR_SYSTEM, "rank %zu has another plan than rank 0", ds_ranks_number(ranks));
+    free(bytes);
 done:
     return status;
 }
@@ -92,8 +137,12 @@ ds_status ds_study_run(ds_study_progress *progress, const ds_plan *plan, const d
     size_t count;
     DS_TRY(ds_plan_cells(&cells, &count, plan));
     DS_NEW(states, count);
-    DS_TRY(look_at_all(progress, states, plan, cells, count, options->folder));
-    if (!options->resume) DS_TRY(check_resume(progress, states, options->folder));
+    *progress = (ds_study_progress){.cells = count};
+    if (ds_ranks_number(options->ranks) == 0) {
+        DS_TRY(look_at_all(progress, states, plan, cells, count, options->folder));
+        if (!options->resume) DS_TRY(check_resume(progress, states, options->folder));
+    }
+    DS_TRY(share_states(states, count, options->ranks));
     DS_TRY(run_cells(progress, states, plan, cells, options));
 done:
     free(cells);
