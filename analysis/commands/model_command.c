@@ -89,6 +89,19 @@ done:
     return status;
 }
 
+ds_status ds_command_shared_folder(ds_folder **folder, const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    const bool first = ds_ranks_number(invocation->ranks) == 0;
+    void *nothing = NULL;
+    size_t none = 0;
+    if (first) DS_TRY(ds_command_folder(folder, invocation));
+    if (ds_ranks_count(invocation->ranks) > 1) DS_TRY(ds_ranks_share(invocation->ranks, &nothing, &none));
+    if (!first && *invocation->folder == NULL) DS_TRY(ds_folder_open(invocation->folder, invocation->out_of_all));
+    *folder = *invocation->folder;
+done:
+    return status;
+}
+
 ds_status ds_command_journal_plan(ds_journal_plan *plan, ds_text *path, const ds_invocation *invocation) {
     ds_status status = DS_OK;
     ds_folder *folder;

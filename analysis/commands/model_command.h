@@ -19,6 +19,8 @@ void ds_command_warn(const ds_run *run, size_t first);
 ds_status ds_command_warn_changed(const char *path, const json_t *envelope) DS_MUST_CHECK;
 /* *folder <- what --out names, opened and locked by the first call, borrowed. DS_ERR_SYSTEM while another run writes there. */
 ds_status ds_command_folder(ds_folder **folder, const ds_invocation *invocation) DS_MUST_CHECK;
+/* The same on every rank: number 0 opens and locks it first, the others come in once it has. */
+ds_status ds_command_shared_folder(ds_folder **folder, const ds_invocation *invocation) DS_MUST_CHECK;
 /* Where the command keeps its journal: OUT/COMMAND.journal. `path` holds it and is released by the caller; plan->path is
  * NULL without --out. */
 ds_status ds_command_journal_plan(ds_journal_plan *plan, ds_text *path, const ds_invocation *invocation) DS_MUST_CHECK;

@@ -193,20 +193,14 @@ done:
     return status;
 }
 
-/* What is found out and told before anything runs. *runs: there is something to run. */
-static ds_status prepare(bool *runs, ds_plan *plan, ds_study_progress *progress, const ds_invocation *invocation,
+/* What is found out and told before anything runs. */
+static ds_status prepare(ds_plan *plan, ds_study_progress *progress, const ds_invocation *invocation,
                          const ds_folder *folder) {
     ds_status status = DS_OK;
     const study_options *own = invocation->own;
-    *runs = false;
     DS_TRY(ds_study_fix_seconds(plan, folder, !own->dry_run, invocation->operands[0]));
     DS_TRY(ds_study_look(progress, plan, folder, invocation->common.resume || own->dry_run || own->report_only));
-    if (own->report_only) {
-        status = report(invocation, plan, folder, progress);
-        goto done;
-    }
-    DS_TRY(check_cost(invocation, plan, folder));
-    *runs = !own->dry_run;
+    status = own->report_only ? report(invocation, plan, folder, progress) : check_cost(invocation, plan, folder);
 done:
     return status;
 }
@@ -215,21 +209,14 @@ done:
 static ds_status open_study(ds_folder **folder, bool *runs, ds_plan *plan, ds_study_progress *progress,
                             const ds_invocation *invocation) {
     ds_status status = DS_OK;
-    ds_ranks *ranks = invocation->ranks;
-    const bool first = ds_ranks_number(ranks) == 0;
-    size_t length = sizeof *runs;
-    void *bytes = runs;
+    const study_options *own = invocation->own;
+    const bool first = ds_ranks_number(invocation->ranks) == 0;
     if (first) DS_TRY(ds_command_folder(folder, invocation));
-    if (first) DS_TRY(prepare(runs, plan, progress, invocation, *folder));
-    if (ds_ranks_count(ranks) == 1) goto done;
-    DS_TRY(ds_ranks_share(ranks, &bytes, &length));
-    if (first) goto done;
-    memcpy(runs, bytes, sizeof *runs);
-    free(bytes);
+    if (first) DS_TRY(prepare(plan, progress, invocation, *folder));
+    *runs = !own->report_only && !own->dry_run;
     if (!*runs) goto done;
-    DS_TRY(ds_folder_open(invocation->folder, invocation->out_of_all));
-    *folder = *invocation->folder;
-    DS_TRY(ds_study_fix_seconds(plan, *folder, false, invocation->operands[0]));
+    DS_TRY(ds_command_shared_folder(folder, invocation));
+    if (!first) DS_TRY(ds_study_fix_seconds(plan, *folder, false, invocation->operands[0]));
 done:
     return status;
 }

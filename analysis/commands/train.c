@@ -67,7 +67,7 @@ static ds_status check_options(const ds_invocation *invocation, const train_opti
     if (own->from == NULL) DS_TRY(need(own->variant, "variant", "NAME"));
     DS_TRY(need(own->tokens, "tokens", "FILE"));
     DS_TRY(need(own->val, "val", "FILE"));
-    DS_TRY(need(invocation->common.out, "out", "DIR"));
+    DS_TRY(need(invocation->out_of_all, "out", "DIR"));
 done:
     return status;
 }
@@ -230,14 +230,17 @@ done:
     return status;
 }
 
-/* *path <- checkpoint-0, where the run starts from a configuration alone. */
+/* *path <- checkpoint-0, where the run starts from a configuration alone: made by number 0 of several ranks. */
 static ds_status begin(ds_text *path, json_t **start, const ds_invocation *invocation, const ds_trainer_options *run) {
     ds_status status = DS_OK;
     ds_folder *folder;
     const ds_beginning beginning = beginning_of(invocation, run);
+    const bool first = ds_ranks_number(invocation->ranks) == 0;
     if (run->checkpoint != NULL) return DS_OK;
-    DS_TRY(ds_command_folder(&folder, invocation));
-    DS_TRY(ds_training_begin(path, start, folder, &beginning, invocation->common.resume));
+    if (first) DS_TRY(ds_command_folder(&folder, invocation));
+    if (first) DS_TRY(ds_training_begin(path, start, folder, &beginning, invocation->common.resume));
+    DS_TRY(ds_command_shared_folder(&folder, invocation));
+    if (!first) DS_TRY(ds_folder_show(path, folder, "checkpoint-0"));
 done:
     return status;
 }
@@ -308,7 +311,8 @@ static ds_status run_command(const ds_invocation *invocation) {
                                 .train = own->tokens,
                                 .val = own->val,
                                 .precision = strcmp(own->precision, "double") == 0 ? DS_F64 : DS_F32,
-                                .listener = ds_progress_line(invocation->common.quiet)};
+                                .listener = ds_progress_line(invocation->common.quiet),
+                                .ranks = invocation->ranks};
     ds_training_options training = {.resume = invocation->common.resume,
                                     .keep = own->keep.value,
                                     .evaluate = own->evaluate.value,
@@ -321,13 +325,13 @@ static ds_status run_command(const ds_invocation *invocation) {
     DS_TRY(ds_recipe_read(&start.recipe, own->recipe, own->set.at, own->set.count));
     DS_TRY(check_audit(invocation, &start));
     if (own->dry_run) {
-        status = tell_cost(invocation, &start, &training);
+        if (ds_ranks_number(invocation->ranks) == 0) DS_TRY(tell_cost(invocation, &start, &training));
         goto done;
     }
     DS_TRY(begin(&initial, &made_from, invocation, &start));
     if (own->from == NULL) start.checkpoint = initial.bytes;
     DS_TRY(ds_trainer_new(&trainer, &start));
-    DS_TRY(ds_command_folder(&folder, invocation));
+    DS_TRY(ds_command_shared_folder(&folder, invocation));
     training.folder = folder;
     training.start = made_from;
     DS_TRY(predict_memory(&memory[1], trainer, &start));
@@ -339,6 +343,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     if (status == DS_ERR_INPUT && ds_trainer_diverged(trainer))
         status = end_diverged(invocation, &start.recipe, trainer, status);
     DS_TRY(status);
+    if (ds_ranks_number(invocation->ranks) > 0) goto done;
     if (told.results == NULL) {
         DS_TRY(publish_so_far(invocation, &start.recipe, trainer));
         status = end_by_signal(invocation, trainer);
@@ -390,7 +395,7 @@ const ds_command ds_command_train = {
                 "  deltascope train --recipe recipe.json --config config.json --variant ddl-cc-ec --seed 1 --tokens train.bin "
                 "--val val.bin --out run/\n"
                 "  deltascope gates --tokens val.bin run/checkpoint-600\n",
-    .takes = DS_TAKES_RUN | DS_TAKES_RESUME,
+    .takes = DS_TAKES_RUN | DS_TAKES_RESUME | DS_TAKES_RANKS,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

@@ -41,6 +41,9 @@ void ds_gradient_zero(ds_gradient *gradient);  /* the parameter gradients */
 /* Gradient of parameter `index` of the model: its count and layout, of the model's precision. NULL without `parameters`. The
  * tied embedding holds what came from the input and from the output head. */
 const void *ds_gradient_parameter(const ds_gradient *gradient, size_t index);
+/* All of them as one array of the model's precision, *count numbers: parameters in order, zeros between them. NULL without
+ * `parameters`. */
+void *ds_gradient_block(ds_gradient *gradient, size_t *count);
 /* dloss/dx_emb (B,T,d) of the last ds_backward: of each token's embedding as the input reads it. */
 const void *ds_gradient_embeddings(const ds_gradient *gradient);
 

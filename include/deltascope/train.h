@@ -57,6 +57,7 @@ typedef struct ds_trainer_options {
     ds_precision precision;  /* of weights, moments and arithmetic */
     ds_recipe recipe;
     ds_listener listener;
+    ds_ranks *ranks; /* that train together, borrowed: they share micro-batches and validation; NULL: this process alone */
 } ds_trainer_options;
 
 /* One update: its loss before it and what led to its size. */
@@ -168,7 +169,8 @@ typedef struct ds_training_options {
 /* Runs what is left of the recipe's updates. *results <- a new reference, {"untouched", "val_before", "val_after", "best",
  * "tokens_per_update", "clip", "spikes", "steps", "evaluations", "audits"}; NULL when it was stopped before the end. A folder
  * that holds another run, or without `resume` any, is refused (DS_ERR_INPUT, DS_ERR_USAGE) before anything is written. A loss
- * that diverges is DS_ERR_INPUT naming the update and the last good checkpoint, which is there. */
+ * that diverges is DS_ERR_INPUT naming the update and the last good checkpoint, which is there. Where ranks train together all
+ * come here with the same folder: number 0 decides and writes, the others have no results. */
 ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_training_options *options) DS_MUST_CHECK;
 /* *results <- the same of a run in the folder that was stopped or diverged, as far as its log goes, "val_after" being that of
  * the last evaluation; NULL where it has done no update. */
@@ -203,7 +205,7 @@ typedef struct ds_training_cost {
     uint64_t parameters, updates, tokens;   /* tokens of all updates */
     double operations;                      /* floating-point ones of all updates: three forward passes a token */
     uint64_t checkpoints, checkpoint_bytes; /* that lie in the folder at most, each with weights and two moments */
-    uint64_t memory_bytes;                  /* of weights, gradient and moments */
+    uint64_t memory_bytes;                  /* of weights, gradient, moments, and the sum of earlier micro-batches' */
     uint64_t activation_bytes;              /* of all else, of passes and of what they leave for the way back */
 } ds_training_cost;
 ds_status ds_training_estimate(ds_training_cost *cost, const ds_spec *spec, const ds_recipe *recipe, ds_precision precision,

@@ -51,6 +51,7 @@ struct ds_gradient {
     bool paths;
     void **parameters; /* (parameters of the model), or NULL */
     void *parameter_memory;
+    size_t parameter_bytes;
 
     /* the tape: state s is X_s, for s = first .. last of what is linearised */
     void **states;      /* (S+1) of (B,T,planes,d); one array for all where the rule keeps its history */

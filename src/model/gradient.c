@@ -131,6 +131,7 @@ static ds_status allocate_parameters(ds_gradient *g) {
     DS_NEW(g->parameters, model->parameter_count);
     for (size_t i = 0; i < model->parameter_count; i++) bytes += (model->parameters[i].count * size + 63) / 64 * 64;
     DS_TRY(ds_arrays_add(&g->arrays, &g->parameter_memory, bytes, 1, 1));
+    g->parameter_bytes = bytes;
     char *at = g->parameter_memory;
     for (size_t i = 0; i < model->parameter_count; i++) {
         g->parameters[i] = at;
@@ -142,9 +143,12 @@ done:
 }
 
 void ds_gradient_zero(ds_gradient *g) {
-    const ds_model *model = g->model;
-    for (size_t i = 0; g->parameters != NULL && i < model->parameter_count; i++)
-        memset(g->parameters[i], 0, model->parameters[i].count * ds_precision_size(g->precision));
+    if (g->parameters != NULL) memset(g->parameter_memory, 0, g->parameter_bytes);
+}
+
+void *ds_gradient_block(ds_gradient *g, size_t *count) {
+    *count = g->parameter_bytes / ds_precision_size(g->precision);
+    return g->parameter_memory;
 }
 
 const void *ds_gradient_parameter(const ds_gradient *g, size_t index) {

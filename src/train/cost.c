@@ -22,7 +22,7 @@ ds_status ds_training_estimate(ds_training_cost *cost, const ds_spec *spec, cons
     if (options->keep > 0 && cost->checkpoints > options->keep + 1)
         cost->checkpoints = options->keep + 1; /* one being written */
     cost->checkpoint_bytes = 3 * cost->parameters * ds_precision_size(precision);
-    cost->memory_bytes = 4 * cost->parameters * ds_precision_size(precision);
+    cost->memory_bytes = (recipe->accumulation > 1 ? 5 : 4) * cost->parameters * ds_precision_size(precision);
     DS_TRY(ds_gradient_bytes(&passes, spec, precision, ds_windows_at_once(recipe), recipe->length, &gradient));
     DS_TRY(ds_workspace_bytes(&validation, spec, precision, recipe->val_windows, recipe->length));
     cost->activation_bytes = passes + validation;

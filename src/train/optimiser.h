@@ -15,6 +15,10 @@ void ds_adamw_f32(float *weight, float *mean, float *square, const float *gradie
 void ds_adamw_f64(double *weight, double *mean, double *square, const double *gradient, size_t count,
                   const ds_adamw_terms *terms);
 
+/* to += from. */
+void ds_gradient_add_f32(float *to, const float *from, size_t count);
+void ds_gradient_add_f64(double *to, const double *from, size_t count);
+
 /* Part of a tensor: one task. */
 typedef struct ds_optimiser_block {
     size_t parameter, first, count;

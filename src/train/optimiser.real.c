@@ -16,3 +16,7 @@ void REAL_NAME(ds_adamw)(REAL *restrict weight, REAL *restrict mean, REAL *restr
         weight[i] = (REAL)((double)weight[i] * t.keep - t.rate * m / (sqrt(v) / t.root + t.eps));
     }
 }
+
+void REAL_NAME(ds_gradient_add)(REAL *restrict to, const REAL *restrict from, size_t count) {
+    for (size_t i = 0; i < count; i++) to[i] += from[i];
+}

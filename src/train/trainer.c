@@ -1,4 +1,5 @@
-/* One update after another: batches, gradients summed over micro-batches, clipping, the optimiser. */
+/* One update after another, and evaluations between them, by one process or by ranks together. */
+#include "checkpoint.h"
 #include "trainer.h"
 
 #include <stdlib.h>
@@ -21,6 +22,7 @@ static ds_status open_run(ds_trainer *t) {
                                 .sequences = t->recipe.val_windows,
                                 .spread = DS_SPREAD_CONSECUTIVE,
                                 .precision = options->precision,
+                                .ranks = options->ranks,
                                 .listener = options->listener};
     DS_TRY(ds_run_open(&t->run, &run));
     DS_TRY(ds_control_parse(t->run.spec.trained, t->run.spec.rule, t->recipe.rule, "recipe: rule"));
@@ -147,6 +149,7 @@ void ds_trainer_free(ds_trainer **trainer) {
     free(t->nll);
     free(t->micro_loss);
     free(t->window_losses);
+    free(t->micro_gradients);
     free(t);
     *trainer = NULL;
 }
@@ -172,48 +175,10 @@ const char *const *ds_trainer_untouched(const ds_trainer *trainer, size_t *count
 
 /* ---- an update --------------------------------------------------------------------------------------------------- */
 
-/* Adds the gradient of `count` windows from `row` on to what is summed, and their losses to *sum. */
-static ds_status pass_windows(double *sum, ds_trainer *t, uint64_t micro, uint64_t row, size_t count) {
-    ds_status status = DS_OK;
-    const ds_recipe *recipe = &t->recipe;
-    const ds_batch batch = {t->inputs, t->targets, count, recipe->length};
-    const double targets = (double)recipe->batch * (double)recipe->length, began = ds_seconds();
-    for (size_t b = 0; b < count; b++) {
-        uint64_t start = ds_recipe_window(recipe, ds_tokens_count(t->tokens), t->step, micro, row + b);
-        DS_TRY(
-            ds_window_read(t->inputs + b * recipe->length, t->targets + b * recipe->length, t->tokens, start, recipe->length));
-    }
-    t->windows_seconds += ds_seconds() - began;
-    status = ds_backward(t->gradient, &batch, NULL, 1 / (targets * (double)recipe->accumulation), NULL, t->nll);
-    t->diverged = status == DS_ERR_INPUT; /* a state or a loss that is not finite: ids were checked when the file was opened */
-    DS_TRY(status);
-    for (size_t i = 0; i < count * recipe->length; i++) *sum += t->nll[i];
-done:
-    return status;
-}
-
-static ds_status sum_gradient(ds_update *done, ds_trainer *t) {
-    ds_status status = DS_OK;
-    const ds_recipe *recipe = &t->recipe;
-    ds_gradient_zero(t->gradient);
-    done->loss = 0;
-    for (uint64_t micro = 0; micro < recipe->accumulation; micro++) {
-        double sum = 0;
-        for (uint64_t row = 0; row < recipe->batch; row += t->at_once)
-            DS_TRY(pass_windows(&sum, t, micro, row, ds_min_size(recipe->batch - row, t->at_once)));
-        t->micro_loss[micro] = sum / ((double)recipe->batch * (double)recipe->length);
-        done->loss += t->micro_loss[micro];
-    }
-    done->loss /= (double)recipe->accumulation;
-    done->micro_loss = t->micro_loss;
-done:
-    return status;
-}
-
-ds_status ds_trainer_update(ds_update *done, ds_trainer *t) {
+static ds_status update(ds_update *done, ds_trainer *t) {
     ds_status status = DS_OK;
     *done = (ds_update){.step = t->step};
-    DS_TRY(sum_gradient(done, t));
+    DS_TRY(ds_micro_batches_sum(done, t));
     status = ds_optimiser_step(done, &t->optimiser, t->gradient);
     t->diverged = status == DS_ERR_INPUT;
     DS_TRY(status);
@@ -229,35 +194,115 @@ done:
 
 typedef struct evaluation {
     ds_trainer *trainer;
-    double *nll; /* (batch, T) */
-    double sum;  /* of the windows' means */
+    double *nll;  /* (batch, T) */
+    double *mean; /* (batch): of each window of the batch in hand */
+    double sum;   /* of the windows' means */
 } evaluation;
 
 static ds_status evaluate_batch(void *context, const ds_window_batch *now) {
     ds_status status = DS_OK;
     evaluation *all = context;
-    status = ds_forward(now->run->workspace, now->run->model, &now->batch, NULL, NULL, all->nll);
-    all->trainer->diverged = status == DS_ERR_INPUT;
-    DS_TRY(status);
+    DS_TRY(ds_forward(now->run->workspace, now->run->model, &now->batch, NULL, NULL, all->nll));
     for (size_t b = 0; b < now->batch.sequences; b++) {
         double window = 0;
         for (size_t i = 0; i < now->batch.length; i++) window += all->nll[b * now->batch.length + i];
-        window /= (double)now->batch.length;
-        all->trainer->window_losses[now->windows[b]] = window;
-        all->sum += window;
+        all->mean[b] = window / (double)now->batch.length;
     }
+done:
+    return status;
+}
+
+static void fill_mean(void *context, double *record, size_t row, size_t rows) {
+    (void)rows;
+    *record = ((const evaluation *)context)->mean[row];
+}
+
+static ds_status take_mean(void *context, size_t window, const double *record) {
+    evaluation *all = context;
+    all->trainer->window_losses[window] = *record;
+    all->sum += *record;
+    return DS_OK;
+}
+
+static ds_status evaluate(double *loss, ds_trainer *t) {
+    ds_status status = DS_OK;
+    evaluation all = {.trainer = t};
+    const ds_window_pass pass = {.label = "validation",
+                                 .batch = evaluate_batch,
+                                 .record_length = 1,
+                                 .fill = fill_mean,
+                                 .take = take_mean,
+                                 .context = &all};
+    DS_NEW(all.nll, t->run.batch * t->run.length);
+    DS_NEW(all.mean, t->run.batch);
+    status = ds_run_windows(&t->run, &pass);
+    t->diverged = status == DS_ERR_INPUT;
+    DS_TRY(status);
+    *loss = all.sum / (double)t->run.sequences;
+done:
+    free(all.nll);
+    free(all.mean);
+    return status;
+}
+
+/* ---- several ranks ----------------------------------------------------------------------------------------------- */
+
+/* What number 0 does next, for the others to do with it. */
+typedef struct call {
+    ds_trainer_call what;
+    uint64_t step;
+} call;
+
+ds_status ds_trainer_tell(ds_trainer *t, ds_trainer_call what, uint64_t step) {
+    call told = {what, step};
+    void *bytes = &told;
+    size_t length = sizeof told;
+    ds_ranks *ranks = t->run.options.ranks;
+    return ds_ranks_count(ranks) == 1 ? DS_OK : ds_ranks_share(ranks, &bytes, &length);
+}
+
+static ds_status receive_call(call *told, ds_trainer *t) {
+    ds_status status = DS_OK;
+    void *bytes = NULL;
+    size_t length = 0;
+    DS_TRY(ds_ranks_share(t->run.options.ranks, &bytes, &length));
+    memcpy(told, bytes, sizeof *told);
+done:
+    free(bytes);
+    return status;
+}
+
+ds_status ds_trainer_follow(ds_trainer *t, const ds_training_options *options) {
+    ds_status status = DS_OK;
+    call told = {.what = DS_CALL_UPDATE};
+    while (told.what != DS_CALL_END) {
+        ds_update done;
+        json_t *gates = NULL;
+        double loss;
+        DS_TRY(receive_call(&told, t));
+        if (told.what == DS_CALL_RESTORE) status = ds_checkpoint_restore(t, options->folder, told.step);
+        if (told.what == DS_CALL_UPDATE) status = update(&done, t);
+        if (told.what == DS_CALL_EVALUATE) status = evaluate(&loss, t);
+        if (told.what == DS_CALL_AUDIT) status = options->measure_gates(&gates, &t->run);
+        json_decref(gates);
+        DS_TRY(status);
+    }
+done:
+    return status;
+}
+
+ds_status ds_trainer_update(ds_update *done, ds_trainer *t) {
+    ds_status status = DS_OK;
+    DS_TRY(ds_trainer_tell(t, DS_CALL_UPDATE, 0));
+    DS_TRY(update(done, t));
 done:
     return status;
 }
 
 ds_status ds_trainer_evaluate(double *loss, ds_trainer *t) {
     ds_status status = DS_OK;
-    evaluation all = {.trainer = t};
-    const ds_window_pass pass = {.label = "validation", .batch = evaluate_batch, .context = &all};
-    DS_NEW(all.nll, t->run.batch * t->run.length);
-    DS_TRY(ds_run_windows(&t->run, &pass));
-    *loss = all.sum / (double)t->run.sequences;
+    DS_TRY(ds_trainer_tell(t, DS_CALL_EVALUATE, 0));
+    DS_TRY(evaluate(loss, t));
 done:
-    free(all.nll);
     return status;
 }

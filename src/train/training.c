@@ -129,6 +129,7 @@ static ds_status take_up(training *all) {
         if (!all->options->resume && (list.steps[i] > 0 || run != NULL)) DS_TRY(refuse_held(all, list.steps[i]));
         if (run == NULL) continue;
         if (!json_equal(run, all->identity)) DS_TRY(refuse_other(all, list.steps[i], run));
+        DS_TRY(ds_trainer_tell(all->trainer, DS_CALL_RESTORE, list.steps[i]));
         DS_TRY(ds_checkpoint_restore(all->trainer, all->options->folder, list.steps[i]));
         all->saved = list.steps[i];
     }
@@ -292,6 +293,7 @@ static ds_status audit(training *all) {
     const uint64_t step = all->trainer->step, every = all->options->audit;
     json_t *gates = NULL;
     if (every == 0 || !is_due(all, every, all->log.audits)) return DS_OK;
+    DS_TRY(ds_trainer_tell(all->trainer, DS_CALL_AUDIT, step));
     DS_TRY(all->options->measure_gates(&gates, ds_trainer_run(all->trainer)));
     DS_TRY(ds_train_log_audit(&all->log, step, gates));
 done:
@@ -412,6 +414,7 @@ ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_traini
     json_t *log = NULL;
     training all = {.trainer = trainer, .options = options, .log = ds_train_log_closed, .saved = UINT64_MAX};
     *results = NULL;
+    if (ds_ranks_number(trainer->run.options.ranks) > 0) return ds_trainer_follow(trainer, options);
     DS_TRY(identify(&all));
     DS_TRY(take_up(&all));
     if (all.saved == UINT64_MAX) DS_TRY(write_recipe(&all));
@@ -420,6 +423,7 @@ ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_traini
     all.mark.first = trainer->step;
     all.began = ds_seconds();
     DS_TRY(run_updates(&all, &stopped));
+    DS_TRY(ds_trainer_tell(trainer, DS_CALL_END, trainer->step));
     if (stopped) goto done;
     log = json_pack("{s:O, s:O, s:O}", "steps", all.log.steps, "evaluations", all.log.evaluations, "audits", all.log.audits);
     status =
