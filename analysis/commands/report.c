@@ -47,7 +47,8 @@ static ds_status run_command(const ds_invocation *invocation) {
     json_t *results = NULL, *envelope = NULL;
     double started = ds_seconds();
     const bool first = ds_ranks_number(invocation->ranks) == 0;
-    if (first && common->out == NULL) return ds_fail(DS_ERR_USAGE, "report needs --out DIR, the folder the report is written into");
+    if (first && common->out == NULL)
+        return ds_fail(DS_ERR_USAGE, "report needs --out DIR, the folder the report is written into");
     DS_TRY(ds_report_measure(&results, &envelope, &files, invocation, own->skip, own->force));
     if (!first) goto done;
     DS_TRY(complete(envelope, &findings, results, started));

@@ -296,17 +296,49 @@ done:
     return status;
 }
 
-static ds_status run_command(const ds_invocation *invocation) {
+/* The updates themselves, of weights that are there; of several ranks number 0 says how it went. `program`: bytes taken before
+ * anything was begun. */
+static ds_status run_updates(const ds_invocation *invocation, const ds_trainer_options *start, ds_training_options *training,
+                             size_t program) {
     ds_status status = DS_OK;
-    const size_t program = ds_peak_memory_bytes();
-    size_t memory[2];
+    size_t memory[2] = {0, program};
     ds_training_line line;
-    const train_options *own = invocation->own;
     ds_trainer *trainer = NULL;
     ds_folder *folder;
+    ds_told told = {NULL, NULL};
+    size_t predicted;
+    DS_TRY(ds_trainer_new(&trainer, start));
+    DS_TRY(ds_command_shared_folder(&folder, invocation));
+    training->folder = folder;
+    DS_TRY(predict_memory(&predicted, trainer, start));
+    memory[1] += predicted;
+    DS_TRY(prepare_line(&line, training, invocation->common.quiet));
+    ds_stop_watch();
+    status = ds_training_run(&told.results, trainer, training);
+    memory[0] = ds_peak_memory_bytes();
+    if (ds_ranks_number(invocation->ranks) > 0) goto done;
+    if (status == DS_ERR_INPUT && ds_trainer_diverged(trainer))
+        status = end_diverged(invocation, &start->recipe, trainer, status);
+    DS_TRY(status);
+    if (told.results == NULL) {
+        DS_TRY(publish_so_far(invocation, &start->recipe, trainer));
+        status = end_by_signal(invocation, trainer);
+        goto done;
+    }
+    DS_TRY(make_options(&told.options, invocation->own, trainer, &start->recipe, invocation->common.seed.value));
+    DS_TRY(publish(invocation, ds_trainer_run(trainer), &told, memory));
+done:
+    ds_told_release(&told);
+    ds_trainer_free(&trainer);
+    return status;
+}
+
+static ds_status run_command(const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    const train_options *own = invocation->own;
+    const size_t program = ds_peak_memory_bytes();
     ds_text initial = {0};
     json_t *made_from = NULL;
-    ds_told told = {NULL, NULL};
     ds_trainer_options start = {.checkpoint = own->from,
                                 .train = own->tokens,
                                 .val = own->val,
@@ -330,30 +362,9 @@ static ds_status run_command(const ds_invocation *invocation) {
     }
     DS_TRY(begin(&initial, &made_from, invocation, &start));
     if (own->from == NULL) start.checkpoint = initial.bytes;
-    DS_TRY(ds_trainer_new(&trainer, &start));
-    DS_TRY(ds_command_shared_folder(&folder, invocation));
-    training.folder = folder;
     training.start = made_from;
-    DS_TRY(predict_memory(&memory[1], trainer, &start));
-    memory[1] += program;
-    DS_TRY(prepare_line(&line, &training, invocation->common.quiet));
-    ds_stop_watch();
-    status = ds_training_run(&told.results, trainer, &training);
-    memory[0] = ds_peak_memory_bytes();
-    if (status == DS_ERR_INPUT && ds_trainer_diverged(trainer))
-        status = end_diverged(invocation, &start.recipe, trainer, status);
-    DS_TRY(status);
-    if (ds_ranks_number(invocation->ranks) > 0) goto done;
-    if (told.results == NULL) {
-        DS_TRY(publish_so_far(invocation, &start.recipe, trainer));
-        status = end_by_signal(invocation, trainer);
-        goto done;
-    }
-    DS_TRY(make_options(&told.options, own, trainer, &start.recipe, invocation->common.seed.value));
-    DS_TRY(publish(invocation, ds_trainer_run(trainer), &told, memory));
+    DS_TRY(run_updates(invocation, &start, &training, program));
 done:
-    ds_told_release(&told);
-    ds_trainer_free(&trainer);
     ds_text_release(&initial);
     json_decref(made_from);
     return status;

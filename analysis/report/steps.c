@@ -352,7 +352,8 @@ ds_status ds_report_measure(json_t **results, json_t **envelope, ds_manifest *fi
     if (first && !force && !all.resume) DS_TRY(refuse_other_report(folder, &all.run, false));
     DS_TRY(tell_options(&options, skip, common->seed.value));
     DS_TRY(open_journal(&all.journal, invocation, &all.run, options));
-    if (first && !force && all.resume) DS_TRY(refuse_other_report(folder, &all.run, true)); /* the journal tells more of another run */
+    if (first && !force && all.resume) /* after the journal, which tells more of another run */
+        DS_TRY(refuse_other_report(folder, &all.run, true));
     DS_TRY(ds_run_envelope(envelope, &all.run, invocation->command->name, options, NULL));
     all.run.options.listener = ds_progress_line(true); /* the report tells how it goes, not its steps */
     if (first) DS_TRY(ds_folder_open_in(&inner, folder, "results"));

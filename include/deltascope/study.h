@@ -116,8 +116,8 @@ typedef struct ds_study_progress {
 
 /* Runs every cell that is not finished, from its newest checkpoint. All that lies in the folder is looked at before anything
  * runs: a cell that was made by another recipe, configuration or data is DS_ERR_INPUT naming what differs; unfinished cells
- * without `resume` are DS_ERR_USAGE. A run that diverges is finished, and told as such. Of several ranks number 0 looks, each takes the
- * next run when it is free, and *progress is right on number 0; the next two share runs likewise. */
+ * without `resume` are DS_ERR_USAGE. A run that diverges is finished, and told as such. Of several ranks number 0 looks, each
+ * takes the next run when it is free, and *progress is right on number 0; the next two share runs likewise. */
 ds_status ds_study_run(ds_study_progress *progress, const ds_plan *plan, const ds_study_options *options) DS_MUST_CHECK;
 /* Measures every finished run on the plan's windows, where that has not been done. *stopped: it was asked to stop before. */
 ds_status ds_study_audit(bool *stopped, const ds_plan *plan, const ds_study_options *options) DS_MUST_CHECK;

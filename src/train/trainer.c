@@ -1,5 +1,4 @@
 /* One update after another, and evaluations between them, by one process or by ranks together. */
-#include "checkpoint.h"
 #include "trainer.h"
 
 #include <stdlib.h>
@@ -247,53 +246,17 @@ done:
 
 /* ---- several ranks ----------------------------------------------------------------------------------------------- */
 
-/* What number 0 does next, for the others to do with it. */
-typedef struct call {
-    ds_trainer_call what;
-    uint64_t step;
-} call;
-
-ds_status ds_trainer_tell(ds_trainer *t, ds_trainer_call what, uint64_t step) {
-    call told = {what, step};
-    void *bytes = &told;
-    size_t length = sizeof told;
+ds_status ds_trainer_tell(ds_trainer *t, ds_trainer_act act, uint64_t step) {
+    ds_trainer_call call = {act, step};
+    void *bytes = &call;
+    size_t length = sizeof call;
     ds_ranks *ranks = t->run.options.ranks;
-    return ds_ranks_count(ranks) == 1 ? DS_OK : ds_ranks_share(ranks, &bytes, &length);
-}
-
-static ds_status receive_call(call *told, ds_trainer *t) {
-    ds_status status = DS_OK;
-    void *bytes = NULL;
-    size_t length = 0;
-    DS_TRY(ds_ranks_share(t->run.options.ranks, &bytes, &length));
-    memcpy(told, bytes, sizeof *told);
-done:
-    free(bytes);
-    return status;
-}
-
-ds_status ds_trainer_follow(ds_trainer *t, const ds_training_options *options) {
-    ds_status status = DS_OK;
-    call told = {.what = DS_CALL_UPDATE};
-    while (told.what != DS_CALL_END) {
-        ds_update done;
-        json_t *gates = NULL;
-        double loss;
-        DS_TRY(receive_call(&told, t));
-        if (told.what == DS_CALL_RESTORE) status = ds_checkpoint_restore(t, options->folder, told.step);
-        if (told.what == DS_CALL_UPDATE) status = update(&done, t);
-        if (told.what == DS_CALL_EVALUATE) status = evaluate(&loss, t);
-        if (told.what == DS_CALL_AUDIT) status = options->measure_gates(&gates, &t->run);
-        json_decref(gates);
-        DS_TRY(status);
-    }
-done:
-    return status;
+    return ds_ranks_count(ranks) == 1 || ds_ranks_number(ranks) > 0 ? DS_OK : ds_ranks_share(ranks, &bytes, &length);
 }
 
 ds_status ds_trainer_update(ds_update *done, ds_trainer *t) {
     ds_status status = DS_OK;
-    DS_TRY(ds_trainer_tell(t, DS_CALL_UPDATE, 0));
+    DS_TRY(ds_trainer_tell(t, DS_ACT_UPDATE, 0));
     DS_TRY(update(done, t));
 done:
     return status;
@@ -301,7 +264,7 @@ done:
 
 ds_status ds_trainer_evaluate(double *loss, ds_trainer *t) {
     ds_status status = DS_OK;
-    DS_TRY(ds_trainer_tell(t, DS_CALL_EVALUATE, 0));
+    DS_TRY(ds_trainer_tell(t, DS_ACT_EVALUATE, 0));
     DS_TRY(evaluate(loss, t));
 done:
     return status;

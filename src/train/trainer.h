@@ -35,18 +35,20 @@ size_t ds_windows_at_once(const ds_recipe *recipe);
 /* t->gradient, losses of *done <- of the next update. */
 ds_status ds_micro_batches_sum(ds_update *done, ds_trainer *trainer) DS_MUST_CHECK;
 
-/* What ranks do together. */
-typedef enum ds_trainer_call {
-    DS_CALL_RESTORE, /* of checkpoint-STEP in the folder */
-    DS_CALL_UPDATE,
-    DS_CALL_EVALUATE,
-    DS_CALL_AUDIT,
-    DS_CALL_END,
+/* What ranks do together, as number 0 tells the others. */
+typedef enum ds_trainer_act {
+    DS_ACT_RESTORE, /* checkpoint-STEP of the folder */
+    DS_ACT_UPDATE,
+    DS_ACT_EVALUATE,
+    DS_ACT_AUDIT,
+    DS_ACT_END,
+} ds_trainer_act;
+typedef struct ds_trainer_call {
+    ds_trainer_act act;
+    uint64_t step;
 } ds_trainer_call;
-/* Number 0 is about to do it, the others with it; nothing for a process alone. ds_trainer_update and ds_trainer_evaluate tell
- * for themselves. */
-ds_status ds_trainer_tell(ds_trainer *trainer, ds_trainer_call what, uint64_t step) DS_MUST_CHECK;
-/* On the other ranks: does what number 0 tells, until the end. Nothing is written. */
-ds_status ds_trainer_follow(ds_trainer *trainer, const ds_training_options *options) DS_MUST_CHECK;
+/* Number 0 is about to do it, the others with it; nothing for a process alone, and for those others. ds_trainer_update and
+ * ds_trainer_evaluate tell for themselves. */
+ds_status ds_trainer_tell(ds_trainer *trainer, ds_trainer_act act, uint64_t step) DS_MUST_CHECK;
 
 #endif

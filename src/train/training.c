@@ -129,7 +129,7 @@ static ds_status take_up(training *all) {
         if (!all->options->resume && (list.steps[i] > 0 || run != NULL)) DS_TRY(refuse_held(all, list.steps[i]));
         if (run == NULL) continue;
         if (!json_equal(run, all->identity)) DS_TRY(refuse_other(all, list.steps[i], run));
-        DS_TRY(ds_trainer_tell(all->trainer, DS_CALL_RESTORE, list.steps[i]));
+        DS_TRY(ds_trainer_tell(all->trainer, DS_ACT_RESTORE, list.steps[i]));
         DS_TRY(ds_checkpoint_restore(all->trainer, all->options->folder, list.steps[i]));
         all->saved = list.steps[i];
     }
@@ -293,7 +293,7 @@ static ds_status audit(training *all) {
     const uint64_t step = all->trainer->step, every = all->options->audit;
     json_t *gates = NULL;
     if (every == 0 || !is_due(all, every, all->log.audits)) return DS_OK;
-    DS_TRY(ds_trainer_tell(all->trainer, DS_CALL_AUDIT, step));
+    DS_TRY(ds_trainer_tell(all->trainer, DS_ACT_AUDIT, step));
     DS_TRY(all->options->measure_gates(&gates, ds_trainer_run(all->trainer)));
     DS_TRY(ds_train_log_audit(&all->log, step, gates));
 done:
@@ -408,13 +408,37 @@ done:
     return status;
 }
 
+/* On other ranks than number 0: what it tells, until the end. Nothing is written. */
+static ds_status follow(ds_trainer *t, const ds_training_options *options) {
+    ds_status status = DS_OK;
+    ds_trainer_call call = {.act = DS_ACT_UPDATE};
+    while (call.act != DS_ACT_END) {
+        ds_update done;
+        json_t *gates = NULL;
+        void *bytes = NULL;
+        double loss;
+        size_t length = 0;
+        DS_TRY(ds_ranks_share(t->run.options.ranks, &bytes, &length));
+        memcpy(&call, bytes, sizeof call);
+        free(bytes);
+        if (call.act == DS_ACT_RESTORE) status = ds_checkpoint_restore(t, options->folder, call.step);
+        if (call.act == DS_ACT_UPDATE) status = ds_trainer_update(&done, t);
+        if (call.act == DS_ACT_EVALUATE) status = ds_trainer_evaluate(&loss, t);
+        if (call.act == DS_ACT_AUDIT) status = options->measure_gates(&gates, &t->run);
+        json_decref(gates);
+        DS_TRY(status);
+    }
+done:
+    return status;
+}
+
 ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_training_options *options) {
     ds_status status = DS_OK;
     bool stopped;
     json_t *log = NULL;
     training all = {.trainer = trainer, .options = options, .log = ds_train_log_closed, .saved = UINT64_MAX};
     *results = NULL;
-    if (ds_ranks_number(trainer->run.options.ranks) > 0) return ds_trainer_follow(trainer, options);
+    if (ds_ranks_number(trainer->run.options.ranks) > 0) return follow(trainer, options);
     DS_TRY(identify(&all));
     DS_TRY(take_up(&all));
     if (all.saved == UINT64_MAX) DS_TRY(write_recipe(&all));
@@ -423,7 +447,7 @@ ds_status ds_training_run(json_t **results, ds_trainer *trainer, const ds_traini
     all.mark.first = trainer->step;
     all.began = ds_seconds();
     DS_TRY(run_updates(&all, &stopped));
-    DS_TRY(ds_trainer_tell(trainer, DS_CALL_END, trainer->step));
+    DS_TRY(ds_trainer_tell(trainer, DS_ACT_END, trainer->step));
     if (stopped) goto done;
     log = json_pack("{s:O, s:O, s:O}", "steps", all.log.steps, "evaluations", all.log.evaluations, "audits", all.log.audits);
     status =

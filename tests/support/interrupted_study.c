@@ -1,18 +1,14 @@
 #include "interrupted_study.h"
 
-#include <ftw.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "child.h"
 #include "deltascope/io.h"
+#include "same_folders.h"
 #include "scratch.h"
 #include "support.h"
-
-static const char *whole, *pieces; /* folders compared; nftw has no context */
 
 /* ---- comparing --------------------------------------------------------------------------------------------------- */
 
@@ -24,20 +20,6 @@ static bool tells_times(const char *path) {
         if (strstr(path, files[i]) != NULL) return true;
     }
     return false;
-}
-
-static int expect_counterpart(const char *path, const struct stat *info, int kind, struct FTW *walk) {
-    char other[512], ours[65], theirs[65];
-    bool of_whole = strncmp(path, whole, strlen(whole)) == 0;
-    (void)info, (void)walk;
-    if (kind != FTW_F) return 0;
-    (void)snprintf(other, sizeof other, "%s%s", of_whole ? pieces : whole, path + strlen(of_whole ? whole : pieces));
-    if (access(other, F_OK) != 0) fail_msg("%s is missing", other);
-    if (tells_times(path)) return 0;
-    expect_ok(ds_sha256_file(ours, NULL, path, 1 << 26));
-    expect_ok(ds_sha256_file(theirs, NULL, other, 1 << 26));
-    if (strcmp(ours, theirs) != 0) fail_msg("%s and %s differ", path, other);
-    return 0;
 }
 
 static json_t *read_study(const char *folder) {
@@ -72,21 +54,15 @@ static json_t *without_times(const char *folder) {
     return study;
 }
 
-static void expect_same(void) {
-    assert_int_equal(nftw(whole, expect_counterpart, 8, FTW_PHYS), 0);
-    assert_int_equal(nftw(pieces, expect_counterpart, 8, FTW_PHYS), 0);
-    json_t *one = without_times(whole), *other = without_times(pieces);
-    assert_true(json_equal(one, other));
-    json_decref(one);
-    json_decref(other);
+void expect_same_studies(const char *one, const char *other) {
+    expect_same_folders(one, other, tells_times);
+    json_t *ours = without_times(one), *theirs = without_times(other);
+    assert_true(json_equal(ours, theirs));
+    json_decref(ours);
+    json_decref(theirs);
 }
 
 /* ---- striking ---------------------------------------------------------------------------------------------------- */
-
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *walk) {
-    (void)info, (void)kind, (void)walk;
-    return remove(path);
-}
 
 static void expect_success(const child *found) {
     if (found->status != 0) fail_msg("exit status %d, signal %d: %s", found->status, found->signal, found->err);
@@ -97,8 +73,7 @@ void interrupt_study(const char *plan, size_t times, uint64_t seed) {
     const child_limits usual = {.seconds = 300};
     ds_random random = ds_random_init(seed);
     size_t struck = 0, finished = 0;
-    whole = scratch_path("whole");
-    pieces = scratch_path("pieces");
+    const char *whole = scratch_path("whole"), *pieces = scratch_path("pieces");
     CHILD_RUN(&found, usual, "study", plan, "--quiet", "--resume", "--out", whole);
     expect_success(&found);
     while (struck < times || finished == 0) {
@@ -111,9 +86,9 @@ void interrupt_study(const char *plan, size_t times, uint64_t seed) {
         struck += found.signal != 0;
         if (found.signal != 0) continue;
         expect_success(&found);
-        expect_same();
+        expect_same_studies(whole, pieces);
         finished++;
-        assert_int_equal(nftw(pieces, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+        remove_folder(pieces);
     }
     (void)printf("struck %zu times (seed %llu), %zu studies finished with the same bytes\n", struck, (unsigned long long)seed,
                  finished);

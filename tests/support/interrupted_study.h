@@ -10,4 +10,7 @@
  * unless both folders hold the same bytes, but for how long it took. */
 void interrupt_study(const char *plan, size_t times, uint64_t seed);
 
+/* Fails unless two folders of one plan hold the same bytes, but for how long it took. */
+void expect_same_studies(const char *one, const char *other);
+
 #endif

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "same_folders.h"
 #include "scratch.h"
 #include "support.h"
 
@@ -83,4 +84,23 @@ void same_under_mpirun(unsigned ranks, const char *const *arguments) {
     assert_int_equal(counts[1], ranks);
     assert_true(json_equal(results[0], results[1]));
     for (size_t i = 0; i < 2; i++) json_decref(results[i]);
+}
+
+void same_folder_under_mpirun(unsigned ranks, void (*expect_same)(const char *one, const char *other),
+                              const char *const *arguments) {
+    static child ran;
+    const char *line[40] = {NULL}, *folder = scratch_path("out"), *alone = scratch_path("alone");
+    size_t used = 0;
+    while (*arguments != NULL && used + 4 < sizeof line / sizeof *line) line[used++] = *arguments++;
+    line[used++] = "--quiet";
+    line[used++] = "--out";
+    line[used++] = folder;
+    child_run(&ran, line, (child_limits){0});
+    if (ran.status != 0) fail_msg("%s", ran.err);
+    assert_int_equal(rename(folder, alone), 0);
+    mpirun(&ran, ranks, line, (child_limits){0});
+    if (ran.status != 0) fail_msg("%u ranks: %s", ranks, ran.err);
+    expect_same(folder, alone);
+    remove_folder(folder);
+    remove_folder(alone);
 }

@@ -18,4 +18,12 @@ void same_under_mpirun(unsigned ranks, const char *const *arguments);
 
 #define SAME_UNDER_MPIRUN(ranks, ...) same_under_mpirun((ranks), (const char *const[]){__VA_ARGS__, NULL})
 
+/* Runs the program with `arguments` and --out in one process and on `ranks`, both into the same folder, the first being moved
+ * away: fails unless `expect_same` finds the same in both. */
+void same_folder_under_mpirun(unsigned ranks, void (*expect_same)(const char *one, const char *other),
+                              const char *const *arguments);
+
+#define SAME_FOLDER_UNDER_MPIRUN(ranks, expect_same, ...) \
+    same_folder_under_mpirun((ranks), (expect_same), (const char *const[]){__VA_ARGS__, NULL})
+
 #endif

@@ -54,8 +54,8 @@ typedef struct ds_distribution {
 
 ds_status ds_distribution_init(ds_distribution *out, size_t sublayers, size_t hidden, bool every_depth) DS_MUST_CHECK;
 void ds_distribution_release(ds_distribution *distribution);
-/* Call before adding: solved tokens are kept in `journal` as records `kind`, those found there are not solved again, and `ranks`
- * share the others; all add the same tokens. Both may be NULL. */
+/* Call before adding: solved tokens are kept in `journal` as records `kind`, those found there are not solved again, and
+ * `ranks` share the others; all add the same tokens. Both may be NULL. */
 ds_status ds_distribution_keep(ds_distribution *distribution, ds_journal *journal, const char *kind,
                                ds_ranks *ranks) DS_MUST_CHECK;
 /* Adds tokens; they are solved in parallel and added in order. DS_ERR_SYSTEM when an identity that holds for every product does
