@@ -48,7 +48,7 @@ ds_status ds_option_help(ds_text *text, const ds_option *option) DS_MUST_CHECK;
 typedef struct ds_common {
     const char *config, *map, *tokens, *token_type, *text, *tokenizer, *spread, *precision, *json, *out, *columns, *sign;
     ds_count seq_len, sequences, offset, threads, seed, shadow;
-    bool quiet, resume;
+    bool quiet, resume, dry_run;
     bool table; /* whether standard output takes a table: neither with --quiet nor when the result goes there */
 } ds_common;
 
@@ -65,6 +65,7 @@ enum {
     DS_TAKES_STREAMS = 512,   /* and of those whose state is parallel streams */
     DS_TAKES_SEED = 256,      /* --seed */
     DS_TAKES_RANKS = 1024,    /* several processes that a launcher started */
+    DS_TAKES_REHEARSAL = 2048, /* --dry-run */
     DS_TAKES_RUN = DS_TAKES_OUTPUT | DS_TAKES_SEED,
     DS_TAKES_MODEL = DS_TAKES_CHECKPOINT | DS_TAKES_DATA | DS_TAKES_LENGTH | DS_TAKES_RUN,
 };
@@ -118,6 +119,8 @@ struct ds_command {
     const char *operands_option;
     /* The exit status; the sentence of a failure is stored. */
     ds_status (*run)(const ds_invocation *invocation);
+    /* The same for --dry-run: with DS_TAKES_REHEARSAL, and then never NULL. */
+    ds_status (*dry_run)(const ds_invocation *invocation);
     /* What it measures on an open run, by the invocation's options, as a report and a check measure it too; *options, *results:
      * new references. NULL: nothing that could be measured again. */
     ds_status (*measure)(json_t **options, json_t **results, ds_run *run, const ds_invocation *invocation,

@@ -126,6 +126,13 @@ static ds_status join_ranks(ds_invocation *invocation, ds_ranks *ranks) {
     return DS_OK;
 }
 
+/* A rehearsal is number 0's alone. */
+static ds_status begin(const ds_invocation *invocation) {
+    const ds_command *command = invocation->command;
+    if (!invocation->common.dry_run) return command->run(invocation);
+    return ds_ranks_number(invocation->ranks) > 0 ? DS_OK : command->dry_run(invocation);
+}
+
 static ds_status run_command(const ds_command *command, int argc, char **argv, ds_ranks *ranks) {
     void *own = ds_calloc(command->own_size, 1);
     if (own == NULL) return DS_ERR_SYSTEM;
@@ -144,7 +151,7 @@ static ds_status run_command(const ds_command *command, int argc, char **argv, d
     if (outcome == DS_OK) outcome = ds_outputs_check(&invocation); /* better found before the hours than after them */
     if (outcome == DS_OK) outcome = open_signer(&signer, &invocation);
     if (outcome == DS_OK) outcome = ds_standard_input_keep(&invocation, own);
-    if (outcome == DS_OK) outcome = command->run(&invocation);
+    if (outcome == DS_OK) outcome = begin(&invocation);
     ds_signer_close(&signer);
     ds_folder_close(&folder);
     free(own);

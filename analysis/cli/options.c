@@ -57,6 +57,10 @@ static const ds_option output_options[] = {
 static const ds_option resume_options[] = {
     {"resume", NULL, "go on where an interrupted run with the same --out stopped", DS_OPTION_FLAG, COMMON(resume), 0, NULL},
 };
+static const ds_option rehearsal_options[] = {
+    {"dry-run", NULL, "tell from a short rehearsal how long it would take, what it would read and hold, and run nothing",
+     DS_OPTION_FLAG, COMMON(dry_run), 0, NULL},
+};
 
 static const ds_option shadow_options[] = {
     {"shadow", "N", "repeat N windows in double and report the float run's errors", DS_OPTION_COUNT, COMMON(shadow), 1, NULL},
@@ -86,6 +90,7 @@ static const struct {
     {DS_TAKES_OUTPUT, output_options, LENGTH_OF(output_options)},
     {DS_TAKES_SHADOW, shadow_options, LENGTH_OF(shadow_options)},
     {DS_TAKES_RESUME, resume_options, LENGTH_OF(resume_options)},
+    {DS_TAKES_REHEARSAL, rehearsal_options, LENGTH_OF(rehearsal_options)},
 };
 
 ds_status ds_command_each_option(const ds_command *command, ds_option_visit visit, void *context) {

@@ -2,6 +2,7 @@
 #include "cli/standard_streams.h"
 #include "deltascope/measure/forced_gates.h"
 #include "model_command.h"
+#include "rehearsal.h"
 #include "run_notes.h"
 
 static const ds_option options[] = {
@@ -119,7 +120,7 @@ const ds_command ds_command_ablate = {
     .examples = "  deltascope ablate --tokens val.bin checkpoint/\n"
                 "  deltascope ablate --tokens val.bin --modes open,reflect --scopes all checkpoint/\n"
                 "  deltascope ablate --tokens val.bin --out audit/ --resume checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RESUME | DS_TAKES_HISTORIES | DS_TAKES_RANKS,
+    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RESUME | DS_TAKES_HISTORIES | DS_TAKES_RANKS | DS_TAKES_REHEARSAL,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &ds_ablate_defaults,
@@ -127,6 +128,7 @@ const ds_command ds_command_ablate = {
     .column_sets = column_sets,
     .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
+    .dry_run = ds_dry_run_measure,
     .measure = measure,
     .rows = &rows,
 };

@@ -6,6 +6,7 @@
 #include "deltascope/measure/group_comparison.h"
 #include "group_view.h"
 #include "model_command.h"
+#include "rehearsal.h"
 #include "run_notes.h"
 
 enum { MOST_CHECKPOINTS = 64 };
@@ -149,32 +150,83 @@ static ds_status check_groups(const ds_checkpoint_groups *groups, bool trajector
     return DS_OK;
 }
 
-static ds_status run_command(const ds_invocation *invocation) {
+/* What is compared; no groups: checkpoints alone. */
+typedef struct comparing {
+    const ds_invocation *invocation;
+    ds_checkpoint_groups groups;
+} comparing;
+
+static ds_status find_groups(comparing *all, const ds_invocation *invocation) {
     ds_status status = DS_OK;
     const compare_options *given = invocation->own;
+    *all = (comparing){.invocation = invocation};
+    if (given->groups.count == 0) goto done;
+    DS_TRY(ds_checkpoint_groups_parse(&all->groups, given->groups.at, given->groups.count));
+    DS_TRY(check_groups(&all->groups, given->measured.trajectory));
+done:
+    return status;
+}
+
+/* On windows as `base` says; `opened` is told of every checkpoint, NULL: nobody is. */
+static ds_status measure(ds_told *told, ds_run *first, const comparing *all, const ds_run_options *base,
+                         void (*opened)(void *context, const ds_run *run)) {
+    const compare_options *given = all->invocation->own;
     ds_compare_options own = given->measured;
+    own.checkpoints = all->invocation->operands;
+    own.count = all->invocation->operand_count;
+    own.opened = opened;
+    if (all->groups.count == 0) return ds_compare_results(&told->options, &told->results, first, base, &own);
+    return ds_compare_groups_results(&told->options, &told->results, first, base, &own, &all->groups, given->margin);
+}
+
+static ds_status run_command(const ds_invocation *invocation) {
+    ds_status status = DS_OK;
     const ds_run_options base = ds_command_run_options(invocation);
-    ds_checkpoint_groups groups = {.count = 0};
+    comparing all;
     ds_run first = {0};
     ds_folder *folder;
     ds_told told = {NULL, NULL};
-    own.checkpoints = invocation->operands;
-    own.count = invocation->operand_count;
-    own.opened = warn;
-    if (given->groups.count != 0) {
-        DS_TRY(ds_checkpoint_groups_parse(&groups, given->groups.at, given->groups.count));
-        DS_TRY(check_groups(&groups, own.trajectory));
-    }
+    DS_TRY(find_groups(&all, invocation));
     if (invocation->common.out != NULL) DS_TRY(ds_command_folder(&folder, invocation));
-    if (groups.count != 0)
-        DS_TRY(ds_compare_groups_results(&told.options, &told.results, &first, &base, &own, &groups, given->margin));
-    else
-        DS_TRY(ds_compare_results(&told.options, &told.results, &first, &base, &own));
+    DS_TRY(measure(&told, &first, &all, &base, warn));
     DS_TRY(publish(invocation, &first, &told));
 done:
     ds_told_release(&told);
     ds_run_close(&first);
-    ds_checkpoint_groups_release(&groups);
+    ds_checkpoint_groups_release(&all.groups);
+    return status;
+}
+
+/* All checkpoints, opened again each time. */
+static ds_status rehearse_comparison(void *context, ds_run *run) {
+    ds_status status = DS_OK;
+    const comparing *all = context;
+    ds_run_options base = ds_rehearsal_options(all->invocation);
+    ds_run first = {0};
+    ds_told told = {NULL, NULL};
+    base.length = run->length;
+    base.sequences = run->sequences;
+    DS_TRY(measure(&told, &first, all, &base, NULL));
+done:
+    ds_told_release(&told);
+    ds_run_close(&first);
+    return status;
+}
+
+static ds_status rehearse(ds_rehearsal *all, void *context) {
+    return ds_rehearse(all, "compare", rehearse_comparison, context);
+}
+
+static ds_status dry_run(const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    ds_run_options opening = ds_rehearsal_options(invocation);
+    comparing all;
+    DS_TRY(find_groups(&all, invocation));
+    opening.without_weights = true;
+    if (all.groups.count > 0) opening.checkpoint = all.groups.paths[0];
+    DS_TRY(ds_dry_run(invocation, &opening, rehearse, &all));
+done:
+    ds_checkpoint_groups_release(&all.groups);
     return status;
 }
 
@@ -208,7 +260,7 @@ const ds_command ds_command_compare = {
     .examples = "  deltascope compare --tokens val.bin seed-1/ seed-2/ additive/\n"
                 "  deltascope compare --tokens val.bin --trajectory --out run/ step-1000/ step-2000/ step-4000/\n"
                 "  deltascope compare --tokens val.bin --group plain=p1/,p2/,p3/ --group delta=d1/,d2/,d3/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_RANKS,
+    .takes = DS_TAKES_MODEL | DS_TAKES_RANKS | DS_TAKES_REHEARSAL,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
@@ -216,4 +268,5 @@ const ds_command ds_command_compare = {
     .column_sets = column_sets,
     .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
+    .dry_run = dry_run,
 };

@@ -2,6 +2,7 @@
 #include "cli/standard_streams.h"
 #include "deltascope/measure/depth_mixing.h"
 #include "model_command.h"
+#include "rehearsal.h"
 #include "run_notes.h"
 
 static const ds_result_column columns[] = {
@@ -72,9 +73,10 @@ const ds_command ds_command_depth = {
                    "much of an earlier edit its frozen operators leave (gain), and that all edits together are the state, "
                    "checked on every token.",
     .examples = "  deltascope depth --tokens val.bin --json depth.json checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_HISTORIES | DS_TAKES_STREAMS,
+    .takes = DS_TAKES_MODEL | DS_TAKES_HISTORIES | DS_TAKES_STREAMS | DS_TAKES_REHEARSAL,
     .column_sets = column_sets,
     .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
+    .dry_run = ds_dry_run_measure,
     .measure = measure,
 };

@@ -3,6 +3,7 @@
 #include "cli/standard_streams.h"
 #include "deltascope/measure/per_token_arrays.h"
 #include "model_command.h"
+#include "rehearsal.h"
 #include "run_notes.h"
 
 static const ds_option options[] = {
@@ -73,6 +74,27 @@ done:
     return status;
 }
 
+/* Without the arrays: a rehearsal writes nothing. */
+static ds_status rehearse_gates(void *context, ds_run *run) {
+    ds_status status = DS_OK;
+    const ds_invocation *invocation = context;
+    ds_told told = {NULL, NULL};
+    ds_gates_options own = *(const ds_gates_options *)invocation->own;
+    own.shadow = invocation->common.shadow.value;
+    own.per_token = NULL;
+    DS_TRY(ds_gates_results(&told.options, &told.results, run, &own));
+done:
+    ds_told_release(&told);
+    return status;
+}
+
+static ds_status rehearse(ds_rehearsal *all, void *context) { return ds_rehearse(all, "gates", rehearse_gates, context); }
+
+static ds_status dry_run(const ds_invocation *invocation) {
+    const ds_run_options opening = ds_rehearsal_options(invocation);
+    return ds_dry_run(invocation, &opening, rehearse, (void *)(uintptr_t)invocation);
+}
+
 static const ds_column_set column_sets[] = {DS_COLUMN_SET(columns)};
 
 const ds_command ds_command_gates = {
@@ -87,7 +109,7 @@ const ds_command ds_command_gates = {
                    "Memory does not grow with the data.",
     .examples = "  deltascope gates --tokens val.bin --json gates.json checkpoint/\n"
                 "  deltascope gates --text essay.txt --tokenizer gpt2/ --seq-len 256 checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RANKS,
+    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RANKS | DS_TAKES_REHEARSAL,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &ds_gates_defaults,
@@ -95,5 +117,6 @@ const ds_command ds_command_gates = {
     .column_sets = column_sets,
     .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
+    .dry_run = dry_run,
     .measure = measure,
 };

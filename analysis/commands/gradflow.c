@@ -5,6 +5,7 @@
 #include "cli/text_wrapping.h"
 #include "deltascope/measure/gradient_flow.h"
 #include "model_command.h"
+#include "rehearsal.h"
 #include "run_notes.h"
 
 typedef struct gradflow_options {
@@ -220,7 +221,7 @@ const ds_command ds_command_gradflow = {
     .examples = "  deltascope gradflow --tokens val.bin --measure checkpoint/\n"
                 "  deltascope gradflow --tokens val.bin --force closed:3.mlp checkpoint/\n"
                 "  deltascope gradflow --tokens val.bin --jacobian 0:32 --jacobian-sublayers 0.mlp checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_HISTORIES | DS_TAKES_RANKS,
+    .takes = DS_TAKES_MODEL | DS_TAKES_HISTORIES | DS_TAKES_RANKS | DS_TAKES_REHEARSAL,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
@@ -228,6 +229,7 @@ const ds_command ds_command_gradflow = {
     .column_sets = column_sets,
     .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
+    .dry_run = ds_dry_run_measure,
     .measure = measure,
     .rows = &rows,
 };

@@ -4,6 +4,7 @@
 #include "cli/json_output.h"
 #include "cli/text_wrapping.h"
 #include "commands/model_command.h"
+#include "commands/rehearsal.h"
 #include "deltascope/claims.h"
 #include "report/report.h"
 
@@ -70,6 +71,14 @@ done:
     return status;
 }
 
+static ds_status rehearse(ds_rehearsal *all, void *context) { return ds_report_rehearse(all, context); }
+
+static ds_status dry_run(const ds_invocation *invocation) {
+    const ds_run_options opening = ds_rehearsal_options(invocation);
+    const report_options *own = invocation->own;
+    return ds_dry_run(invocation, &opening, rehearse, (void *)(uintptr_t)own->skip);
+}
+
 const ds_command ds_command_report = {
     .name = "report",
     .operands = "CHECKPOINT",
@@ -93,7 +102,7 @@ const ds_command ds_command_report = {
     .examples = "  deltascope report --tokens val.bin --out report checkpoint/\n"
                 "  deltascope report --tokens val.bin --out report --resume checkpoint/\n"
                 "  deltascope plot --figure controls --format pdf report/report.json\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_RESUME | DS_TAKES_RANKS,
+    .takes = DS_TAKES_MODEL | DS_TAKES_RESUME | DS_TAKES_RANKS | DS_TAKES_REHEARSAL,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
@@ -101,4 +110,5 @@ const ds_command ds_command_report = {
     .column_sets = ds_report_column_sets,
     .column_set_count = sizeof ds_report_column_sets / sizeof ds_report_column_sets[0],
     .run = run_command,
+    .dry_run = dry_run,
 };

@@ -4,6 +4,7 @@
 #include "cli/standard_streams.h"
 #include "deltascope/measure/spectrum.h"
 #include "model_command.h"
+#include "rehearsal.h"
 #include "run_notes.h"
 #include "spectrum_tables.h"
 
@@ -158,7 +159,7 @@ const ds_command ds_command_spectrum = {
                 "  deltascope spectrum --weights checkpoint/\n"
                 "  deltascope spectrum --tokens val.bin --end-to-end 0:32 --count 4 checkpoint/\n"
                 "  deltascope spectrum --tokens val.bin --positions all --null shuffled-gates --json s.json checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RESUME | DS_DATA_OPTIONAL | DS_TAKES_RANKS,
+    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RESUME | DS_DATA_OPTIONAL | DS_TAKES_RANKS | DS_TAKES_REHEARSAL,
     .options = option_table,
     .option_count = sizeof option_table / sizeof option_table[0],
     .defaults = &defaults,
@@ -166,5 +167,6 @@ const ds_command ds_command_spectrum = {
     .column_sets = ds_spectrum_column_sets,
     .column_set_count = DS_SPECTRUM_COLUMN_SETS,
     .run = run_command,
+    .dry_run = ds_dry_run_measure,
     .measure = measure,
 };

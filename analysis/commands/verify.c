@@ -6,6 +6,7 @@
 #include "deltascope/measure/external_reference.h"
 #include "deltascope/measure/verification.h"
 #include "model_command.h"
+#include "rehearsal.h"
 
 typedef struct verify_options {
     bool list, recipe;
@@ -192,7 +193,7 @@ const ds_command ds_command_verify = {
                    "script that makes one.",
     .examples = "  deltascope verify --tokens val.bin checkpoint/\n"
                 "  deltascope verify --tokens val.bin --only update,pass.causality --json verify.json checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_HISTORIES | DS_TAKES_RANKS,
+    .takes = DS_TAKES_MODEL | DS_TAKES_HISTORIES | DS_TAKES_RANKS | DS_TAKES_REHEARSAL,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,
@@ -201,6 +202,7 @@ const ds_command ds_command_verify = {
     .column_sets = column_sets,
     .column_set_count = sizeof column_sets / sizeof column_sets[0],
     .run = run_command,
+    .dry_run = ds_dry_run_measure,
     .measure = measure,
     .rows = &rows,
 };

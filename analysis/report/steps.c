@@ -318,13 +318,17 @@ static ds_status check_skip(const char *skip) {
     return DS_OK;
 }
 
+static bool is_wanted(const step *what, const ds_run *run, const char *skip) {
+    return (what->applies == NULL || what->applies(run)) && !is_listed(skip, what->name);
+}
+
 static ds_status run_steps(reporting *all, ds_manifest *files, const char *skip, bool quiet) {
     ds_status status = DS_OK;
     const ds_listener listener = ds_progress_line(quiet);
     ds_progress progress = {&listener, "report", STEPS};
     for (size_t i = 0; i < STEPS; i++) {
         const step *what = &steps[i];
-        if ((what->applies != NULL && !what->applies(&all->run)) || is_listed(skip, what->name)) continue;
+        if (!is_wanted(what, &all->run, skip)) continue;
         progress.label = what->name;
         ds_progress_update(&progress, (double)i);
         DS_TRY(make_step(all, i));
@@ -332,6 +336,27 @@ static ds_status run_steps(reporting *all, ds_manifest *files, const char *skip,
     }
 done:
     ds_progress_finish(&progress);
+    return status;
+}
+
+static ds_status rehearse_step(void *context, ds_run *run) {
+    ds_status status = DS_OK;
+    const step *what = context;
+    measuring at = {.run = run};
+    DS_TRY(what->measure(&at));
+done:
+    ds_told_release(&at.told);
+    return status;
+}
+
+ds_status ds_report_rehearse(ds_rehearsal *all, const char *skip) {
+    ds_status status = DS_OK;
+    DS_TRY(check_skip(skip));
+    for (size_t i = 0; i < STEPS; i++) {
+        if (is_wanted(&steps[i], ds_rehearsal_run(all), skip))
+            DS_TRY(ds_rehearse(all, steps[i].name, rehearse_step, (void *)(uintptr_t)&steps[i]));
+    }
+done:
     return status;
 }
 

@@ -176,6 +176,14 @@ done:
     return status;
 }
 
+ds_run ds_run_shorter(const ds_run *run, size_t length, size_t sequences) {
+    ds_run out = *run;
+    out.length = ds_min_size(length, run->length);
+    out.sequences = ds_min_size(sequences, run->sequences);
+    out.batch = ds_min_size(run->batch, out.sequences);
+    return out;
+}
+
 static ds_status open_source(ds_run *run, const ds_window_source *source) {
     ds_status status = DS_OK;
     uint64_t vocab = run->spec.vocab;
