@@ -14,6 +14,7 @@ typedef enum ds_option_kind {
     DS_OPTION_COUNT,     /* ds_count: a whole number >= `minimum` */
     DS_OPTION_TOLERANCE, /* double: at least 0, below 1/2 */
     DS_OPTION_REAL,      /* double: finite */
+    DS_OPTION_TIME,      /* double: seconds, above 0; given as "90", "90s", "45m" or "1.5h" */
     DS_OPTION_LIST,      /* ds_words: may be given several times */
     DS_OPTION_CHOICE,    /* const char *: one of the words of `argument`, separated by | */
 } ds_option_kind;
@@ -54,17 +55,17 @@ typedef struct ds_common {
 
 /* Which groups of common options a command takes. */
 enum {
-    DS_TAKES_CHECKPOINT = 1,  /* --config, --map, --precision */
-    DS_TAKES_DATA = 2,        /* --tokens, --token-type, --text, --tokenizer, --sequences, --spread, --offset: required */
-    DS_TAKES_LENGTH = 4,      /* --seq-len */
-    DS_TAKES_OUTPUT = 8,      /* --threads, --json, --out, --columns, --sign, --quiet */
-    DS_TAKES_RESUME = 16,     /* --resume: the command keeps a journal under --out */
-    DS_DATA_OPTIONAL = 32,    /* beside DS_TAKES_DATA: some of the command's work needs no data */
-    DS_TAKES_SHADOW = 64,     /* --shadow */
-    DS_TAKES_HISTORIES = 128, /* checkpoints of rules whose state is all that was written */
-    DS_TAKES_STREAMS = 512,   /* and of those whose state is parallel streams */
-    DS_TAKES_SEED = 256,      /* --seed */
-    DS_TAKES_RANKS = 1024,    /* several processes that a launcher started */
+    DS_TAKES_CHECKPOINT = 1,   /* --config, --map, --precision */
+    DS_TAKES_DATA = 2,         /* --tokens, --token-type, --text, --tokenizer, --sequences, --spread, --offset: required */
+    DS_TAKES_LENGTH = 4,       /* --seq-len */
+    DS_TAKES_OUTPUT = 8,       /* --threads, --json, --out, --columns, --sign, --quiet */
+    DS_TAKES_RESUME = 16,      /* --resume: the command keeps a journal under --out */
+    DS_DATA_OPTIONAL = 32,     /* beside DS_TAKES_DATA: some of the command's work needs no data */
+    DS_TAKES_SHADOW = 64,      /* --shadow */
+    DS_TAKES_HISTORIES = 128,  /* checkpoints of rules whose state is all that was written */
+    DS_TAKES_STREAMS = 512,    /* and of those whose state is parallel streams */
+    DS_TAKES_SEED = 256,       /* --seed */
+    DS_TAKES_RANKS = 1024,     /* several processes that a launcher started */
     DS_TAKES_REHEARSAL = 2048, /* --dry-run */
     DS_TAKES_RUN = DS_TAKES_OUTPUT | DS_TAKES_SEED,
     DS_TAKES_MODEL = DS_TAKES_CHECKPOINT | DS_TAKES_DATA | DS_TAKES_LENGTH | DS_TAKES_RUN,

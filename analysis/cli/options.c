@@ -169,6 +169,18 @@ static ds_status parse_tolerance(double *tolerance, const ds_option *option, con
     return DS_OK;
 }
 
+static ds_status parse_time(double *seconds, const ds_option *option, const char *value) {
+    char *end;
+    double number = strtod(value, &end);
+    const char unit = *end == '\0' ? 's' : *end;
+    const bool alone = *end == '\0' || end[1] == '\0';
+    if (end == value || !alone || strchr("smh", unit) == NULL || !(number > 0 && number < 1e12))
+        return ds_fail(DS_ERR_USAGE, "--%s takes seconds, or a number with s, m or h, such as 45m, not \"%s\"", option->name,
+                       DS_SHOW(value));
+    *seconds = number * (unit == 'h' ? 3600 : unit == 'm' ? 60 : 1);
+    return DS_OK;
+}
+
 static ds_status add_word(ds_words *words, const ds_option *option, const char *value) {
     if (words->count == DS_MOST_WORDS)
         return ds_fail(DS_ERR_USAGE, "--%s is given more than %d times", option->name, DS_MOST_WORDS);
@@ -192,6 +204,8 @@ ds_status ds_option_store(void *structure, const ds_option *option, const char *
         return parse_count(target, option, value);
     case DS_OPTION_REAL:
         return parse_real(target, option, value);
+    case DS_OPTION_TIME:
+        return parse_time(target, option, value);
     case DS_OPTION_TOLERANCE:
         return parse_tolerance(target, option, value);
     case DS_OPTION_CHOICE:

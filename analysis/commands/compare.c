@@ -214,7 +214,7 @@ done:
 }
 
 static ds_status rehearse(ds_rehearsal *all, void *context) {
-    return ds_rehearse(all, "compare", rehearse_comparison, context);
+    return ds_rehearse(all, "compare", 0, rehearse_comparison, context);
 }
 
 static ds_status dry_run(const ds_invocation *invocation) {
@@ -224,14 +224,16 @@ static ds_status dry_run(const ds_invocation *invocation) {
     DS_TRY(find_groups(&all, invocation));
     opening.without_weights = true;
     if (all.groups.count > 0) opening.checkpoint = all.groups.paths[0];
-    DS_TRY(ds_dry_run(invocation, &opening, rehearse, &all));
+    DS_TRY(ds_rehearse_command(invocation, &opening, rehearse, NULL, &all));
 done:
     ds_checkpoint_groups_release(&all.groups);
     return status;
 }
 
-static const ds_column_set column_sets[] = {DS_COLUMN_SET(loss_columns), DS_COLUMN_SET(gate_columns),
-                                            DS_COLUMN_SET(ds_comparison_columns), DS_COLUMN_SET(ds_group_columns),
+static const ds_column_set column_sets[] = {DS_COLUMN_SET(loss_columns),
+                                            DS_COLUMN_SET(gate_columns),
+                                            DS_COLUMN_SET(ds_comparison_columns),
+                                            DS_COLUMN_SET(ds_group_columns),
                                             DS_COLUMN_SET(ds_group_contrast_columns),
                                             DS_COLUMN_SET(ds_group_sublayer_columns)};
 

@@ -88,11 +88,11 @@ done:
     return status;
 }
 
-static ds_status rehearse(ds_rehearsal *all, void *context) { return ds_rehearse(all, "gates", rehearse_gates, context); }
+static ds_status rehearse(ds_rehearsal *all, void *context) { return ds_rehearse(all, "gates", 0, rehearse_gates, context); }
 
 static ds_status dry_run(const ds_invocation *invocation) {
     const ds_run_options opening = ds_rehearsal_options(invocation);
-    return ds_dry_run(invocation, &opening, rehearse, (void *)(uintptr_t)invocation);
+    return ds_rehearse_command(invocation, &opening, rehearse, NULL, (void *)(uintptr_t)invocation);
 }
 
 static const ds_column_set column_sets[] = {DS_COLUMN_SET(columns)};

@@ -20,6 +20,7 @@ typedef struct point {
 /* What a part will cost. */
 typedef struct part {
     const char *name;
+    size_t windows;
     double fixed, shared; /* seconds whatever the data, and those that grow with the windows */
 } part;
 
@@ -48,8 +49,9 @@ static ds_status take_point(point *out, ds_rehearsal *all, size_t windows, size_
     status = measure(context, &shorter);
     all->run.warnings = shorter.warnings;
     if (status == DS_ERR_USAGE)
-        status = ds_fail_prefix(status, "--dry-run rehearses on %zu windows of %zu tokens: what names a place beyond them cannot be "
-                                        "told",
+        status = ds_fail_prefix(status,
+                                "--dry-run rehearses on %zu windows of %zu tokens: what names a place beyond them cannot be "
+                                "told",
                                 windows, length);
     DS_TRY(status);
     *out = (point){.work = work_of(&all->run, windows, length),
@@ -63,7 +65,7 @@ done:
 /* seconds = fixed + slope work, through the last point and the last that has a quarter of its work or less. */
 static void fit(part *out, double *memory, const point *points, size_t count, const ds_run *run) {
     const point *last = &points[count - 1], *before = NULL;
-    const double work = work_of(run, run->sequences, run->length);
+    const double work = work_of(run, out->windows, run->length);
     for (size_t i = 0; i + 1 < count; i++)
         if (4 * points[i].work <= last->work) before = &points[i];
     double slope = last->seconds / last->work;
@@ -72,34 +74,35 @@ static void fit(part *out, double *memory, const point *points, size_t count, co
     out->shared = slope * work;
     out->fixed = fmax(0, last->seconds - slope * last->work);
     double bytes = (double)last->memory;
-    const size_t in_hand = ds_min_size(run->sequences, ds_max_size(1, run->batch)) * run->length;
+    const size_t in_hand = ds_min_size(out->windows, ds_max_size(1, run->batch)) * run->length;
     if (before != NULL && last->in_hand > before->in_hand)
         bytes += (double)(last->memory - before->memory) / (double)(last->in_hand - before->in_hand) *
                  (double)(in_hand - last->in_hand);
     *memory = fmax(*memory, bytes);
 }
 
-ds_status ds_rehearse(ds_rehearsal *all, const char *name, ds_status (*measure)(void *context, ds_run *run), void *context) {
+ds_status ds_rehearse(ds_rehearsal *all, const char *name, size_t most, ds_status (*measure)(void *context, ds_run *run),
+                      void *context) {
     ds_status status = DS_OK;
     const ds_run *run = &all->run;
+    const size_t every = most == 0 ? run->sequences : ds_min_size(most, run->sequences);
     point points[MOST_POINTS];
-    size_t count = 0, windows = ds_min_size(run->sequences, ds_max_size(1, run->batch)),
-           length = ds_min_size(run->length, FIRST_TOKENS);
+    size_t count = 0, windows = ds_min_size(every, ds_max_size(1, run->batch)), length = ds_min_size(run->length, FIRST_TOKENS);
     part *here = &all->parts[all->count];
     if (all->count == sizeof all->parts / sizeof *all->parts) return ds_fail(DS_ERR_SYSTEM, "too many parts to rehearse");
     DS_TRY(take_point(&points[0], all, windows, length, measure, context)); /* touches every page once */
     for (;;) {
         DS_TRY(take_point(&points[count], all, windows, length, measure, context));
         const point *now = &points[count++];
-        const bool whole = windows == run->sequences && length == run->length;
+        const bool whole = windows == every && length == run->length;
         const bool enough = now->seconds >= enough_seconds && windows * length >= ENOUGH_TOKENS;
         if (whole || enough || now->seconds >= most_seconds || count == MOST_POINTS) break;
         if (length < run->length)
             length = ds_min_size(run->length, 2 * length);
         else
-            windows = ds_min_size(run->sequences, 2 * windows);
+            windows = ds_min_size(every, 2 * windows);
     }
-    *here = (part){.name = name};
+    *here = (part){.name = name, .windows = every};
     fit(here, &all->memory, points, count, run);
     all->count++;
 done:
@@ -115,6 +118,20 @@ static part sum_of(const ds_rehearsal *all) {
         sum.shared += all->parts[i].shared;
     }
     return sum;
+}
+
+/* Parts that look at a few windows alone take them whatever the number. */
+size_t ds_rehearsal_fitting(const ds_rehearsal *all, double seconds) {
+    double fixed = all->loaded, shared = 0;
+    const double windows = (double)all->run.sequences;
+    for (size_t i = 0; i < all->count; i++) {
+        const part *of = &all->parts[i];
+        const bool grows = of->windows == all->run.sequences;
+        fixed += of->fixed + (grows ? 0 : of->shared);
+        shared += grows ? of->shared : 0;
+    }
+    if (fixed + shared <= seconds) return all->run.sequences;
+    return seconds <= fixed ? 0 : (size_t)fmin(windows, (seconds - fixed) / shared * windows);
 }
 
 /* Of so many ranks, each with this machine's speed to itself: they take whole windows. */
@@ -166,7 +183,7 @@ done:
     return status;
 }
 
-static void tell_words(const ds_rehearsal *all) {
+void ds_rehearsal_tell(const ds_rehearsal *all) {
     const part sum = sum_of(all);
     const ds_run *run = &all->run;
     (void)printf("%zu window%s of %zu tokens, %.3g operations in one forward pass over them\n", run->sequences,
@@ -175,7 +192,8 @@ static void tell_words(const ds_rehearsal *all) {
         (void)printf("  %-10s %.3g s\n", all->parts[i].name, all->parts[i].fixed + all->parts[i].shared);
     (void)printf("about %.3g s on this machine: %.2g s to load and whatever the data, %.3g s that grow with the windows\n",
                  sum.fixed + sum.shared, sum.fixed, sum.shared);
-    (void)printf("reads %.4g MB of weights; memory %.4g MB\n", 1e-6 * (double)ds_checkpoint_bytes(run->checkpoint), 1e-6 * all->memory);
+    (void)printf("reads %.4g MB of weights; memory %.4g MB\n", 1e-6 * (double)ds_checkpoint_bytes(run->checkpoint),
+                 1e-6 * all->memory);
     if ((all->invocation->command->takes & DS_TAKES_RANKS) == 0) return;
     (void)printf("ranks that have such a machine each:");
     for (size_t ranks = 2; ranks <= 8; ranks *= 2)
@@ -192,8 +210,9 @@ ds_run_options ds_rehearsal_options(const ds_invocation *invocation) {
     return options;
 }
 
-ds_status ds_dry_run(const ds_invocation *invocation, const ds_run_options *options,
-                     ds_status (*parts)(ds_rehearsal *all, void *context), void *context) {
+ds_status ds_rehearse_command(const ds_invocation *invocation, const ds_run_options *options,
+                              ds_status (*parts)(ds_rehearsal *all, void *context),
+                              ds_status (*show)(const ds_rehearsal *all, void *context), void *context) {
     ds_status status = DS_OK;
     ds_rehearsal all = {.invocation = invocation};
     const double began = ds_seconds();
@@ -201,8 +220,12 @@ ds_status ds_dry_run(const ds_invocation *invocation, const ds_run_options *opti
     ds_command_warn(&all.run, 0);
     all.loaded = ds_seconds() - began;
     DS_TRY(parts(&all, context));
+    if (show != NULL) {
+        DS_TRY(show(&all, context));
+        goto done;
+    }
     if (invocation->common.json != NULL) DS_TRY(tell_json(&all, invocation->common.json));
-    if (invocation->common.table) tell_words(&all);
+    if (invocation->common.table) ds_rehearsal_tell(&all);
 done:
     ds_run_close(&all.run);
     return status;
@@ -221,10 +244,10 @@ done:
 
 static ds_status measure_alone(ds_rehearsal *all, void *context) {
     const ds_invocation *invocation = context;
-    return ds_rehearse(all, invocation->command->name, measure_command, context);
+    return ds_rehearse(all, invocation->command->name, 0, measure_command, context);
 }
 
 ds_status ds_dry_run_measure(const ds_invocation *invocation) {
     const ds_run_options options = ds_rehearsal_options(invocation);
-    return ds_dry_run(invocation, &options, measure_alone, (void *)(uintptr_t)invocation);
+    return ds_rehearse_command(invocation, &options, measure_alone, NULL, (void *)(uintptr_t)invocation);
 }

@@ -1,4 +1,5 @@
 /* report: everything about one checkpoint in one folder. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "cli/json_output.h"
@@ -11,6 +12,7 @@
 typedef struct report_options {
     const char *skip;
     bool force;
+    double budget; /* seconds */
 } report_options;
 
 static const ds_option options[] = {
@@ -18,8 +20,10 @@ static const ds_option options[] = {
      ds_report_step_words},
     {"force", NULL, "write over the finished report of another checkpoint", DS_OPTION_FLAG, offsetof(report_options, force), 0,
      NULL},
+    {"budget", "TIME", "as many windows as fit into it by a rehearsal of every step: seconds, or a number with s, m or h (any)",
+     DS_OPTION_TIME, offsetof(report_options, budget), 0, NULL},
 };
-static const report_options defaults = {0};
+static const report_options defaults = {.budget = HUGE_VAL};
 
 /* `envelope` <- the complete report. How the run went is not part of what is hashed. */
 static ds_status complete(json_t *envelope, ds_findings *findings, json_t *results, double started) {
@@ -38,18 +42,80 @@ done:
     return status;
 }
 
-static ds_status run_command(const ds_invocation *invocation) {
+/* ---- what it will take ------------------------------------------------------------------------------------------- */
+
+typedef struct budgeting {
+    const char *skip;
+    double seconds;
+    bool table;     /* it is told */
+    size_t windows; /* that fit */
+} budgeting;
+
+static ds_status rehearse(ds_rehearsal *all, void *context) {
+    return ds_report_rehearse(all, ((const budgeting *)context)->skip);
+}
+
+static ds_status dry_run(const ds_invocation *invocation) {
+    const ds_run_options opening = ds_rehearsal_options(invocation);
+    budgeting all = {.skip = ((const report_options *)invocation->own)->skip};
+    return ds_rehearse_command(invocation, &opening, rehearse, NULL, &all);
+}
+
+/* Widths of intervals go as one over the root of the number of windows. */
+static ds_status choose_windows(const ds_rehearsal *rehearsed, void *context) {
+    enum { FEWEST = 4 }; /* that give an interval */
+    budgeting *all = context;
+    const size_t every = ds_rehearsal_run(rehearsed)->sequences;
+    all->windows = ds_rehearsal_fitting(rehearsed, all->seconds);
+    if (all->windows < ds_min_size(FEWEST, every))
+        return ds_fail(
+            DS_ERR_USAGE,
+            "--budget: %.3g s are not enough for %zu windows, the fewest that give an interval: allow more, leave steps "
+            "out (--skip), or take shorter windows (--seq-len); --dry-run tells what each step takes",
+            all->seconds, ds_min_size(FEWEST, every));
+    if (!all->table) return DS_OK;
+    ds_rehearsal_tell(rehearsed);
+    if (all->windows < every)
+        (void)printf("%zu of %zu windows fit into %.3g s: intervals about %.3g times as wide as of all\n", all->windows, every,
+                     all->seconds, sqrt((double)every / (double)all->windows));
+    (void)printf("\n");
+    return DS_OK;
+}
+
+/* Number 0 rehearses; the number of windows is everybody's. */
+static ds_status fit_into_budget(ds_invocation *fitted, const ds_invocation *invocation) {
     ds_status status = DS_OK;
-    const ds_common *common = &invocation->common;
     const report_options *own = invocation->own;
+    const ds_run_options opening = ds_rehearsal_options(invocation);
+    budgeting all = {.skip = own->skip, .seconds = own->budget, .table = invocation->common.table};
+    size_t length = sizeof all.windows;
+    void *bytes = &all.windows;
+    *fitted = *invocation;
+    if (isinf(own->budget)) goto done;
+    const bool first = ds_ranks_number(invocation->ranks) == 0;
+    if (first) DS_TRY(ds_rehearse_command(invocation, &opening, rehearse, choose_windows, &all));
+    if (ds_ranks_count(invocation->ranks) > 1) DS_TRY(ds_ranks_share(invocation->ranks, &bytes, &length));
+    fitted->common.sequences = (ds_count){*(const size_t *)bytes, true};
+    if (bytes != &all.windows) free(bytes);
+done:
+    return status;
+}
+
+static ds_status run_command(const ds_invocation *given) {
+    ds_status status = DS_OK;
+    ds_invocation fitted;
+    const ds_invocation *invocation = &fitted;
+    const ds_common *common = &given->common;
+    const report_options *own = given->own;
     ds_findings findings = {.count = 0};
     ds_manifest files = {.count = 0};
     ds_folder *folder;
     json_t *results = NULL, *envelope = NULL;
     double started = ds_seconds();
-    const bool first = ds_ranks_number(invocation->ranks) == 0;
+    const bool first = ds_ranks_number(given->ranks) == 0;
     if (first && common->out == NULL)
         return ds_fail(DS_ERR_USAGE, "report needs --out DIR, the folder the report is written into");
+    DS_TRY(fit_into_budget(&fitted, given));
     DS_TRY(ds_report_measure(&results, &envelope, &files, invocation, own->skip, own->force));
     if (!first) goto done;
     DS_TRY(complete(envelope, &findings, results, started));
@@ -69,14 +135,6 @@ done:
     json_decref(results);
     json_decref(envelope);
     return status;
-}
-
-static ds_status rehearse(ds_rehearsal *all, void *context) { return ds_report_rehearse(all, context); }
-
-static ds_status dry_run(const ds_invocation *invocation) {
-    const ds_run_options opening = ds_rehearsal_options(invocation);
-    const report_options *own = invocation->own;
-    return ds_dry_run(invocation, &opening, rehearse, (void *)(uintptr_t)own->skip);
 }
 
 const ds_command ds_command_report = {

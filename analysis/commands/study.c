@@ -10,7 +10,7 @@
 #include "stop_signals.h"
 
 typedef struct study_options {
-    const char *at_most;
+    double at_most; /* seconds */
     double target, plan_power;
     bool dry_run, report_only;
 } study_options;
@@ -24,27 +24,12 @@ static const ds_option options[] = {
      DS_OPTION_REAL, OWN(target), 0, NULL},
     {"plan-power", "EFFECT", "tell how many seeds would find a difference of EFFECT nats, by the deviations seen (not asked)",
      DS_OPTION_REAL, OWN(plan_power), 0, NULL},
-    {"at-most", "TIME", "refuse a plan that needs longer: seconds, or a number with s, m or h (any)", DS_OPTION_TEXT,
+    {"at-most", "TIME", "refuse a plan that needs longer: seconds, or a number with s, m or h (any)", DS_OPTION_TIME,
      OWN(at_most), 0, NULL},
 };
-static const study_options defaults = {.target = NAN, .plan_power = NAN};
+static const study_options defaults = {.at_most = HUGE_VAL, .target = NAN, .plan_power = NAN};
 
 /* ---- options ----------------------------------------------------------------------------------------------------- */
-
-/* *seconds <- of "90", "90s", "45m", "1.5h"; infinite for NULL. */
-static ds_status parse_time(double *seconds, const char *text) {
-    char *end;
-    *seconds = HUGE_VAL;
-    if (text == NULL) return DS_OK;
-    *seconds = strtod(text, &end);
-    const char unit = *end == '\0' ? 's' : *end;
-    const bool alone = *end == '\0' || end[1] == '\0';
-    if (end == text || !alone || strchr("smh", unit) == NULL || !(*seconds > 0 && *seconds < 1e12))
-        return ds_fail(DS_ERR_USAGE, "--at-most takes seconds, or a number with s, m or h, such as 45m, not \"%s\"",
-                       DS_SHOW(text));
-    *seconds *= unit == 'h' ? 3600 : unit == 'm' ? 60 : 1;
-    return DS_OK;
-}
 
 /* ---- what it costs ----------------------------------------------------------------------------------------------- */
 
@@ -108,17 +93,16 @@ static ds_status check_cost(const ds_invocation *invocation, const ds_plan *plan
     ds_status status = DS_OK;
     const study_options *own = invocation->own;
     ds_study_cost cost;
-    double most;
-    DS_TRY(parse_time(&most, own->at_most));
     DS_TRY(check_room(invocation, plan, folder));
-    if (own->at_most == NULL && !own->dry_run) goto done;
+    if (isinf(own->at_most) && !own->dry_run) goto done;
     DS_TRY(measure_cost(&cost, plan, folder));
     if (own->dry_run) tell_cost(plan, &cost);
-    if (cost.seconds > most)
-        status = ds_fail(DS_ERR_USAGE,
-                         "%s: its %zu runs need about %.3g seconds, and --at-most is %s: take fewer seeds, variants, steps or "
-                         "evaluations",
-                         DS_SHOW(invocation->operands[0]), cost.left, cost.seconds, DS_SHOW(own->at_most));
+    if (cost.seconds > own->at_most)
+        status =
+            ds_fail(DS_ERR_USAGE,
+                    "%s: its %zu runs need about %.3g seconds, and --at-most is %.3g: take fewer seeds, variants, steps or "
+                    "evaluations",
+                    DS_SHOW(invocation->operands[0]), cost.left, cost.seconds, own->at_most);
 done:
     return status;
 }
@@ -194,8 +178,7 @@ done:
 }
 
 /* What is found out and told before anything runs. */
-static ds_status prepare(ds_plan *plan, ds_study_progress *progress, const ds_invocation *invocation,
-                         const ds_folder *folder) {
+static ds_status prepare(ds_plan *plan, ds_study_progress *progress, const ds_invocation *invocation, const ds_folder *folder) {
     ds_status status = DS_OK;
     const study_options *own = invocation->own;
     DS_TRY(ds_study_fix_seconds(plan, folder, !own->dry_run, invocation->operands[0]));

@@ -4,7 +4,6 @@
 #define DELTASCOPE_REPORT_STEPS_REPORT_H
 
 #include "cli/command.h"
-#include "commands/rehearsal.h"
 #include "deltascope/report.h"
 #include "deltascope/run.h"
 #include "report/manifest.h"
@@ -21,8 +20,9 @@ ds_status ds_report_step_words(ds_text *text, const char *between, const char *b
 ds_status ds_report_measure(json_t **results, json_t **envelope, ds_manifest *files, const ds_invocation *invocation,
                             const char *skip, bool force) DS_MUST_CHECK;
 
-/* Rehearses every step that would be measured, for --dry-run. */
-ds_status ds_report_rehearse(ds_rehearsal *all, const char *skip) DS_MUST_CHECK;
+/* Rehearses every step that would be measured, for --dry-run (commands/rehearsal.h). */
+struct ds_rehearsal;
+ds_status ds_report_rehearse(struct ds_rehearsal *all, const char *skip) DS_MUST_CHECK;
 
 /* The steps, in the order they are measured: each one's name, and the command whose results it adds to. */
 size_t ds_report_step_count(void);

@@ -4,6 +4,7 @@
 
 #include "cli/progress_line.h"
 #include "commands/model_command.h"
+#include "commands/rehearsal.h"
 #include "deltascope/measure.h"
 #include "report/report.h"
 
@@ -86,17 +87,18 @@ typedef struct step {
     const char *command;
     ds_status (*measure)(measuring *at);
     bool (*applies)(const ds_run *run); /* NULL: to every checkpoint */
+    size_t windows;                     /* it looks at, at most; 0: all */
 } step;
 static const step steps[] = {
-    {"inspect", "inspect", measure_inspect, NULL},
-    {"gates", "gates", measure_gates, NULL},
-    {"spectrum", "spectrum", measure_spectrum, has_operators},
-    {"weights", "spectrum", measure_weights, NULL},
-    {"ablate", "ablate", measure_ablate, NULL},
-    {"controls", "ablate", measure_controls, has_gates},
-    {"gradflow", "gradflow", measure_gradflow, NULL},
-    {"jacobians", "gradflow", measure_jacobians, has_dense_jacobians},
-    {"verify", "verify", measure_verify, NULL},
+    {"inspect", "inspect", measure_inspect, NULL, 0},
+    {"gates", "gates", measure_gates, NULL, 0},
+    {"spectrum", "spectrum", measure_spectrum, has_operators, 0},
+    {"weights", "spectrum", measure_weights, NULL, 0},
+    {"ablate", "ablate", measure_ablate, NULL, 0},
+    {"controls", "ablate", measure_controls, has_gates, 0},
+    {"gradflow", "gradflow", measure_gradflow, NULL, 0},
+    {"jacobians", "gradflow", measure_jacobians, has_dense_jacobians, 1},
+    {"verify", "verify", measure_verify, NULL, DS_VERIFIED_WINDOWS},
 };
 enum { STEPS = sizeof steps / sizeof *steps };
 
@@ -354,7 +356,7 @@ ds_status ds_report_rehearse(ds_rehearsal *all, const char *skip) {
     DS_TRY(check_skip(skip));
     for (size_t i = 0; i < STEPS; i++) {
         if (is_wanted(&steps[i], ds_rehearsal_run(all), skip))
-            DS_TRY(ds_rehearse(all, steps[i].name, rehearse_step, (void *)(uintptr_t)&steps[i]));
+            DS_TRY(ds_rehearse(all, steps[i].name, steps[i].windows, rehearse_step, (void *)(uintptr_t)&steps[i]));
     }
 done:
     return status;

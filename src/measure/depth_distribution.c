@@ -1,7 +1,7 @@
 #include "deltascope/measure/depth_distribution.h"
 
-#include <math.h>
 #include "result_json.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -181,7 +181,7 @@ done:
 static ds_status open_verify(ds_verify **verify, ds_model **loaded, ds_run *run) {
     ds_status status = DS_OK;
     ds_model *exact = run->model;
-    const size_t windows = ds_min_size(2, run->sequences);
+    const size_t windows = ds_min_size(DS_VERIFIED_WINDOWS, run->sequences);
     uint32_t *inputs = NULL, *targets = NULL;
     if (ds_model_precision(run->model) != DS_F64) {
         DS_TRY(ds_model_load(loaded, run->checkpoint, DS_F64));

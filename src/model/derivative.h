@@ -84,11 +84,11 @@ struct ds_gradient {
     void *embeddings;                    /* (B,T,d) dloss/dx_emb */
     void *logits;                        /* (blocks_held, B*T, logit_stride) logits, then their gradients */
     size_t logit_stride;
-    size_t blocks_held;                  /* vocabulary blocks */
-    double *log_sum;                     /* (B,T) */
-    double *partial;                     /* (B,tiles,layout.count) */
-    void *rule;                          /* the rule's own */
-    ds_arrays arrays;                    /* owns these, and those of the rule */
+    size_t blocks_held; /* vocabulary blocks */
+    double *log_sum;    /* (B,T) */
+    double *partial;    /* (B,tiles,layout.count) */
+    void *rule;         /* the rule's own */
+    ds_arrays arrays;   /* owns these, and those of the rule */
 
     double seconds[2]; /* spent on the way there, and back */
 

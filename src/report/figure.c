@@ -121,8 +121,8 @@ const char *ds_figure_preset(const ds_figure *figure) { return figure->preset; }
 
 /* A study.json has no "results": they stand beside what the envelope says. */
 static json_t *results_of(const json_t *envelope, const char *command) {
-    static const char *const said[] = {"schema",      "command", "version", "checkpoint", "options",  "arithmetic",
-                                       "environment", "threads", "ranks", "seconds", "digests",    "signature"};
+    static const char *const said[] = {"schema",      "command", "version", "checkpoint", "options", "arithmetic",
+                                       "environment", "threads", "ranks",   "seconds",    "digests", "signature"};
     if (strcmp(command, "study") != 0) return json_incref(json_object_get(envelope, "results"));
     json_t *results = json_copy((json_t *)(uintptr_t)envelope); /* its members are shared */
     for (size_t i = 0; results != NULL && i < sizeof said / sizeof *said; i++) (void)json_object_del(results, said[i]);

@@ -43,9 +43,9 @@ static void test_same_training(void **state) {
     char recipe_path[512], config_path[512], train[512], val[512];
     (void)snprintf(train, sizeof train, "%s", scratch_path("plan-train.bin"));
     (void)snprintf(val, sizeof val, "%s", scratch_path("plan-val.bin"));
-    (void)snprintf(config_path, sizeof config_path, "%s",
-                   tiny_plan_write("config.json", json_incref((json_t *)(uintptr_t)ds_json_at(
-                                                      plan, "variants/ddl-scalar/config"))));
+    (void)snprintf(
+        config_path, sizeof config_path, "%s",
+        tiny_plan_write("config.json", json_incref((json_t *)(uintptr_t)ds_json_at(plan, "variants/ddl-scalar/config"))));
     (void)snprintf(recipe_path, sizeof recipe_path, "%s", tiny_plan_write("recipe.json", json_incref(recipe)));
     for (unsigned ranks = 2; ranks <= 4; ranks += 2)
         SAME_FOLDER_UNDER_MPIRUN(ranks, expect_same, "train", "--recipe", recipe_path, "--config", config_path, "--variant",
@@ -99,12 +99,8 @@ static void test_kills(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_results),
-        cmocka_unit_test(test_same_report),
-        cmocka_unit_test(test_same_training),
-        cmocka_unit_test(test_same_study),
-        cmocka_unit_test(test_refusal),
-        cmocka_unit_test(test_one_rank),
+        cmocka_unit_test(test_same_results), cmocka_unit_test(test_same_report), cmocka_unit_test(test_same_training),
+        cmocka_unit_test(test_same_study),   cmocka_unit_test(test_refusal),     cmocka_unit_test(test_one_rank),
         cmocka_unit_test(test_kills),
     };
     if (!mpirun_is_there()) return 0;

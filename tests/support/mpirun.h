@@ -23,7 +23,7 @@ void same_under_mpirun(unsigned ranks, const char *const *arguments);
 void same_folder_under_mpirun(unsigned ranks, void (*expect_same)(const char *one, const char *other),
                               const char *const *arguments);
 
-#define SAME_FOLDER_UNDER_MPIRUN(ranks, expect_same, ...) \
+#define SAME_FOLDER_UNDER_MPIRUN(ranks, expect_same, ...)                                                                      \
     same_folder_under_mpirun((ranks), (expect_same), (const char *const[]){__VA_ARGS__, NULL})
 
 #endif

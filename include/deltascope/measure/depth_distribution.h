@@ -5,9 +5,9 @@
 #include <jansson.h>
 
 #include "deltascope/delta.h"
-#include "deltascope/stats.h"
 #include "deltascope/measure/directions.h"
 #include "deltascope/measure/product_pool.h"
+#include "deltascope/stats.h"
 
 DS_BEGIN_DECLARATIONS
 

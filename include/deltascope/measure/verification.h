@@ -15,6 +15,9 @@ typedef struct ds_verified {
     ds_check_result result;
 } ds_verified;
 
+/* Windows of the run that are looked at, at most. */
+enum { DS_VERIFIED_WINDOWS = 2 };
+
 typedef struct ds_verification_options {
     const char *only, *skip; /* ids, or groups before their dot, comma separated: these alone; all but these. NULL: all; none */
     const char *reference;   /* a file as ds_reference_open reads it, compared tensor by tensor; NULL: none */
