@@ -94,8 +94,8 @@ ds_status ds_run_check_state(const ds_spec *spec, const char *path, bool histori
 /* Cheap checks first: configuration and data before weights. A zeroed run may be closed. */
 ds_status ds_run_open(ds_run *run, const ds_run_options *options) DS_MUST_CHECK;
 void ds_run_close(ds_run *run);
-/* A view of an open run over fewer, shorter windows: the first `sequences` of its windows, of each the first `length` tokens; both
- * at most what it has. Its buffers are the run's, which outlives it; it is not closed. */
+/* A view of an open run over fewer, shorter windows: the first `sequences` of its windows, of each the first `length` tokens;
+ * both at most what it has. Its buffers are the run's, which outlives it; it is not closed. */
 ds_run ds_run_shorter(const ds_run *run, size_t length, size_t sequences);
 /* Adds a sentence, no full stop, to the run's warnings. */
 ds_status ds_run_warn(ds_run *run, const char *format, ...) DS_PRINTF(2, 3) DS_MUST_CHECK;
