@@ -91,9 +91,8 @@ static void a_place_beyond_the_rehearsal_is_told(void **state) {
 static void a_budget_is_kept(void **state) {
     (void)state;
     static child ran;
-    const char *skip = "inspect,gates,spectrum,weights,ablate,controls,jacobians,verify";
-    CHILD_RUN(&ran, (child_limits){0}, "report", "--budget", "1h", "--skip", skip, DATA, "--out", scratch_path("report"),
-              MODEL);
+    const char *skip = "inspect,gates,spectrum,weights,ablate,controls,jacobians,verify", *report = scratch_path("report");
+    CHILD_RUN(&ran, (child_limits){0}, "report", "--budget", "1h", "--skip", skip, DATA, "--out", report, MODEL);
     assert_int_equal(ran.status, 0);
     assert_non_null(strstr(ran.out, "9 windows of 16 tokens"));
     assert_null(strstr(ran.out, "windows fit into"));
