@@ -87,7 +87,7 @@ static void a_place_beyond_the_rehearsal_is_told(void **state) {
     assert_non_null(strstr(ran.err, "--dry-run rehearses on"));
 }
 
-/* Where the budget is ample all windows are taken and nothing else changes; where it is not, the refusal tells what would do. */
+/* Where the budget is ample all windows are taken; where it is not, the refusal tells what would do. */
 static void a_budget_is_kept(void **state) {
     (void)state;
     static child ran;
