@@ -135,6 +135,26 @@ ds_status REAL_NAME(ds_inputs_tangent_task)(void *context, size_t task, size_t w
 
 /* ---- output ----------------------------------------------------------------------------------------------------------- */
 
+/* The first row whose new state is not finite; tile.rows: none. */
+static size_t write_state(const ds_pass *pass, ds_tile tile, REAL *h) {
+    enum { BYTES_COPIED = 1 << 14 };
+    size_t d = pass->model->spec.hidden, token_size = ds_spec_planes(&pass->model->spec) * d, bad = tile.rows;
+    if (pass->next == NULL) return RULE(pass)->write_forward(pass, tile, h);
+    ds_pass into = *pass;
+    into.state = pass->next;
+    size_t some = ds_max_size(1, BYTES_COPIED / (token_size * sizeof(REAL)));
+    for (size_t row = 0; row < tile.rows; row += some) { /* copied, and written while they are in the first-level cache */
+        ds_tile part = tile;
+        part.first += row;
+        part.token += row;
+        part.rows = ds_min_size(some, tile.rows - row);
+        REAL_NAME(ds_record)(pass->next, ROWS(pass->state, part, token_size), part, token_size);
+        size_t found = RULE(pass)->write_forward(&into, part, h + row * d);
+        if (found < part.rows) bad = ds_min_size(bad, row + found);
+    }
+    return bad;
+}
+
 void REAL_NAME(ds_sublayer_output_forward)(const ds_pass *pass, ds_tile tile, REAL *h) {
     const ds_spec *spec = &pass->model->spec;
     ds_workspace *w = pass->workspace;
@@ -146,12 +166,7 @@ void REAL_NAME(ds_sublayer_output_forward)(const ds_pass *pass, ds_tile tile, RE
     const ds_activity before = ds_activity_turn(DS_ACTIVITY_RULE);
     if ((pass->wants & DS_OBSERVE_STATES) != 0)
         REAL_NAME(ds_record)(w->before, ROWS(pass->state, tile, token_size), tile, token_size);
-    ds_pass into = *pass; /* a tile is copied while it is in the cache, and written where it then is */
-    if (pass->next != NULL) {
-        REAL_NAME(ds_record)(pass->next, ROWS(pass->state, tile, token_size), tile, token_size);
-        into.state = pass->next;
-    }
-    size_t row = RULE(pass)->write_forward(&into, tile, h);
+    size_t row = write_state(pass, tile, h);
     w->not_finite[tile.sequence * pass->tiles + tile.index] = row < tile.rows ? tile.first + row : pass->batch->length;
     (void)ds_activity_turn(before);
 }

@@ -2,8 +2,8 @@
  * order, so its bits depend on its row of A and its column of B alone: not on the shape of the call, nor on threads. The
  * machine's widest vectors are used, whichever processors the installed BLAS was built to know. And nothing is allocated.
  *
- * The scheme is that of Goto and van de Geijn (2008), one level deep: a panel of B is packed to stay in the first-level cache
- * while a tile of registers moves down the rows of A. */
+ * The scheme is that of Goto and van de Geijn (2008): a block of A is copied to stay in the second-level cache while panels of
+ * B, packed to stay in the first, pass it one after the other; a tile of registers moves down the rows of the block. */
 #include <string.h>
 
 #include "deltascope/activity.h"
@@ -11,13 +11,17 @@
 
 #include "vector.h"
 
-/* A register tile of TILE_ROWS x TILE_WIDTH leaves registers for the operands; a panel takes 32 KiB. */
+/* A register tile of TILE_ROWS x TILE_WIDTH leaves registers for the operands; a panel takes at most 32 KiB, a block half a MiB
+ * and a line more for each row: rows a power of two apart would fall on the same few sets of a cache. */
 enum {
     TILE_ROWS = VECTOR_BYTES == 64   ? 8
                 : VECTOR_BYTES == 32 ? 6
                                      : 4,
     TILE_WIDTH = 2 * VECTOR_LANES,
-    PANEL_DEPTH = 32768 / (2 * VECTOR_BYTES),
+    PANEL_DEPTH = 256,
+    PREFETCH_DEPTH = 128,
+    BLOCK_ROWS = (1 << 19) / (PANEL_DEPTH * (int)sizeof(REAL)),
+    BLOCK_STRIDE = PANEL_DEPTH + 64 / (int)sizeof(REAL),
 };
 
 /* C (rows, TILE_WIDTH) <- [C +] A (rows, depth) panel, the panel being (depth, TILE_WIDTH). */
@@ -130,6 +134,10 @@ static void sweep(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *pa
     for (size_t i = 0; i < m; i += TILE_ROWS) {
         size_t rows = ds_min_size(m - i, TILE_ROWS);
         if (columns == TILE_WIDTH) {
+            for (size_t r = i + TILE_ROWS; depth >= PREFETCH_DEPTH && r < ds_min_size(i + 2 * TILE_ROWS, m); r++) {
+                __builtin_prefetch(c + r * ldc, 1);
+                __builtin_prefetch(c + r * ldc + VECTOR_LANES, 1);
+            }
             tile_of(c + i * ldc, ldc, a + i * lda, lda, panel, rows, depth, accumulate);
             continue;
         }
@@ -140,31 +148,55 @@ static void sweep(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *pa
     }
 }
 
-static void multiply_transposed(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n,
-                                size_t k, bool accumulate) {
-    _Alignas(64) REAL panel[PANEL_DEPTH * TILE_WIDTH];
-    const ds_activity before = ds_activity_turn(DS_ACTIVITY_PRODUCTS);
-    for (size_t j = 0; j < n; j += TILE_WIDTH) {
-        size_t columns = ds_min_size(n - j, TILE_WIDTH);
-        for (size_t p = 0; p < k; p += PANEL_DEPTH) {
-            size_t depth = ds_min_size(k - p, PANEL_DEPTH);
-            pack_transposed(panel, b + j * ldb + p, ldb, columns, depth);
-            sweep(c + j, ldc, a + p, lda, panel, m, columns, depth, accumulate || p > 0);
-        }
-    }
-    (void)ds_activity_turn(before);
+/* block (rows, depth) <- rows of A. */
+static void copy_rows(REAL *block, const REAL *a, size_t lda, size_t rows, size_t depth) {
+    for (size_t i = 0; i < rows; i++) memcpy(block + i * BLOCK_STRIDE, a + i * lda, depth * sizeof *block);
 }
 
-static void multiply(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n, size_t k,
-                     bool accumulate) {
-    _Alignas(64) REAL panel[PANEL_DEPTH * TILE_WIDTH];
+/* block (rows, depth) <- columns of A^T, A (depth, rows). */
+static void copy_columns(REAL *block, const REAL *a, size_t lda, size_t rows, size_t depth) {
+    for (size_t p = 0; p < depth; p += VECTOR_LANES) {
+        for (size_t i = 0; i < rows; i += VECTOR_LANES) {
+            if (p + VECTOR_LANES <= depth && i + VECTOR_LANES <= rows) {
+                transpose_square(block + i * BLOCK_STRIDE + p, BLOCK_STRIDE, a + p * lda + i, lda);
+                continue;
+            }
+            for (size_t r = i; r < ds_min_size(i + VECTOR_LANES, rows); r++)
+                for (size_t q = p; q < ds_min_size(p + VECTOR_LANES, depth); q++) block[r * BLOCK_STRIDE + q] = a[q * lda + r];
+        }
+    }
+}
+
+/* One operand: its rows are those of the product's inner index when `turned`. */
+typedef struct operand {
+    const REAL *values;
+    size_t stride;
+    bool turned;
+} operand;
+
+/* C (m, n) <- [C +] A B. Rows of A are copied where they lie farther apart than in a block. */
+static void multiply(REAL *c, size_t ldc, operand a, operand b, size_t m, size_t n, size_t k, bool accumulate) {
+    _Alignas(64) REAL panel[PANEL_DEPTH * TILE_WIDTH], block[BLOCK_ROWS * BLOCK_STRIDE];
     const ds_activity before = ds_activity_turn(DS_ACTIVITY_PRODUCTS);
-    for (size_t j = 0; j < n; j += TILE_WIDTH) {
-        size_t columns = ds_min_size(n - j, TILE_WIDTH);
-        for (size_t p = 0; p < k; p += PANEL_DEPTH) {
-            size_t depth = ds_min_size(k - p, PANEL_DEPTH);
-            pack(panel, b + p * ldb + j, ldb, columns, depth);
-            sweep(c + j, ldc, a + p, lda, panel, m, columns, depth, accumulate || p > 0);
+    for (size_t p = 0; p < k; p += PANEL_DEPTH) {
+        size_t depth = ds_min_size(k - p, PANEL_DEPTH);
+        for (size_t i = 0; i < m; i += BLOCK_ROWS) {
+            size_t rows = ds_min_size(m - i, BLOCK_ROWS), stride = BLOCK_STRIDE;
+            const REAL *left = block;
+            if (a.turned)
+                copy_columns(block, a.values + p * a.stride + i, a.stride, rows, depth);
+            else if (n >= 8 * TILE_WIDTH && rows * a.stride > BLOCK_ROWS * BLOCK_STRIDE)
+                copy_rows(block, a.values + i * a.stride + p, a.stride, rows, depth);
+            else
+                left = a.values + i * a.stride + p, stride = a.stride;
+            for (size_t j = 0; j < n; j += TILE_WIDTH) {
+                size_t columns = ds_min_size(n - j, TILE_WIDTH);
+                if (b.turned)
+                    pack(panel, b.values + p * b.stride + j, b.stride, columns, depth);
+                else
+                    pack_transposed(panel, b.values + j * b.stride + p, b.stride, columns, depth);
+                sweep(c + i * ldc + j, ldc, left, stride, panel, rows, columns, depth, accumulate || p > 0);
+            }
         }
     }
     (void)ds_activity_turn(before);
@@ -172,54 +204,25 @@ static void multiply(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL 
 
 void REAL_NAME(ds_gemm_nt)(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n,
                            size_t k) {
-    multiply_transposed(c, ldc, a, lda, b, ldb, m, n, k, false);
+    multiply(c, ldc, (operand){a, lda, false}, (operand){b, ldb, false}, m, n, k, false);
 }
 
 void REAL_NAME(ds_gemm_nt_add)(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n,
                                size_t k) {
-    multiply_transposed(c, ldc, a, lda, b, ldb, m, n, k, true);
+    multiply(c, ldc, (operand){a, lda, false}, (operand){b, ldb, false}, m, n, k, true);
 }
 
 void REAL_NAME(ds_gemm_nn)(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n,
                            size_t k) {
-    multiply(c, ldc, a, lda, b, ldb, m, n, k, false);
+    multiply(c, ldc, (operand){a, lda, false}, (operand){b, ldb, true}, m, n, k, false);
 }
 
 void REAL_NAME(ds_gemm_nn_add)(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n,
                                size_t k) {
-    multiply(c, ldc, a, lda, b, ldb, m, n, k, true);
-}
-
-/* block (rows, PANEL_DEPTH) <- columns of A^T, A (depth, rows). */
-static void turn(REAL *block, const REAL *a, size_t lda, size_t rows, size_t depth) {
-    for (size_t p = 0; p < depth; p += VECTOR_LANES) {
-        for (size_t i = 0; i < rows; i += VECTOR_LANES) {
-            if (p + VECTOR_LANES <= depth && i + VECTOR_LANES <= rows) {
-                transpose_square(block + i * PANEL_DEPTH + p, PANEL_DEPTH, a + p * lda + i, lda);
-                continue;
-            }
-            for (size_t r = i; r < ds_min_size(i + VECTOR_LANES, rows); r++)
-                for (size_t q = p; q < ds_min_size(p + VECTOR_LANES, depth); q++) block[r * PANEL_DEPTH + q] = a[q * lda + r];
-        }
-    }
+    multiply(c, ldc, (operand){a, lda, false}, (operand){b, ldb, true}, m, n, k, true);
 }
 
 void REAL_NAME(ds_gemm_tn_add)(REAL *c, size_t ldc, const REAL *a, size_t lda, const REAL *b, size_t ldb, size_t m, size_t n,
                                size_t k) {
-    enum { BLOCK_ROWS = 128 };
-    _Alignas(64) REAL panel[PANEL_DEPTH * TILE_WIDTH], block[BLOCK_ROWS * PANEL_DEPTH];
-    const ds_activity before = ds_activity_turn(DS_ACTIVITY_PRODUCTS);
-    for (size_t p = 0; p < k; p += PANEL_DEPTH) {
-        size_t depth = ds_min_size(k - p, PANEL_DEPTH);
-        for (size_t i = 0; i < m; i += BLOCK_ROWS) {
-            size_t rows = ds_min_size(m - i, BLOCK_ROWS);
-            turn(block, a + p * lda + i, lda, rows, depth);
-            for (size_t j = 0; j < n; j += TILE_WIDTH) {
-                size_t columns = ds_min_size(n - j, TILE_WIDTH);
-                pack(panel, b + p * ldb + j, ldb, columns, depth);
-                sweep(c + i * ldc + j, ldc, block, PANEL_DEPTH, panel, rows, columns, depth, true);
-            }
-        }
-    }
-    (void)ds_activity_turn(before);
+    multiply(c, ldc, (operand){a, lda, true}, (operand){b, ldb, true}, m, n, k, true);
 }

@@ -63,15 +63,20 @@ double REAL_NAME(ds_weighted_difference)(const REAL *w, const REAL *x, const REA
     return SUM_LANES(a) + tail;
 }
 
+/* Over as many lanes as `width`, the last of which overlap those before; then halves against each other. */
+static inline __attribute__((always_inline)) REAL max_of(const REAL *x, size_t count, size_t width) {
+    enum { MOST = 32 };
+    REAL highest[MOST];
+    for (size_t l = 0; l < width; l++) highest[l] = x[0];
+    for (size_t i = 0; i < count; i += width) {
+        const REAL *part = x + ds_min_size(i, count - width);
+        for (size_t l = 0; l < width; l++) highest[l] = part[l] > highest[l] ? part[l] : highest[l];
+    }
+    for (size_t half = width / 2; half > 0; half /= 2)
+        for (size_t l = 0; l < half; l++) highest[l] = highest[l + half] > highest[l] ? highest[l + half] : highest[l];
+    return highest[0];
+}
+
 REAL REAL_NAME(ds_max)(const REAL *x, size_t count) {
-    enum { WIDTH = 32 };
-    REAL highest[WIDTH];
-    for (size_t l = 0; l < WIDTH; l++) highest[l] = x[0];
-    size_t i = 0;
-    for (; i + WIDTH <= count; i += WIDTH)
-        for (size_t l = 0; l < WIDTH; l++) highest[l] = x[i + l] > highest[l] ? x[i + l] : highest[l];
-    for (; i < count; i++) highest[0] = x[i] > highest[0] ? x[i] : highest[0];
-    REAL result = highest[0];
-    for (size_t l = 1; l < WIDTH; l++) result = highest[l] > result ? highest[l] : result;
-    return result;
+    return count >= 32 ? max_of(x, count, 32) : count >= 8 ? max_of(x, count, 8) : max_of(x, count, 1);
 }
