@@ -61,15 +61,16 @@ panel = 'set tmargin at screen panel_top(k,n,strip); set bmargin at screen panel
 panel_title = "at graph 0,graph 1 left offset 0,character 0.55 tc rgb ink"
 # The legend is made of labels at fixed places: gnuplot's own takes letters for wider in one format than in another, and then covers
 # what is drawn. Entry i (from 0) of a legend in `columns` columns whose first line is `down` cm below the top:
-# eval entry(i, columns, down, 'text', 'pt 7 ps 0.5', 'lw 1.2 dt 2', colour); mark or line may be ''.
+# eval entry(i, columns, down, 'text', 'pt 7 ps 0.5', 'lw 1.2 dt 2', colour); mark or line may be '', and the text begins where both are.
 entry_x(i,columns) = (1.32+(i%columns)*(width_cm-1.4)/columns)/width_cm
 entry_y(i,columns,down) = 1-(down+0.26+line_cm*(i/columns))/height_cm
 entry_line(i,columns,down,line,colour) = line eq '' ? '' : sprintf("set arrow %d from screen %g,%g to screen %g,%g nohead %s lc rgb '%s'; ", \
     100+i, entry_x(i,columns), entry_y(i,columns,down), entry_x(i,columns)+0.42/width_cm, entry_y(i,columns,down), line, colour)
 entry_mark(i,columns,down,mark,colour) = mark eq '' ? '' : sprintf("set label %d '' at screen %g,%g point %s lc rgb '%s'; ", \
     100+i, entry_x(i,columns)+0.21/width_cm, entry_y(i,columns,down), mark, colour)
+entry_gap(mark,line) = mark eq '' && line eq '' ? 0 : 0.54
 entry(i,columns,down,text,mark,line,colour) = entry_line(i,columns,down,line,colour).entry_mark(i,columns,down,mark,colour). \
-    sprintf("set label %d '%s' at screen %g,%g left noenhanced tc rgb ink", 200+i, text, entry_x(i,columns)+0.54/width_cm, entry_y(i,columns,down))
+    sprintf("set label %d '%s' at screen %g,%g left noenhanced tc rgb ink", 200+i, text, entry_x(i,columns)+entry_gap(mark,line)/width_cm, entry_y(i,columns,down))
 # Axis titles are labels at fixed places: terminals disagree on where a title goes, and would cut it. As in:
 # @xtitle 'layer' @xplace   and   @ytitle 'gate β' @yplace
 xtitle = 'set label 91'

@@ -34,7 +34,7 @@ do for [k = 0:n-1] {
     set ytics autofreq
     @panel
     set format x (what == 2 ? '%g' : '')
-    if (what == 2) { @xtitle x_name @xplace }
+    if (k == n-1) { @xtitle x_name @xplace }
     @ytitle (what == 0 ? 'loss (nats)' : what == 1 ? 'gradient norm' : rates) @yplace
     down = (1-panel_top(k,n,strip))*height_cm-strip+line_cm*(rows-(single ? 1 : (in_facet(f)+1)/2))
     if (what == 0 && single) {

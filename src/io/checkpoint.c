@@ -84,7 +84,9 @@ static ds_status load_config(ds_checkpoint *checkpoint, const ds_checkpoint_opti
         checkpoint->config_path = ds_strdup(options->map);
         return checkpoint->config_path == NULL ? DS_ERR_SYSTEM : DS_OK;
     }
-    if (is_folder) return ds_fail(DS_ERR_INPUT, "%s: missing config.json", DS_SHOW(checkpoint->config_path));
+    if (is_folder)
+        return ds_fail(DS_ERR_INPUT, "%s: missing config.json: give the configuration with --config FILE",
+                       DS_SHOW(checkpoint->config_path));
     status = ds_fail(DS_ERR_INPUT, "%s: no configuration: no config.json beside the file and no --config FILE given",
                      DS_SHOW(checkpoint->path));
 done:

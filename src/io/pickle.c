@@ -38,20 +38,37 @@ ds_status pickle_push_new(pickle_machine *machine, pickle_value value) {
     return status == DS_OK ? pickle_push(machine, id) : status;
 }
 
-ds_status pickle_pop(pickle_machine *machine, ds_value *out) {
+ds_status pickle_top(const pickle_machine *machine, ds_value *out) {
     size_t floor = machine->mark_count == 0 ? 0 : machine->marks[machine->mark_count - 1];
     if (machine->depth <= floor) return ds_fail(DS_ERR_INPUT, "stack underflow");
-    *out = machine->stack[--machine->depth];
+    *out = machine->stack[machine->depth - 1];
     return DS_OK;
+}
+
+ds_status pickle_check_use(const pickle_machine *machine, ds_value value) {
+    const pickle_value *used = pickle_at(machine, value);
+    if (used->kind != DS_VALUE_GLOBAL || pickle_global_of(used)->rule != RULE_MEMBER) return DS_OK;
+    return pickle_refuse_global(pickle_global_of(used));
+}
+
+ds_status pickle_pop(pickle_machine *machine, ds_value *out) {
+    ds_status status = pickle_top(machine, out);
+    if (status == DS_OK) status = pickle_check_use(machine, *out);
+    if (status == DS_OK) machine->depth--;
+    return status;
 }
 
 /* items[*first ...] <- the last `count` values of the stack. */
 static ds_status move_items(pickle_machine *machine, uint32_t *first, size_t count) {
+    ds_status status = DS_OK;
     ds_pickle *pickle = machine->pickle;
     if (pickle->item_count + count > PICKLE_ENTRY_LIMIT)
         return ds_fail(DS_ERR_INPUT, "more than %d items of tuples, lists and dicts", PICKLE_ENTRY_LIMIT);
+    for (size_t i = machine->depth - count; status == DS_OK && i < machine->depth; i++)
+        status = pickle_check_use(machine, machine->stack[i]);
+    if (status != DS_OK) return status;
     void *grown = pickle->items;
-    ds_status status = ds_grow(&grown, &pickle->item_capacity, pickle->item_count + count, sizeof *pickle->items);
+    status = ds_grow(&grown, &pickle->item_capacity, pickle->item_count + count, sizeof *pickle->items);
     pickle->items = grown;
     if (status != DS_OK) return status;
     machine->depth -= count;

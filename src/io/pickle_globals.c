@@ -25,6 +25,7 @@ const pickle_global pickle_globals[] = {
     {"_operator", "getitem", RULE_FUNCTION, NULL}, /* how Python writes typing.Dict[str, int] */
     {"argparse", "Namespace", RULE_CLASS, NULL},
     {"builtins", "Ellipsis", RULE_VALUE, NULL},
+    {"builtins", "NotImplemented", RULE_VALUE, NULL},
     {"builtins", "bool", RULE_CLASS, NULL},
     {"builtins", "bytearray", RULE_CLASS, NULL},
     {"builtins", "bytes", RULE_CLASS, NULL},
@@ -32,6 +33,7 @@ const pickle_global pickle_globals[] = {
     {"builtins", "dict", RULE_CLASS, NULL},
     {"builtins", "float", RULE_CLASS, NULL},
     {"builtins", "frozenset", RULE_CLASS, NULL},
+    {"builtins", "getattr", RULE_MEMBER, NULL}, /* how Python writes Colour.RED and Outer.Inner */
     {"builtins", "int", RULE_CLASS, NULL},
     {"builtins", "list", RULE_CLASS, NULL},
     {"builtins", "long", RULE_CLASS, NULL},
@@ -41,6 +43,7 @@ const pickle_global pickle_globals[] = {
     {"builtins", "slice", RULE_CLASS, NULL},
     {"builtins", "str", RULE_CLASS, NULL},
     {"builtins", "tuple", RULE_CLASS, NULL},
+    {"builtins", "type", RULE_FUNCTION, NULL}, /* how Python writes the class of None */
     {"builtins", "unicode", RULE_CLASS, NULL},
     {"builtins", "xrange", RULE_CLASS, NULL},
     {"collections", "ChainMap", RULE_CLASS, NULL},

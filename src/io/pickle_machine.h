@@ -12,6 +12,7 @@ typedef enum pickle_rule {
     RULE_MAKER,       /* the same, which may get attributes */
     RULE_CLASS,       /* the same, and so does a construction */
     RULE_OPAQUE,      /* of no table: as a class, and items may be added; only a class may be called */
+    RULE_MEMBER,      /* only called, as (class or object of no table, name): gives an opaque, "Class.name" */
     RULE_DICT,        /* a call gives an empty dict, which may get attributes */
     RULE_LIST,        /* a call gives an empty list */
     RULE_TENSOR_V1,   /* torch._utils._rebuild_tensor(storage, offset, size, stride) */
@@ -33,9 +34,12 @@ extern const size_t pickle_global_count;
 /* SIZE_MAX when the table has no such name. Python 2's and numpy 2's spellings of a module are found as well. */
 size_t pickle_global_find(const uint8_t *module, size_t module_length, const uint8_t *name, size_t name_length);
 
-/* A name of no table, in pickle_names.c: whether it may stand for an inert opaque, and whether it is written as classes are. */
-enum { PICKLE_NAME_LIMIT = 255, PICKLE_OPAQUE = UINT16_MAX };
+/* A name of no table, in pickle_names.c: whether it may stand for an inert opaque, and whether it is written as classes are.
+ * All of one pickle's take PICKLE_NAMES_LIMIT bytes at most: a memo could repeat one for less than it costs. */
+enum { PICKLE_NAME_LIMIT = 255, PICKLE_NAMES_LIMIT = 1 << 24, PICKLE_OPAQUE = UINT16_MAX };
 bool pickle_name_is_opaque(const uint8_t *module, size_t module_length, const uint8_t *name, size_t name_length);
+/* "Name", or of a class in a class, "Outer.Inner". */
+bool pickle_name_is_allowed(const uint8_t *name, size_t length);
 bool pickle_name_is_class(const uint8_t *name, size_t length);
 
 typedef struct pickle_value {
@@ -80,7 +84,7 @@ struct ds_pickle {
     size_t item_count, item_capacity;
     size_t storage_count, storage_capacity;
     size_t tensor_count, tensor_capacity;
-    ds_text names; /* "module.name" of opaque globals, each with a NUL: no more bytes than their pickle */
+    ds_text names; /* "module.name" of opaque globals, each with a NUL */
     ds_value root;
 };
 
@@ -104,7 +108,11 @@ typedef struct pickle_machine {
 ds_status pickle_value_new(pickle_machine *machine, ds_value *out, pickle_value value) DS_MUST_CHECK;
 ds_status pickle_push(pickle_machine *machine, ds_value value) DS_MUST_CHECK;
 ds_status pickle_push_new(pickle_machine *machine, pickle_value value) DS_MUST_CHECK;
-/* Fails when nothing lies above the last mark. */
+/* The last value, which stays. Fails when nothing lies above the last mark. */
+ds_status pickle_top(const pickle_machine *machine, ds_value *out) DS_MUST_CHECK;
+/* Fails for what may only be called: it is refused wherever else it stands. */
+ds_status pickle_check_use(const pickle_machine *machine, ds_value value) DS_MUST_CHECK;
+/* Both of the above; the value is taken away. */
 ds_status pickle_pop(pickle_machine *machine, ds_value *out) DS_MUST_CHECK;
 /* Moves the last `count` values of the stack into a new tuple, which is pushed. */
 ds_status pickle_tuple(pickle_machine *machine, size_t count) DS_MUST_CHECK;
@@ -121,6 +129,7 @@ const pickle_global *pickle_global_of(const pickle_value *value);
 /* What classes and functions do, in pickle_objects.c. */
 ds_status pickle_global_push(pickle_machine *machine, const uint8_t *module, size_t module_length, const uint8_t *name,
                              size_t name_length) DS_MUST_CHECK;
+ds_status pickle_refuse_global(const pickle_global *global) DS_MUST_CHECK;
 ds_status pickle_reduce(pickle_machine *machine) DS_MUST_CHECK;
 ds_status pickle_new_object(pickle_machine *machine) DS_MUST_CHECK;
 ds_status pickle_new_object_ex(pickle_machine *machine) DS_MUST_CHECK;

@@ -397,22 +397,38 @@ static bool is_within(const uint8_t *module, size_t length, const char *package)
     return length >= own && memcmp(module, package, own) == 0 && (length == own || module[own] == '.');
 }
 
-bool pickle_name_is_class(const uint8_t *name, size_t length) {
+static bool is_class_like(const uint8_t *name, size_t length) {
     while (length > 0 && *name == '_') name++, length--;
     return length > 0 && *name >= 'A' && *name <= 'Z';
 }
 
+bool pickle_name_is_class(const uint8_t *name, size_t length) {
+    const uint8_t *dot = length == 0 ? NULL : memrchr(name, '.', length);
+    return dot == NULL ? is_class_like(name, length) : is_class_like(dot + 1, (size_t)(name + length - dot) - 1);
+}
+
+/* What stands before a point must be a class: a module that a module imports would lead anywhere. */
+bool pickle_name_is_allowed(const uint8_t *name, size_t length) {
+    for (size_t start = 0, end; start <= length; start = end + 1) {
+        const uint8_t *part = name + start, *dot = start < length ? memchr(part, '.', length - start) : NULL;
+        end = dot == NULL ? length : (size_t)(dot - name);
+        if (!is_identifier(part, end - start) || is_dunder(part, end - start) ||
+            is_one_of(part, end - start, refused_names, COUNT(refused_names)))
+            return false;
+        if (dot != NULL && !is_class_like(part, end - start)) return false;
+    }
+    return length <= PICKLE_NAME_LIMIT;
+}
+
 static bool is_torch_class(const uint8_t *module, size_t module_length, const uint8_t *name, size_t name_length) {
     for (size_t i = 0; i < COUNT(torch_packages); i++) {
-        if (is_within(module, module_length, torch_packages[i])) return pickle_name_is_class(name, name_length);
+        if (is_within(module, module_length, torch_packages[i])) return is_class_like(name, name_length);
     }
     return false;
 }
 
 bool pickle_name_is_opaque(const uint8_t *module, size_t module_length, const uint8_t *name, size_t name_length) {
-    if (module_length > PICKLE_NAME_LIMIT || !is_identifier(name, name_length) || is_dunder(name, name_length) ||
-        is_one_of(name, name_length, refused_names, COUNT(refused_names)))
-        return false;
+    if (module_length > PICKLE_NAME_LIMIT || !pickle_name_is_allowed(name, name_length)) return false;
     if (is_text(module, module_length, "__main__")) return true;
     for (size_t start = 0, end; start <= module_length; start = end + 1) {
         const uint8_t *part = module + start, *dot = start < module_length ? memchr(part, '.', module_length - start) : NULL;

@@ -11,6 +11,8 @@ static ds_status push_opaque(pickle_machine *machine, const uint8_t *module, siz
     ds_text *names = &machine->pickle->names;
     size_t start = names->length;
     bool class = pickle_name_is_class(name, name_length);
+    if (start + module_length + name_length + 2 > PICKLE_NAMES_LIMIT)
+        return ds_fail(DS_ERR_INPUT, "names of classes of more than %d bytes", PICKLE_NAMES_LIMIT);
     DS_TRY(ds_text_append(names, (const char *)module, module_length));
     DS_TRY(ds_text_append(names, ".", 1));
     DS_TRY(ds_text_append(names, (const char *)name, name_length));
@@ -22,6 +24,16 @@ done:
     return status;
 }
 
+static ds_status refuse_name(const uint8_t *module, size_t module_length, const uint8_t *name, size_t name_length) {
+    return ds_fail(DS_ERR_INPUT, "global %s.%s is not allowed", ds_escape((const char *)module, module_length).text,
+                   ds_escape((const char *)name, name_length).text);
+}
+
+ds_status pickle_refuse_global(const pickle_global *global) {
+    return refuse_name((const uint8_t *)global->module, strlen(global->module), (const uint8_t *)global->name,
+                       strlen(global->name));
+}
+
 ds_status pickle_global_push(pickle_machine *machine, const uint8_t *module, size_t module_length, const uint8_t *name,
                              size_t name_length) {
     bool plain = machine->names == DS_PICKLE_PLAIN;
@@ -29,8 +41,7 @@ ds_status pickle_global_push(pickle_machine *machine, const uint8_t *module, siz
     if (index != SIZE_MAX) return pickle_push_new(machine, (pickle_value){.kind = DS_VALUE_GLOBAL, .global = (uint16_t)index});
     if (!plain && pickle_name_is_opaque(module, module_length, name, name_length))
         return push_opaque(machine, module, module_length, name, name_length);
-    return ds_fail(DS_ERR_INPUT, "global %s.%s is not allowed", ds_escape((const char *)module, module_length).text,
-                   ds_escape((const char *)name, name_length).text);
+    return refuse_name(module, module_length, name, name_length);
 }
 
 static const char *describe(const pickle_machine *machine, ds_value value) { return ds_value_describe(machine->pickle, value); }
@@ -222,6 +233,24 @@ static ds_status rebuild_subclass(pickle_machine *machine, const pickle_global *
 /* ---- calls ------------------------------------------------------------------------------------------------------------------
  */
 
+/* getattr(Colour, "RED"), as Python writes members of enumerations, classes in classes and bound methods. Of a class or object
+ * of no table it is an opaque of a longer name; a longer chain of them than a name may be is nobody's. */
+static ds_status name_member(pickle_machine *machine, const pickle_global *function, ds_value arguments) {
+    if (tuple_count(machine, arguments) != 2) return pickle_refuse_global(function);
+    const pickle_value *owner = pickle_at(machine, tuple_item(machine, arguments, 0));
+    const pickle_value *member = pickle_at(machine, tuple_item(machine, arguments, 1));
+    bool opaque = owner->global == PICKLE_OPAQUE &&
+                  (owner->kind == DS_VALUE_OBJECT || (owner->kind == DS_VALUE_GLOBAL && owner->attributed));
+    if (!opaque || member->kind != DS_VALUE_STRING) return pickle_refuse_global(function);
+    char of[2 * PICKLE_NAME_LIMIT]; /* a copy: names move when they grow */
+    const char *name = describe(machine, tuple_item(machine, arguments, 0));
+    size_t length = strlen(name);
+    if (length > sizeof of || !pickle_name_is_allowed(member->text, member->count))
+        return refuse_name((const uint8_t *)name, length, member->text, member->count);
+    memcpy(of, name, length);
+    return push_opaque(machine, (const uint8_t *)of, length, member->text, member->count);
+}
+
 static ds_status call(pickle_machine *machine, const pickle_value *callable, ds_value arguments) {
     const pickle_global *function = pickle_global_of(callable);
     pickle_value object = {.kind = DS_VALUE_OBJECT, .global = callable->global, .attributes = VALUE_NONE};
@@ -238,6 +267,8 @@ static ds_status call(pickle_machine *machine, const pickle_value *callable, ds_
         object.attributed = true;
         object.name = callable->name;
         return pickle_push_new(machine, object);
+    case RULE_MEMBER:
+        return name_member(machine, function, arguments);
     case RULE_DICT:
         /* the only argument a dict class may have is defaultdict's factory: items come by SETITEMS */
         if (tuple_count(machine, arguments) > 0 &&
@@ -263,8 +294,9 @@ static ds_status call(pickle_machine *machine, const pickle_value *callable, ds_
 ds_status pickle_reduce(pickle_machine *machine) {
     ds_value callable = VALUE_NONE, arguments = VALUE_NONE;
     ds_status status = pickle_pop(machine, &arguments);
-    if (status == DS_OK) status = pickle_pop(machine, &callable);
+    if (status == DS_OK) status = pickle_top(machine, &callable);
     if (status != DS_OK) return status;
+    machine->depth--;
     if (!is_kind(machine, callable, DS_VALUE_GLOBAL))
         return ds_fail(DS_ERR_INPUT, "REDUCE calls %s, expected a function", describe(machine, callable));
     if (!is_kind(machine, arguments, DS_VALUE_TUPLE))

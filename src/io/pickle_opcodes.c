@@ -210,8 +210,10 @@ static ds_status add_items(pickle_machine *machine, ds_value_kind kind, size_t c
         if (count % 2 != 0) return ds_fail(DS_ERR_INPUT, "an odd number of items, %zu, for a dict", count);
     }
     if (!opaque) return pickle_extend(machine, container, count);
-    machine->depth = below; /* nothing reads them */
-    return DS_OK;
+    ds_status status = DS_OK;
+    for (; status == DS_OK && machine->depth > below; machine->depth--) /* nothing reads them */
+        status = pickle_check_use(machine, machine->stack[machine->depth - 1]);
+    return status;
 }
 
 static ds_status add_items_at_mark(pickle_machine *machine, ds_value_kind kind) {
@@ -245,9 +247,8 @@ static ds_status op_frozenset(pickle_machine *machine) {
 
 static ds_status memo_put(pickle_machine *machine, uint64_t index) {
     ds_value value = VALUE_NONE;
-    ds_status status = pickle_pop(machine, &value);
+    ds_status status = pickle_top(machine, &value);
     if (status != DS_OK) return status;
-    machine->depth++; /* it stays */
     if (index >= machine->length)
         return ds_fail(DS_ERR_INPUT, "memo index %llu in a pickle of %zu bytes", (unsigned long long)index, machine->length);
     if (index >= PICKLE_ENTRY_LIMIT)

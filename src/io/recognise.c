@@ -65,6 +65,12 @@ static bool is_framed_pickle(const uint8_t *head, size_t count) {
            memcmp(head + 7, "\0\0\0\0", 4) == 0;
 }
 
+/* Three bytes, three reserved bits that are 0, one of three marks of effort and of fifteen systems: 37 bits together. */
+static bool is_gzip(const uint8_t *head, size_t count) {
+    return count >= 10 && memcmp(head, "\x1f\x8b\x08", 3) == 0 && head[3] < 0x20 && (head[8] & ~6) == 0 && head[8] != 6 &&
+           (head[9] <= 13 || head[9] == 255);
+}
+
 /* The length of a header far below 2^32, and its beginning. */
 static bool is_safetensors(const uint8_t *head, size_t count) { return count >= 10 && memcmp(head + 4, "\0\0\0\0{\"", 6) == 0; }
 
@@ -92,6 +98,7 @@ static bool is_lost_link(const uint8_t *head, size_t count) {
 ds_kind ds_kind_of(const uint8_t *head, size_t count) {
     const signature *s;
     if (is_framed_pickle(head, count)) return (ds_kind){"a pickle", AGAIN, 7, false};
+    if (is_gzip(head, count)) return (ds_kind){"a gzip archive", UNPACK, 4, false};
     if (is_safetensors(head, count))
         return (ds_kind){"a safetensors file", "it holds weights: give it as NAME.safetensors in the place of a checkpoint", 6,
                          false};

@@ -296,6 +296,15 @@ static json_t *array_of(const ds_pickle *pickle, ds_value list, size_t depth, si
     return array;
 }
 
+/* From an object to the dict of its attributes, or to what OmegaConf's containers and values keep in one of them. */
+static bool step_into(ds_value *value, const ds_pickle *pickle) {
+    ds_value attributes;
+    if (!ds_value_attributes(&attributes, pickle, *value)) return false;
+    if (!ds_value_find(value, pickle, attributes, "_content") && !ds_value_find(value, pickle, attributes, "_val"))
+        *value = attributes;
+    return true;
+}
+
 /* NULL when out of memory. A budget that is used up is for the caller to see: something is missing. */
 static json_t *to_json(const ds_pickle *pickle, ds_value value, size_t depth, size_t *budget) {
     const char *text;
@@ -303,7 +312,6 @@ static json_t *to_json(const ds_pickle *pickle, ds_value value, size_t depth, si
     int64_t integer;
     double real;
     bool flag;
-    ds_value attributes;
     ds_value_kind kind = ds_value_kind_of(pickle, value);
     if (depth == 0) return foreign(pickle, value);
     if (kind == DS_VALUE_NONE) return json_null();
@@ -313,14 +321,13 @@ static json_t *to_json(const ds_pickle *pickle, ds_value value, size_t depth, si
     if (ds_value_real(&real, pickle, value)) return isfinite(real) ? json_real(real) : foreign(pickle, value);
     if (kind == DS_VALUE_DICT) return object_of(pickle, value, depth - 1, budget);
     if (kind == DS_VALUE_LIST || kind == DS_VALUE_TUPLE) return array_of(pickle, value, depth - 1, budget);
-    if (ds_value_attributes(&attributes, pickle, value)) return object_of(pickle, attributes, depth - 1, budget);
+    if (step_into(&value, pickle)) return to_json(pickle, value, depth - 1, budget);
     return foreign(pickle, value);
 }
 
 /* What one key of a dict, or of an object's attributes, leads to. */
 static bool step(ds_value *value, const ds_pickle *pickle, const char *key) {
-    ds_value attributes;
-    if (ds_value_attributes(&attributes, pickle, *value)) *value = attributes;
+    (void)step_into(value, pickle);
     return ds_value_find(value, pickle, *value, key);
 }
 
@@ -331,11 +338,12 @@ ds_status ds_torch_configurations(json_t **entries, const ds_pickle *pickle) {
     ds_status status = DS_OK;
     *entries = json_object();
     for (size_t i = 0; *entries != NULL && i < sizeof ways / sizeof ways[0]; i++) {
-        ds_value value = ds_pickle_root(pickle), attributes;
+        ds_value value = ds_pickle_root(pickle);
         size_t budget = CONFIG_VALUES;
         char way[64];
         if (!step(&value, pickle, ways[i][0]) || (ways[i][1] != NULL && !step(&value, pickle, ways[i][1]))) continue;
-        if (ds_value_kind_of(pickle, value) != DS_VALUE_DICT && !ds_value_attributes(&attributes, pickle, value)) continue;
+        (void)step_into(&value, pickle);
+        if (ds_value_kind_of(pickle, value) != DS_VALUE_DICT) continue;
         json_t *entry = to_json(pickle, value, CONFIG_DEPTH, &budget);
         bool whole = budget > 0 || entry == NULL;
         (void)snprintf(way, sizeof way, "%s%s%s", ways[i][0], ways[i][1] == NULL ? "" : ".",

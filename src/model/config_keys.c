@@ -231,7 +231,7 @@ static ds_name missing_twin(const json_t *object, const foreign_row *row, const 
     if (strncmp(row->supported, front, sizeof front - 1) != 0 || json_object_get(object, ours) != NULL) return text;
     (void)snprintf(text.text, sizeof text.text,
                    ", which is not there: where it means the same, rename it, or say so in a map (--map): {\"config\": "
-                   "{\"%s\": \"%s\"}}",
+                   "{\"%s\": \"%s\"}}, as inspect --draft-map FILE drafts it",
                    name, ours);
     return text;
 }

@@ -266,8 +266,11 @@ static void reads_names_and_keywords_of_protocol_4(void **state) {
     refuse(P("\x80\x04\x8c\x06system\x94\x8c\x05posixh\0\x93\x8c\x02id\x85R."), "global posix.system is not allowed");
     refuse(P("\x80\x04\x8c\x05torch\x8c\x09os.system\x93."), "global torch.os.system is not allowed");
     refuse(P("\x80\x04\x8c\x08__main__\x8c\x09"
-             "Box.write\x93."),
-           "global __main__.Box.write is not allowed");
+             "box.write\x93."),
+           "global __main__.box.write is not allowed");
+    refuse(P("\x80\x04\x8c\x08__main__\x8c\x09"
+             "Box.write\x93)R."),
+           "a call of the function __main__.Box.write is not allowed");
     refuse(P("\x80\x04K\x01\x8c\x06system\x93."), "the name of a global is not a str");
     refuse(P("\x80\x04\x8c\x02osK\x01\x93."), "the name of a global is not a str");
     refuse(P("\x80\x04\x8c\x02os\x93."), "stack underflow");

@@ -30,19 +30,23 @@ static void put_string_as(ds_text *text, const char *string, size_t length, bool
 
 static void put_string(ds_text *text, const char *string) { put_string_as(text, string, strlen(string), below(2) == 0); }
 
-/* "module.Name" as GLOBAL has it, or from the stack. */
-static void put_global_as(ds_text *text, const char *dotted, bool stacked) {
-    const char *dot = strrchr(dotted, '.');
-    size_t module = (size_t)(dot - dotted);
+/* As GLOBAL has it, or from the stack. */
+static void put_named(ds_text *text, const char *module, const char *name, bool stacked) {
     if (!stacked) {
-        PUT(text, "c");
-        put(text, dotted, module);
-        expect_ok(ds_text_printf(text, "\n%s\n", dot + 1));
+        expect_ok(ds_text_printf(text, "c%s\n%s\n", module, name));
         return;
     }
-    put_string_as(text, dotted, module, true);
-    put_string_as(text, dot + 1, strlen(dot + 1), true);
+    put_string_as(text, module, strlen(module), true);
+    put_string_as(text, name, strlen(name), true);
     PUT(text, "\x93");
+}
+
+/* "module.Name" */
+static void put_global_as(ds_text *text, const char *dotted, bool stacked) {
+    char module[160];
+    const char *dot = strrchr(dotted, '.');
+    (void)snprintf(module, sizeof module, "%.*s", (int)(dot - dotted), dotted);
+    put_named(text, module, dot + 1, stacked);
 }
 
 static void put_global(ds_text *text, const char *dotted) { put_global_as(text, dotted, below(2) == 0); }
@@ -107,11 +111,35 @@ static void put_items(ds_text *text, size_t depth) {
     PUT(text, "u");
 }
 
+/* Ends what put_getattr and an object began. */
+static void put_member(ds_text *text, const char *name) {
+    put_string(text, name);
+    PUT(text, "\x86R");
+}
+
+static void put_getattr(ds_text *text) { put_global(text, below(2) == 0 ? "builtins.getattr" : "__builtin__.getattr"); }
+
+/* A class of a module, or a class in one: as protocol 4 writes it, and as protocol 2 does. */
+static void put_class(ds_text *text) {
+    char class[128], inner[160], module[128];
+    size_t depth = below(3), spelling = below(3);
+    draw_class(class);
+    const char *dot = strrchr(class, '.');
+    (void)snprintf(module, sizeof module, "%.*s", (int)(dot - class), class);
+    (void)snprintf(inner, sizeof inner, "%s%s", dot + 1, depth == 0 ? "" : depth == 1 ? ".Inner" : ".Inner._Deepest");
+    if (spelling > 0) {
+        put_named(text, module, inner, spelling == 1);
+        return;
+    }
+    for (size_t i = 0; i < depth; i++) put_getattr(text);
+    put_global(text, class);
+    if (depth > 0) put_member(text, "Inner");
+    if (depth > 1) put_member(text, "_Deepest");
+}
+
 /* Every way in which Python writes an object. */
 static void put_object(ds_text *text, size_t depth) {
-    char class[128];
-    draw_class(class);
-    put_global(text, class);
+    put_class(text);
     switch (below(8)) {
     case 0: /* a class itself */
         break;
@@ -182,6 +210,11 @@ static void put_value(ds_text *text, size_t depth) {
         break;
     case 4:
         PUT(text, GENERATOR);
+        break;
+    case 5: /* a member of an enumeration, a function in a class, a bound method */
+        put_getattr(text);
+        put_object(text, depth - 1);
+        put_member(text, below(2) == 0 ? "RED" : "_step");
         break;
     default:
         put_object(text, depth - 1);
@@ -256,7 +289,7 @@ static const char *const dangerous[] = {
     "subprocess.getoutput",
     "builtins.eval",
     "builtins.exec",
-    "builtins.getattr",
+    "builtins.getattr", /* alone, and of anything but a class of no table */
     "builtins.__import__",
     "builtins.open",
     "builtins.compile",
@@ -380,14 +413,107 @@ static void refuses_malformed_names(void **state) {
     char longest[PICKLE_NAME_LIMIT + 2];
     memset(longest, 'A', sizeof longest - 1);
     longest[sizeof longest - 1] = '\0';
-    const char *const names[][2] = {{"", "Name"},   {"a", ""},         {"a..b", "Name"},   {".a", "Name"},  {"a.", "Name"},
-                                    {"a", "B.C"},   {"a b", "Name"},   {"a", "1Name"},     {"a-b", "Name"}, {"a", "N\xC3\xA9"},
-                                    {"a", longest}, {longest, "Name"}, {"a", "__reduce__"}};
+    const char *const names[][2] = {{"", "Name"},
+                                    {"a", ""},
+                                    {"a..b", "Name"},
+                                    {".a", "Name"},
+                                    {"a.", "Name"},
+                                    {"a", "b.C"},
+                                    {"a b", "Name"},
+                                    {"a", "1Name"},
+                                    {"a-b", "Name"},
+                                    {"a", "N\xC3\xA9"},
+                                    {"a", longest},
+                                    {longest, "Name"},
+                                    {"a", "__reduce__"},
+                                    {"a", "B..C"},
+                                    {"a", ".B"},
+                                    {"a", "B."},
+                                    {"a", "B.__init__"},
+                                    {"a", "B.system"},
+                                    {"a", "os.Popen"},
+                                    {"a", "_os.B"},
+                                    {"collections", "OrderedDict.fromkeys"},
+                                    {"torch.optim", "_step.B"}};
     for (size_t i = 0; i < LENGTH_OF(names); i++)
         assert_false(pickle_name_is_opaque((const uint8_t *)names[i][0], strlen(names[i][0]), (const uint8_t *)names[i][1],
                                            strlen(names[i][1])));
     longest[PICKLE_NAME_LIMIT] = '\0';
     assert_true(pickle_name_is_opaque((const uint8_t *)"a", 1, (const uint8_t *)longest, PICKLE_NAME_LIMIT));
+}
+
+/* Of getattr nothing but the one call that Python writes is read: not of what could be a module or function, not of names that
+ * lead to code, not of what a table knows, and its result is a class only by its name. */
+static void refuses_other_uses_of_getattr(void **state) {
+    (void)state;
+#define GETATTR "cbuiltins\ngetattr\n"
+#define CLASS "c__main__\nC\n"
+    static const char function[] = "a call of the function __main__.C.run is not allowed; ", *const use =
+                                                                                                 "global builtins.getattr";
+    static const struct {
+        const char *bytes;
+        size_t length;
+        const char *words;
+    } cases[] = {
+#define CASE(bytes, words) {bytes, sizeof(bytes) - 1, words}
+        CASE(GETATTR "c__main__\nos\nX\x06\0\0\0system\x86R", use),
+        CASE(GETATTR "c__main__\nos\nX\x01\0\0\0x\x86R", use),
+        CASE(GETATTR CLASS "X\x06\0\0\0system\x86R", "global __main__.C.system is not allowed; "),
+        CASE(GETATTR CLASS "X\x08\0\0\0__init__\x86R", "global __main__.C.__init__ is not allowed; "),
+        CASE(GETATTR CLASS "X\x06\0\0\0os.Pop\x86R", "global __main__.C.os.Pop is not allowed; "),
+        CASE(GETATTR "ccollections\nOrderedDict\nX\x08\0\0\0fromkeys\x86R", use),
+        CASE(GETATTR "cbuiltins\nint\nX\x01\0\0\0x\x86R", use),
+        CASE(GETATTR GETATTR "X\x01\0\0\0x\x86R", use),
+        CASE(GETATTR CLASS GETATTR "\x86R", use),
+        CASE(GETATTR CLASS "K\x07\x86R", use),
+        CASE(GETATTR CLASS "X\x01\0\0\0xN\x87R", use),
+        CASE(GETATTR CLASS "\x85R", use),
+        CASE(GETATTR ")R", use),
+        CASE(GETATTR "X\x01\0\0\0xX\x01\0\0\0y\x86R", use),
+        CASE(GETATTR "}X\x01\0\0\0x\x86R", use),
+        CASE(GETATTR "q\x07h\x07\x86", use),
+        CASE(CLASS ")\x81(" GETATTR "e", use),
+        CASE(CLASS ")\x81" GETATTR "a", use),
+        CASE(CLASS ")\x81(X\x01\0\0\0k" GETATTR "u", use),
+        CASE(CLASS ")\x81" GETATTR "b", use),
+        CASE(CLASS GETATTR "\x81", use),
+        CASE(GETATTR "}b", use),
+        CASE("](" GETATTR "e", use),
+        CASE("(" GETATTR "l", "LIST"),
+        CASE("\x8f(" GETATTR "\x90", use),
+        CASE(GETATTR "Q", use),
+        CASE(GETATTR CLASS "X\x03\0\0\0run\x86R)R", function),
+        CASE(GETATTR CLASS ")\x81X\x03\0\0\0run\x86R)R", function),
+        CASE(GETATTR GETATTR CLASS "X\x03\0\0\0run\x86RX\x01\0\0\0y\x86R", use),
+    };
+    for (size_t i = 0; i < LENGTH_OF(cases); i++) {
+        ds_text pickle = {0};
+        ds_catalog catalog;
+        PUT(&pickle, "\x80\x02}(X\x05\0\0\0model}X\x01\0\0\0w" TENSOR HOOKS "tRsX\x01\0\0\0x");
+        put(&pickle, cases[i].bytes, cases[i].length);
+        PUT(&pickle, "u.");
+        expect_failure(list_pickle(&catalog, &pickle), DS_ERR_INPUT, cases[i].words);
+        assert_non_null(strstr(ds_error_text(), WAY_OUT));
+        ds_catalog_release(&catalog);
+        ds_text_release(&pickle);
+    }
+}
+
+/* A name that a memo repeats costs memory each time it is made a class again: a bound of its own. */
+static void bounds_what_names_take(void **state) {
+    (void)state;
+    ds_text pickle = {0};
+    ds_pickle *parsed = NULL;
+    char name[PICKLE_NAME_LIMIT];
+    memset(name, 'A', sizeof name);
+    PUT(&pickle, "\x80\x04(");
+    put_string_as(&pickle, name, sizeof name, true);
+    PUT(&pickle, "q\0");
+    for (size_t i = 0; i < PICKLE_NAMES_LIMIT / (2 * sizeof name) + 1; i++) PUT(&pickle, "h\0h\0\x93");
+    PUT(&pickle, "t.");
+    expect_failure(ds_pickle_parse(&parsed, pickle.bytes, pickle.length, DS_PICKLE_TORCH, "test.pkl"), DS_ERR_INPUT,
+                   "names of classes of more than 16777216 bytes");
+    ds_text_release(&pickle);
 }
 
 /* Attributes can be read, by the name Python gave them. */
@@ -421,7 +547,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(loads_opaques_drawn_at_random), cmocka_unit_test(refuses_opaques_in_place_of_tensors),
         cmocka_unit_test(refuses_names_made_to_attack),  cmocka_unit_test(refuses_calls_of_unknown_functions),
-        cmocka_unit_test(refuses_malformed_names),       cmocka_unit_test(remembers_attributes),
+        cmocka_unit_test(refuses_malformed_names),       cmocka_unit_test(refuses_other_uses_of_getattr),
+        cmocka_unit_test(bounds_what_names_take),        cmocka_unit_test(remembers_attributes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -205,6 +205,9 @@ static void expect_config(const char *path, const char *entry, long long hidden)
     ds_checkpoint_close(&checkpoint);
 }
 
+#define CONTAINER "comegaconf.dictconfig\nDictConfig\n)\x81}X\x07\0\0\0_parentNsX\x08\0\0\0_content}"
+#define NODE "comegaconf.nodes\nAnyNode\n)\x81}X\x04\0\0\0_val"
+
 static void takes_the_configuration_within(void **state) {
     (void)state;
     static const char *const keys[] = {"args", "hparams", "hyper_parameters", "cfg", "config", "model_config", "model_args"};
@@ -226,6 +229,11 @@ static void takes_the_configuration_within(void **state) {
     begin(); /* an object's attributes, and one level down */
     put_state("model", "", own, 3);
     TORCH_OPCODES(&file, "X\x06\0\0\0config}X\x05\0\0\0modelc__main__\nConfig\n)\x81}X\x0b\0\0\0hidden_sizeK\x28sbss");
+    expect_config(finish(), "config.model", 40);
+    begin(); /* containers and values of OmegaConf */
+    put_state("model", "", own, 3);
+    TORCH_OPCODES(&file, "X\x06\0\0\0config" CONTAINER "X\x05\0\0\0model" CONTAINER "X\x0b\0\0\0hidden_size" NODE "K\x28sb"
+                         "ssbssbs");
     expect_config(finish(), "config.model", 40);
 }
 

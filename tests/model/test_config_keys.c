@@ -140,7 +140,8 @@ static void another_name_for_a_missing_key(void **state) {
             char more[64], map[96];
             ds_spec spec;
             (void)snprintf(more, sizeof more, ", \"%s\": 7", pairs[p][0]);
-            (void)snprintf(map, sizeof map, "(--map): {\"config\": {\"%s\": \"%s\"}}; remove", pairs[p][0], pairs[p][1]);
+            (void)snprintf(map, sizeof map, "(--map): {\"config\": {\"%s\": \"%s\"}}, as inspect --draft-map", pairs[p][0],
+                           pairs[p][1]);
             ds_checkpoint *checkpoint = toy_open(&toy, without && ours ? pairs[p][1] : NULL, more);
             ds_error_clear();
             assert_int_equal(ds_spec_detect(&spec, checkpoint), DS_ERR_INPUT);

@@ -31,7 +31,7 @@ static void append_picture(ds_text *page, const ds_folder *folder, const char *i
 static void append_merged(ds_text *page, const ds_folder *folder) {
     static const size_t layers[] = {1, 3, 24}, counts[] = {2, 9};
     for (size_t i = 0; i < 2; i++) {
-        json_t *list = json_array();
+        json_t *list = json_array(), *runs = make_results(layers[1], 0.1); /* training runs have their own list */
         char of[64];
         for (size_t c = 0; c < counts[i]; c++) {
             json_t *part = make_results(layers[c % 3], 0.1);
@@ -39,7 +39,8 @@ static void append_merged(ds_text *page, const ds_folder *folder) {
             assert_int_equal(json_object_set_new(part, "label", json_string(of)), 0);
             assert_int_equal(json_array_append_new(list, part), 0);
         }
-        json_t *results = json_pack("{s:o, s:b}", "merged", list, "same_data", 1);
+        json_t *results = json_pack("{s:o, s:b, s:O}", "merged", list, "same_data", 1, "train", json_object_get(runs, "train"));
+        json_decref(runs);
         const ds_figure_options options = {.formats = DS_FIGURE_SVG, .width_cm = i == 0 ? 8 : 8.5};
         (void)snprintf(of, sizeof of, "%zu checkpoints", counts[i]);
         for (size_t f = 0; f < ds_figure_count(); f++) {

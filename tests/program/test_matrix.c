@@ -19,7 +19,16 @@ static void test_backbones(void **state) {
     assert_true(result.cells > 15 && result.refused > 0);
 }
 
+static void test_neighbours(void **state) {
+    (void)state;
+    matrix_result result = matrix_run_neighbours(20261128, 10);
+    print_message("%zu cells, %zu refused as they should be\n", result.cells - result.failed, result.refused);
+    assert_int_equal(result.failed, 0);
+    assert_true(result.cells > 15);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tenth), cmocka_unit_test(test_backbones)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tenth), cmocka_unit_test(test_backbones),
+                                       cmocka_unit_test(test_neighbours)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,10 +85,13 @@ static void follow(child *result, pid_t pid, child_limits limits, int out, int e
 }
 
 void child_run_program(child *result, const char *program, const char *const *arguments, child_limits limits) {
-    char *argv[64] = {(char *)(uintptr_t)program};
     int out[2], err[2], status;
-    for (size_t i = 0; arguments[i] != NULL && i + 2 < sizeof argv / sizeof argv[0]; i++)
-        argv[i + 1] = (char *)(uintptr_t)arguments[i];
+    size_t count = 0;
+    while (arguments[count] != NULL) count++;
+    char **argv = ds_calloc(count + 2, sizeof *argv);
+    if (argv == NULL) die("no memory for arguments");
+    argv[0] = (char *)(uintptr_t)program;
+    memcpy(argv + 1, arguments, count * sizeof *argv);
     result->out[0] = result->err[0] = '\0';
     double start = ds_seconds();
     if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) die("pipe");
@@ -97,6 +100,7 @@ void child_run_program(child *result, const char *program, const char *const *ar
     pid_t pid = fork();
     if (pid < 0) die("fork");
     if (pid == 0) become(program, argv, limits, out, err);
+    free(argv);
     (void)close(out[1]);
     (void)close(err[1]);
     follow(result, pid, limits, limits.closed_out ? -1 : out[0], err[0], start);

@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <ftw.h>
+#include <glob.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,9 @@ enum { MOST_ARGUMENTS = 24 };
 
 /* ---- commands ------------------------------------------------------------------------------------------------------------ */
 
-/* What a command asks of a checkpoint or a run, and refuses otherwise. */
-typedef enum need { ANY_MODEL, DELTA_RULE, FLOAT_RUN } need;
+/* What a command asks of a checkpoint or a run, and refuses otherwise. EVERY_RULE: nothing, and it has a meaning for rules that
+ * keep a history or streams as well. */
+typedef enum need { EVERY_RULE, ANY_MODEL, DELTA_RULE, FLOAT_RUN } need;
 
 /* Words of each; M is the checkpoint. All but inspect get the data as well. */
 typedef struct matrix_command {
@@ -26,21 +28,22 @@ typedef struct matrix_command {
 } matrix_command;
 
 static const matrix_command commands[] = {
-    {{"inspect", "M"}, ANY_MODEL},
+    {{"inspect", "M"}, EVERY_RULE},
     {{"gates", "M"}, ANY_MODEL},
     {{"gates", "--shadow", "1", "M"}, FLOAT_RUN},
     {{"spectrum", "--positions", "all", "--null", "shuffled-gates", "M"}, DELTA_RULE},
     {{"spectrum", "--weights", "--certify", "M"}, ANY_MODEL},
     {{"spectrum", "--end-to-end", "0", "--by-depth", "M"}, ANY_MODEL},
     {{"ablate", "--modes", "closed,open,reflect,mean-gate,write-only,erase-only", "M"}, DELTA_RULE},
-    {{"ablate", "M"}, ANY_MODEL},
-    {{"depth", "M"}, ANY_MODEL},
+    {{"ablate", "M"}, EVERY_RULE},
+    {{"depth", "M"}, EVERY_RULE},
     {{"gradflow", "--measure", "--per-position", "M"}, DELTA_RULE},
     {{"gradflow", "--jacobian", "last", "M"}, ANY_MODEL},
-    {{"verify", "M"}, ANY_MODEL},
-    {{"trace", "M"}, ANY_MODEL},
-    {{"compare", "--labels", "one,other", "M", "M"}, ANY_MODEL},
-    {{"report", "M"}, ANY_MODEL},
+    {{"gradflow", "M"}, EVERY_RULE},
+    {{"verify", "M"}, EVERY_RULE},
+    {{"trace", "M"}, EVERY_RULE},
+    {{"compare", "--labels", "one,other", "M", "M"}, EVERY_RULE},
+    {{"report", "M"}, EVERY_RULE},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -133,9 +136,18 @@ static bool good_refusal(const child *ran) {
 
 /* ---- cells --------------------------------------------------------------------------------------------------------------- */
 
+/* A checkpoint as the cells see it. */
+typedef struct subject {
+    const char *folder, *tokens, *described;
+    ds_precision precision;
+    size_t block;
+    uint64_t seed;
+    bool delta;     /* has the delta rule */
+    bool neighbour; /* has a rule that keeps a history or streams: not all commands know it, and those refuse */
+} subject;
+
 typedef struct cell {
-    const random_model *model;
-    const char *folder, *tokens;
+    const subject *of;
     const matrix_command *command;
     size_t length, windows;
 } cell;
@@ -143,8 +155,13 @@ typedef struct cell {
 static bool writes_folder(const cell *c) { return strcmp(c->command->words[0], "report") == 0; }
 
 static bool fits(const cell *c) {
-    if (c->command->need == DELTA_RULE) return c->model->spec.rule == &ds_rule_delta;
-    return c->command->need == ANY_MODEL || c->model->precision == DS_F32;
+    if (c->command->need == DELTA_RULE) return c->of->delta;
+    return c->command->need != FLOAT_RUN || c->of->precision == DS_F32;
+}
+
+/* Whether a neighbour's refusal of this command is as good as its result. */
+static bool may_refuse(const cell *c) {
+    return c->of->neighbour && strcmp(c->command->words[0], "inspect") != 0 && strcmp(c->command->words[0], "depth") != 0;
 }
 
 static size_t arguments_of(const char *out[MOST_ARGUMENTS], const cell *c, char numbers[2][24]) {
@@ -152,12 +169,12 @@ static size_t arguments_of(const char *out[MOST_ARGUMENTS], const cell *c, char 
     (void)snprintf(numbers[0], 24, "%zu", c->length);
     (void)snprintf(numbers[1], 24, "%zu", c->windows);
     for (size_t i = 0; c->command->words[i] != NULL; i++)
-        out[count++] = strcmp(c->command->words[i], "M") == 0 ? c->folder : c->command->words[i];
+        out[count++] = strcmp(c->command->words[i], "M") == 0 ? c->of->folder : c->command->words[i];
     const char *name = c->command->words[0];
-    const char *const data[] = {"--tokens", c->tokens, "--seq-len", numbers[0], "--sequences", numbers[1]};
+    const char *const data[] = {"--tokens", c->of->tokens, "--seq-len", numbers[0], "--sequences", numbers[1]};
     size_t of_data = strcmp(name, "inspect") == 0 ? 0 : strcmp(name, "trace") == 0 ? 4 : 6;
     for (size_t i = 0; i < of_data; i++) out[count++] = data[i];
-    const char *const more[] = {"--threads", "1", "--precision", c->model->precision == DS_F32 ? "float" : "double"};
+    const char *const more[] = {"--threads", "1", "--precision", c->of->precision == DS_F32 ? "float" : "double"};
     for (size_t i = 0; i < 4; i++) out[count++] = more[i];
     out[count++] = writes_folder(c) ? "--out" : "--json";
     out[count++] = writes_folder(c) ? scratch_path("matrix-out") : scratch_path("matrix.json");
@@ -179,9 +196,9 @@ static bool run_cell(const cell *c, bool *refused) {
     const char *found = non_number(ran.out), *wrong = non_number(ran.err);
     if (found != NULL) return complain("not a number", found - ds_min_size((size_t)(found - ran.out), 60));
     if (wrong != NULL) return complain("not a number", ran.err);
-    if (*refused && fits(c)) return complain("refused", ran.err);
+    if (*refused && fits(c) && !may_refuse(c)) return complain("refused", ran.err);
     if (*refused) return good_refusal(&ran);
-    if (!fits(c)) return complain("not refused", c->folder);
+    if (!fits(c) && !may_refuse(c)) return complain("not refused", c->of->folder);
     if (!writes_folder(c)) return good_json(scratch_path("matrix.json"));
     good_folder = true;
     (void)nftw(scratch_path("matrix-out"), look_into, 8, FTW_PHYS);
@@ -192,24 +209,20 @@ static void report(const cell *c) {
     const char *arguments[MOST_ARGUMENTS];
     char numbers[2][24];
     size_t count = arguments_of(arguments, c, numbers);
-    print_message("%s\n ", random_model_describe(c->model));
+    print_message("%s\n ", c->of->described);
     for (size_t i = 0; i < count; i++) print_message(" %s", arguments[i]);
     print_message("\n  %s\n", complaint);
 }
 
-/* All windows and commands of one model. A choice of seed, model and cell alone says whether a cell is among those run. */
-static void run_model(matrix_result *result, const random_model *m, uint64_t seed, size_t share) {
-    const size_t lengths[] = {1, 2, 3, m->spec.block_size};
-    const char *folder = random_model_write(m, "matrix-model");
-    ds_random random = ds_random_init(seed ^ m->seed);
+/* All windows and commands of one checkpoint. A choice of seed, checkpoint and cell alone says whether a cell is among those
+ * run. */
+static void run_subject(matrix_result *result, const subject *of, uint64_t seed, size_t share) {
+    const size_t lengths[] = {1, 2, 3, of->block};
+    ds_random random = ds_random_init(seed ^ of->seed);
     for (size_t at = 0; at < COMMANDS * 8; at++) {
-        cell c = {.model = m,
-                  .folder = folder,
-                  .tokens = scratch_path("matrix-model/tokens.bin"),
-                  .command = &commands[at / 8],
-                  .length = lengths[at % 8 / 2],
-                  .windows = 1 + at % 2};
+        cell c = {.of = of, .command = &commands[at / 8], .length = lengths[at % 8 / 2], .windows = 1 + at % 2};
         bool refused = false;
+        if (of->neighbour && c.command->need != EVERY_RULE) continue;
         if (ds_random_below(&random, share) != 0) continue;
         bool good = run_cell(&c, &refused);
         result->cells++;
@@ -218,6 +231,17 @@ static void run_model(matrix_result *result, const random_model *m, uint64_t see
         result->failed++;
         report(&c);
     }
+}
+
+static void run_model(matrix_result *result, const random_model *m, uint64_t seed, size_t share) {
+    const subject of = {.folder = random_model_write(m, "matrix-model"),
+                        .tokens = scratch_path("matrix-model/tokens.bin"),
+                        .described = random_model_describe(m),
+                        .precision = m->precision,
+                        .block = m->spec.block_size,
+                        .seed = m->seed,
+                        .delta = m->spec.rule == &ds_rule_delta};
+    run_subject(result, &of, seed, share);
 }
 
 /* Small enough for every command, at two windows of a block of 8. */
@@ -254,5 +278,25 @@ matrix_result matrix_run_backbones(uint64_t seed, size_t models, size_t share) {
         fit(&m);
         run_model(&result, &m, seed, share);
     }
+    return result;
+}
+
+matrix_result matrix_run_neighbours(uint64_t seed, size_t share) {
+    static const char *const kinds[] = {"fixtures/depth/*/config.json", "fixtures/streams/*/config.json"};
+    matrix_result result = {0};
+    glob_t found = {0};
+    for (size_t i = 0; i < 2; i++) assert_int_equal(glob(kinds[i], i > 0 ? GLOB_APPEND : 0, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        *strrchr(found.gl_pathv[i], '/') = '\0';
+        const subject of = {.folder = found.gl_pathv[i],
+                            .tokens = "fixtures/data/val.bin",
+                            .described = found.gl_pathv[i],
+                            .precision = (seed + i) % 2 == 0 ? DS_F32 : DS_F64,
+                            .block = 8,
+                            .seed = i,
+                            .neighbour = true};
+        run_subject(&result, &of, seed, share);
+    }
+    globfree(&found);
     return result;
 }

@@ -14,5 +14,7 @@ typedef struct matrix_result {
 matrix_result matrix_run(uint64_t seed, size_t models, size_t share);
 /* The same of plain transformers: `models` of every backbone. */
 matrix_result matrix_run_backbones(uint64_t seed, size_t models, size_t share);
+/* The same of every checkpoint in fixtures/depth and fixtures/streams, in float or double by turns. */
+matrix_result matrix_run_neighbours(uint64_t seed, size_t share);
 
 #endif
