@@ -1,6 +1,5 @@
 /* train as a script sees it: results and files, what is refused, and the same bytes however often a run is interrupted. */
 #include <fcntl.h>
-#include <ftw.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "deltascope/io.h"
+#include "interrupted_training.h"
 #include "scratch.h"
 #include "support.h"
 #include "training_run.h"
@@ -247,80 +247,18 @@ static void a_diverging_run_keeps_its_last_good_checkpoint(void **state) {
 
 /* ---- interruptions ----------------------------------------------------------------------------------------------- */
 
-static const char *whole, *pieces; /* folders compared; nftw has no context */
-
-static int expect_counterpart(const char *path, const struct stat *info, int kind, struct FTW *walk) {
-    char other[512], ours[65], theirs[65];
-    bool of_whole = strncmp(path, whole, strlen(whole)) == 0;
-    (void)info, (void)walk;
-    if (kind != FTW_F) return 0;
-    (void)snprintf(other, sizeof other, "%s%s", of_whole ? pieces : whole, path + strlen(of_whole ? whole : pieces));
-    expect_ok(ds_sha256_file(ours, NULL, path, 1 << 26));
-    expect_ok(ds_sha256_file(theirs, NULL, other, 1 << 26));
-    if (strcmp(ours, theirs) != 0) fail_msg("%s and %s differ", path, other);
-    return 0;
-}
-
-static void expect_same_folders(void) {
-    assert_int_equal(nftw(whole, expect_counterpart, 8, FTW_PHYS), 0);
-    assert_int_equal(nftw(pieces, expect_counterpart, 8, FTW_PHYS), 0);
-}
-
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *walk) {
-    (void)info, (void)kind, (void)walk;
-    return remove(path);
-}
-
-#define INTERRUPTED                                                                                                            \
-    "--set", "steps=40", "--save", "7", "--evaluate", "9", "--keep", "3", "--audit", "6", "--log", "llmc", "--quiet"
-
-/* Killed or asked to stop at random moments and taken up again until it is done, with other numbers of threads each time. */
-static void interrupt_and_resume(int number, size_t times, uint64_t seed) {
-    training_trace t;
-    ds_random random = ds_random_init(seed);
-    size_t struck = 0, finished = 0;
-    trace_open(&t, CONTROL);
-    if (access(scratch_path("whole"), F_OK) != 0) {
-        train(&t, "whole", (const char *const[]){INTERRUPTED, NULL}, usual);
-        assert_int_equal(found.status, 0);
-    }
-    whole = scratch_path("whole");
-    pieces = scratch_path("pieces");
-    bool pending = true; /* the run that was struck last has not been finished */
-    for (double undisturbed = 0.3; struck < times || pending;) {
-        char threads[8];
-        (void)snprintf(threads, sizeof threads, "%d", 1 + (int)ds_random_below(&random, 3));
-        child_limits limits = usual;
-        limits.kill_with = struck < times ? number : 0;
-        limits.kill_after = 1000 + (unsigned)(1e6 * undisturbed * ds_random_uniform(&random) * ds_random_uniform(&random));
-        train(&t, "pieces", (const char *const[]){INTERRUPTED, "--threads", threads, "--resume", NULL}, limits);
-        if (found.signal != 0) {
-            assert_int_equal(found.signal, number);
-            struck++;
-            pending = true;
-            continue;
-        }
-        if (found.status != 0) fail_msg("after %zu interruptions (seed %llu): %s", struck, (unsigned long long)seed, found.err);
-        undisturbed = found.seconds > undisturbed ? undisturbed : found.seconds;
-        expect_same_folders();
-        finished++;
-        pending = false;
-        assert_int_equal(nftw(pieces, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
-    }
-    (void)printf("signal %d: %zu times (seed %llu), %zu runs finished with the same bytes\n", number, struck,
-                 (unsigned long long)seed, finished);
-    trace_close(&t);
-}
+static const char *const interrupted[] = {"--save",  "7", "--evaluate", "9",    "--keep", "3",
+                                          "--audit", "6", "--log",      "llmc", NULL};
 
 static void kills_change_no_byte(void **state) {
     (void)state;
-    interrupt_and_resume(SIGKILL, 20, 0x4b11);
+    interrupt_training(CONTROL, interrupted, SIGKILL, 20, 0x4b11);
 }
 
 static void signals_save_and_stop(void **state) {
     (void)state;
-    interrupt_and_resume(SIGTERM, 5, 0x7e);
-    interrupt_and_resume(SIGINT, 3, 0x17);
+    interrupt_training(CONTROL, interrupted, SIGTERM, 5, 0x7e);
+    interrupt_training(CONTROL, interrupted, SIGINT, 3, 0x17);
 }
 
 /* ---- from a configuration alone ---------------------------------------------------------------------------------- */
@@ -336,8 +274,7 @@ static void a_configuration_is_enough(void **state) {
     trace_open(&t, CONTROL);
     const char *recipe = recipe_of(&t);
     (void)snprintf(config, sizeof config, "%s/config.json", t.initial);
-    whole = scratch_path("drawn-whole");
-    pieces = scratch_path("drawn");
+    const char *whole = scratch_path("drawn-whole"), *pieces = scratch_path("drawn");
     CHILD_RUN(&found, usual, DRAWN(pieces), "--variant", "ddl-scalar", "--seed", "3", "--save", "log2");
     if (found.status != 0) fail_msg("%s", found.err);
     assert_int_equal(rename(pieces, whole), 0); /* train.json tells the path of checkpoint-0 */
@@ -351,7 +288,7 @@ static void a_configuration_is_enough(void **state) {
     }
     CHILD_RUN(&found, usual, DRAWN(pieces), "--variant", "ddl-scalar", "--seed", "3", "--save", "log2", "--resume");
     if (found.status != 0) fail_msg("%s", found.err);
-    expect_same_folders();
+    expect_same_folders(whole, pieces);
     assert_true(access(inside("drawn", "checkpoint-16/model.safetensors"), F_OK) == 0);
     json_t *first = read_json(inside("drawn", "checkpoint-0/config.json"));
     assert_string_equal(json_string_value(json_object_get(first, "deltascope_rule")), "closed:mlp"); /* from the beginning */
@@ -370,22 +307,11 @@ static void a_configuration_is_enough(void **state) {
     trace_close(&t);
 }
 
-/* A disk without room for a checkpoint: nothing of it is taken for complete, and the run goes on from what was there. */
+/* A disk that is full from some moment on: what was complete stays, and the run goes on from there. */
 static void a_full_disk_keeps_the_last_checkpoint(void **state) {
     (void)state;
-    training_trace t;
-    child_limits full = usual;
-    full.file_size = 60000; /* the weights are larger, the log is not */
-    trace_open(&t, CONTROL);
-    train(&t, "pieces", (const char *const[]){INTERRUPTED, NULL}, full);
-    if (found.status != 4) fail_msg("exit status %d: %s", found.status, found.err);
-    assert_true(access(inside("pieces", "checkpoint-7/trainer_state.json"), F_OK) != 0);
-    train(&t, "pieces", (const char *const[]){INTERRUPTED, "--resume", NULL}, usual);
-    assert_int_equal(found.status, 0);
-    whole = scratch_path("whole");
-    pieces = scratch_path("pieces");
-    expect_same_folders();
-    trace_close(&t);
+    interrupt_training(CONTROL, interrupted, FULL_DISK, 6, 0xd15c);
+    interrupt_training_drawn(FULL_DISK, 4, 0xd15d);
 }
 
 int main(void) {
