@@ -214,6 +214,7 @@ static ds_status find_spec(ds_spec *spec, const ds_invocation *invocation, const
     if (run->checkpoint == NULL) return ds_beginning_spec(spec, &beginning);
     DS_TRY(ds_run_open(&opened, &structure));
     *spec = opened.spec;
+    DS_TRY(ds_control_parse(spec->trained, spec->rule, run->recipe.rule, "recipe: rule"));
 done:
     ds_run_close(&opened);
     return status;

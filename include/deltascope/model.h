@@ -300,6 +300,8 @@ ds_status ds_spec_parameter_count(uint64_t *count, const ds_spec *spec) DS_MUST_
 /* reached (parameters of the model) <- whether the loss of windows of `length` tokens depends on each: closed sublayers, fixed
  * gates and values that are never written take no part in it. */
 void ds_model_reached(bool *reached, const ds_model *model, size_t length);
+/* *count <- learned numbers that are reached, without a model's memory. */
+ds_status ds_spec_reached_count(uint64_t *count, const ds_spec *spec, size_t length) DS_MUST_CHECK;
 /* Call after changing parameter values in place, so that folded weights follow (finite differences, null models). */
 void ds_model_refresh(ds_model *model);
 /* From now on k = h / sqrt(|h|^2 + eps^2) with this eps >= 0 (MODEL.md: fused kernels have ddl_k_eps * sqrt(d)). */

@@ -59,7 +59,7 @@ static ds_status plan(ds_spectrum *out, const ds_run *run, const ds_spectrum_opt
         return ds_fail(DS_ERR_USAGE,
                        "%s checkpoint has no shortcut operator but the identity: --weights and --end-to-end S are "
                        "what there is to show",
-                       ds_spec_is_control(&run->spec) ? "a write-only" : "an additive");
+                       ds_rule_has_operators(run->spec.rule) ? "a write-only" : "an additive");
     if (options->samples > DS_SPECTRUM_SAMPLES)
         return ds_fail(DS_ERR_USAGE, "--samples takes at most %d, not %zu: each is a dense eigenvalue problem",
                        DS_SPECTRUM_SAMPLES, options->samples);

@@ -14,7 +14,7 @@ ds_status ds_arrays_add(ds_arrays *arrays, void *array, size_t rows, size_t widt
     void *memory = ds_alloc_array(total, size);
     if (memory == NULL) return DS_ERR_SYSTEM;
     arrays->memory[arrays->count++] = memory;
-    arrays->bytes += bytes;
+    if (!arrays->idle) arrays->bytes += bytes;
     memcpy(array, &memory, sizeof memory);
 done:
     return status;

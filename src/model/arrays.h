@@ -7,7 +7,8 @@
 typedef struct ds_arrays {
     void **memory;
     size_t count, capacity;
-    size_t bytes; /* of all */
+    size_t bytes; /* of those that are written to */
+    bool idle;    /* what is added meanwhile no pass will write to: it takes addresses, no memory */
 } ds_arrays;
 
 /* *array <- rows * width elements, 64-byte aligned, not zeroed; `array` is the address of a pointer. The extents may come

@@ -120,6 +120,8 @@ bool ds_sublayer_is_identity(const ds_spec *spec, size_t sublayer, ds_force forc
     return spec->rule->is_identity(spec->trained[sublayer % 2], force);
 }
 
+bool ds_half_runs(const ds_spec *spec, size_t half) { return !ds_sublayer_is_identity(spec, half, none); }
+
 bool ds_spec_has_operators(const ds_spec *spec) {
     return spec->rule->has_operators && spec->trained[0].mode != DS_FORCE_WRITE_ONLY &&
            spec->trained[1].mode != DS_FORCE_WRITE_ONLY;

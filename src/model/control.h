@@ -8,4 +8,7 @@
  * would load it as the plain rule, and compute something else in silence. */
 ds_status ds_control_read(ds_spec *spec, const json_t *config, const char *where) DS_MUST_CHECK;
 
+/* Whether passes run the sublayers of a half (0 attention, 1 MLP) of the model as it is; when an observer looks on, all run. */
+bool ds_half_runs(const ds_spec *spec, size_t half);
+
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control.h"
 #include "rule.h"
 
 /* ---- arrays of the batch ---------------------------------------------------------------------------------------------- */
@@ -15,44 +16,49 @@ static ds_status allocate_batch(ds_gradient *g, size_t tokens) {
     const size_t d = spec->hidden, f = spec->mlp_hidden, Hh = spec->heads * spec->head_dim;
     const size_t KV = ds_spec_kv_heads(spec), KVh = KV * spec->head_dim;
     const size_t size = ds_precision_size(g->precision), real = sizeof(double);
+    const bool attention = ds_half_runs(spec, 0), mlp = ds_half_runs(spec, 1), any = attention || mlp;
     const struct {
         void *array; /* address of the pointer */
         size_t width, size;
-        bool wanted;
+        bool wanted, written;
     } all[] = {
-        {&g->state, ds_spec_planes(spec) * d, size, true},
-        {&g->x_in, d, size, true},
-        {&g->context, d, size, true},
-        {&g->dcontext, d, size, true},
-        {&g->coefficient_hidden, g->coefficient_width, size, g->coefficient_width > 0},
-        {&g->dbranch, d, size, true},
-        {&g->dx_in, d, size, true},
-        {&g->dx_paths[DS_PATH_BRANCH], d, size, g->paths},
-        {&g->dx_paths[DS_PATH_CONTEXT], d, size, g->paths && rule->context_backward != NULL},
-        {&g->dx_paths[DS_PATH_INPUT], d, size, g->paths && rule->input_backward != NULL},
-        {&g->norm2, 1, real, true},
-        {&g->squares, 1, sizeof *g->squares, g->paths},
-        {&g->gated, f, size, true},
-        {&g->dgate, f, size, spec->mlp == DS_MLP_SWIGLU},
-        {&g->dup, f, size, true},
-        {&g->heads, Hh, size, true},
-        {&g->dheads, Hh, size, true},
-        {&g->dquery, Hh, size, true},
-        {&g->dkey, KVh, size, true},
-        {&g->dvalue, KVh, size, true},
-        {&g->dkey_shifted, KVh, size, spec->k_shift},
-        {&g->dvalue_shifted, KVh, size, spec->v_shift},
-        {&g->dkey_mix, KV, size, spec->k_shift},
-        {&g->dvalue_mix, KV, size, spec->v_shift},
-        {&g->doutput_gate, Hh, size, spec->output_gate},
-        {&g->hidden, d, size, true},
-        {&g->dhidden, d, size, true},
-        {&g->embeddings, d, size, true},
-        {&g->log_sum, 1, real, true},
+        {&g->state, ds_spec_planes(spec) * d, size, true, true},
+        {&g->x_in, d, size, true, any},
+        {&g->context, d, size, true, any},
+        {&g->dcontext, d, size, true, any},
+        {&g->coefficient_hidden, g->coefficient_width, size, g->coefficient_width > 0, any},
+        {&g->dbranch, d, size, true, any},
+        {&g->dx_in, d, size, true, any},
+        {&g->dx_paths[DS_PATH_BRANCH], d, size, g->paths, any},
+        {&g->dx_paths[DS_PATH_CONTEXT], d, size, g->paths && rule->context_backward != NULL, any},
+        {&g->dx_paths[DS_PATH_INPUT], d, size, g->paths && rule->input_backward != NULL, any},
+        {&g->norm2, 1, real, true, any},
+        {&g->squares, 1, sizeof *g->squares, g->paths, any},
+        {&g->gated, f, size, true, mlp},
+        {&g->dgate, f, size, spec->mlp == DS_MLP_SWIGLU, mlp},
+        {&g->dup, f, size, true, mlp},
+        {&g->heads, Hh, size, true, attention},
+        {&g->dheads, Hh, size, true, attention},
+        {&g->dquery, Hh, size, true, attention},
+        {&g->dkey, KVh, size, true, attention},
+        {&g->dvalue, KVh, size, true, attention},
+        {&g->dkey_shifted, KVh, size, spec->k_shift, attention},
+        {&g->dvalue_shifted, KVh, size, spec->v_shift, attention},
+        {&g->dkey_mix, KV, size, spec->k_shift, attention},
+        {&g->dvalue_mix, KV, size, spec->v_shift, attention},
+        {&g->doutput_gate, Hh, size, spec->output_gate, attention},
+        {&g->hidden, d, size, true, true},
+        {&g->dhidden, d, size, true, true},
+        {&g->embeddings, d, size, true, true},
+        {&g->log_sum, 1, real, true, true},
     };
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        g->arrays.idle = !all[i].written;
         if (all[i].wanted) DS_TRY(ds_arrays_add(&g->arrays, all[i].array, tokens, all[i].width, all[i].size));
+    }
+    g->arrays.idle = !any;
     if (spec->rule->gradient_init != NULL) DS_TRY(spec->rule->gradient_init(g));
+    g->arrays.idle = false;
 done:
     return status;
 }
@@ -112,12 +118,16 @@ static ds_status allocate_tapes(ds_gradient *g, size_t tokens, size_t memory) {
     DS_NEW(g->forces, ds_spec_forces(&g->model->spec));
     g->kept_from = S;
     while (g->kept_from > 0 && bytes[(g->kept_from - 1) % 2] <= memory) memory -= bytes[--g->kept_from % 2];
-    for (size_t half = 0; half < 2 && g->kept_from > 0; half++)
+    for (size_t half = 0; half < 2 && g->kept_from > 0; half++) {
+        g->arrays.idle = !ds_half_runs(&g->model->spec, half);
         DS_TRY(ds_arrays_add(&g->arrays, &g->tape_memory[S + half], bytes[half], 1, 1));
+    }
     for (size_t s = 0; s < S; s++) {
+        g->arrays.idle = !ds_half_runs(&g->model->spec, s % 2);
         if (s >= g->kept_from) DS_TRY(ds_arrays_add(&g->arrays, &g->tape_memory[s], bytes[s % 2], 1, 1));
         (void)lay_out_tape(&g->tapes[s], g->tape_memory[s >= g->kept_from ? s : S + s % 2], g, s % 2, tokens);
     }
+    g->arrays.idle = false;
 done:
     return status;
 }

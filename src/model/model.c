@@ -140,6 +140,21 @@ done:
     return status;
 }
 
+ds_status ds_spec_reached_count(uint64_t *count, const ds_spec *spec, size_t length) {
+    ds_status status = DS_OK;
+    ds_model *frame = NULL;
+    bool *reached = NULL;
+    *count = 0;
+    DS_TRY(ds_model_frame(&frame, spec, DS_F32, NULL));
+    DS_NEW(reached, frame->parameter_count);
+    ds_model_reached(reached, frame, length);
+    for (size_t i = 0; i < frame->parameter_count; i++) *count += reached[i] ? frame->parameters[i].count : 0;
+done:
+    free(reached);
+    ds_model_free(&frame);
+    return status;
+}
+
 /* A model with room for its values. */
 static ds_status new_model(ds_model **out, const ds_spec *spec, ds_precision precision) {
     ds_status status = DS_OK;

@@ -4,6 +4,7 @@
 #include "deltascope/base.h"
 #include "deltascope/model.h"
 
+#include "control.h"
 #include "rule.h"
 #include "workspace.h"
 
@@ -131,7 +132,9 @@ ds_status ds_workspace_new(ds_workspace **out, const ds_model *model, size_t seq
     workspace->length = length;
     workspace->workers = ds_threads();
     DS_TRY(allocate_state(workspace, tokens, edges));
+    workspace->arrays.idle = !ds_half_runs(&workspace->spec, 0);
     DS_TRY(allocate_attention(workspace, tokens, edges));
+    workspace->arrays.idle = false;
     DS_TRY(fill_rope(workspace));
     DS_TRY(allocate_scratch(workspace));
     *out = workspace;

@@ -50,11 +50,44 @@ static ds_status describe(json_t **start, const ds_beginning *beginning, const j
     return ds_json_finish(start, &b);
 }
 
+/* What checkpoint `step` was made from is something else. */
+static ds_status refuse_other(const ds_folder *folder, uint64_t step, const json_t *theirs, const json_t *ours) {
+    ds_status status = DS_OK;
+    ds_text clause = {0};
+    if (theirs == NULL)
+        return ds_fail(DS_ERR_INPUT,
+                       "%s/checkpoint-%llu is of a run that started from a checkpoint, this run starts from a configuration: "
+                       "choose another folder",
+                       DS_SHOW(ds_folder_path(folder)), (unsigned long long)step);
+    DS_TRY(ds_training_difference(&clause, theirs, ours, "run"));
+    status = ds_fail(DS_ERR_INPUT, "%s/checkpoint-%llu is of another run: of what it started from, %s; choose another folder",
+                     DS_SHOW(ds_folder_path(folder)), (unsigned long long)step, clause.bytes);
+done:
+    ds_text_release(&clause);
+    return status;
+}
+
+/* Whatever is complete there has to come from the same start. */
+static ds_status check_states(bool *found, const ds_folder *folder, const ds_checkpoint_list *list, const json_t *start) {
+    ds_status status = DS_OK;
+    json_t *state = NULL;
+    for (size_t i = 0; i < list->count; i++) {
+        json_decref(state);
+        DS_TRY(ds_checkpoint_state(&state, folder, list->steps[i]));
+        if (state == NULL) continue;
+        const json_t *run = json_object_get(state, "run"), *theirs = json_object_get(run != NULL ? run : state, "start");
+        if (theirs == NULL || !json_equal(theirs, start)) DS_TRY(refuse_other(folder, list->steps[i], theirs, start));
+        *found |= list->steps[i] == 0;
+    }
+done:
+    json_decref(state);
+    return status;
+}
+
 /* *found <- whether the initial weights lie there. */
 static ds_status look(bool *found, const ds_folder *folder, const json_t *start, bool resume) {
     ds_status status = DS_OK;
     ds_checkpoint_list list = {.steps = NULL};
-    json_t *state = NULL;
     *found = false;
     DS_TRY(ds_checkpoint_find_all(&list, folder));
     if (list.count > 0 && !resume) {
@@ -63,17 +96,9 @@ static ds_status look(bool *found, const ds_folder *folder, const json_t *start,
                          DS_SHOW(ds_folder_path(folder)), (unsigned long long)list.steps[list.count - 1]);
         goto done;
     }
-    DS_TRY(ds_checkpoint_state(&state, folder, 0));
-    *found = state != NULL;
-    if (*found && !json_equal(json_object_get(state, "start"), start))
-        status =
-            ds_fail(DS_ERR_INPUT,
-                    "%s/%s: made from another configuration, variant, initialisation, seed, precision or rule than this run's: "
-                    "choose another folder",
-                    DS_SHOW(ds_folder_path(folder)), state_file);
+    DS_TRY(check_states(found, folder, &list, start));
 done:
     ds_checkpoint_list_release(&list);
-    json_decref(state);
     return status;
 }
 

@@ -105,11 +105,13 @@ done:
 }
 
 ds_status ds_checkpoint_config_for(json_t **out, const json_t *config, const ds_spec *spec) {
+    static const char *const loaders[] = {"auto_map", "architectures"}; /* they name code that computes the plain rule */
     char rule[48];
     json_t *own = ds_json_copy(config);
     int failed = own == NULL;
     if (own != NULL && ds_spec_is_control(spec)) {
         failed |= json_object_set_new(own, "model_type", json_string("deltascope"));
+        for (size_t i = 0; i < sizeof loaders / sizeof *loaders; i++) (void)json_object_del(own, loaders[i]);
         failed |= json_object_set_new(own, "deltascope_rule", json_string(ds_spec_rule_name(rule, spec)));
         failed |= json_object_set_new(own, "deltascope_backbone", json_string(ds_spec_backbone_name(spec)));
     } else if (own != NULL && json_object_get(own, "deltascope_rule") != NULL) { /* a control that goes on as the rule */

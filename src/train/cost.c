@@ -14,6 +14,7 @@ ds_status ds_training_estimate(ds_training_cost *cost, const ds_spec *spec, cons
     ds_status status = DS_OK;
     const ds_gradient_options gradient = {.parameters = true};
     size_t passes, validation;
+    uint64_t reached;
     *cost = (ds_training_cost){.updates = recipe->steps};
     DS_TRY(ds_spec_parameter_count(&cost->parameters, spec));
     cost->tokens = recipe->steps * recipe->accumulation * recipe->batch * recipe->length;
@@ -21,8 +22,10 @@ ds_status ds_training_estimate(ds_training_cost *cost, const ds_spec *spec, cons
     cost->checkpoints = count_saves(options, recipe->steps);
     if (options->keep > 0 && cost->checkpoints > options->keep + 1)
         cost->checkpoints = options->keep + 1; /* one being written */
-    cost->checkpoint_bytes = 3 * cost->parameters * ds_precision_size(precision);
-    cost->memory_bytes = (recipe->accumulation > 1 ? 5 : 4) * cost->parameters * ds_precision_size(precision);
+    DS_TRY(ds_spec_reached_count(&reached, spec, recipe->length));
+    cost->checkpoint_bytes = (cost->parameters + 2 * reached) * ds_precision_size(precision);
+    cost->memory_bytes = (2 * (cost->parameters + reached) + (recipe->accumulation > 1 ? cost->parameters : 0)) *
+                         ds_precision_size(precision);
     DS_TRY(ds_gradient_bytes(&passes, spec, precision, ds_windows_at_once(recipe), recipe->length, &gradient));
     DS_TRY(ds_workspace_bytes(&validation, spec, precision, recipe->val_windows, recipe->length));
     cost->activation_bytes = passes + validation;

@@ -127,6 +127,11 @@ static ds_status take_up(training *all) {
         DS_TRY(ds_checkpoint_state(&state, all->options->folder, list.steps[i]));
         const json_t *run = json_object_get(state, "run");
         if (!all->options->resume && (list.steps[i] > 0 || run != NULL)) DS_TRY(refuse_held(all, list.steps[i]));
+        if (run == NULL && json_object_get(state, "start") != NULL && all->options->start == NULL)
+            DS_TRY(ds_fail(DS_ERR_INPUT,
+                           "%s/checkpoint-%llu holds the initial weights of a run from a configuration, this run starts from a "
+                           "checkpoint: choose another folder",
+                           DS_SHOW(ds_folder_path(all->options->folder)), (unsigned long long)list.steps[i]));
         if (run == NULL) continue;
         if (!json_equal(run, all->identity)) DS_TRY(refuse_other(all, list.steps[i], run));
         DS_TRY(ds_trainer_tell(all->trainer, DS_ACT_RESTORE, list.steps[i]));

@@ -10,11 +10,15 @@
 #include <unistd.h>
 
 #include "deltascope/io.h"
+#include "interrupted_training.h"
 #include "scratch.h"
 #include "support.h"
 #include "training_run.h"
 
 #define CONTROL "scalar-closed-mlp"
+#define DRAWN(folder) "train", "--recipe", recipe, "--config", config, "--tokens", t.train, "--val", t.val, "--out", folder
+
+static const child_limits undrawn = {.seconds = 120, .preset = {"PATH", ""}}; /* no gnuplot: figures take most of a short run */
 
 /* ---- results ----------------------------------------------------------------------------------------------------- */
 
@@ -72,6 +76,38 @@ static void a_trace_is_followed(void **state) {
     trace_close(&t);
 }
 
+/* Code that a configuration names would compute the plain rule for a control: it is named no more, there alone. */
+static void no_other_code_loads_a_control(void **state) {
+    (void)state;
+    static const char published[] =
+        "{\"model_type\":\"nanogpt-pro\",\"vocab_size\":65,\"num_hidden_layers\":2,\"num_attention_heads\":2,\"hidden_size\":"
+        "32,"
+        "\"head_dim\":16,\"block_size\":32,\"architectures\":[\"GPT\"],\"auto_map\":{\"AutoModelForCausalLM\":\"model.GPT\"}}";
+    static const char *const rules[] = {"delta",       "write-only", "erase-only", "fixed-gate:0.5",
+                                        "closed:attn", "closed:mlp", "closed:all"};
+    training_trace t;
+    trace_open(&t, CONTROL);
+    const char *recipe = recipe_of(&t), *config = scratch_write("published.json", published, sizeof published - 1);
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        char name[32], setting[48];
+        (void)snprintf(name, sizeof name, "loaded-%zu", i);
+        (void)snprintf(setting, sizeof setting, "rule=%s", rules[i]);
+        CHILD_RUN(&found, undrawn, DRAWN(scratch_path(name)), "--variant", "ddl-scalar", "--set", setting, "--set", "steps=1");
+        if (found.status != 0) fail_msg("%s", found.err);
+        for (size_t n = 0; n < 2; n++) {
+            char path[96];
+            (void)snprintf(path, sizeof path, "%s/checkpoint-%zu/config.json", name, n);
+            json_t *own = read_json(scratch_path(path));
+            const char *type = json_string_value(json_object_get(own, "model_type"));
+            assert_string_equal(type, i == 0 ? "nanogpt-pro" : "deltascope");
+            assert_true((json_object_get(own, "auto_map") != NULL) == (i == 0));
+            assert_true((json_object_get(own, "architectures") != NULL) == (i == 0));
+            json_decref(own);
+        }
+    }
+    trace_close(&t);
+}
+
 /* A plain model's configuration stays what it was: other programs read it. */
 static void plain_models_stay_plain(void **state) {
     (void)state;
@@ -117,20 +153,55 @@ static void a_write_only_model_is_read_as_one(void **state) {
 
 /* ---- refused ----------------------------------------------------------------------------------------------------- */
 
+/* A sentence, its exit status, and no folder. */
 static void what_cannot_run_is_refused(void **state) {
     (void)state;
+    static const struct {
+        const char *option, *value;
+        int status;
+        const char *words;
+    } bad[] = {
+        {"--save", "often", 2, "--save takes N|log2, not \"often\""},
+        {"--save", "-1", 2, "--save takes N|log2, not \"-1\""},
+        {"--keep", "0", 2, "--keep takes a whole number of at least 1"},
+        {"--set", "rule=half", 3, "\"half\" is no rule"},
+        {"--set", "rule=fixed-gate:nan", 3, "\"fixed-gate:nan\" is no rule"},
+        {"--set", "accumulation=0", 3, "accumulation is 0"},
+        {"--set", "weight_decay=-1", 3, "weight_decay is -1"},
+        {"--set", "warmup_steps=21", 3, "the warm-up ends after the decay"},
+        {"--set", "learning_rate=NaN", 2, "--set learning_rate=NaN: expected a number"},
+        {"--set", "min_learning_rate=1", 3, "min_learning_rate is 1, above learning_rate"},
+        {"--set", "dropout=0.1", 2, "expected KEY=VALUE with a key of the recipe"},
+        {"--set", "val_windows=10000", 3, "too few tokens"},
+        {"--set", "seq_len=100000", 3, "too few tokens"},
+    };
+    static const struct {
+        const char *name;
+        unsigned char id;
+        size_t count;
+        const char *words;
+    } tokens[] = {
+        {"empty.bin", 0, 0, "empty.bin: empty token file"},
+        {"short.bin", 0, 32, "short.bin: too few tokens: 32"},
+        {"beyond.bin", 65, 400, "beyond.bin: token 65 at position 0 >= vocab 65"},
+    };
     training_trace t;
     trace_open(&t, CONTROL);
     CHILD_RUN(&found, usual, "train");
     expect_refusal(2, "train needs --recipe FILE");
-    train(&t, "none", (const char *const[]){"--save", "often", NULL}, usual);
-    expect_refusal(2, "--save takes N|log2, not \"often\"");
-    train(&t, "none", (const char *const[]){"--set", "rule=half", NULL}, usual);
-    expect_refusal(3, "\"half\" is no rule");
-    train(&t, "none", (const char *const[]){"--set", "accumulation=0", NULL}, usual);
-    expect_refusal(3, "accumulation is 0");
-    train(&t, "none", (const char *const[]){"--set", "val_windows=10000", NULL}, usual);
-    expect_refusal(3, "too few tokens");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        train(&t, "none", (const char *const[]){bad[i].option, bad[i].value, NULL}, usual);
+        expect_refusal(bad[i].status, bad[i].words);
+    }
+    for (size_t i = 0; i < 2 * sizeof tokens / sizeof *tokens; i++) {
+        unsigned char ids[800] = {0};
+        training_trace other = t;
+        for (size_t k = 0; k < tokens[i / 2].count; k++) ids[2 * k] = tokens[i / 2].id;
+        const char *path = scratch_write(tokens[i / 2].name, ids, 2 * tokens[i / 2].count);
+        (void)snprintf(i % 2 == 0 ? other.train : other.val, sizeof other.val, "%s", path);
+        train(&other, "none", NULL, usual);
+        expect_refusal(3, tokens[i / 2].words);
+    }
     assert_true(access(scratch_path("none"), F_OK) != 0);
     trace_close(&t);
 }
@@ -151,8 +222,10 @@ static void costs_are_told(void **state) {
     train(&t, "none", (const char *const[]){"--dry-run", "--save", "log2", NULL}, usual);
     if (found.status != 0) fail_msg("%s", found.err);
     assert_non_null(strstr(found.out, "27080 parameters; 20 updates, 2560 tokens\n"));
-    assert_non_null(
-        strstr(found.out, "disk: 7 checkpoints of 0.325 MB\nmemory: 0.4333 MB for")); /* after 0, 1, 2, 4, 8, 16, 20 */
+    /* after 0, 1, 2, 4, 8, 16, 20; 10,560 numbers learn and have moments */
+    assert_non_null(strstr(found.out, "disk: 7 checkpoints of 0.1928 MB\nmemory: 0.3012 MB for"));
+    train(&t, "none", (const char *const[]){"--dry-run", "--save", "log2", "--set", "rule=delta", NULL}, usual);
+    assert_non_null(strstr(found.out, "disk: 7 checkpoints of 0.325 MB\nmemory: 0.4333 MB for"));
     train(&t, "none", (const char *const[]){"--dry-run", "--save", "3", "--keep", "2", NULL}, usual);
     assert_non_null(strstr(found.out, "disk: 3 checkpoints of "));
     CHILD_RUN(&found, usual, "train", "--dry-run", "--recipe", recipe_of(&t), "--config", config, "--variant", "ddl-scalar",
@@ -162,64 +235,108 @@ static void costs_are_told(void **state) {
     trace_close(&t);
 }
 
-/* What a run took at most is what was predicted, within 10% and two megabytes, for small windows and for large ones; and most
- * of it is what --dry-run told. How large the program is that starts it does not count, nor does a sanitizer. */
+/* What a run took at most is what was predicted, within 10% and two megabytes, for small windows and for large ones, and where
+ * sublayers are closed; and most of it is what --dry-run told. How large the program is that starts it does not count, nor does
+ * a sanitizer. */
 static void memory_is_predicted(void **state) {
     (void)state;
     training_trace t;
-    static const char *const shapes[][2] = {{"seq_len=16", "batch=1"}, {"seq_len=512", "batch=4"}};
-    double told[2], took[2];
+    static const char *const shapes[][3] = {{"seq_len=16", "batch=1", "rule=delta"},
+                                            {"seq_len=512", "batch=4", "rule=delta"},
+                                            {"seq_len=512", "batch=4", "rule=closed:attn"},
+                                            {"seq_len=512", "batch=4", "rule=closed:mlp"},
+                                            {"seq_len=512", "batch=4", "rule=closed:all"}};
+    enum { SHAPES = sizeof shapes / sizeof *shapes };
+    double told[SHAPES], took[SHAPES];
     const size_t ours = (size_t)1 << 26;
     char *large = malloc(ours);
     assert_non_null(large);
     memset(large, 1, ours);
     trace_open(&t, "ddl-cc-ec");
-    for (size_t i = 0; i < 2; i++) {
-        const char *length = shapes[i][0], *batch = shapes[i][1], *folder = i == 0 ? "short" : "long";
-#define SHAPE "--set", length, "--set", batch, "--set", "val_windows=1", "--set", "steps=2"
+    for (size_t i = 0; i < SHAPES; i++) {
+        const char *length = shapes[i][0], *batch = shapes[i][1], *rule = shapes[i][2];
+        char folder[32];
+        (void)snprintf(folder, sizeof folder, "memory-%zu", i);
+#define SHAPE "--set", length, "--set", batch, "--set", rule, "--set", "val_windows=1", "--set", "steps=2"
         train(&t, folder, (const char *const[]){SHAPE, "--dry-run", NULL}, usual);
         told[i] = number_after(found.out, "memory: ") + number_after(found.out, "gradient and moments, ");
-        train(&t, folder, (const char *const[]){SHAPE, NULL}, usual);
+        train(&t, folder, (const char *const[]){SHAPE, NULL}, undrawn);
         if (found.status != 0) fail_msg("%s", found.err);
         took[i] = number_after(found.out, "peak memory ");
         double predicted = number_after(strstr(found.out, "peak memory "), "MB, ");
         if (!child_under_sanitizer() && !(fabs(took[i] - predicted) <= 0.1 * took[i] + 2))
-            fail_msg("%s: took %g MB, %g MB predicted", length, took[i], predicted);
+            fail_msg("%s, %s: took %g MB, %g MB predicted", length, rule, took[i], predicted);
 #undef SHAPE
     }
+    for (size_t i = 2; i < SHAPES; i++) assert_true(told[i] < told[1]);
     assert_true(told[1] > 10 * told[0]);
     if (!child_under_sanitizer()) expect_close(took[1] - took[0], told[1] - told[0], 0.1 * told[1] + 2);
     free(large);
     trace_close(&t);
 }
 
+static uint32_t crc; /* of a folder's paths and contents; nftw has no context */
+
+static int add_file(const char *path, const struct stat *info, int kind, struct FTW *walk) {
+    char digest[65];
+    (void)info, (void)walk;
+    crc = ds_crc32(crc, path, strlen(path));
+    if (kind != FTW_F) return 0;
+    expect_ok(ds_sha256_file(digest, NULL, path, 1 << 26));
+    crc = ds_crc32(crc, digest, sizeof digest);
+    return 0;
+}
+
+static uint32_t digest_of(const char *folder) {
+    crc = 0;
+    assert_int_equal(nftw(folder, add_file, 8, FTW_PHYS), 0);
+    return crc;
+}
+
+/* What makes it another run is named, and nothing of the folder is touched. */
 static void another_run_is_not_touched(void **state) {
     (void)state;
+    static const struct {
+        const char *option, *value, *words;
+    } others[] = {
+        {"--set", "steps=4", "its recipe.steps is 3, this run's is 4"},
+        {"--set", "data_seed=9", "its recipe.data_seed is 0, this run's is 9"},
+        {"--set", "rule=closed:attn", "its recipe.rule is \"closed:mlp\", this run's is \"closed:attn\""},
+        {"--precision", "double", "its precision is \"float\", this run's is \"double\""},
+        {"--evaluate", "2", "its evaluate is 0, this run's is 2"},
+        {"--audit", "2", "its audit is absent, this run's is 2"},
+    };
     training_trace t;
-    char before[65], after[65];
+    char config[320];
     trace_open(&t, CONTROL);
+    const char *recipe = recipe_of(&t), *held = scratch_path("held");
+    (void)snprintf(config, sizeof config, "%s/config.json", t.initial);
     train(&t, "held", (const char *const[]){"--set", "steps=3", NULL}, usual);
     assert_int_equal(found.status, 0);
-    const char *log = inside("held", "log.jsonl");
-    expect_ok(ds_sha256_file(before, NULL, log, 1 << 20));
+    const uint32_t before = digest_of(held);
     train(&t, "held", (const char *const[]){"--set", "steps=3", NULL}, usual);
     expect_refusal(2, "holds a run already (checkpoint-3)");
-    train(&t, "held", (const char *const[]){"--set", "steps=4", "--resume", NULL}, usual);
-    expect_refusal(3, "its recipe.steps is 3, this run's is 4");
-    train(&t, "held", (const char *const[]){"--set", "steps=3", "--precision", "double", "--resume", NULL}, usual);
-    expect_refusal(3, "its precision is \"float\", this run's is \"double\"");
-    (void)snprintf(t.train, sizeof t.train, "%s", t.val);
-    train(&t, "held", (const char *const[]){"--set", "steps=3", "--resume", NULL}, usual);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        train(&t, "held", (const char *const[]){"--resume", "--set", "steps=3", others[i].option, others[i].value, NULL},
+              usual);
+        expect_refusal(3, others[i].words);
+    }
+    CHILD_RUN(&found, usual, DRAWN(held), "--variant", "ddl-scalar", "--set", "steps=3", "--resume");
+    expect_refusal(3, "checkpoint-3 is of a run that started from a checkpoint, this run starts from a configuration");
+    training_trace mixed = t;
+    (void)snprintf(mixed.train, sizeof mixed.train, "%s", t.val);
+    train(&mixed, "held", (const char *const[]){"--set", "steps=3", "--resume", NULL}, usual);
     expect_refusal(3, "its train_sha256 is ");
-    trace_close(&t);
-    trace_open(&t, CONTROL);
-    int folder = open(scratch_path("held"), O_RDONLY | O_DIRECTORY);
+    mixed = t;
+    (void)snprintf(mixed.initial, sizeof mixed.initial, "%s", inside("held", "checkpoint-3"));
+    train(&mixed, "held", (const char *const[]){"--set", "steps=3", "--resume", NULL}, usual);
+    expect_refusal(3, "its from_sha256 is ");
+    int folder = open(held, O_RDONLY | O_DIRECTORY);
     assert_int_equal(flock(folder, LOCK_EX), 0);
     train(&t, "held", (const char *const[]){"--set", "steps=3", "--resume", NULL}, usual);
     expect_refusal(4, "another run is writing into this folder");
     (void)close(folder);
-    expect_ok(ds_sha256_file(after, NULL, log, 1 << 20));
-    assert_string_equal(before, after);
+    assert_int_equal(digest_of(held), before);
     train(&t, "held", (const char *const[]){"--set", "steps=3", "--resume", NULL}, usual); /* finished: nothing is left to do */
     assert_int_equal(found.status, 0);
     trace_close(&t);
@@ -247,85 +364,21 @@ static void a_diverging_run_keeps_its_last_good_checkpoint(void **state) {
 
 /* ---- interruptions ----------------------------------------------------------------------------------------------- */
 
-static const char *whole, *pieces; /* folders compared; nftw has no context */
-
-static int expect_counterpart(const char *path, const struct stat *info, int kind, struct FTW *walk) {
-    char other[512], ours[65], theirs[65];
-    bool of_whole = strncmp(path, whole, strlen(whole)) == 0;
-    (void)info, (void)walk;
-    if (kind != FTW_F) return 0;
-    (void)snprintf(other, sizeof other, "%s%s", of_whole ? pieces : whole, path + strlen(of_whole ? whole : pieces));
-    expect_ok(ds_sha256_file(ours, NULL, path, 1 << 26));
-    expect_ok(ds_sha256_file(theirs, NULL, other, 1 << 26));
-    if (strcmp(ours, theirs) != 0) fail_msg("%s and %s differ", path, other);
-    return 0;
-}
-
-static void expect_same_folders(void) {
-    assert_int_equal(nftw(whole, expect_counterpart, 8, FTW_PHYS), 0);
-    assert_int_equal(nftw(pieces, expect_counterpart, 8, FTW_PHYS), 0);
-}
-
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *walk) {
-    (void)info, (void)kind, (void)walk;
-    return remove(path);
-}
-
-#define INTERRUPTED                                                                                                            \
-    "--set", "steps=40", "--save", "7", "--evaluate", "9", "--keep", "3", "--audit", "6", "--log", "llmc", "--quiet"
-
-/* Killed or asked to stop at random moments and taken up again until it is done, with other numbers of threads each time. */
-static void interrupt_and_resume(int number, size_t times, uint64_t seed) {
-    training_trace t;
-    ds_random random = ds_random_init(seed);
-    size_t struck = 0, finished = 0;
-    trace_open(&t, CONTROL);
-    if (access(scratch_path("whole"), F_OK) != 0) {
-        train(&t, "whole", (const char *const[]){INTERRUPTED, NULL}, usual);
-        assert_int_equal(found.status, 0);
-    }
-    whole = scratch_path("whole");
-    pieces = scratch_path("pieces");
-    bool pending = true; /* the run that was struck last has not been finished */
-    for (double undisturbed = 0.3; struck < times || pending;) {
-        char threads[8];
-        (void)snprintf(threads, sizeof threads, "%d", 1 + (int)ds_random_below(&random, 3));
-        child_limits limits = usual;
-        limits.kill_with = struck < times ? number : 0;
-        limits.kill_after = 1000 + (unsigned)(1e6 * undisturbed * ds_random_uniform(&random) * ds_random_uniform(&random));
-        train(&t, "pieces", (const char *const[]){INTERRUPTED, "--threads", threads, "--resume", NULL}, limits);
-        if (found.signal != 0) {
-            assert_int_equal(found.signal, number);
-            struck++;
-            pending = true;
-            continue;
-        }
-        if (found.status != 0) fail_msg("after %zu interruptions (seed %llu): %s", struck, (unsigned long long)seed, found.err);
-        undisturbed = found.seconds > undisturbed ? undisturbed : found.seconds;
-        expect_same_folders();
-        finished++;
-        pending = false;
-        assert_int_equal(nftw(pieces, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
-    }
-    (void)printf("signal %d: %zu times (seed %llu), %zu runs finished with the same bytes\n", number, struck,
-                 (unsigned long long)seed, finished);
-    trace_close(&t);
-}
+static const char *const interrupted[] = {"--save",  "7", "--evaluate", "9",    "--keep", "3",
+                                          "--audit", "6", "--log",      "llmc", NULL};
 
 static void kills_change_no_byte(void **state) {
     (void)state;
-    interrupt_and_resume(SIGKILL, 20, 0x4b11);
+    interrupt_training(CONTROL, interrupted, SIGKILL, 20, 0x4b11);
 }
 
 static void signals_save_and_stop(void **state) {
     (void)state;
-    interrupt_and_resume(SIGTERM, 5, 0x7e);
-    interrupt_and_resume(SIGINT, 3, 0x17);
+    interrupt_training(CONTROL, interrupted, SIGTERM, 5, 0x7e);
+    interrupt_training(CONTROL, interrupted, SIGINT, 3, 0x17);
 }
 
 /* ---- from a configuration alone ---------------------------------------------------------------------------------- */
-
-#define DRAWN(folder) "train", "--recipe", recipe, "--config", config, "--tokens", t.train, "--val", t.val, "--out", folder
 
 /* The same seed gives the same bytes, once unbroken and once killed and resumed; another seed or variant is another run. */
 static void a_configuration_is_enough(void **state) {
@@ -336,8 +389,7 @@ static void a_configuration_is_enough(void **state) {
     trace_open(&t, CONTROL);
     const char *recipe = recipe_of(&t);
     (void)snprintf(config, sizeof config, "%s/config.json", t.initial);
-    whole = scratch_path("drawn-whole");
-    pieces = scratch_path("drawn");
+    const char *whole = scratch_path("drawn-whole"), *pieces = scratch_path("drawn");
     CHILD_RUN(&found, usual, DRAWN(pieces), "--variant", "ddl-scalar", "--seed", "3", "--save", "log2");
     if (found.status != 0) fail_msg("%s", found.err);
     assert_int_equal(rename(pieces, whole), 0); /* train.json tells the path of checkpoint-0 */
@@ -351,14 +403,19 @@ static void a_configuration_is_enough(void **state) {
     }
     CHILD_RUN(&found, usual, DRAWN(pieces), "--variant", "ddl-scalar", "--seed", "3", "--save", "log2", "--resume");
     if (found.status != 0) fail_msg("%s", found.err);
-    expect_same_folders();
+    expect_same_folders(whole, pieces);
     assert_true(access(inside("drawn", "checkpoint-16/model.safetensors"), F_OK) == 0);
     json_t *first = read_json(inside("drawn", "checkpoint-0/config.json"));
     assert_string_equal(json_string_value(json_object_get(first, "deltascope_rule")), "closed:mlp"); /* from the beginning */
     json_decref(first);
     CHILD_RUN(&found, usual, DRAWN(pieces), "--variant", "ddl-scalar", "--seed", "4", "--save", "log2", "--resume");
-    expect_refusal(3, "made from another configuration, variant, initialisation, seed");
+    expect_refusal(3, "checkpoint-0 is of another run: of what it started from, its seed is 3, this run's is 4");
     CHILD_RUN(&found, usual, DRAWN(pieces), "--variant", "ddl-scalar", "--seed", "3");
+    expect_refusal(2, "holds a run already");
+    train(&t, "drawn", (const char *const[]){"--resume", NULL}, usual);
+    expect_refusal(3, "checkpoint-20 is of another run: its from_sha256 is ");
+    assert_int_equal(rename(inside("drawn", "checkpoint-0"), inside("held", "checkpoint-0")), 0);
+    train(&t, "held", (const char *const[]){"--set", "steps=3", NULL}, usual);
     expect_refusal(2, "holds a run already");
     CHILD_RUN(&found, usual, DRAWN(scratch_path("none")), "--seed", "3");
     expect_refusal(2, "train needs --variant NAME");
@@ -370,27 +427,17 @@ static void a_configuration_is_enough(void **state) {
     trace_close(&t);
 }
 
-/* A disk without room for a checkpoint: nothing of it is taken for complete, and the run goes on from what was there. */
+/* A disk that is full from some moment on: what was complete stays, and the run goes on from there. */
 static void a_full_disk_keeps_the_last_checkpoint(void **state) {
     (void)state;
-    training_trace t;
-    child_limits full = usual;
-    full.file_size = 60000; /* the weights are larger, the log is not */
-    trace_open(&t, CONTROL);
-    train(&t, "pieces", (const char *const[]){INTERRUPTED, NULL}, full);
-    if (found.status != 4) fail_msg("exit status %d: %s", found.status, found.err);
-    assert_true(access(inside("pieces", "checkpoint-7/trainer_state.json"), F_OK) != 0);
-    train(&t, "pieces", (const char *const[]){INTERRUPTED, "--resume", NULL}, usual);
-    assert_int_equal(found.status, 0);
-    whole = scratch_path("whole");
-    pieces = scratch_path("pieces");
-    expect_same_folders();
-    trace_close(&t);
+    interrupt_training(CONTROL, interrupted, FULL_DISK, 6, 0xd15c);
+    interrupt_training_drawn(FULL_DISK, 4, 0xd15d);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_trace_is_followed),
+        cmocka_unit_test(no_other_code_loads_a_control),
         cmocka_unit_test(plain_models_stay_plain),
         cmocka_unit_test(a_write_only_model_is_read_as_one),
         cmocka_unit_test(what_cannot_run_is_refused),

@@ -41,7 +41,7 @@ static _Noreturn void become(const char *program, char **argv, child_limits limi
     /* whoever runs the tests may ignore them: nohup, a background job */
     const int reset[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ};
     for (size_t i = 0; i < sizeof reset / sizeof reset[0]; i++) (void)signal(reset[i], SIG_DFL);
-    limit(RLIMIT_FSIZE, limits.file_size);
+    if (limits.full_after == 0) limit(RLIMIT_FSIZE, limits.file_size);
     limit(RLIMIT_CORE, 0);
     if (limits.preset[0] != NULL && setenv(limits.preset[0], limits.preset[1], 1) != 0) die("setenv");
     int target = limits.out == NULL ? out[1] : open(limits.out, O_WRONLY | O_CLOEXEC);
@@ -63,19 +63,27 @@ static bool drain(int descriptor, char *text, size_t capacity, size_t *used) {
     return got > 0;
 }
 
-/* Reads both pipes until they close, and sends the signals that are due. */
+/* What is due so many microseconds after the start, of a signal and of a disk that fills. */
+static void strike_child(pid_t pid, child_limits limits) {
+    const struct rlimit bound = {limits.file_size, limits.file_size};
+    if (limits.kill_with != 0) (void)kill(pid, limits.kill_with);
+    if (limits.full_after != 0) (void)prlimit(pid, RLIMIT_FSIZE, &bound, NULL);
+}
+
+/* Reads both pipes until they close, and strikes when that is due. */
 static void follow(child *result, pid_t pid, child_limits limits, int out, int err, double start) {
     struct pollfd fds[2] = {{.fd = out, .events = POLLIN}, {.fd = err, .events = POLLIN}};
     size_t used[2] = {0, 0};
-    double deadline = start + (limits.seconds == 0 ? 60 : limits.seconds), strike = start + 1e-6 * limits.kill_after;
-    bool struck = limits.kill_with == 0;
+    double deadline = start + (limits.seconds == 0 ? 60 : limits.seconds);
+    double strike = start + 1e-6 * (limits.full_after != 0 ? limits.full_after : limits.kill_after);
+    bool struck = limits.kill_with == 0 && limits.full_after == 0;
     while (fds[0].fd >= 0 || fds[1].fd >= 0) {
         double now = ds_seconds(), next = struck ? deadline : strike;
         int wait_ms = next > now ? (int)(1000 * (next - now)) : 0;
         (void)poll(fds, 2, struck ? wait_ms + 1 : wait_ms);
         now = ds_seconds();
         if (!struck && now >= strike) {
-            (void)kill(pid, limits.kill_with);
+            strike_child(pid, limits);
             struck = true;
         }
         if (now >= deadline) (void)kill(pid, SIGKILL);

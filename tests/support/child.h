@@ -9,6 +9,7 @@
 typedef struct child_limits {
     uint64_t address_space; /* bytes; 0: none. Ignored under AddressSanitizer, whose shadow is larger than any limit */
     uint64_t file_size;     /* bytes of a written file; 0: none */
+    unsigned full_after;    /* microseconds until file_size holds */
     unsigned seconds;       /* of real time, after which it is killed; 0: 60 */
     const char *out;        /* where standard output goes; NULL: kept */
     bool closed_out;        /* standard output is a pipe nobody reads */
