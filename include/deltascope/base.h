@@ -194,9 +194,10 @@ static inline double ds_real_at(const void *array, ds_precision p, size_t i) {
 
 /* ---- folders that results go into -------------------------------------------------------------------------------- */
 
-/* Such a folder may have come from anywhere. Its path is followed once, links and all, when it is opened; everything below is
- * reached from its descriptor. `path` below it has plain parts between slashes ("tables/gates.csv", no "..", none that is a
- * link): a link or a file in the place of a folder is DS_ERR_SYSTEM with its name, and nothing behind it is touched. */
+/* Such a folder may have come from anywhere. Its path is followed once, when it is opened, links and all but for those of
+ * other users in a sticky folder which everybody may write; everything below is reached from its descriptor. `path` below it
+ * has plain parts between slashes ("tables/gates.csv", no "..", none that is a link): a link or a file in the place of a folder
+ * is DS_ERR_SYSTEM with its name, and nothing behind it is touched. */
 typedef struct ds_folder ds_folder;
 ds_status ds_folder_open(ds_folder **out, const char *path) DS_MUST_CHECK; /* makes it and its missing parents */
 ds_status ds_folder_open_in(ds_folder **out, const ds_folder *parent, const char *path) DS_MUST_CHECK;
@@ -227,7 +228,8 @@ ds_status ds_make_folder(const char *path) DS_MUST_CHECK;
  * renames it, with the mode of the regular file it replaces; discard (or a fatal signal handled by ds_outfile_discard_all)
  * leaves what was there before. Where files need names, and for the moment between naming and renaming, a temporary
  * TARGET.tmp.<16 digits> lies beside the target, locked (flock) by its writer. What a killed writer left there is removed when
- * the target is written again. `path` is what somebody typed: a link is followed, a pipe or device written straight through. */
+ * the target is written again. `path` is what somebody typed: a link is followed, a pipe or device written straight through;
+ * one that another user laid in a sticky folder which everybody may write is DS_ERR_SYSTEM, as fs.protected_symlinks has it. */
 typedef struct ds_outfile ds_outfile;
 ds_status ds_outfile_open(ds_outfile **out, const char *path) DS_MUST_CHECK;
 /* Below a folder: whatever but a folder has the name, a link, a pipe, is replaced. folder NULL: as ds_outfile_open. */
@@ -250,8 +252,9 @@ void ds_sync_folder_of(const char *path);
 /* ---- other programs ---------------------------------------------------------------------------------------------- */
 
 /* Another program at work for us, given by an absolute path or looked for in the absolute parts of PATH alone. With files it
- * runs in a folder of its own, made under TMPDIR and removed with the helper, without any in /; it takes from the environment
- * what it needs to know of language, libraries and fonts. It leads a process group and ends when we do. */
+ * runs in a folder of its own, made under TMPDIR (under /tmp where anybody may rename what lies in TMPDIR) and removed with the
+ * helper, without any in /; it takes from the environment what it needs to know of language, libraries and fonts. It leads a
+ * process group and ends when we do. */
 typedef struct ds_helper ds_helper;
 enum { DS_HELPER_FILES = 4 };
 ds_status ds_helper_open(ds_helper **out, const char *program) DS_MUST_CHECK; /* *out NULL: it is not installed */
@@ -277,7 +280,7 @@ ds_status ds_threads_set(size_t threads) DS_MUST_CHECK;
 /* The same for the loops of the calling thread, whatever the process's number; 0: the process's number again, as at first. */
 ds_status ds_threads_set_here(size_t threads) DS_MUST_CHECK;
 size_t ds_threads_here(void); /* what was set here, 0 when nothing */
-size_t ds_threads(void); /* of a loop run by the calling thread */
+size_t ds_threads(void);      /* of a loop run by the calling thread */
 /* Calls task(context, index, worker) once for every index in [0, count), on up to ds_threads() threads including the caller;
  * worker < ds_threads() identifies the thread, for scratch memory. Indices are handed out in increasing order. The division
  * into tasks is the caller's and must not depend on the number of threads: then neither do results. Returns the failure with

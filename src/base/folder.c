@@ -11,11 +11,12 @@
 #include <unistd.h>
 
 #include "folder.h"
+#include "typed_path.h"
 
 struct ds_folder {
     char *path;
     int descriptor;
-    bool made; /* by us: closing it takes it away again if nothing was put into it */
+    ds_typed_path made; /* by us: closing it takes it away again if nothing was put into it */
 };
 
 static ds_status system_failure(const char *path, const char *what) {
@@ -93,31 +94,11 @@ ds_status ds_folder_check(const char *path) {
     return ds_fail(DS_ERR_SYSTEM, "%s: exists and is not a folder", DS_SHOW(path));
 }
 
-/* *made tells whether the last part was missing. */
-static ds_status make_way(const char *path, bool *made) {
-    ds_status status = DS_OK;
-    char *partial = ds_strdup(path);
-    *made = false;
-    if (partial == NULL) return DS_ERR_SYSTEM;
-    for (char *at = partial; status == DS_OK; at++) {
-        if (*at != '/' && *at != '\0') continue;
-        char separator = *at;
-        *at = '\0';
-        if (partial[0] != '\0') {
-            *made = mkdir(partial, 0777) == 0;
-            if (!*made && errno != EEXIST) status = system_failure(path, "folder cannot be made");
-        }
-        *at = separator;
-        if (separator == '\0') break;
-    }
-    if (status == DS_OK) status = ds_folder_check(path);
-    free(partial);
-    return status;
-}
-
 ds_status ds_make_folder(const char *path) {
-    bool made;
-    return make_way(path, &made);
+    ds_typed_path found;
+    const ds_status status = ds_typed_path_of_folder(&found, path, true);
+    ds_typed_path_release(&found);
+    return status;
 }
 
 static ds_status new_folder(ds_folder **out, const ds_folder *parent, const char *path) {
@@ -125,7 +106,7 @@ static ds_status new_folder(ds_folder **out, const ds_folder *parent, const char
     ds_folder *folder = NULL;
     ds_text shown = {0};
     DS_NEW(folder, 1);
-    folder->descriptor = -1;
+    folder->descriptor = folder->made.folder = folder->made.inside = -1;
     DS_TRY(ds_folder_show(&shown, parent, path));
     folder->path = shown.bytes;
 done:
@@ -139,8 +120,8 @@ ds_status ds_folder_open(ds_folder **out, const char *path) {
     ds_folder *folder = NULL;
     *out = NULL;
     DS_TRY(new_folder(&folder, NULL, path));
-    DS_TRY(make_way(path, &folder->made));
-    folder->descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DS_TRY(ds_typed_path_of_folder(&folder->made, path, true));
+    folder->descriptor = openat(folder->made.inside, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder->descriptor < 0) status = system_failure(path, "cannot be opened");
 done:
     if (status != DS_OK) ds_folder_close(&folder);
@@ -167,7 +148,8 @@ done:
 void ds_folder_close(ds_folder **pointer) {
     ds_folder *folder = *pointer;
     if (folder == NULL) return;
-    if (folder->made) (void)rmdir(folder->path); /* fails, as it should, where there is something in it */
+    if (folder->made.made) ds_typed_path_remove(&folder->made); /* fails, as it should, where there is something in it */
+    ds_typed_path_release(&folder->made);
     if (folder->descriptor >= 0) (void)close(folder->descriptor);
     free(folder->path);
     free(folder);
@@ -193,17 +175,35 @@ static int refuse_shared(int descriptor) {
     return -1;
 }
 
+static int find_in(int parent, const char *name, int flags) {
+    int descriptor = openat(parent, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0666);
+    if ((flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_RDONLY) descriptor = refuse_shared(descriptor);
+    return descriptor;
+}
+
+/* By a typed path, to write. */
+static int find_typed(const char *path, int flags) {
+    ds_typed_path found;
+    if (ds_typed_path_of_file(&found, path) != DS_OK) {
+        errno = ENOTDIR;
+        return -1;
+    }
+    const int descriptor = find_in(found.folder, found.name, flags), error = errno;
+    ds_typed_path_release(&found);
+    errno = error;
+    return descriptor;
+}
+
 int ds_folder_find(const ds_folder *folder, const char *path, int flags) {
     const char *name;
-    int parent, descriptor;
-    if (folder == NULL) return open(path, flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0666);
+    int parent;
+    if (folder == NULL && (flags & O_ACCMODE) == O_RDONLY) return open(path, flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0666);
+    if (folder == NULL) return find_typed(path, flags);
     if (ds_folder_descend(&parent, &name, folder, path, (flags & O_CREAT) != 0) != DS_OK) {
         errno = ENOTDIR;
         return -1;
     }
-    descriptor = openat(parent, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0666);
-    if ((flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_RDONLY) descriptor = refuse_shared(descriptor);
-    int error = errno;
+    const int descriptor = find_in(parent, name, flags), error = errno;
     (void)close(parent);
     errno = error;
     return descriptor;

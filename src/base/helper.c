@@ -1,29 +1,31 @@
 /* Another program put to work: found by an absolute path, in a private folder that holds what it is given and nothing else (in
  * / when it is given no files), with an environment that tells it to run or load nothing of its own, and ended no later than we
  * are. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <limits.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "deltascope/base.h"
+#include "typed_path.h"
 
 enum { MAX_HELPERS = 64, MAX_VARIABLES = 64 };
 
 struct ds_helper {
-    char *program;  /* absolute path */
-    char *folder;   /* absolute path; NULL: none is needed yet */
-    int descriptor; /* of the folder */
+    char *program;     /* absolute path */
+    char *folder;      /* its path, for sentences; NULL: none is needed yet */
+    ds_typed_path own; /* the folder; its name, and what holds it */
+    int descriptor;    /* of the folder */
     char *names[DS_HELPER_FILES];
     _Atomic size_t count;
     _Atomic pid_t process;                /* the leader of its group; 0: none runs */
@@ -135,38 +137,79 @@ static ds_status claim_slot(ds_helper *helper) {
     return ds_fail(DS_ERR_SYSTEM, "%s: more than %d programs at work at once", DS_SHOW(helper->program), MAX_HELPERS);
 }
 
+/* TMPDIR, or /tmp where there is none or where anybody may rename what lies in it. */
+static ds_status open_place(ds_typed_path *place, const char **path) {
+    struct stat info;
+    *path = getenv("TMPDIR");
+    if (*path != NULL && (*path)[0] != '\0') {
+        const ds_status status = ds_typed_path_of_folder(place, *path, false);
+        if (status != DS_OK) return ds_fail_prefix(status, "the folder for temporary files (TMPDIR)");
+        if (fstat(place->inside, &info) == 0 && (info.st_mode & (S_IWOTH | S_ISVTX)) != S_IWOTH) return DS_OK;
+        ds_typed_path_release(place);
+    }
+    *path = "/tmp";
+    return ds_typed_path_of_folder(place, *path, false);
+}
+
+/* Under a name that nobody can foresee; open to nobody else, or it is not the folder that was made. */
+static ds_status make_in(ds_helper *helper, int place) {
+    struct stat info;
+    const ds_typed_path *own = &helper->own;
+    if (mkdirat(place, own->name, 0700) != 0) return system_failure(helper->folder, "no private folder could be made");
+    helper->own.inside = openat(place, own->name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (own->inside < 0 || fstat(own->inside, &info) != 0) return system_failure(helper->folder, "cannot be opened");
+    if (info.st_uid != geteuid() || (info.st_mode & 077) != 0)
+        return ds_fail(DS_ERR_SYSTEM, "%s: is not the private folder that was made there: set TMPDIR to a folder of your own",
+                       DS_SHOW(helper->folder));
+    helper->descriptor = openat(own->inside, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return helper->descriptor < 0 ? system_failure(helper->folder, "cannot be opened") : DS_OK;
+}
+
+/* Reached by descriptors alone, from the program's side as ".": whoever moves it or what holds it leads nobody elsewhere. */
 static ds_status make_private_folder(ds_helper *helper) {
     ds_status status = DS_OK;
-    const char *given = getenv("TMPDIR");
-    char *place = realpath(given != NULL && given[0] != '\0' ? given : "/tmp", NULL);
-    ds_text path = {0};
-    if (place == NULL) return system_failure(given == NULL ? "/tmp" : given, "no folder for temporary files");
-    DS_TRY(ds_text_printf(&path, "%s/deltascope-XXXXXX", place));
+    ds_typed_path place;
+    ds_text path = {0}, name = {0};
+    const char *where;
+    uint64_t random;
+    status = open_place(&place, &where);
+    if (status != DS_OK) return status;
+    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random) {
+        status = system_failure(where, "no random name");
+        goto done;
+    }
+    DS_TRY(ds_text_printf(&name, "deltascope-%016" PRIx64, random));
+    DS_TRY(ds_text_printf(&path, "%s/%s", where, name.bytes));
     helper->folder = path.bytes; /* before it exists, so that no signal finds it unclaimed */
-    path = (ds_text){0};
-    if (mkdtemp(helper->folder) == NULL) {
-        status = system_failure(place, "no private folder could be made in it");
-        free(helper->folder);
-        helper->folder = NULL;
-        goto done;
-    }
-    helper->descriptor = open(helper->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (helper->descriptor < 0) {
-        status = system_failure(helper->folder, "cannot be opened");
-        goto done;
-    }
-    DS_TRY(ds_helper_set(helper, "HOME", helper->folder));
-    DS_TRY(ds_helper_set(helper, "TMPDIR", helper->folder));
+    helper->own.name = name.bytes;
+    helper->own.folder = place.inside;
+    path = name = (ds_text){0};
+    place.inside = -1;
+    DS_TRY(make_in(helper, helper->own.folder));
+    DS_TRY(ds_helper_set(helper, "HOME", "."));
+    DS_TRY(ds_helper_set(helper, "TMPDIR", "."));
 done:
     ds_text_release(&path);
-    free(place);
+    ds_text_release(&name);
+    ds_typed_path_release(&place);
     return status;
 }
 
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *walk) {
-    (void)info, (void)kind, (void)walk;
-    (void)remove(path);
-    return 0;
+static void remove_private_folder(const ds_helper *helper) {
+    if (helper->own.name != NULL) (void)unlinkat(helper->own.folder, helper->own.name, AT_REMOVEDIR);
+}
+
+/* With whatever the program left there; `folder` is closed. Deeper than anybody has reason to go, things stay. */
+static void empty_folder(int folder, size_t depth) {
+    DIR *entries = folder < 0 ? NULL : fdopendir(folder);
+    if (entries == NULL && folder >= 0) (void)close(folder);
+    for (struct dirent *entry = NULL; entries != NULL && (entry = readdir(entries)) != NULL;) {
+        const char *name = entry->d_name;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || unlinkat(folder, name, 0) == 0 || depth == 0) continue;
+        empty_folder(openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), depth - 1);
+        (void)unlinkat(folder, name, AT_REMOVEDIR);
+    }
+    if (entries != NULL) (void)closedir(entries);
 }
 
 ds_status ds_helper_open(ds_helper **out, const char *program) {
@@ -175,7 +218,7 @@ ds_status ds_helper_open(ds_helper **out, const char *program) {
     ds_text parts = {0};
     *out = NULL;
     DS_NEW(helper, 1);
-    helper->descriptor = -1;
+    helper->descriptor = helper->own.folder = helper->own.inside = -1;
     helper->slot = MAX_HELPERS;
     DS_TRY(absolute_parts(&parts));
     DS_TRY(find_program(&helper->program, parts.bytes, program));
@@ -222,10 +265,10 @@ ds_status ds_helper_put(ds_helper *helper, const char *name, const ds_text *cont
 void ds_helper_close(ds_helper **pointer) {
     ds_helper *helper = *pointer;
     if (helper == NULL) return;
-    if (helper->folder != NULL) /* with whatever the program left there */
-        (void)nftw(helper->folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    if (helper->descriptor >= 0) empty_folder(helper->descriptor, 64);
+    remove_private_folder(helper);
     if (helper->slot < MAX_HELPERS) atomic_store(&helpers[helper->slot], NULL);
-    if (helper->descriptor >= 0) (void)close(helper->descriptor);
+    ds_typed_path_release(&helper->own);
     for (size_t i = 0; i < DS_HELPER_FILES; i++) free(helper->names[i]);
     for (size_t i = 0; i < helper->variables; i++) free(helper->environment[i]);
     free(helper->folder);
@@ -244,7 +287,7 @@ void ds_helper_discard_all(void) {
             (void)kill(process, SIGKILL); /* before it has a group of its own */
         }
         for (size_t f = 0; f < atomic_load(&helper->count); f++) (void)unlinkat(helper->descriptor, helper->names[f], 0);
-        if (helper->folder != NULL) (void)rmdir(helper->folder);
+        remove_private_folder(helper);
     }
 }
 

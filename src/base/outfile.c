@@ -4,17 +4,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "folder.h"
+#include "typed_path.h"
 
-enum { MAX_OPEN = 64 };
+enum { MAX_OPEN = 64, LOCK_SECONDS = 5, LOCK_TRIES = 100 };
 
 struct ds_outfile {
     FILE *stream;
@@ -43,48 +46,24 @@ static ds_status claim_slot(ds_outfile *file) {
     return ds_fail(DS_ERR_SYSTEM, "%s: more than %d files are being written at once", DS_SHOW(file->path), MAX_OPEN);
 }
 
-/* A pipe or a device (/dev/stdout, /dev/null, process substitution) is written straight through: there is nothing to replace.
- */
-static bool is_special(const char *path) {
-    struct stat info;
-    return stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
-}
-
-/* The file a symbolic link leads to is what gets replaced, not the link. */
-static char *resolve(const char *path) {
-    char *target = is_special(path) ? NULL : realpath(path, NULL);
-    return target != NULL ? target : ds_strdup(path);
-}
-
 /* ---- temporaries ------------------------------------------------------------------------------------------------- */
 
 static const char suffix[] = ".tmp."; /* and 16 hexadecimal digits */
+
+/* How much of the target's name a temporary has: with the rest it is still a name. */
+static size_t base_length(const char *name) { return strnlen(name, NAME_MAX - (sizeof suffix - 1) - 16); }
 
 /* Beside the target, with 64 random bits in its name. */
 static ds_status name_temporary(char **temporary, const char *name) {
     uint64_t random = 0;
     ds_text text = {0};
     if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random) return system_failure(name, "no random name");
-    ds_status status = ds_text_printf(&text, "%s%s%016" PRIx64, name, suffix, random);
+    ds_status status = ds_text_printf(&text, "%.*s%s%016" PRIx64, (int)base_length(name), name, suffix, random);
     if (status == DS_OK)
         *temporary = text.bytes;
     else
         ds_text_release(&text);
     return status;
-}
-
-/* The folder a typed path leads into (O_PATH: it need not be readable), -1 where there is none. */
-static int open_folder_of(const char *path) {
-    const char *slash = strrchr(path, '/');
-    char *folder = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
-    int descriptor = folder == NULL ? -1 : open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    free(folder);
-    return descriptor;
-}
-
-static const char *name_in(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash == NULL ? path : slash + 1;
 }
 
 /* A file without a name in the folder, which nothing can leave behind; -1 where there are none, or where one could not be given
@@ -94,22 +73,46 @@ static int open_unnamed(int folder) {
     return openat(folder, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
 }
 
+/* Another run that looks whether the file is a leftover holds its lock for a moment; whoever holds it for longer wants us to
+ * wait. False where the lock is not to be had; a file system without locks is as good as one: there leftovers stay. */
+static bool lock_soon(int descriptor) {
+    const struct timespec pause = {.tv_nsec = 10000000};
+    for (double until = ds_seconds() + LOCK_SECONDS; flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;) {
+        if (ds_seconds() > until) return false;
+        (void)nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
 /* A new file of that name, locked: the lock tells other runs that its writer lives. One of them may have removed the file
- * between its creation and the lock: then it is made again. */
+ * between its creation and the lock: then it is made again. -1 with EDEADLK for a lock that is not given up. */
 static int open_named(int folder, const char *name) {
-    for (;;) {
+    for (size_t tries = 0; tries < LOCK_TRIES; tries++) {
         struct stat info;
         int descriptor = openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
         if (descriptor < 0) return -1;
-        (void)flock(descriptor, LOCK_EX); /* a file system without locks: leftovers stay */
-        if (fstat(descriptor, &info) != 0 || info.st_nlink > 0) return descriptor;
+        const bool locked = lock_soon(descriptor);
+        if (locked && (fstat(descriptor, &info) != 0 || info.st_nlink > 0)) return descriptor;
         (void)close(descriptor);
+        if (locked) continue;
+        (void)unlinkat(folder, name, 0);
+        break;
     }
+    errno = EDEADLK;
+    return -1;
+}
+
+static ds_status refuse_temporary(const char *path, const char *what) {
+    if (errno != EDEADLK) return system_failure(path, what);
+    return ds_fail(DS_ERR_SYSTEM,
+                   "%s: %s: another process keeps taking the temporary file beside it or its lock: end that process or "
+                   "choose another folder",
+                   DS_SHOW(path), what);
 }
 
 /* Whether `name` is what name_temporary calls a temporary of the file `base`. */
 static bool is_temporary(const char *name, const char *base) {
-    size_t length = strlen(base);
+    size_t length = base_length(base);
     if (strncmp(name, base, length) != 0 || strncmp(name + length, suffix, sizeof suffix - 1) != 0) return false;
     const char *digits = name + length + sizeof suffix - 1;
     return strlen(digits) == 16 && strspn(digits, "0123456789abcdef") == 16;
@@ -134,47 +137,76 @@ static void remove_leftovers(int folder, const char *base) {
 
 ds_status ds_spool_open(FILE **spool, const char *path) {
     ds_status status = DS_OK;
+    ds_typed_path place;
     char *name = NULL;
-    int descriptor = -1, folder = open_folder_of(path);
+    int descriptor = -1;
     *spool = NULL;
-    if (folder >= 0) descriptor = open_unnamed(folder);
-    if (folder >= 0 && descriptor < 0) {
-        DS_TRY(name_temporary(&name, name_in(path)));
-        descriptor = open_named(folder, name);
-        if (descriptor >= 0) (void)unlinkat(folder, name, 0);
+    DS_TRY(ds_typed_path_of_file(&place, path));
+    descriptor = open_unnamed(place.folder);
+    if (descriptor < 0) {
+        DS_TRY(name_temporary(&name, place.name));
+        descriptor = open_named(place.folder, name);
+        if (descriptor >= 0) (void)unlinkat(place.folder, name, 0);
     }
     if (descriptor >= 0) *spool = fdopen(descriptor, "w+");
     if (*spool == NULL) {
-        status = system_failure(path, "no temporary file could be made beside it");
+        status = refuse_temporary(path, "no temporary file could be made beside it");
         if (descriptor >= 0) (void)close(descriptor);
     }
 done:
-    if (folder >= 0) (void)close(folder);
+    ds_typed_path_release(&place);
     free(name);
     return status;
 }
 
 /* ---- files under construction ------------------------------------------------------------------------------------ */
 
-/* Where the file goes: file->path, folder and name. */
+/* Where the file goes below a folder: file->path, folder and name. */
 static ds_status find_place(ds_outfile *file, const ds_folder *folder, const char *path) {
     ds_status status = DS_OK;
     ds_text shown = {0};
     const char *name;
-    if (folder == NULL) {
-        file->path = resolve(path);
-        if (file->path == NULL) return DS_ERR_SYSTEM;
-        file->folder = open_folder_of(file->path);
-        if (file->folder < 0) return system_failure(path, "cannot be written");
-        name = name_in(file->path);
-    } else {
-        DS_TRY(ds_folder_show(&shown, folder, path));
-        file->path = shown.bytes;
-        DS_TRY(ds_folder_descend(&file->folder, &name, folder, path, true));
-    }
+    DS_TRY(ds_folder_show(&shown, folder, path));
+    file->path = shown.bytes;
+    DS_TRY(ds_folder_descend(&file->folder, &name, folder, path, true));
     file->name = ds_strdup(name);
     if (file->name == NULL) status = DS_ERR_SYSTEM;
 done:
+    return status;
+}
+
+/* A pipe or a device (/dev/stdout, /dev/null, process substitution) is written straight through: there is nothing to replace.
+ */
+static ds_status open_special(ds_outfile *file, const ds_typed_path *place) {
+    const int descriptor =
+        openat(place->folder, place->name, O_WRONLY | O_TRUNC | O_NOCTTY | O_CLOEXEC | (place->magic ? 0 : O_NOFOLLOW));
+    if (descriptor >= 0) file->stream = fdopen(descriptor, "w");
+    if (file->stream != NULL) return DS_OK;
+    const ds_status status = system_failure(file->path, "cannot be opened for writing");
+    if (descriptor >= 0) (void)close(descriptor);
+    return status;
+}
+
+/* Where it goes by a typed path: the file a link leads to is what gets replaced, not the link. */
+static ds_status find_typed_place(ds_outfile *file, const char *path) {
+    ds_status status = DS_OK;
+    ds_typed_path place;
+    DS_TRY(ds_typed_path_of_file(&place, path));
+    file->path = ds_strdup(path);
+    if (file->path == NULL) {
+        status = DS_ERR_SYSTEM;
+        goto done;
+    }
+    if (place.special) {
+        status = open_special(file, &place);
+        goto done;
+    }
+    file->folder = place.folder;
+    file->name = place.name;
+    place.folder = -1;
+    place.name = NULL;
+done:
+    ds_typed_path_release(&place);
     return status;
 }
 
@@ -186,7 +218,7 @@ static ds_status open_temporary(ds_outfile *file) {
     int descriptor = open_unnamed(file->folder);
     file->unnamed = descriptor >= 0;
     if (!file->unnamed) descriptor = open_named(file->folder, file->temporary);
-    if (descriptor < 0) return system_failure(file->path, "cannot be written");
+    if (descriptor < 0) return refuse_temporary(file->path, "cannot be written");
     file->stream = fdopen(descriptor, "w");
     if (file->stream == NULL) {
         status = system_failure(file->path, "cannot be opened");
@@ -203,14 +235,8 @@ ds_status ds_outfile_open_in(ds_outfile **out, const ds_folder *folder, const ch
     DS_NEW(file, 1);
     file->slot = MAX_OPEN;
     file->folder = -1;
-    if (folder == NULL && is_special(path)) {
-        file->path = ds_strdup(path);
-        file->stream = file->path == NULL ? NULL : fopen(path, "we");
-        if (file->stream == NULL) status = system_failure(path, "cannot be opened for writing");
-        goto done;
-    }
-    DS_TRY(find_place(file, folder, path));
-    DS_TRY(open_temporary(file));
+    DS_TRY(folder == NULL ? find_typed_place(file, path) : find_place(file, folder, path));
+    if (file->stream == NULL) DS_TRY(open_temporary(file));
 done:
     if (status != DS_OK) ds_outfile_discard(&file);
     *out = file;
@@ -245,6 +271,15 @@ static void sync_folder(int folder) {
     (void)close(descriptor);
 }
 
+/* The folder a path leads into, -1 where there is none. */
+static int open_folder_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *folder = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
+    int descriptor = folder == NULL ? -1 : open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    free(folder);
+    return descriptor;
+}
+
 void ds_sync_folder_of(const char *path) {
     int folder = open_folder_of(path);
     if (folder < 0) return;
@@ -263,7 +298,7 @@ static ds_status put_in_place(ds_outfile *file) {
     if (file->unnamed) {
         char self[64];
         (void)snprintf(self, sizeof self, "/proc/self/fd/%d", descriptor);
-        (void)flock(descriptor, LOCK_EX);
+        (void)flock(descriptor, LOCK_EX | LOCK_NB); /* nobody else has it before it has a name */
         if (linkat(AT_FDCWD, self, file->folder, file->temporary, AT_SYMLINK_FOLLOW) != 0)
             return system_failure(file->path, "could not be given a name");
         file->unnamed = false;
@@ -321,14 +356,16 @@ ds_status ds_write_file(const char *path, const char *bytes, size_t length) {
 }
 
 ds_status ds_outfile_check(const char *path) {
+    ds_status status = DS_OK;
     struct stat info;
-    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
-        return ds_fail(DS_ERR_SYSTEM, "%s: cannot be written: it is a folder", DS_SHOW(path));
-    char *folder = ds_strdup(path);
-    if (folder == NULL) return DS_ERR_SYSTEM;
-    char *slash = strrchr(folder, '/');
-    if (slash != NULL) slash[slash == folder] = '\0'; /* the root stays "/" */
-    ds_status status = access(slash == NULL ? "." : folder, W_OK) == 0 ? DS_OK : system_failure(path, "cannot be written");
-    free(folder);
+    ds_typed_path place;
+    DS_TRY(ds_typed_path_of_file(&place, path));
+    if (place.special) goto done;
+    if (fstatat(place.folder, place.name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode))
+        status = ds_fail(DS_ERR_SYSTEM, "%s: cannot be written: it is a folder", DS_SHOW(path));
+    else if (faccessat(place.folder, ".", W_OK, 0) != 0)
+        status = system_failure(path, "cannot be written");
+done:
+    ds_typed_path_release(&place);
     return status;
 }

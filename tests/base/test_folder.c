@@ -184,7 +184,18 @@ static void an_empty_folder_of_ours_goes(void **state) {
     assert_int_equal(access(scratch_path("out/own"), F_OK), -1);
     expect_ok(ds_folder_open(&folder, scratch_path("out")));
     ds_folder_close(&folder);
-    assert_int_equal(access(scratch_path("out"), F_OK), 0); /* was there before */
+    assert_int_equal(access(scratch_path("out"), F_OK), 0);      /* was there before */
+    expect_ok(ds_folder_open(&folder, scratch_path("out/own"))); /* another folder has its name meanwhile */
+    assert_int_equal(rename(scratch_path("out/own"), scratch_path("out/moved")), 0);
+    expect_ok(ds_make_folder(scratch_path("out/own")));
+    ds_folder_close(&folder);
+    assert_int_equal(access(scratch_path("out/own"), F_OK), 0);
+    expect_ok(ds_folder_open(&folder, scratch_path("out/deep/own"))); /* the way to it is another's */
+    assert_int_equal(rename(scratch_path("out/deep"), scratch_path("out/kept")), 0);
+    expect_ok(ds_make_folder(scratch_path("out/deep/own")));
+    ds_folder_close(&folder);
+    assert_int_equal(access(scratch_path("out/deep/own"), F_OK), 0);
+    assert_int_equal(access(scratch_path("out/kept/own"), F_OK), -1);
 }
 
 /* The lock of a process that was killed is free again. */

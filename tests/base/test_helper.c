@@ -93,14 +93,53 @@ static void it_sees_what_it_is_given(void **state) {
     assert_non_null(strstr(said, "LC_NUMERIC=C\n"));
     assert_non_null(strstr(said, "FILES=a.gp\n"));
     assert_non_null(strstr(said, "\ngiven\n"));
-    char *place = strstr(said, "PLACE="), home[512];
-    assert_non_null(place);
-    (void)snprintf(home, sizeof home, "HOME=%.*s\n", (int)strcspn(place + 6, "\n"), place + 6);
-    assert_non_null(strstr(said, home));
+    char *real = realpath(scratch_path("tmp"), NULL), place[4096 + 32];
+    assert_non_null(real);
+    (void)snprintf(place, sizeof place, "PLACE=%s/deltascope-", real);
+    free(real);
+    assert_non_null(strstr(said, place));
+    assert_non_null(strstr(said, "\nHOME=.\n")); /* not by a path, which others may come to own */
+    assert_non_null(strstr(said, "\nTMPDIR=.\n"));
     assert_int_equal(count_private(), 1);
     ds_helper_close(&helper);
     assert_int_equal(count_private(), 0);
     free(said);
+    ds_text_release(&content);
+}
+
+/* In a place where anybody may rename what lies there no folder is made; a program whose private folder was moved and replaced
+ * before it runs sees what it was given, and the other folder stays. */
+static void others_lead_it_nowhere(void **state) {
+    (void)state;
+    ds_helper *helper;
+    ds_text content = {0};
+    char *said;
+    expect_ok(ds_text_printf(&content, "given\n"));
+    assert_int_equal(chmod(scratch_path("tmp"), 0777), 0);
+    expect_ok(ds_helper_open(&helper, "sh"));
+    expect_ok(ds_helper_put(helper, "a", &content));
+    assert_int_equal(count_private(), 0);
+    ds_helper_close(&helper);
+    assert_int_equal(chmod(scratch_path("tmp"), 01777), 0);
+    expect_ok(ds_helper_open(&helper, "sh"));
+    expect_ok(ds_helper_put(helper, "a", &content));
+    assert_int_equal(system("cd \"$TMPDIR\" && own=$(echo deltascope-*) && [ $(stat -c %a $own) = 700 ] && mv $own moved && "
+                            "mkdir $own && echo precious > $own/.gnuplot && echo precious > $own/a"),
+                     0);
+    expect_ok(
+        run_shell(&said, helper, "cat a; ls -A . \"$HOME\" \"$TMPDIR\" | grep gnuplot; cat .gnuplot 2>/dev/null; true", 60));
+    assert_string_equal(said, "given\n");
+    free(said);
+    ds_helper_close(&helper);
+    assert_int_equal(
+        system("cd \"$TMPDIR\" && [ -z \"$(ls -A moved)\" ] && [ $(cat deltascope-*/a deltascope-*/.gnuplot | grep -c "
+               "precious) = 2 ] && rm -r moved deltascope-*"),
+        0);
+    assert_int_equal(setenv("TMPDIR", scratch_path("nowhere"), 1), 0);
+    expect_ok(ds_helper_open(&helper, "sh"));
+    expect_failure(ds_helper_put(helper, "a", &content), DS_ERR_SYSTEM, "the folder for temporary files (TMPDIR): ");
+    ds_helper_close(&helper);
+    assert_int_equal(chmod(scratch_path("tmp"), 0700), 0);
     ds_text_release(&content);
 }
 
@@ -201,6 +240,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(only_absolute_parts_of_the_path, prepare),
         cmocka_unit_test_setup(it_sees_what_it_is_given, prepare),
+        cmocka_unit_test_setup(others_lead_it_nowhere, prepare),
         cmocka_unit_test_setup(without_files, prepare),
         cmocka_unit_test_setup(what_goes_wrong_is_told, prepare),
         cmocka_unit_test_setup(it_ends_with_us, prepare),

@@ -23,6 +23,8 @@ enum { LENGTH = 1 << 18 };
 /* ---- the system, made to misbehave: the library's calls come here first ------------------------------------------ */
 
 static bool no_unnamed_files, die_before_renaming;
+static size_t locks_taken; /* how often another holds the lock of a new file first */
+static int other_lock = -1;
 
 int open_or_refuse(int folder, const char *path, int flags, ...) __asm__("openat");
 int open_or_refuse(int folder, const char *path, int flags, ...) {
@@ -37,7 +39,13 @@ int open_or_refuse(int folder, const char *path, int flags, ...) {
         errno = EOPNOTSUPP;
         return -1;
     }
-    return (int)syscall(SYS_openat, folder, path, flags, mode);
+    const int descriptor = (int)syscall(SYS_openat, folder, path, flags, mode);
+    if (descriptor >= 0 && (flags & O_EXCL) != 0 && (flags & O_TMPFILE) != O_TMPFILE && locks_taken > 0) {
+        locks_taken--;
+        other_lock = (int)syscall(SYS_openat, folder, path, O_RDONLY | O_CLOEXEC, 0);
+        (void)flock(other_lock, LOCK_EX);
+    }
+    return descriptor;
 }
 
 int rename_or_die(int from_folder, const char *from, int to_folder, const char *to) __asm__("renameat");
@@ -237,6 +245,42 @@ static void a_spool_has_no_name(void **state) {
     }
 }
 
+/* A name may have any length that the file system takes: its temporary is a name too. */
+static void names_of_any_length(void **state) {
+    (void)state;
+    static const size_t lengths[] = {1, 200, 233, 234, 235, 236, 250, 254, 255};
+    for (size_t i = 0; i < 2 * sizeof lengths / sizeof *lengths; i++) {
+        char name[300] = "files/";
+        size_t length;
+        char *bytes;
+        no_unnamed_files = i % 2 != 0;
+        memset(name + 6, '-', lengths[i / 2]);
+        for (size_t again = 0; again < 2; again++) expect_ok(ds_write_file(scratch_path(name), "new", 3));
+        expect_ok(ds_read_file(&bytes, &length, scratch_path(name), 10));
+        assert_int_equal(length, 3);
+        free(bytes);
+        assert_int_equal(unlink(scratch_path(name)), 0);
+        assert_int_equal(count_files(""), 1);
+    }
+}
+
+/* Whoever takes the lock of our temporary holds us up for seconds, not for ever. */
+static void a_lock_that_is_not_given_up(void **state) {
+    (void)state;
+    ds_outfile *file;
+    no_unnamed_files = true;
+    locks_taken = 1;
+    const double started = ds_seconds();
+    expect_failure(ds_outfile_open(&file, target()), DS_ERR_SYSTEM,
+                   "another process keeps taking the temporary file beside it");
+    assert_true(ds_seconds() - started >= 5 && ds_seconds() - started < 20);
+    (void)close(other_lock);
+    assert_int_equal(version_there(), 'a');
+    assert_int_equal(count_files(""), 1);
+    write_version('b');
+    assert_int_equal(version_there(), 'b');
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(killed_at_any_moment, prepare),
@@ -247,6 +291,8 @@ int main(void) {
         cmocka_unit_test_setup(two_writers_of_one_file, prepare),
         cmocka_unit_test_setup(discarded_files_leave_nothing, prepare),
         cmocka_unit_test_setup(a_spool_has_no_name, prepare),
+        cmocka_unit_test_setup(names_of_any_length, prepare),
+        cmocka_unit_test_setup(a_lock_that_is_not_given_up, prepare),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

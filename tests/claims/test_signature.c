@@ -1,5 +1,6 @@
 /* Signatures: those of RFC 8032, over what a file says and nothing less; keys of strangers are named for what they are. */
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -393,12 +394,83 @@ static void test_broken_key_files(void **state) {
     free(whole);
 }
 
+/* ---- against OpenSSL's reader ------------------------------------------------------------------------------------ */
+
+static int no_pass_phrase(char *buffer, int size, int writing, void *context) {
+    (void)buffer, (void)size, (void)writing, (void)context;
+    return -1; /* and no terminal is asked */
+}
+
+/* A fresh key as OpenSSL writes it; returns how long the text is. */
+static size_t draw_key(char *text, size_t capacity, unsigned char *key, bool private) {
+    size_t bytes = DS_KEY_BYTES;
+    char *written;
+    BIO *sink = BIO_new(BIO_s_mem());
+    EVP_PKEY *drawn = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+    assert_true(sink != NULL && drawn != NULL);
+    assert_int_equal(
+        private ? PEM_write_bio_PKCS8PrivateKey(sink, drawn, NULL, NULL, 0, NULL, NULL) : PEM_write_bio_PUBKEY(sink, drawn), 1);
+    assert_int_equal(
+        private ? EVP_PKEY_get_raw_private_key(drawn, key, &bytes) : EVP_PKEY_get_raw_public_key(drawn, key, &bytes), 1);
+    const long length = BIO_get_mem_data(sink, &written);
+    assert_true(length > 0 && (size_t)length < capacity);
+    memcpy(text, written, (size_t)length);
+    BIO_free(sink);
+    EVP_PKEY_free(drawn);
+    return (size_t)length;
+}
+
+static bool read_theirs(unsigned char *key, const char *text, size_t length, bool private) {
+    size_t bytes = DS_KEY_BYTES;
+    BIO *source = BIO_new_mem_buf(text, (int)length);
+    assert_non_null(source);
+    EVP_PKEY *theirs = private ? PEM_read_bio_PrivateKey(source, NULL, no_pass_phrase, NULL)
+                               : PEM_read_bio_PUBKEY(source, NULL, no_pass_phrase, NULL);
+    const bool read =
+        theirs != NULL && EVP_PKEY_get_base_id(theirs) == EVP_PKEY_ED25519 &&
+        (private ? EVP_PKEY_get_raw_private_key(theirs, key, &bytes) : EVP_PKEY_get_raw_public_key(theirs, key, &bytes)) == 1;
+    EVP_PKEY_free(theirs);
+    BIO_free(source);
+    return read;
+}
+
+/* Fresh keys as OpenSSL writes them, then changed in up to three bytes or cut: two readers that both find a key find the same
+ * one; the untouched is found by both. */
+static void test_two_readers(void **state) {
+    (void)state;
+    static const char odd[] = "\n\r \t-=+/:AZaz09\xff";
+    ds_random random = ds_random_init(20261128);
+    size_t both = 0, ours_alone = 0, theirs_alone = 0;
+    for (size_t round = 0; round < 1000; round++) {
+        char text[512], copy[513] = "";
+        unsigned char key[DS_KEY_BYTES], ours[DS_KEY_BYTES], theirs[DS_KEY_BYTES];
+        const bool private = round % 2 != 0, untouched = round < 100;
+        size_t length = draw_key(text, sizeof text, key, private);
+        for (size_t i = untouched ? 3 : ds_random_below(&random, 3); i < 3; i++)
+            text[ds_random_below(&random, length)] = ds_random_below(&random, 2) == 0
+                                                         ? (char)ds_random_below(&random, 256)
+                                                         : odd[ds_random_below(&random, sizeof odd)];
+        if (!untouched && ds_random_below(&random, 8) == 0) length = ds_random_below(&random, length + 1);
+        memcpy(copy, text, length);
+        const bool we = (private ? ds_pem_private(ours, copy, length, "x") : ds_pem_public(ours, copy, length, "x")) == DS_OK,
+                   they = read_theirs(theirs, text, length, private);
+        if (we && they) assert_memory_equal(ours, theirs, DS_KEY_BYTES);
+        if (untouched) assert_true(we && they && memcmp(ours, key, DS_KEY_BYTES) == 0);
+        both += we && they;
+        ours_alone += we && !they;
+        theirs_alone += they && !we;
+    }
+    print_message("both read %zu keys, we alone %zu, OpenSSL alone %zu\n", both, ours_alone, theirs_alone);
+    assert_true(both > 110);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_signatures),  cmocka_unit_test(test_keys_of_small_order),
         cmocka_unit_test(test_who_signed),        cmocka_unit_test(test_every_forgery_is_seen),
         cmocka_unit_test(test_broken_signatures), cmocka_unit_test(test_other_kinds_are_named),
         cmocka_unit_test(test_legal_oddities),    cmocka_unit_test(test_broken_key_files),
+        cmocka_unit_test(test_two_readers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

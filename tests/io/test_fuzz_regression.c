@@ -14,6 +14,7 @@ int fuzz_config(const uint8_t *data, size_t size);
 int fuzz_index(const uint8_t *data, size_t size);
 int fuzz_journal(const uint8_t *data, size_t size);
 int fuzz_json(const uint8_t *data, size_t size);
+int fuzz_key(const uint8_t *data, size_t size);
 int fuzz_map(const uint8_t *data, size_t size);
 int fuzz_manifest(const uint8_t *data, size_t size);
 int fuzz_meta(const uint8_t *data, size_t size);
@@ -60,6 +61,7 @@ TARGET(config)
 TARGET(index)
 TARGET(journal)
 TARGET(json)
+TARGET(key)
 TARGET(map)
 TARGET(manifest)
 TARGET(meta)
@@ -75,15 +77,12 @@ TARGET(zip)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bpe),         cmocka_unit_test(test_config),
-        cmocka_unit_test(test_index),       cmocka_unit_test(test_journal),
-        cmocka_unit_test(test_json),        cmocka_unit_test(test_manifest),
-        cmocka_unit_test(test_map),         cmocka_unit_test(test_meta),
-        cmocka_unit_test(test_model),       cmocka_unit_test(test_npy),
-        cmocka_unit_test(test_pickle),      cmocka_unit_test(test_results),
-        cmocka_unit_test(test_safetensors), cmocka_unit_test(test_tokenizer_json),
-        cmocka_unit_test(test_tokens),      cmocka_unit_test(test_torch),
-        cmocka_unit_test(test_zip),
+        cmocka_unit_test(test_bpe),     cmocka_unit_test(test_config),      cmocka_unit_test(test_index),
+        cmocka_unit_test(test_journal), cmocka_unit_test(test_json),        cmocka_unit_test(test_manifest),
+        cmocka_unit_test(test_key),     cmocka_unit_test(test_map),         cmocka_unit_test(test_meta),
+        cmocka_unit_test(test_model),   cmocka_unit_test(test_npy),         cmocka_unit_test(test_pickle),
+        cmocka_unit_test(test_results), cmocka_unit_test(test_safetensors), cmocka_unit_test(test_tokenizer_json),
+        cmocka_unit_test(test_tokens),  cmocka_unit_test(test_torch),       cmocka_unit_test(test_zip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

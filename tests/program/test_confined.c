@@ -10,6 +10,7 @@
 #include "deltascope/io.h"
 #include "scratch.h"
 #include "support.h"
+#include "swapper.h"
 
 #define MODEL "fixtures/models/option-cc-ec-causal"
 #define DATA "--tokens", "fixtures/data/val.bin", "--seq-len", "16", "--sequences", "2", "--quiet"
@@ -288,6 +289,11 @@ static void nothing_there_is_run(void **state) {
     free(absolute);
 }
 
+static void exchanged_at_any_moment(void **state) {
+    (void)state;
+    swap_while_reporting(6, 20261128);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_of_files),
@@ -297,6 +303,7 @@ int main(void) {
         cmocka_unit_test(places_of_folders),
         cmocka_unit_test(names_of_strangers),
         cmocka_unit_test(nothing_there_is_run),
+        cmocka_unit_test(exchanged_at_any_moment),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     while (name_count > 0) free(names[--name_count]);
