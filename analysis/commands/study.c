@@ -152,8 +152,29 @@ static void tell_targets(const json_t *target) {
     const char *name;
     json_t *variant;
     json_object_foreach(json_object_get(target, "variants"), name, variant)(void)
-        printf("%s: mean %.4f of %.0f runs, below %.6g with p %.3g\n", name, ds_json_real_at(variant, "mean"),
-               ds_json_real_at(variant, "n"), ds_json_real_at(target, "loss"), ds_json_real_at(variant, "p"));
+        printf("%s: mean %.4f of %.0f runs, standard deviation %.4f, below %.6g with p %.3g\n", name,
+               ds_json_real_at(variant, "mean"), ds_json_real_at(variant, "n"), ds_json_real_at(variant, "sd"),
+               ds_json_real_at(target, "loss"), ds_json_real_at(variant, "p"));
+}
+
+static ds_status tell_results(const ds_invocation *invocation, const json_t *told, const ds_study_progress *progress) {
+    ds_status status = DS_OK;
+    const json_t *contrast;
+    ds_text shared = {0};
+    size_t i;
+    DS_TRY(ds_study_shared_words(&shared, told));
+    (void)printf("%s\n", shared.bytes);
+    json_array_foreach(json_object_get(told, "contrasts"), i, contrast) tell_contrast(contrast);
+    tell_targets(json_object_get(told, "target"));
+    if (progress->diverged == 0)
+        (void)printf("%zu of %zu runs finished, none of them diverged: %s/report.html\n", progress->finished, progress->cells,
+                     DS_SHOW(invocation->common.out));
+    else
+        (void)printf("%zu of %zu runs finished, %zu of them diverged: %s/report.html\n", progress->finished, progress->cells,
+                     progress->diverged, DS_SHOW(invocation->common.out));
+done:
+    ds_text_release(&shared);
+    return status;
 }
 
 /* Beside study.json what is made of it: page, tables, figures. */
@@ -170,24 +191,14 @@ done:
 static ds_status report(const ds_invocation *invocation, const ds_plan *plan, const ds_folder *folder,
                         const ds_study_progress *progress) {
     ds_status status = DS_OK;
-    const json_t *contrast;
     json_t *told = NULL;
-    size_t i;
     const study_options *own = invocation->own;
     const ds_study_questions questions = {.target = own->target, .effect = own->plan_power};
     DS_TRY(ds_study_report(&told, plan, folder, &questions));
     DS_TRY(ds_command_write_lasting(folder, "study.json", told, invocation->signer));
     DS_TRY(publish_page(invocation, folder, told));
     if (invocation->common.json != NULL) DS_TRY(ds_json_output(invocation->common.json, told, DS_JSON_READABLE));
-    if (!invocation->common.table) goto done;
-    json_array_foreach(json_object_get(told, "contrasts"), i, contrast) tell_contrast(contrast);
-    tell_targets(json_object_get(told, "target"));
-    if (progress->diverged == 0)
-        (void)printf("%zu of %zu runs finished, none of them diverged: %s/report.html\n", progress->finished, progress->cells,
-                     DS_SHOW(invocation->common.out));
-    else
-        (void)printf("%zu of %zu runs finished, %zu of them diverged: %s/report.html\n", progress->finished, progress->cells,
-                     progress->diverged, DS_SHOW(invocation->common.out));
+    if (invocation->common.table) DS_TRY(tell_results(invocation, told, progress));
 done:
     json_decref(told);
     return status;
