@@ -14,11 +14,12 @@ enum { MOST_CHECKPOINTS = 64 };
 typedef struct compare_options {
     ds_compare_options measured;
     ds_words groups;
+    const char *gradients;
     double margin; /* nats */
 } compare_options;
 #define MEASURED(field) offsetof(compare_options, measured.field)
-static const compare_options defaults = {.measured = {.shut = "each", .regime_tolerance = 0.1},
-                                         .margin = DS_EQUIVALENCE_MARGIN};
+static const compare_options defaults = {
+    .measured = {.shut = "each", .regime_tolerance = 0.1}, .gradients = "states", .margin = DS_EQUIVALENCE_MARGIN};
 
 static const ds_option options[] = {
     {"labels", "LIST", "names for the checkpoints, comma separated (the last parts of each path that tell it apart)",
@@ -26,6 +27,8 @@ static const ds_option options[] = {
     {"trajectory", NULL, "the checkpoints are steps of one training run: sort them by step, draw curves", DS_OPTION_FLAG,
      MEASURED(trajectory), 0, NULL},
     {"shut", "each|none", "whether to shut each gate alone, the costly part (each)", DS_OPTION_CHOICE, MEASURED(shut), 0, NULL},
+    {"gradients", "states|none", "with --group: whether to measure the gradient that reaches each state (states)",
+     DS_OPTION_CHOICE, offsetof(compare_options, gradients), 0, NULL},
     {"regime-tol", "X", "how near 0, 1 and 2 a gate counts as identity, projection, reflection (0.1)", DS_OPTION_TOLERANCE,
      MEASURED(regime_tolerance), 0, NULL},
     {"group", "NAME=CHECKPOINT,...", "checkpoints that differ in their seed alone; once a group, in place of operands",
@@ -164,6 +167,7 @@ static ds_status run_command(const ds_invocation *invocation) {
     if (given->groups.count != 0) {
         DS_TRY(ds_checkpoint_groups_parse(&groups, given->groups.at, given->groups.count));
         DS_TRY(check_groups(&groups, own.trajectory));
+        own.gradients = strcmp(given->gradients, "states") == 0;
     }
     if (invocation->common.out != NULL) DS_TRY(ds_command_folder(&folder, invocation));
     if (groups.count != 0)
@@ -178,8 +182,10 @@ done:
     return status;
 }
 
-static const ds_column_set column_sets[] = {DS_COLUMN_SET(loss_columns), DS_COLUMN_SET(gate_columns),
-                                            DS_COLUMN_SET(ds_comparison_columns), DS_COLUMN_SET(ds_group_columns),
+static const ds_column_set column_sets[] = {DS_COLUMN_SET(loss_columns),
+                                            DS_COLUMN_SET(gate_columns),
+                                            DS_COLUMN_SET(ds_comparison_columns),
+                                            DS_COLUMN_SET(ds_group_columns),
                                             DS_COLUMN_SET(ds_group_contrast_columns),
                                             DS_COLUMN_SET(ds_group_sublayer_columns)};
 
