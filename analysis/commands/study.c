@@ -2,9 +2,11 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli/json_output.h"
 #include "cli/progress_line.h"
+#include "deltascope/claims.h"
 #include "deltascope/study.h"
 #include "model_command.h"
 #include "stop_signals.h"
@@ -18,8 +20,9 @@ typedef struct study_options {
 #define OWN(field) offsetof(study_options, field)
 static const ds_option options[] = {
     {"dry-run", NULL, "tell what the plan will cost and could see, and run nothing", DS_OPTION_FLAG, OWN(dry_run), 0, NULL},
-    {"report-only", NULL, "train nothing: say again what the runs that lie in DIR say", DS_OPTION_FLAG, OWN(report_only), 0,
-     NULL},
+    {"report-only", NULL,
+     "train nothing: say again what the runs that lie in DIR say; with a study.json in place of PLAN, what that file says",
+     DS_OPTION_FLAG, OWN(report_only), 0, NULL},
     {"target", "LOSS", "tell whether each variant's mean final loss is below LOSS nats, by one-sided t tests (not asked)",
      DS_OPTION_REAL, OWN(target), 0, NULL},
     {"plan-power", "EFFECT", "tell how many seeds would find a difference of EFFECT nats, by the deviations seen (not asked)",
@@ -66,6 +69,23 @@ done:
     return status;
 }
 
+typedef struct time_words {
+    char text[32];
+} time_words;
+
+/* In the unit that people would say it in. */
+static time_words in_words(double seconds) {
+    time_words out;
+    const double minute = 60, hour = 3600;
+    if (!(seconds >= 2 * minute))
+        (void)snprintf(out.text, sizeof out.text, "%.3g seconds", seconds);
+    else if (seconds < 2 * hour)
+        (void)snprintf(out.text, sizeof out.text, "%.3g minutes", seconds / minute);
+    else
+        (void)snprintf(out.text, sizeof out.text, "%.3g hours", seconds / hour);
+    return out;
+}
+
 static void tell_cost(const ds_plan *plan, const ds_study_cost *cost) {
     (void)printf("%zu runs, %zu of them to do: %zu variant%s, %zu seeds%s\n", cost->runs, cost->left, plan->variant_count,
                  ds_plural(plan->variant_count), plan->seed_count,
@@ -75,14 +95,16 @@ static void tell_cost(const ds_plan *plan, const ds_study_cost *cost) {
             "the sweep is of %llu learning rates or more, on %zu seeds, until each variant's best lies inside; then the "
             "test at that best\n",
             (unsigned long long)plan->sweep_points, plan->sweep_seed_count);
-    (void)printf(
-        "%.3g floating-point operations: about %.3g seconds at the speed of a few updates now, %.3g of the longest run\n",
-        cost->operations, cost->seconds, cost->longest);
+    (void)printf("%.3g floating-point operations: about %s at the speed of a few updates now, %s of the longest run\n",
+                 cost->operations, in_words(cost->seconds).text, in_words(cost->longest).text);
     (void)printf("disk: %.4g MB; memory: %.4g MB for weights, gradient and moments, beside activations\n", 1e-6 * cost->bytes,
                  1e-6 * cost->memory);
     if (plan->rows > 0) return; /* crossed seeds are not so many independent ones */
     (void)printf("smallest effect found with power %.2g at %.2g: %.3g standard deviations of the differences between seeds\n",
                  DS_DETECTABLE_POWER, DS_SIGNIFICANCE, detectable(plan));
+    const double smallest = ldexp(1, 1 - (int)ds_min_size(plan->seed_count, 60)); /* 2 of the 2^n patterns */
+    if (smallest >= DS_SIGNIFICANCE)
+        (void)printf("so few seeds can give no sign-flip p below %.2g: what they find rests on normality\n", smallest);
 }
 
 /* That a cell fits into memory and all of them onto the disk. */
@@ -104,6 +126,18 @@ done:
     return status;
 }
 
+static ds_status refuse_time(const ds_invocation *invocation, const ds_plan *plan, const ds_study_cost *cost) {
+    const study_options *own = invocation->own;
+    char effect[96] = ""; /* crossed seeds are not so many independent ones */
+    if (plan->rows == 0)
+        (void)snprintf(effect, sizeof effect, ", and would find effects from %.3g standard deviations on", detectable(plan));
+    return ds_fail(DS_ERR_USAGE,
+                   "%s: its %zu runs need about %s and %.4g MB of disk%s; --at-most is %s: take fewer seeds, variants, "
+                   "steps or evaluations",
+                   DS_SHOW(invocation->operands[0]), cost->left, in_words(cost->seconds).text, 1e-6 * cost->bytes, effect,
+                   DS_SHOW(own->at_most));
+}
+
 static ds_status check_cost(const ds_invocation *invocation, const ds_plan *plan, const ds_folder *folder) {
     ds_status status = DS_OK;
     const study_options *own = invocation->own;
@@ -114,11 +148,7 @@ static ds_status check_cost(const ds_invocation *invocation, const ds_plan *plan
     if (own->at_most == NULL && !own->dry_run) goto done;
     DS_TRY(measure_cost(&cost, plan, folder));
     if (own->dry_run) tell_cost(plan, &cost);
-    if (cost.seconds > most)
-        status = ds_fail(DS_ERR_USAGE,
-                         "%s: its %zu runs need about %.3g seconds, and --at-most is %s: take fewer seeds, variants, steps or "
-                         "evaluations",
-                         DS_SHOW(invocation->operands[0]), cost.left, cost.seconds, DS_SHOW(own->at_most));
+    if (cost.seconds > most) status = refuse_time(invocation, plan, &cost);
 done:
     return status;
 }
@@ -204,14 +234,93 @@ done:
     return status;
 }
 
-static ds_status run_command(const ds_invocation *invocation) {
+/* ---- a study.json alone ------------------------------------------------------------------------------------------ */
+
+/* *study <- what the operand holds where it is a study.json, a new reference; NULL: it is something else, a plan perhaps. */
+static ds_status read_study(json_t **study, const char *path) {
+    const size_t most = (size_t)1 << 28;
+    ds_status status = DS_OK;
+    char *bytes = NULL;
+    size_t length;
+    json_t *found = NULL;
+    *study = NULL;
+    DS_TRY(ds_read_file(&bytes, &length, path, most));
+    DS_TRY(ds_json_parse(&found, bytes, length, path));
+    const char *format = json_string_value(json_object_get(found, "format"));
+    if (format != NULL && strcmp(format, "study-1") == 0) *study = json_incref(found);
+done:
+    json_decref(found);
+    free(bytes);
+    return status;
+}
+
+/* Nothing that its runs would have to be read for, and nothing that somebody changed afterwards. */
+static ds_status check_study(const ds_invocation *invocation, const json_t *study) {
+    ds_status status = DS_OK;
+    const study_options *own = invocation->own;
+    const char *path = invocation->operands[0];
+    json_t *told = NULL;
+    bool hold;
+    if (!own->report_only || own->dry_run || own->at_most != NULL || invocation->common.resume)
+        return ds_fail(DS_ERR_USAGE, "%s is what a study found, no plan: with --report-only its page is made again",
+                       DS_SHOW(path));
+    if (isfinite(own->target) || isfinite(own->plan_power) || invocation->signer != NULL)
+        return ds_fail(
+            DS_ERR_USAGE,
+            "%s stays as it is, only its page is made again: --target, --plan-power and --sign need the plan and the "
+            "folder of its runs",
+            DS_SHOW(path));
+    DS_TRY(ds_digests_check(&told, &hold, study));
+    if (!hold)
+        status =
+            ds_fail(DS_ERR_INPUT,
+                    "%s: its digests do not hold, it was changed after the study: \"deltascope check\" tells what does not "
+                    "follow",
+                    DS_SHOW(path));
+done:
+    json_decref(told);
+    return status;
+}
+
+/* Page, tables and figures of a study whose runs are not there. */
+static ds_status show_again(const ds_invocation *invocation, const json_t *study) {
+    ds_status status = DS_OK;
+    ds_folder *folder;
+    const json_t *contrast;
+    size_t i;
+    DS_TRY(check_study(invocation, study));
+    DS_TRY(ds_command_folder(&folder, invocation));
+    DS_TRY(ds_study_page(folder, study, "deltascope study PLAN --out DIR"));
+    if (invocation->common.json != NULL) DS_TRY(ds_json_output(invocation->common.json, study, DS_JSON_READABLE));
+    if (!invocation->common.table) goto done;
+    json_array_foreach(json_object_get(study, "contrasts"), i, contrast) tell_contrast(contrast);
+    (void)printf("from %s alone: %s/report.html\n", DS_SHOW(invocation->operands[0]), DS_SHOW(invocation->common.out));
+done:
+    return status;
+}
+
+/* The study would be written over a plan that is called so and lies there. */
+static ds_status check_plan_place(const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    ds_text path = {0};
+    struct stat plan, output;
+    DS_TRY(ds_text_printf(&path, "%s/study.json", invocation->common.out));
+    if (stat(invocation->operands[0], &plan) != 0 || stat(path.bytes, &output) != 0) goto done;
+    if (plan.st_dev == output.st_dev && plan.st_ino == output.st_ino)
+        status = ds_fail(DS_ERR_USAGE, "%s: would be written over, and is an input of this run (PLAN): choose another place",
+                         DS_SHOW(path.bytes));
+done:
+    ds_text_release(&path);
+    return status;
+}
+
+static ds_status run_plan(const ds_invocation *invocation) {
     ds_status status = DS_OK;
     const study_options *own = invocation->own;
     ds_plan plan = {.given = NULL};
     ds_folder *folder;
     ds_study_progress progress;
-    if (own->plan_power <= 0) return ds_fail(DS_ERR_USAGE, "--plan-power takes a number of nats above 0");
-    if (invocation->common.out == NULL) return ds_fail(DS_ERR_USAGE, "study needs --out DIR; see \"deltascope study --help\"");
+    DS_TRY(check_plan_place(invocation));
     DS_TRY(ds_plan_read(&plan, invocation->operands[0]));
     DS_TRY(ds_command_folder(&folder, invocation));
     DS_TRY(ds_study_fix_seconds(&plan, folder, !own->dry_run, invocation->operands[0]));
@@ -240,6 +349,19 @@ done:
     return status;
 }
 
+static ds_status run_command(const ds_invocation *invocation) {
+    ds_status status = DS_OK;
+    const study_options *own = invocation->own;
+    json_t *study = NULL;
+    if (own->plan_power <= 0) return ds_fail(DS_ERR_USAGE, "--plan-power takes a number of nats above 0");
+    if (invocation->common.out == NULL) return ds_fail(DS_ERR_USAGE, "study needs --out DIR; see \"deltascope study --help\"");
+    DS_TRY(read_study(&study, invocation->operands[0]));
+    DS_TRY(study != NULL ? show_again(invocation, study) : run_plan(invocation));
+done:
+    json_decref(study);
+    return status;
+}
+
 const ds_command ds_command_study = {
     .name = "study",
     .operands = "PLAN",
@@ -258,10 +380,12 @@ const ds_command ds_command_study = {
         "not "
         "contain, and the test at each variant's best in DIR/tuned. --resume runs what is missing, from the newest checkpoint "
         "of each run, and changes no byte of what it "
-        "ends with; a run made by another recipe, configuration or data is refused. A run that diverges is kept as that.",
+        "ends with; a run made by another recipe, configuration or data is refused. A run that diverges is kept as that. "
+        "From a study.json alone --report-only makes page, tables and figures again, and leaves the file as it is.",
     .examples = "  deltascope study plan.json --dry-run --out study/\n"
                 "  deltascope study plan.json --out study/\n"
-                "  deltascope study plan.json --out study/ --resume\n",
+                "  deltascope study plan.json --out study/ --resume\n"
+                "  deltascope study study.json --report-only --out page/\n",
     .takes = DS_TAKES_OUTPUT | DS_TAKES_RESUME,
     .options = options,
     .option_count = sizeof options / sizeof options[0],

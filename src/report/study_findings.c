@@ -268,6 +268,10 @@ static ds_status tell_verdict(ds_text *text, const json_t *study) {
     }
     if (first == NULL) return ds_text_printf(text, "The plan names no contrast: there are runs, and no statement about them.");
     DS_TRY(ds_contrast_sentence(text, first));
+    const double effect = ds_json_real_at(first, "detectable_effect/effect");
+    if (!is_unresolved(first) && !isnan(effect)) /* which says so itself */
+        DS_TRY(
+            ds_text_printf(text, " Four studies of five with these seeds would find a true difference of %.3g nats.", effect));
     if (json_array_size(all) > 1)
         DS_TRY(ds_text_printf(text, " Of all %zu contrasts, %zu %s a difference and %zu %s unresolved.", json_array_size(all),
                               found, found == 1 ? "shows" : "show", unresolved, unresolved == 1 ? "is" : "are"));

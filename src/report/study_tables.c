@@ -10,7 +10,8 @@ const ds_study_table ds_study_tables[DS_STUDY_TABLES] = {
         {"table-variants", "variants", "Variants",
          "Final validation loss over seeds; ± is half the 95% t interval, the lowest mean is bold. Operations "
          "are of training, by the formula of the section on the plan. Where runs diverged, mean and interval are given no "
-         "divergence. paper: single runs of other sizes on other data, for reference alone.",
+         "divergence. What the paper reports is of single "
+         "runs, of other sizes on other data: it is for reference alone.",
          "variants"},
     [DS_STUDY_CONTRASTS] =
         {"table-contrasts", "contrasts", "Contrasts",

@@ -40,6 +40,7 @@ static void test_page(void **state) {
         "The unit of inference is the seed",
         "pointwise",
         "the means are given no divergence",
+        "Four studies of five with these seeds would find a true difference of",
         "deltascope study plan.json --out study",
         "single run",
         "beta:0.attn"};
@@ -132,6 +133,7 @@ static void test_sentences(void **state) {
         {0.02, 0, "gated", {"is worse than", "for every seed."}},
         {0.02, 40, "gated", {"are not told apart", "in four studies of five"}},
         {-0.05, 1, "x - y", {"(x - y) is lower than (plain) by"}},
+        {0.02, 40, "x - y", {"(x - y) and (plain) are not told apart"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         double a[N];
@@ -141,6 +143,16 @@ static void test_sentences(void **state) {
         expect_ok(ds_contrasts_judge(&c, 1, SIZE_MAX));
         expect_sentence(&c, cases[i].a, cases[i].words);
     }
+    /* found alone, and not among as many contrasts */
+    ds_contrast many[40];
+    double near[N];
+    for (size_t k = 0; k < N; k++) near[k] = base[k] + 0.02 + 9 * noise[k];
+    for (size_t i = 0; i < 40; i++) expect_ok(ds_contrast_paired(&many[i], i == 0 ? near : base, base, N, 0.005, 0));
+    for (size_t i = 1; i < 40; i++) many[i].t.p = 0.9;
+    expect_ok(ds_contrasts_judge(many, 40, SIZE_MAX));
+    assert_true(many[0].t.p < 0.05 && many[0].holm_p > 0.05);
+    expect_sentence(&many[0], "gated",
+                    (const char *const[]){"are not told apart", "Alone it would count as a difference", "after Holm", NULL});
     ds_contrast c;
     expect_ok(ds_contrast_paired(&c, base, base, 1, 0.005, 0));
     expect_sentence(&c, "gated", (const char *const[]){"fewer than two finished runs", NULL});
