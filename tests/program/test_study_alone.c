@@ -7,6 +7,7 @@
 
 #include "child.h"
 #include "deltascope/claims.h"
+#include "deltascope/report.h"
 #include "deltascope/study.h"
 #include "keys.h"
 #include "scratch.h"
@@ -119,6 +120,62 @@ static void a_changed_study_gets_no_page(void **state) {
     }
     free(bytes);
     assert_true(access(scratch_path("none/report.html"), F_OK) != 0);
+}
+
+/* One member or element of a tree, anywhere, is taken away or becomes something else. */
+static void damage(json_t *tree, ds_random *random) {
+    json_t *at = tree, *inner = tree;
+    const char *key = NULL;
+    size_t index = 0;
+    while ((json_object_size(inner) != 0 || json_array_size(inner) != 0) &&
+           (inner == tree || ds_random_below(random, 4) != 0)) {
+        at = inner;
+        if (json_is_array(at)) {
+            index = (size_t)ds_random_below(random, json_array_size(at));
+            inner = json_array_get(at, index);
+            continue;
+        }
+        void *member = json_object_iter(at);
+        for (uint64_t skip = ds_random_below(random, json_object_size(at)); skip > 0; skip--)
+            member = json_object_iter_next(at, member);
+        key = json_object_iter_key(member);
+        inner = json_object_iter_value(member);
+    }
+    json_t *others[] = {json_null(),  json_integer(-7), json_string("%s\n\xc3\xa9"),
+                        json_array(), json_object(),    json_real(1e300)};
+    json_t *other = json_incref(others[ds_random_below(random, 6)]);
+    for (size_t i = 0; i < 6; i++) json_decref(others[i]);
+    if (json_is_array(at))
+        assert_int_equal(json_array_set_new(at, index, other), 0);
+    else
+        assert_int_equal(json_object_set_new(at, key, other), 0);
+}
+
+/* A stranger's file without digests, damaged anywhere: a page or one sentence, never anything else. */
+static void a_damaged_study_does_no_harm(void **state) {
+    (void)state;
+    const uint64_t seed = 0xda3a6e;
+    ds_random random = ds_random_init(seed);
+    ds_folder *folder = NULL;
+    size_t pages = 0, refused = 0;
+    (void)run_study();
+    char *bytes = content(scratch_path("study"), "study.json");
+    expect_ok(ds_folder_open(&folder, scratch_path("damaged")));
+    for (int trial = 0; trial < 150; trial++) {
+        json_t *study = NULL;
+        expect_ok(ds_json_parse(&study, bytes, strlen(bytes), "study.json"));
+        for (int times = 0; times <= trial % 3; times++) damage(study, &random);
+        ds_status status = ds_study_page(folder, study, "deltascope study plan.json --out study");
+        if (status != DS_OK && status != DS_ERR_INPUT)
+            fail_msg("trial %d (seed %llu): status %d, %s", trial, (unsigned long long)seed, status, ds_error_text());
+        pages += status == DS_OK;
+        refused += status == DS_ERR_INPUT;
+        ds_error_clear();
+        json_decref(study);
+    }
+    assert_true(pages > 0 && refused > 0);
+    ds_folder_close(&folder);
+    free(bytes);
 }
 
 /* A plan may be called so and lie there: it is not written over. */
@@ -243,6 +300,7 @@ int main(void) {
         cmocka_unit_test(a_page_comes_from_study_json_alone),
         cmocka_unit_test(what_needs_the_runs_is_refused),
         cmocka_unit_test(a_changed_study_gets_no_page),
+        cmocka_unit_test(a_damaged_study_does_no_harm),
         cmocka_unit_test(a_plan_is_not_written_over),
         cmocka_unit_test(a_study_is_signed),
         cmocka_unit_test(bad_plans_are_told_before_anything_runs),
