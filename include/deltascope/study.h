@@ -154,7 +154,7 @@ ds_status ds_study_reread(json_t **told, json_t **found, const json_t *study, co
 
 typedef struct ds_study_cost {
     size_t runs, left;
-    double operations;           /* of updates and evaluations of the runs that are left */
+    double operations;           /* of updates, evaluations and audits of the runs that are left */
     double seconds, longest;     /* of those runs, and of the longest; NaN without speeds */
     double bytes, free_bytes;    /* on disk in the end; free there now */
     double memory, total_memory; /* of the largest cell's weights, gradient and moments; of the machine */

@@ -161,7 +161,7 @@ static void a_damaged_study_does_no_harm(void **state) {
     (void)run_study();
     char *bytes = content(scratch_path("study"), "study.json");
     expect_ok(ds_folder_open(&folder, scratch_path("damaged")));
-    for (int trial = 0; trial < 150; trial++) {
+    for (int trial = 0; trial < 100; trial++) {
         json_t *study = NULL;
         expect_ok(ds_json_parse(&study, bytes, strlen(bytes), "study.json"));
         for (int times = 0; times <= trial % 3; times++) damage(study, &random);
@@ -289,6 +289,31 @@ static void a_dry_run_tells_cost_and_effect(void **state) {
     }
 }
 
+/* The number in front of such words. */
+static double told_before(const char *words) {
+    const char *at = strstr(found.out, words);
+    assert_non_null(at);
+    while (at > found.out && at[-1] != '\n') at--;
+    return strtod(at, NULL);
+}
+
+/* An audit costs what it adds: gates, cases and a gradient over its windows, of every run. */
+static void audits_are_in_the_cost(void **state) {
+    (void)state;
+    double operations[3];
+    for (int i = 0; i < 3; i++) {
+        char audit[32];
+        (void)snprintf(audit, sizeof audit, "{\"sequences\": %d}", 5 * i);
+        json_t *given = tiny_plan_with(tiny_plan(), "audit", i == 0 ? "false" : audit);
+        CHILD_RUN(&found, usual, "study", tiny_plan_write("dry.json", given), "--dry-run", "--out", scratch_path("dry"));
+        expect_success();
+        operations[i] = told_before(" floating-point operations");
+    }
+    assert_true(operations[1] > operations[0]);
+    /* told with three digits */
+    expect_close(operations[2] - operations[1], operations[1] - operations[0], 0.02 * operations[2]);
+}
+
 /* What is drawn has tests of its own. */
 static int hide_gnuplot(void **state) {
     (void)state;
@@ -305,6 +330,7 @@ int main(void) {
         cmocka_unit_test(a_study_is_signed),
         cmocka_unit_test(bad_plans_are_told_before_anything_runs),
         cmocka_unit_test(a_dry_run_tells_cost_and_effect),
+        cmocka_unit_test(audits_are_in_the_cost),
     };
     return cmocka_run_group_tests(tests, hide_gnuplot, NULL);
 }
