@@ -33,8 +33,9 @@ static const struct {
 } places[] = {{"contrasts", CONTRASTS},  {"study-differences", CURVES}, {"study-tokens", CURVES}, {"study-flops", CURVES},
               {"study-seconds", CURVES}, {"study-seeds", VARIANTS},     {"study-sweep", COSTS}};
 static const size_t table_sections[DS_STUDY_TABLES] = {
-    [DS_STUDY_VARIANTS] = VARIANTS, [DS_STUDY_CONTRASTS] = CONTRASTS, [DS_STUDY_TARGETS] = COSTS,     [DS_STUDY_SWEEPS] = COSTS,
-    [DS_STUDY_TUNED] = COSTS,       [DS_STUDY_AUDIT] = AUDIT,         [DS_STUDY_REFERENCE] = VARIANTS};
+    [DS_STUDY_VARIANTS] = VARIANTS,     [DS_STUDY_CONTRASTS] = CONTRASTS, [DS_STUDY_TARGETS] = COSTS,
+    [DS_STUDY_SWEEPS] = COSTS,          [DS_STUDY_TUNED] = COSTS,         [DS_STUDY_AUDIT] = AUDIT,
+    [DS_STUDY_AUDIT_CONTRASTS] = AUDIT, [DS_STUDY_REFERENCE] = VARIANTS};
 
 typedef struct document {
     const ds_folder *folder, *figures;

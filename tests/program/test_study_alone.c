@@ -1,5 +1,6 @@
 /* What study does beside training: a page from study.json alone, signatures, and plans that are refused, with what they would
  * cost, before anything runs. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,7 +29,7 @@ static void expect_success(void) {
 }
 
 static char *content(const char *folder, const char *name) {
-    char path[512], *bytes;
+    char path[512], *bytes = NULL;
     size_t length;
     (void)snprintf(path, sizeof path, "%s/%s", folder, name);
     expect_ok(ds_read_file(&bytes, &length, path, 1 << 24));
@@ -73,6 +74,37 @@ static void a_page_comes_from_study_json_alone(void **state) {
         free(after);
         free(before[i]);
     }
+}
+
+/* A row for every contrast and mean gate, and for all gates forced, with the numbers of study.json and no others. */
+static void contrasts_of_the_audit_are_on_the_page(void **state) {
+    (void)state;
+    (void)run_study();
+    json_t *study = NULL, *contrast, *measure;
+    char *bytes = content(scratch_path("study"), "study.json"),
+         *table = content(scratch_path("study"), "tables/audit-contrasts.csv");
+    const char *name;
+    size_t i, rows = 0, at = strcspn(table, "\n") + 1;
+    expect_ok(ds_json_parse(&study, bytes, strlen(bytes), "study.json"));
+    json_array_foreach(ds_json_at(study, "audit/contrasts"), i, contrast) {
+        json_object_foreach(json_object_get(contrast, "measures"), name, measure) {
+            char row[256];
+            const bool shown = strncmp(name, "beta:", 5) == 0 || strcmp(name + strlen(name) - 4, ":all") == 0;
+            if (!shown) continue;
+            const int length = snprintf(row, sizeof row, "%s - %s,%s,2,", json_string_value(json_object_get(contrast, "a")),
+                                        json_string_value(json_object_get(contrast, "b")), name);
+            if (strncmp(table + at, row, (size_t)length) != 0)
+                fail_msg("row %zu is \"%.80s\", expected \"%s\"", rows, table + at, row);
+            const double mean = ds_json_real_at(measure, "mean");
+            expect_close(strtod(table + at + length, NULL), mean, 1e-12 * fabs(mean));
+            at += strcspn(table + at, "\n") + 1;
+            rows++;
+        }
+    }
+    assert_true(rows > 5 && table[at] == '\0');
+    json_decref(study);
+    free(bytes);
+    free(table);
 }
 
 static void what_needs_the_runs_is_refused(void **state) {
@@ -323,6 +355,7 @@ static int hide_gnuplot(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_page_comes_from_study_json_alone),
+        cmocka_unit_test(contrasts_of_the_audit_are_on_the_page),
         cmocka_unit_test(what_needs_the_runs_is_refused),
         cmocka_unit_test(a_changed_study_gets_no_page),
         cmocka_unit_test(a_damaged_study_does_no_harm),
