@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deltascope/measure/published_losses.h"
 #include "deltascope/measure/seed_contrasts.h"
 #include "deltascope/report.h"
 #include "scratch.h"
@@ -97,6 +98,26 @@ static void test_best_is_bold(void **state) {
     }
 }
 
+/* A perplexity is the exponential of its loss, both told with four digits; each variant of the published code has one row, a
+ * control or another backbone none. */
+static void test_published(void **state) {
+    (void)state;
+    const double half_digit = 0.5e-4;
+    for (size_t i = 0; i < ds_published_count(); i++) {
+        const ds_published_loss *row = ds_published_at(i);
+        ds_spec spec;
+        expect_close(log(row->small_perplexity), row->small_loss, 1.1 * half_digit);
+        expect_close(log(row->medium_perplexity), row->medium_loss, 1.1 * half_digit);
+        expect_ok(ds_spec_reported(&spec, "small", row->variant));
+        assert_ptr_equal(ds_published_find(&spec), row);
+        expect_ok(ds_control_parse(spec.trained, spec.rule, "closed:mlp", "test"));
+        assert_null(ds_published_find(&spec));
+        expect_ok(ds_control_parse(spec.trained, spec.rule, "delta", "test"));
+        spec.backbone = &ds_backbone_llama;
+        assert_null(ds_published_find(&spec));
+    }
+}
+
 static void expect_sentence(const ds_contrast *contrast, const char *a, const char *const *words) {
     ds_json_builder b = {0};
     ds_text text = {0};
@@ -165,6 +186,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_page),
         cmocka_unit_test(test_best_is_bold),
+        cmocka_unit_test(test_published),
         cmocka_unit_test(test_sentences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
