@@ -8,7 +8,7 @@ right = highest(0,variants-1,1,1)
 if (left == left) { set xrange [axis_low(left,right):axis_high(left,right)]; set xtics tick_step(span(left,right),5) } else { set xrange [0:1] }
 set format x '%.1s%c'
 colours = blue.' '.orange.' '.green.' '.rust.' '.ink.' '.amber
-dashes = '1 2 4 5 3 6'
+dashes = descriptive ? '2 3 4 5 2 3' : '1 2 4 5 3 6'
 hue(i) = word(colours,i%6+1)
 dash(i) = int(word(dashes,i%6+1))
 n = (variants+5)/6

@@ -15,6 +15,7 @@ sky    = dark ? '#2C6E9B' : '#9CCBE8'
 deep   = dark ? '#8CCBF2' : '#1F5F93'
 pale   = dark ? '#3A4048' : '#D5D8DB'
 amber  = dark ? '#F2C14E' : '#F2C35B'
+plum   = dark ? '#D8A0C8' : '#A64D8A'
 rust   = dark ? '#E07B39' : '#8C2D04'
 translucent = dark ? '#5056B4E9' : '#600072B2' # alpha first
 if (format eq 'svg') {

@@ -143,6 +143,8 @@ static bool writes(const ds_invocation *invocation, const char *place, const cha
     size_t length = strlen(command);
     if (strcmp(command, "train") == 0 && is_listed(logs, sizeof logs / sizeof *logs, name)) return true;
     if (strcmp(command, "train") == 0 && strcmp(name, "recipe.json") == 0) return !invocation->common.resume;
+    /* study looks itself: a study.json that it is given is read alone, a plan of that name must not be written over */
+    if (strcmp(command, "study") == 0 && place[0] == '\0') return false;
     if (strcmp(command, "plot") != 0) return place[0] != '\0' || (strncmp(name, command, length) == 0 && name[length] == '.');
     for (size_t i = 0; place[0] == '\0' && i < sizeof pictures / sizeof *pictures; i++) {
         if (ends_with(name, pictures[i])) return true;

@@ -15,11 +15,12 @@ enum { MOST_CHECKPOINTS = 64 };
 typedef struct compare_options {
     ds_compare_options measured;
     ds_words groups;
+    const char *gradients;
     double margin; /* nats */
 } compare_options;
 #define MEASURED(field) offsetof(compare_options, measured.field)
-static const compare_options defaults = {.measured = {.shut = "each", .regime_tolerance = 0.1},
-                                         .margin = DS_EQUIVALENCE_MARGIN};
+static const compare_options defaults = {
+    .measured = {.shut = "each", .regime_tolerance = 0.1}, .gradients = "states", .margin = DS_EQUIVALENCE_MARGIN};
 
 static const ds_option options[] = {
     {"labels", "LIST", "names for the checkpoints, comma separated (the last parts of each path that tell it apart)",
@@ -27,6 +28,8 @@ static const ds_option options[] = {
     {"trajectory", NULL, "the checkpoints are steps of one training run: sort them by step, draw curves", DS_OPTION_FLAG,
      MEASURED(trajectory), 0, NULL},
     {"shut", "each|none", "whether to shut each gate alone, the costly part (each)", DS_OPTION_CHOICE, MEASURED(shut), 0, NULL},
+    {"gradients", "states|none", "with --group: whether to measure the gradient that reaches each state (states)",
+     DS_OPTION_CHOICE, offsetof(compare_options, gradients), 0, NULL},
     {"regime-tol", "X", "how near 0, 1 and 2 a gate counts as identity, projection, reflection (0.1)", DS_OPTION_TOLERANCE,
      MEASURED(regime_tolerance), 0, NULL},
     {"group", "NAME=CHECKPOINT,...", "checkpoints that differ in their seed alone; once a group, in place of operands",
@@ -175,6 +178,7 @@ static ds_status measure(ds_told *told, ds_run *first, const comparing *all, con
     own.checkpoints = all->invocation->operands;
     own.count = all->invocation->operand_count;
     own.opened = opened;
+    own.gradients = all->groups.count != 0 && strcmp(given->gradients, "states") == 0;
     if (all->groups.count == 0) return ds_compare_results(&told->options, &told->results, first, base, &own);
     return ds_compare_groups_results(&told->options, &told->results, first, base, &own, &all->groups, given->margin);
 }

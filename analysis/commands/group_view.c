@@ -6,12 +6,14 @@ const ds_result_column ds_group_columns[DS_GROUP_COLUMNS] = {
     DS_CELL("group", NULL, NULL, DS_COLUMN_TEXT, 0, "name"),
     DS_CELL("rule", NULL, NULL, DS_COLUMN_TEXT, 0, "rule"),
     DS_CELL("seeds", NULL, NULL, DS_COLUMN_INTEGER, 0, "loss/n"),
-    DS_CELL("loss", NULL, "nats", DS_COLUMN_FIXED, 4, "loss/mean"),
+    DS_CELL("loss", NULL, "nats", DS_COLUMN_LOWEST, 4, "loss/mean"),
     DS_CELL("low", "95% low", NULL, DS_COLUMN_FIXED, 4, "loss/interval/0"),
     DS_CELL("high", "95% high", NULL, DS_COLUMN_FIXED, 4, "loss/interval/1"),
     DS_CELL("sd", NULL, NULL, DS_COLUMN_FIXED, 4, "loss/sd"),
     DS_CELL_OPTIONAL("beta_mean", "β mean", NULL, DS_COLUMN_FIXED, 3, "gates/beta_mean/mean"),
     DS_CELL_OPTIONAL("beta_sd", "β sd", NULL, DS_COLUMN_FIXED, 3, "gates/beta_mean/sd"),
+    DS_CELL_OPTIONAL("published_small", "paper 124M, 1 run", "nats", DS_COLUMN_FIXED, 4, "published/small_loss"),
+    DS_CELL_OPTIONAL("published_medium", "paper 353M, 1 run", "nats", DS_COLUMN_FIXED, 4, "published/medium_loss"),
 };
 const ds_result_column ds_group_contrast_columns[DS_GROUP_CONTRAST_COLUMNS] = {
     DS_CELL("group", NULL, NULL, DS_COLUMN_TEXT, 0, "a"),

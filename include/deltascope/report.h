@@ -190,6 +190,8 @@ typedef struct ds_page {
 ds_status ds_page_html(ds_text *text, const ds_page *page) DS_MUST_CHECK;
 ds_status ds_page_markdown(ds_text *text, const ds_page *page) DS_MUST_CHECK;
 
+/* How many initial tensors variants share and that they are equal, and whether batches were: two sentences. */
+ds_status ds_study_shared_words(ds_text *text, const json_t *study) DS_MUST_CHECK;
 /* Everything about a study that can be told from study.json alone, into a folder: report.html, report.md, tables, figures.
  * `command` makes it again. The same study gives the same bytes. */
 ds_status ds_study_page(const ds_folder *folder, const json_t *study, const char *command) DS_MUST_CHECK;

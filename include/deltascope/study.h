@@ -27,6 +27,7 @@ typedef struct ds_study_variant {
     bool config_is_own; /* read from a file */
     ds_recipe recipe;   /* the plan's with what the variant overrides; its data_seed is the seed's */
     ds_spec spec;
+    size_t given_width; /* of the MLP, before totals of parameters were matched */
 } ds_study_variant;
 
 /* a - b of final losses, or (a - b) - (c - d). */
@@ -42,6 +43,8 @@ typedef struct ds_plan {
     json_t *given;   /* as the file has it */
     char sha256[65]; /* of the file */
     const char *name;
+    const char *recipe_source;  /* who the recipe was tuned for, in the plan's words; NULL: it does not say */
+    bool matched;               /* MLPs are so wide that totals of parameters agree */
     ds_study_variant *variants; /* (variant_count), in the plan's order */
     size_t variant_count;
     ds_study_seed *seeds; /* (seed_count), ascending; crossed: row-major */
@@ -153,7 +156,7 @@ ds_status ds_study_reread(json_t **told, json_t **found, const json_t *study, co
 
 typedef struct ds_study_cost {
     size_t runs, left;
-    double operations;           /* of updates and evaluations of the runs that are left */
+    double operations;           /* of updates, evaluations and audits of the runs that are left */
     double seconds, longest;     /* of those runs, and of the longest; NaN without speeds */
     double bytes, free_bytes;    /* on disk in the end; free there now */
     double memory, total_memory; /* of the largest cell's weights, gradient and moments; of the machine */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deltascope/measure/gradient_flow.h"
 #include "observed_windows.h"
 #include "result_json.h"
 
@@ -182,6 +183,7 @@ void ds_compare_release(ds_comparison *comparison) {
         json_decref(entry->warnings);
         free(entry->loss);
         free(entry->closed);
+        free(entry->state_gradient);
         free(entry->cost);
         free(entry->cost_difference);
         free(entry->cost_holm);
@@ -269,6 +271,19 @@ done:
     return status;
 }
 
+/* Takes the norms of states from a whole measurement of the gradient. */
+static ds_status measure_gradients(ds_compared *entry, ds_run *run) {
+    ds_status status = DS_OK;
+    const size_t usual = 0;
+    ds_gradient_flow flow = {0};
+    DS_TRY(ds_gradient_flow_measure(&flow, run, NULL, usual));
+    entry->state_gradient = flow.state_norm;
+    flow.state_norm = NULL;
+done:
+    ds_gradient_flow_release(&flow);
+    return status;
+}
+
 /* What `run` has open, as entry `index`. */
 static ds_status measure_entry(ds_comparison *comparison, size_t index, ds_run *run, double regime_tolerance) {
     ds_status status = DS_OK;
@@ -282,6 +297,7 @@ static ds_status measure_entry(ds_comparison *comparison, size_t index, ds_run *
     DS_NEW(entry->loss, run->sequences);
     DS_NEW(entry->closed, entry->cases.count * run->sequences);
     DS_TRY(pass_windows(entry, run));
+    if (comparison->gradients) DS_TRY(measure_gradients(entry, run));
 done:
     return status;
 }
@@ -380,8 +396,10 @@ ds_status ds_compare_measure(ds_comparison *out, ds_run *first, const ds_run_opt
     ds_status status = DS_OK;
     ds_run_options opening = *base;
     *first = (ds_run){.checkpoint = NULL};
-    *out =
-        (ds_comparison){.count = options->count, .shut = strcmp(options->shut, "each") == 0, .trajectory = options->trajectory};
+    *out = (ds_comparison){.count = options->count,
+                           .shut = strcmp(options->shut, "each") == 0,
+                           .gradients = options->gradients,
+                           .trajectory = options->trajectory};
     if (options->count < 2) return ds_fail(DS_ERR_USAGE, "a comparison needs two checkpoints at least");
     DS_TRY(look_at_all(out, options, base));
     if (opening.length == 0) opening.length = out->entries[0].spec.block_size; /* the windows are those of the first */
@@ -479,6 +497,7 @@ static ds_status put_entry(ds_json_builder *b, const ds_comparison *comparison, 
     ds_json_put_real(b, "p_value", entry->difference.p_value);
     ds_json_put_real(b, "p_value_holm", entry->holm);
     ds_json_put_reals(b, "sequence_loss", entry->loss, comparison->windows);
+    if (entry->state_gradient != NULL) ds_json_put_reals(b, "state_gradients", entry->state_gradient, entry->sublayers + 1);
     put_overall(b, &entry->census);
     ds_json_put(b, "sublayers", sublayers);
     put_cases(b, entry, comparison->windows);

@@ -1,10 +1,9 @@
 /* The use of gates, summed while the windows pass. */
 #include "deltascope/measure/gates.h"
 
-#include <math.h>
 #include "result_json.h"
+#include <math.h>
 #include <stdlib.h>
-
 
 enum { HISTOGRAM_BINS = 40 };
 
@@ -71,6 +70,11 @@ double ds_gate_share(const ds_gate_usage *usage, size_t regime) {
 
 static double root_mean(const ds_sum *sum, double count) { return sqrt(ds_sum_value(sum) / count); }
 
+double ds_gate_discrepancy(const ds_gate_census *census, size_t sublayer, bool after) {
+    const ds_gate_usage *usage = &census->usage[sublayer];
+    return root_mean(after ? &usage->post2 : &usage->pre2, (double)usage->tokens * (double)census->channels);
+}
+
 static void put_sublayer(ds_json_builder *b, const ds_gate_census *census, size_t sublayer) {
     ds_gate_usage *usage = &census->usage[sublayer];
     double tokens = (double)usage->tokens, values = tokens * (double)census->channels;
@@ -85,8 +89,8 @@ static void put_sublayer(ds_json_builder *b, const ds_gate_census *census, size_
     for (size_t r = 0; r < DS_REGIME_COUNT; r++) ds_json_put_real(b, ds_regime_name((ds_regime)r), ds_gate_share(usage, r));
     ds_json_end(b);
     ds_json_begin_object(b, "discrepancy");
-    ds_json_put_real(b, "pre_rms", root_mean(&usage->pre2, values));
-    ds_json_put_real(b, "post_rms", root_mean(&usage->post2, values));
+    ds_json_put_real(b, "pre_rms", ds_gate_discrepancy(census, sublayer, false));
+    ds_json_put_real(b, "post_rms", ds_gate_discrepancy(census, sublayer, true));
     ds_json_end(b);
     ds_json_put_real(b, "readout_rms", root_mean(&usage->readout2, values));
     ds_json_put_real(b, "target_rms", root_mean(&usage->target2, values));

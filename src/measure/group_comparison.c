@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deltascope/measure/published_losses.h"
 #include "deltascope/measure/seed_contrasts.h"
 #include "result_json.h"
 
@@ -88,6 +89,24 @@ static double sublayer_beta_of(const ds_compared *entry, size_t index, size_t wi
     (void)windows;
     return index < entry->census.sublayers ? ds_summary_statistics(&entry->census.usage[index].beta).mean : NAN;
 }
+static double before_of(const ds_compared *entry, size_t index, size_t windows) {
+    (void)windows;
+    return index < entry->census.sublayers ? ds_gate_discrepancy(&entry->census, index, false) : NAN;
+}
+static double after_of(const ds_compared *entry, size_t index, size_t windows) {
+    (void)windows;
+    return index < entry->census.sublayers ? ds_gate_discrepancy(&entry->census, index, true) : NAN;
+}
+/* `index`: of a sublayer and a regime, sublayer-major. */
+static double sublayer_share_of(const ds_compared *entry, size_t index, size_t windows) {
+    const size_t sublayer = index / DS_REGIME_COUNT;
+    (void)windows;
+    return sublayer < entry->census.sublayers ? ds_gate_share(&entry->census.usage[sublayer], index % DS_REGIME_COUNT) : NAN;
+}
+static double gradient_of(const ds_compared *entry, size_t index, size_t windows) {
+    (void)windows;
+    return index <= entry->sublayers && entry->state_gradient != NULL ? entry->state_gradient[index] : NAN;
+}
 static double cost_of(const ds_compared *entry, size_t index, size_t windows) {
     (void)windows;
     return index < entry->cases.count ? entry->cost[index].mean : NAN;
@@ -111,19 +130,55 @@ done:
     return status;
 }
 
+/* `first`: the index of the first regime's share. */
+static ds_status put_regimes(ds_json_builder *b, const grouping *all, const ds_checkpoint_group *group, ds_member_number share,
+                             size_t first) {
+    ds_status status = DS_OK;
+    ds_json_begin_array(b, "regimes");
+    for (size_t r = 0; r < DS_REGIME_COUNT; r++) {
+        ds_json_begin_object(b, NULL);
+        ds_json_put_text(b, "name", ds_regime_name((ds_regime)r));
+        DS_TRY(put_summary(b, "share", all, group, share, first + r));
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+done:
+    return status;
+}
+
 static ds_status put_gates(ds_json_builder *b, const grouping *all, const ds_checkpoint_group *group) {
     ds_status status = DS_OK;
     ds_json_begin_object(b, "gates");
     DS_TRY(put_summary(b, "beta_mean", all, group, beta_of, 0));
     DS_TRY(put_summary(b, "relative_edit", all, group, edit_of, 0));
-    ds_json_begin_array(b, "regimes");
-    for (size_t r = 0; r < DS_REGIME_COUNT; r++) {
+    DS_TRY(put_regimes(b, all, group, share_of, 0));
+    ds_json_end(b);
+done:
+    return status;
+}
+
+static ds_status put_sublayer_gates(ds_json_builder *b, const grouping *all, const ds_checkpoint_group *group, size_t s) {
+    ds_status status = DS_OK;
+    DS_TRY(put_summary(b, "beta_mean", all, group, sublayer_beta_of, s));
+    DS_TRY(put_summary(b, "discrepancy_before", all, group, before_of, s));
+    DS_TRY(put_summary(b, "discrepancy_after", all, group, after_of, s));
+    DS_TRY(put_regimes(b, all, group, sublayer_share_of, s * DS_REGIME_COUNT));
+done:
+    return status;
+}
+
+/* States, one more than sublayers. */
+static ds_status put_states(ds_json_builder *b, const grouping *all, const ds_checkpoint_group *group) {
+    ds_status status = DS_OK;
+    const ds_compared *first = &all->comparison->entries[group->first];
+    if (first->state_gradient == NULL) return DS_OK;
+    ds_json_begin_array(b, "states");
+    for (size_t s = 0; s <= first->sublayers; s++) {
         ds_json_begin_object(b, NULL);
-        ds_json_put_text(b, "name", ds_regime_name((ds_regime)r));
-        DS_TRY(put_summary(b, "share", all, group, share_of, r));
+        ds_json_put_count(b, "index", s);
+        DS_TRY(put_summary(b, "gradient", all, group, gradient_of, s));
         ds_json_end(b);
     }
-    ds_json_end(b);
     ds_json_end(b);
 done:
     return status;
@@ -138,7 +193,7 @@ static ds_status put_sublayers(ds_json_builder *b, const grouping *all, const ds
         ds_json_begin_object(b, NULL);
         ds_json_put_count(b, "index", s);
         ds_json_put_text(b, "name", ds_sublayer_name(name, s));
-        if (first->census.sublayers != 0) DS_TRY(put_summary(b, "beta_mean", all, group, sublayer_beta_of, s));
+        if (first->census.sublayers != 0) DS_TRY(put_sublayer_gates(b, all, group, s));
         if (first->cases.count != 0) DS_TRY(put_summary(b, "closed_cost", all, group, cost_of, s));
         ds_json_end(b);
     }
@@ -156,12 +211,14 @@ static ds_status put_group(ds_json_builder *b, const grouping *all, const ds_che
     ds_json_put_text(b, "variant", ds_spec_variant(&members[0].spec));
     ds_json_put_text(b, "rule", ds_spec_rule_name(rule, &members[0].spec));
     ds_json_put_count(b, "parameters", members[0].parameters);
+    ds_json_put_published(b, &members[0].spec);
     ds_json_begin_array(b, "members");
     for (size_t i = 0; i < group->count; i++) ds_json_put_text(b, NULL, members[i].label);
     ds_json_end(b);
     DS_TRY(put_summary(b, "loss", all, group, loss_of, 0));
     if (members[0].census.sublayers != 0) DS_TRY(put_gates(b, all, group));
     DS_TRY(put_sublayers(b, all, group));
+    DS_TRY(put_states(b, all, group));
     ds_json_end(b);
 done:
     return status;

@@ -177,6 +177,18 @@ static void find_mlp_hidden(ds_spec *spec, const ds_checkpoint *checkpoint) {
         spec->mlp_hidden = (size_t)gate->shape[0];
 }
 
+/* Without tensors the configuration may say it, under the name that is then compared with the tensors made from it. */
+static ds_status say_mlp_hidden(ds_spec *spec, const json_t *config, const char *where) {
+    const json_int_t most = (json_int_t)16 * DS_MOST_HIDDEN;
+    const json_t *value = json_object_get(config, "intermediate_size");
+    if (value == NULL || json_is_null(value)) return DS_OK;
+    if (!json_is_integer(value) || json_integer_value(value) < 1 || json_integer_value(value) > most)
+        return ds_fail(DS_ERR_INPUT, "%s: intermediate_size is %s, expected a whole number from 1 to %lld", DS_SHOW(where),
+                       ds_config_describe(value).text, (long long)most);
+    spec->mlp_hidden = (size_t)json_integer_value(value);
+    return DS_OK;
+}
+
 /* ---- other transformers ------------------------------------------------------------------------------------- */
 
 /* Heads of keys and values that every group of query heads can share. */
@@ -364,6 +376,7 @@ ds_status ds_spec_from_config(ds_spec *spec, const json_t *config, const char *w
     if (newer_names) evidence.newer = &said;
     DS_TRY(combine(spec, &read, &evidence, where));
     if (strcmp(ds_spec_variant(spec), variant) != 0) DS_TRY(no_variant(variant));
+    DS_TRY(say_mlp_hidden(spec, config, where));
     DS_TRY(ds_control_read(spec, config, where));
 done:
     return status;

@@ -54,25 +54,40 @@ done:
     return status;
 }
 
+/* Both sides before what is said of the two: "A and B", or "(A - B) and (C - D)". */
+static ds_status tell_sides(ds_text *text, const contrast *c) {
+    const bool differences = strstr(c->a, " - ") != NULL;
+    return ds_text_printf(text, differences ? "(%s) and (%s)" : "%s and %s", c->a, c->b);
+}
+
 static ds_status tell_equivalence(ds_text *text, const contrast *c) {
-    if (c->mean == 0 && isnan(number(c, "t/p")))
-        return ds_text_printf(text, "%s and %s do not differ in any seed.", c->a, c->b);
-    return ds_text_printf(
-        text, "%s and %s are equivalent: the 90%% interval of the difference, %.3g to %.3g%s, lies within the margin of %.3g.",
-        c->a, c->b, number(c, "equivalence/interval/0"), number(c, "equivalence/interval/1"), c->unit,
-        number(c, "equivalence/margin"));
+    ds_status status = DS_OK;
+    DS_TRY(tell_sides(text, c));
+    if (c->mean == 0 && isnan(number(c, "t/p"))) return ds_text_printf(text, " do not differ in any seed.");
+    status = ds_text_printf(
+        text, " are equivalent: the 90%% interval of the difference, %.3g to %.3g%s, lies within the margin of %.3g.",
+        number(c, "equivalence/interval/0"), number(c, "equivalence/interval/1"), c->unit, number(c, "equivalence/margin"));
+done:
+    return status;
 }
 
 static ds_status tell_unresolved(ds_text *text, const contrast *c) {
     ds_status status = DS_OK;
     double low = number(c, "interval/0"), effect = number(c, "detectable_effect/effect");
-    DS_TRY(ds_text_printf(text, "%s and %s are not told apart", c->a, c->b));
+    const double alone = number(c, "t/p"), adjusted = number(c, "holm_p");
+    DS_TRY(tell_sides(text, c));
+    DS_TRY(ds_text_printf(text, " are not told apart"));
     if (isnan(low)) {
         status = ds_text_printf(text, ": fewer than two finished runs of each give no interval.");
         goto done;
     }
-    DS_TRY(ds_text_printf(text, ": the difference is %.3g%s, its 95%% interval %.3g to %.3g. With this spread, ", c->mean,
-                          c->unit, low, number(c, "interval/1")));
+    DS_TRY(ds_text_printf(text, ": the difference is %.3g%s, its 95%% interval %.3g to %.3g.", c->mean, c->unit, low,
+                          number(c, "interval/1")));
+    if (alone < DS_SIGNIFICANCE)
+        DS_TRY(ds_text_printf(text,
+                              " Alone it would count as a difference, with p %.2g; among all contrasts p is %.2g, after Holm.",
+                              alone, adjusted));
+    DS_TRY(ds_text_printf(text, " With this spread, "));
     DS_TRY(tell_seeds(text, c));
     DS_TRY(ds_text_printf(text, " find a true difference of %.3g%s in four studies of five.", effect, c->unit));
 done:

@@ -65,6 +65,12 @@ static double early_loss(const json_t *curve) {
     return fabs(value) <= 1e290 ? value : NAN;
 }
 
+/* Whether runs were not ended by what the axis counts: a curve is then cut at equal costs, where no schedule ended. */
+static bool is_descriptive(const json_t *results, const char *axis) {
+    const json_t *budget = ds_json_at(study_of(results), "plan/budget");
+    return strcmp(axis, "tokens") != 0 && json_object_get(budget, axis) == NULL;
+}
+
 /* Blocks: the mean of every variant; then the seeds, those of the first variant first. */
 static ds_status draw_axis(ds_drawing *drawing, const json_t *results, const char *axis, const char *title) {
     ds_status status = DS_OK;
@@ -88,7 +94,9 @@ static ds_status draw_axis(ds_drawing *drawing, const json_t *results, const cha
     DS_TRY(tell_names(&drawing->settings, curves, count));
     drawing->panels = panels_for(count);
     DS_TRY(tell_number(&drawing->settings, "early", top));
-    status = ds_text_printf(&drawing->settings, "seeds = '%s'\nx_name = '%s'\n", seeds.bytes, title);
+    const bool descriptive = is_descriptive(results, axis);
+    status = ds_text_printf(&drawing->settings, "seeds = '%s'\nx_name = '%s%s'\ndescriptive = %d\n", seeds.bytes, title,
+                            descriptive ? " (descriptive)" : "", descriptive);
 done:
     free(curves);
     ds_text_release(&seeds);
@@ -97,12 +105,15 @@ done:
 
 static ds_status describe_axis(ds_text *caption, const json_t *results, const char *axis, const char *of) {
     size_t count = json_object_size(curves_of(results, axis));
+    const char *cut = "";
+    if (is_descriptive(results, axis))
+        cut = " Dashed, for a cosine schedule cut short is not a shorter run: this describes, it decides nothing.";
     return ds_text_printf(
         caption,
-        "Validation loss of %zu variant%s against %s. Thick lines are means over seeds, thin lines the seeds, "
+        "Validation loss of %zu variant%s against %s.%s Thick lines are means over seeds, thin lines the seeds, "
         "bands the 95%% t interval of the mean at each point alone: they are pointwise, and nothing is tested on "
         "them. Of the first half of the evaluations, what lies above the axis is cut off.",
-        count, ds_plural(count), of);
+        count, ds_plural(count), of, cut);
 }
 
 bool ds_study_tokens_applies(const json_t *results) { return json_object_size(curves_of(results, "tokens")) != 0; }
@@ -118,9 +129,7 @@ ds_status ds_study_flops_draw(ds_drawing *drawing, const json_t *results) {
     return draw_axis(drawing, results, "flops", "floating-point operations");
 }
 ds_status ds_study_flops_describe(ds_text *caption, const json_t *results) {
-    return describe_axis(caption, results, "flops",
-                         "floating-point operations of training. A cosine schedule cut short is not a shorter run: this "
-                         "describes, it decides nothing");
+    return describe_axis(caption, results, "flops", "floating-point operations of training");
 }
 
 bool ds_study_seconds_applies(const json_t *results) { return json_object_size(curves_of(results, "seconds")) != 0; }
@@ -128,10 +137,7 @@ ds_status ds_study_seconds_draw(ds_drawing *drawing, const json_t *results) {
     return draw_axis(drawing, results, "seconds", "seconds of updates");
 }
 ds_status ds_study_seconds_describe(ds_text *caption, const json_t *results) {
-    return describe_axis(
-        caption, results, "seconds",
-        "seconds of updates, evaluation and saving left out. A cosine schedule cut short is not a shorter run: "
-        "this describes, it decides nothing");
+    return describe_axis(caption, results, "seconds", "seconds of updates, evaluation and saving left out");
 }
 
 /* ---- differences along training ---------------------------------------------------------------------------------- */

@@ -172,24 +172,80 @@ done:
     return status;
 }
 
-ds_status ds_study_matching_words(ds_text *text, const json_t *study) {
+/* "A: clip, eps; B: rule", or nothing where no variant overrides anything. */
+static ds_status tell_overrides(ds_text *text, const json_t *matching) {
     ds_status status = DS_OK;
-    const json_t *matching = json_object_get(study, "matching");
-    double floor = ds_json_real_at(matching, "noise_floor/difference"), sd = ds_json_real_at(matching, "noise_floor/seed_sd");
+    const char *name, *key;
+    json_t *overrides, *value, *all = json_object_get(matching, "overrides");
+    ds_text listed = {0};
+    json_object_foreach(all, name, overrides) {
+        const char *before = ": ";
+        if (json_object_size(overrides) == 0) continue;
+        DS_TRY(ds_text_printf(&listed, "%s%s", listed.length == 0 ? "" : "; ", DS_SHOW(name)));
+        json_object_foreach(overrides, key, value) {
+            DS_TRY(ds_text_printf(&listed, "%s%s ", before, DS_SHOW(key)));
+            DS_TRY(ds_json_print(&listed, value, DS_JSON_CANONICAL));
+            before = ", ";
+        }
+    }
+    if (!json_is_object(all)) goto done;
+    if (listed.length == 0)
+        status = ds_text_printf(text, "No variant overrides a key of the recipe. ");
+    else
+        status = ds_text_printf(text, "Of the recipe these override: %s. ", listed.bytes);
+done:
+    ds_text_release(&listed);
+    return status;
+}
+
+/* MLPs that were made narrower so that totals of parameters agree. */
+static ds_status tell_widths(ds_text *text, const json_t *matching) {
+    ds_status status = DS_OK;
+    const json_t *parameters = json_object_get(matching, "parameters");
+    const double least = ds_json_real_at(parameters, "least"), greatest = ds_json_real_at(parameters, "greatest");
+    const char *name, *before = " ";
+    json_t *widths;
+    if (!json_is_object(parameters)) return DS_OK;
+    DS_TRY(ds_text_printf(text, "Totals of parameters lie within %.2g%% of each other; widths of the MLPs for that:",
+                          100 * (greatest - least) / least));
+    json_object_foreach(json_object_get(parameters, "mlp_widths"), name, widths) {
+        DS_TRY(ds_text_printf(text, "%s%s %.0f", before, DS_SHOW(name), ds_json_real_at(widths, "trained")));
+        if (ds_json_real_at(widths, "trained") != ds_json_real_at(widths, "given"))
+            DS_TRY(ds_text_printf(text, " (given %.0f)", ds_json_real_at(widths, "given")));
+        before = ", ";
+    }
+    status = ds_text_printf(text, ". ");
+done:
+    return status;
+}
+
+ds_status ds_study_shared_words(ds_text *text, const json_t *study) {
+    const json_t *matching = json_object_get(study, "matching"), *tensor;
     size_t shared = 0, equal = 0, i;
-    const json_t *tensor;
     json_array_foreach(json_object_get(matching, "tensors"), i, tensor) {
         if (json_array_size(json_object_get(tensor, "variants")) < 2) continue;
         shared++;
         equal += json_is_true(json_object_get(tensor, "equal")) ? 1 : 0;
     }
-    DS_TRY(
-        ds_text_printf(text,
-                       "%zu of %zu initial tensors are shared by two variants or more, and %zu of these have equal bytes under "
-                       "every seed (SHA-256). ",
-                       shared, json_array_size(json_object_get(matching, "tensors")), equal));
-    DS_TRY(ds_text_printf(text, "Batches %s the same for all variants of a seed. ",
-                          json_is_true(json_object_get(matching, "batches_equal")) ? "were" : "were not"));
+    return ds_text_printf(text,
+                          "%zu of %zu initial tensors are shared by two variants or more, and %zu of these have equal bytes "
+                          "under every seed (SHA-256). Batches %s the same for all variants of a seed.",
+                          shared, json_array_size(json_object_get(matching, "tensors")), equal,
+                          json_is_true(json_object_get(matching, "batches_equal")) ? "were" : "were not");
+}
+
+ds_status ds_study_matching_words(ds_text *text, const json_t *study) {
+    ds_status status = DS_OK;
+    const json_t *matching = json_object_get(study, "matching");
+    const char *precision = json_string_value(json_object_get(study, "precision"));
+    double floor = ds_json_real_at(matching, "noise_floor/difference"), sd = ds_json_real_at(matching, "noise_floor/seed_sd");
+    DS_TRY(ds_study_shared_words(text, study));
+    DS_TRY(ds_text_printf(text, " "));
+    DS_TRY(tell_overrides(text, matching));
+    DS_TRY(tell_widths(text, matching));
+    if (precision != NULL)
+        DS_TRY(ds_text_printf(text, "All runs compute in %s precision, the residual state too. ",
+                              strcmp(precision, "double") == 0 ? "double" : "single"));
     if (!isnan(floor))
         DS_TRY(ds_text_printf(
             text, "One initial weight moved by one unit in the last place moved the final loss by %.2g nats; ", fabs(floor)));
@@ -212,6 +268,10 @@ static ds_status tell_verdict(ds_text *text, const json_t *study) {
     }
     if (first == NULL) return ds_text_printf(text, "The plan names no contrast: there are runs, and no statement about them.");
     DS_TRY(ds_contrast_sentence(text, first));
+    const double effect = ds_json_real_at(first, "detectable_effect/effect");
+    if (!is_unresolved(first) && !isnan(effect)) /* which says so itself */
+        DS_TRY(
+            ds_text_printf(text, " Four studies of five with these seeds would find a true difference of %.3g nats.", effect));
     if (json_array_size(all) > 1)
         DS_TRY(ds_text_printf(text, " Of all %zu contrasts, %zu %s a difference and %zu %s unresolved.", json_array_size(all),
                               found, found == 1 ? "shows" : "show", unresolved, unresolved == 1 ? "is" : "are"));

@@ -33,8 +33,9 @@ static const struct {
 } places[] = {{"contrasts", CONTRASTS},  {"study-differences", CURVES}, {"study-tokens", CURVES}, {"study-flops", CURVES},
               {"study-seconds", CURVES}, {"study-seeds", VARIANTS},     {"study-sweep", COSTS}};
 static const size_t table_sections[DS_STUDY_TABLES] = {
-    [DS_STUDY_VARIANTS] = VARIANTS, [DS_STUDY_CONTRASTS] = CONTRASTS, [DS_STUDY_TARGETS] = COSTS,     [DS_STUDY_SWEEPS] = COSTS,
-    [DS_STUDY_TUNED] = COSTS,       [DS_STUDY_AUDIT] = AUDIT,         [DS_STUDY_REFERENCE] = VARIANTS};
+    [DS_STUDY_VARIANTS] = VARIANTS,     [DS_STUDY_CONTRASTS] = CONTRASTS, [DS_STUDY_TARGETS] = COSTS,
+    [DS_STUDY_SWEEPS] = COSTS,          [DS_STUDY_TUNED] = COSTS,         [DS_STUDY_AUDIT] = AUDIT,
+    [DS_STUDY_AUDIT_CONTRASTS] = AUDIT, [DS_STUDY_REFERENCE] = VARIANTS};
 
 typedef struct document {
     const ds_folder *folder, *figures;
@@ -152,14 +153,23 @@ done:
     return status;
 }
 
+/* Whom the shared recipe was found for decides whom a comparison at that recipe favours. */
+static ds_status tell_recipe_source(ds_text *text, const json_t *plan) {
+    const char *words = json_string_value(json_object_get(plan, "recipe_source"));
+    if (words == NULL) return ds_text_printf(text, "The plan does not say for which variant its recipe was found. ");
+    return ds_text_printf(text, "Source of the recipe: %s. ", DS_SHOW(words));
+}
+
 static ds_status tell_words(document *all, const char *command) {
     ds_status status = DS_OK;
     const json_t *study = all->study, *plan = json_object_get(study, "plan");
     DS_TRY(ds_text_printf(&all->title, "Study: %s", text_at(study, "plan/name")));
     DS_TRY(tell_contrasts(all));
     DS_TRY(ds_study_matching_words(&all->matching, study));
-    DS_TRY(ds_text_printf(&all->plan, "Made again by: %s. SHA-256 of the plan: %s. Operations: %s. As given: ", command,
+    DS_TRY(ds_text_printf(&all->plan, "Made again by: %s. SHA-256 of the plan: %s. Operations: %s. ", command,
                           text_at(study, "plan_sha256"), text_at(study, "flops_formula")));
+    DS_TRY(tell_recipe_source(&all->plan, plan));
+    DS_TRY(ds_text_printf(&all->plan, "As given: "));
     if (plan != NULL) DS_TRY(ds_json_print(&all->plan, plan, DS_JSON_CANONICAL));
     DS_TRY(ds_text_printf(
         &all->footer, "deltascope %s on %s, %.0f cores. Training tokens: %.0f; validation: %.0f windows of %.0f tokens.",

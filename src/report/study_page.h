@@ -11,6 +11,7 @@ enum {
     DS_STUDY_SWEEPS,
     DS_STUDY_TUNED,
     DS_STUDY_AUDIT,
+    DS_STUDY_AUDIT_CONTRASTS,
     DS_STUDY_REFERENCE,
     DS_STUDY_TABLES
 };
@@ -23,7 +24,7 @@ ds_status ds_study_table_new(ds_table **table, size_t which, const json_t *study
 
 /* Of a study: what is found first, each kind with its threshold; one paragraph of verdict. */
 ds_status ds_study_findings(ds_findings *findings, const json_t *study) DS_MUST_CHECK;
-/* The proof that variants were matched, in sentences. */
+/* The proof that variants were matched, in sentences: all of it. */
 ds_status ds_study_matching_words(ds_text *text, const json_t *study) DS_MUST_CHECK;
 
 #endif

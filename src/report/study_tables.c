@@ -2,13 +2,16 @@
 #include <math.h>
 #include <string.h>
 
+#include "deltascope/measure/published_losses.h"
 #include "study_page.h"
 
 const ds_study_table ds_study_tables[DS_STUDY_TABLES] = {
     [DS_STUDY_VARIANTS] =
         {"table-variants", "variants", "Variants",
          "Final validation loss over seeds; ± is half the 95% t interval, the lowest mean is bold. Operations "
-         "are of training, by the formula of the section on the plan.",
+         "are of training, by the formula of the section on the plan. Where runs diverged, mean and interval are given no "
+         "divergence. What the paper reports is of single "
+         "runs, of other sizes on other data: it is for reference alone.",
          "variants"},
     [DS_STUDY_CONTRASTS] =
         {"table-contrasts", "contrasts", "Contrasts",
@@ -32,6 +35,11 @@ const ds_study_table ds_study_tables[DS_STUDY_TABLES] = {
                         "costs"},
     [DS_STUDY_AUDIT] = {"table-audit", "audit", "The audit of the trained models",
                         "Means over seeds with 95% t intervals, each for itself.", "audit"},
+    [DS_STUDY_AUDIT_CONTRASTS] =
+        {"table-audit-contrasts", "audit-contrasts", "How trained gates differ, and what forcing all of them costs",
+         "The plan's contrasts of mean gates (beta) and of the rise of loss with all gates forced, first minus second, seed by "
+         "seed. Each stands alone: p is that of its t test, adjusted for nothing. study.json has those of every measure.",
+         "audit"},
     [DS_STUDY_REFERENCE] =
         {"table-reference", "reference", "Published losses: single runs of other sizes",
          "Deep Delta Learning (arXiv:2601.00417): one run a row, so that no spread over seeds is known. They "
@@ -63,6 +71,8 @@ static const ds_result_column variant_columns[] = {
     DS_CELL_NUMBER("half_width", "±", NULL, DS_COLUMN_FIXED, 4, half_width),
     DS_CELL("sd", NULL, NULL, DS_COLUMN_FIXED, 4, "summary/sd"),
     DS_CELL("median", NULL, NULL, DS_COLUMN_FIXED, 4, "summary/median"),
+    DS_CELL_OPTIONAL("published_small", "paper 124M, 1 run", "nats", DS_COLUMN_FIXED, 4, "published/small_loss"),
+    DS_CELL_OPTIONAL("published_medium", "paper 353M, 1 run", "nats", DS_COLUMN_FIXED, 4, "published/medium_loss"),
 };
 static const ds_result_column contrast_columns[] = {
     DS_CELL("contrast", NULL, NULL, DS_COLUMN_TEXT, 0, "name"),
@@ -155,15 +165,48 @@ done:
     return status;
 }
 
-/* Tables 1 and 2 of the paper: final validation losses and perplexities. */
-static const struct {
-    const char *variant;
-    double small_loss, small_perplexity, medium_loss, medium_perplexity;
-} published[] = {
-    {"Baseline", 2.8543, 17.3616, 2.6053, 13.5356},      {"DDL (dv = 1)", 2.8482, 17.2562, 2.6039, 13.5161},
-    {"DDL-TC w/o EC", 2.8355, 17.0381, 2.5927, 13.3654}, {"DDL-CC w/o EC", 2.8321, 16.9811, 2.5790, 13.1834},
-    {"DDL-TC", 2.8299, 16.9438, 2.5905, 13.3370},        {"DDL-CC", 2.8329, 16.9947, 2.5758, 13.1420},
+static const ds_column audit_contrast_columns[] = {
+    {"contrast", NULL, NULL, DS_COLUMN_TEXT, 0}, {"measure", NULL, NULL, DS_COLUMN_TEXT, 0},
+    {"seeds", NULL, NULL, DS_COLUMN_INTEGER, 0}, {"difference", NULL, NULL, DS_COLUMN_REAL, 4},
+    {"low", "95% low", NULL, DS_COLUMN_REAL, 4}, {"high", "95% high", NULL, DS_COLUMN_REAL, 4},
+    {"p_t", "p (t)", NULL, DS_COLUMN_REAL, 2},
 };
+
+/* Measures of which the page shows contrasts: how far gates open, and what the whole rule is worth. */
+static bool is_main_measure(const char *name) {
+    const size_t length = strlen(name);
+    return strncmp(name, "beta:", 5) == 0 || (length > 4 && strcmp(name + length - 4, ":all") == 0);
+}
+
+static ds_status make_audit_contrasts(ds_table **table, const json_t *study) {
+    ds_status status = DS_OK;
+    const json_t *contrasts = ds_json_at(study, "audit/contrasts"), *contrast;
+    json_t *measure;
+    const char *name;
+    char sides[300];
+    size_t i;
+    if (json_array_size(contrasts) == 0) return DS_OK;
+    DS_TRY(ds_table_new(table, "Audit: contrasts", audit_contrast_columns,
+                        sizeof audit_contrast_columns / sizeof audit_contrast_columns[0]));
+    json_array_foreach(contrasts, i, contrast) {
+        const char *a = json_string_value(json_object_get(contrast, "a")),
+                   *b = json_string_value(json_object_get(contrast, "b"));
+        (void)snprintf(sides, sizeof sides, "%.140s - %.140s", a == NULL ? "?" : a, b == NULL ? "?" : b);
+        json_object_foreach(json_object_get(contrast, "measures"), name, measure) {
+            if (!is_main_measure(name)) continue;
+            ds_table_text(*table, sides);
+            ds_table_text(*table, name);
+            ds_table_integer(*table, (int64_t)json_integer_value(json_object_get(measure, "n")));
+            ds_table_real(*table, ds_json_real_at(measure, "mean"));
+            ds_table_real(*table, ds_json_real_at(measure, "interval/0"));
+            ds_table_real(*table, ds_json_real_at(measure, "interval/1"));
+            ds_table_real(*table, ds_json_real_at(measure, "p"));
+        }
+    }
+done:
+    return status;
+}
+
 static const ds_column reference_columns[] = {
     {"variant", NULL, NULL, DS_COLUMN_TEXT, 0},
     {"small_loss", "124M, single run", "nats", DS_COLUMN_FIXED, 4},
@@ -175,12 +218,13 @@ static const ds_column reference_columns[] = {
 static ds_status make_reference(ds_table **table) {
     ds_status status = DS_OK;
     DS_TRY(ds_table_new(table, "Published losses", reference_columns, sizeof reference_columns / sizeof reference_columns[0]));
-    for (size_t i = 0; i < sizeof published / sizeof published[0]; i++) {
-        ds_table_text(*table, published[i].variant);
-        ds_table_real(*table, published[i].small_loss);
-        ds_table_real(*table, published[i].small_perplexity);
-        ds_table_real(*table, published[i].medium_loss);
-        ds_table_real(*table, published[i].medium_perplexity);
+    for (size_t i = 0; i < ds_published_count(); i++) {
+        const ds_published_loss *row = ds_published_at(i);
+        ds_table_text(*table, row->name);
+        ds_table_real(*table, row->small_loss);
+        ds_table_real(*table, row->small_perplexity);
+        ds_table_real(*table, row->medium_loss);
+        ds_table_real(*table, row->medium_perplexity);
     }
 done:
     return status;
@@ -191,6 +235,8 @@ ds_status ds_study_table_new(ds_table **table, size_t which, const json_t *study
     *table = NULL;
     if (which == DS_STUDY_AUDIT)
         DS_TRY(make_audit(table, study));
+    else if (which == DS_STUDY_AUDIT_CONTRASTS)
+        DS_TRY(make_audit_contrasts(table, study));
     else if (which == DS_STUDY_REFERENCE)
         DS_TRY(make_reference(table));
     else

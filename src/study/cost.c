@@ -15,14 +15,23 @@ static double count_evaluations(const ds_plan *plan, const ds_recipe *recipe) {
     return (double)((recipe->steps + every - 1) / every + 1);
 }
 
+/* Tokens that pass through the model forward when it is audited: once for its gates, once for each forced case, and as much as
+ * three times for a gradient. The noise floor's is not. */
+static double count_audited(const ds_plan *plan, const ds_cell *cell) {
+    const ds_spec *spec = &plan->variants[cell->variant].spec;
+    const double modes = ds_rule_has_gates(spec->rule) ? 3 : 1, cases = modes * (double)(ds_spec_sublayers(spec) + 1);
+    return cell->nudged ? 0 : (double)(plan->audit_sequences * plan->common.length) * (1 + cases + 3);
+}
+
 static ds_status estimate_cell(ds_study_cost *cost, const ds_plan *plan, const ds_cell *cell, const ds_folder *folder,
                                double speed) {
     ds_status status = DS_OK;
     const ds_study_variant *variant = &plan->variants[cell->variant];
     const ds_recipe recipe = ds_cell_recipe(plan, cell);
     const ds_training_options once = {.save = 0};
-    const double tokens = count_evaluations(plan, &recipe) * (double)recipe.val_windows * (double)recipe.length;
-    const double passes = tokens / ds_recipe_tokens(&recipe) / 3; /* evaluations, in updates: those are three passes */
+    const double tokens =
+        count_evaluations(plan, &recipe) * (double)recipe.val_windows * (double)recipe.length + count_audited(plan, cell);
+    const double passes = tokens / ds_recipe_tokens(&recipe) / 3; /* forward ones, in updates: those are three passes */
     ds_cell_state state = DS_CELL_ABSENT;
     ds_training_cost one;
     bool diverged;

@@ -161,7 +161,9 @@ done:
 
 /* ---- batches ----------------------------------------------------------------------------------------------------- */
 
-ds_status ds_study_batch_digest(char digits[65], const ds_plan *plan, const ds_cell *cell, uint64_t steps, uint64_t every) {
+/* digits <- the running digest after `steps` updates; `all`, where it is an open array, gets every one on the way. */
+static ds_status digest_batches(char digits[65], ds_json_builder *all, const ds_plan *plan, const ds_cell *cell, uint64_t steps,
+                                uint64_t every) {
     ds_status status = DS_OK;
     const ds_recipe recipe = ds_cell_recipe(plan, cell);
     ds_text bytes = {0};
@@ -175,11 +177,24 @@ ds_status ds_study_batch_digest(char digits[65], const ds_plan *plan, const ds_c
         }
         if (t + 1 != steps && (t + 1) % every != 0) continue;
         DS_TRY(ds_sha256(digits, bytes.bytes, bytes.length));
+        if (all != NULL) ds_json_put_text(all, NULL, digits);
         bytes.length = 0;
         DS_TRY(ds_text_append(&bytes, digits, 64));
     }
 done:
     ds_text_release(&bytes);
+    return status;
+}
+
+ds_status ds_study_put_batches(ds_json_builder *b, const ds_plan *plan, const ds_cell *cell, uint64_t steps) {
+    ds_status status = DS_OK;
+    const ds_recipe recipe = ds_cell_recipe(plan, cell);
+    char digits[65];
+    ds_json_begin_array(b, "batch_digests");
+    DS_TRY(digest_batches(digits, b, plan, cell, steps, ds_plan_evaluate_every(plan, &recipe)));
+    ds_json_end(b);
+    ds_json_put_text(b, "batch_digest", digits);
+done:
     return status;
 }
 
@@ -197,7 +212,7 @@ static ds_status put_batches(ds_json_builder *b, const ds_study_results *results
         char first[65] = "", other[65];
         for (size_t v = 0; v < plan->variant_count; v++) {
             const ds_cell *cell = &ds_study_result_of(results, v, s)->cell;
-            DS_TRY(ds_study_batch_digest(other, plan, cell, steps, steps));
+            DS_TRY(digest_batches(other, NULL, plan, cell, steps, steps));
             if (v == 0) memcpy(first, other, sizeof first);
             equal &= strcmp(first, other) == 0;
         }
@@ -217,6 +232,32 @@ static void put_overrides(ds_json_builder *b, const ds_plan *plan) {
         ds_json_put(b, plan->variants[v].name, given == NULL ? json_object() : ds_json_copy(given));
     }
     ds_json_end(b);
+}
+
+/* Where totals of parameters were matched: how near they are, and the widths of MLPs as given and as they are. */
+static ds_status put_widths(ds_json_builder *b, const ds_plan *plan) {
+    ds_status status = DS_OK;
+    uint64_t low = UINT64_MAX, high = 0;
+    if (!plan->matched) return DS_OK;
+    ds_json_begin_object(b, "parameters");
+    ds_json_begin_object(b, "mlp_widths");
+    for (size_t v = 0; v < plan->variant_count; v++) {
+        const ds_study_variant *variant = &plan->variants[v];
+        uint64_t total;
+        DS_TRY(ds_spec_parameter_count(&total, &variant->spec));
+        low = total < low ? total : low;
+        high = total > high ? total : high;
+        ds_json_begin_object(b, variant->name);
+        ds_json_put_count(b, "given", variant->given_width);
+        ds_json_put_count(b, "trained", variant->spec.mlp_hidden);
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+    ds_json_put_count(b, "least", low);
+    ds_json_put_count(b, "greatest", high);
+    ds_json_end(b);
+done:
+    return status;
 }
 
 static ds_status put_noise(ds_json_builder *b, const ds_study_results *results) {
@@ -255,6 +296,7 @@ ds_status ds_study_put_matching(ds_json_builder *b, const ds_study_results *resu
     DS_TRY(put_tensors(b, results));
     DS_TRY(put_batches(b, results));
     put_overrides(b, results->plan);
+    DS_TRY(put_widths(b, results->plan));
     DS_TRY(put_noise(b, results));
     ds_json_end(b);
 done:

@@ -126,9 +126,13 @@ static ds_status read_values(ds_plan *plan, const ds_plan_source *source) {
     ds_status status = DS_OK;
     const json_int_t many = (json_int_t)1 << 53, often = 10000;
     const json_t *name = json_object_get(plan->given, "name"), *margin = json_object_get(plan->given, "margin");
+    const json_t *tuned_for = json_object_get(plan->given, "recipe_source");
     bool wide, newer;
     plan->name = json_string_value(name);
     if (plan->name == NULL) DS_TRY(ds_plan_refuse(source, "name", name, "a word for the study"));
+    plan->recipe_source = json_string_value(tuned_for);
+    if (tuned_for != NULL && plan->recipe_source == NULL)
+        DS_TRY(ds_plan_refuse(source, "recipe_source", tuned_for, "words that say where the recipe is from, and for whom"));
     DS_TRY(read_choice(&wide, plan, source, "precision", (const char *const[]){"float", "double"}));
     DS_TRY(read_choice(&newer, plan, source, "init", (const char *const[]){"older", "newer"}));
     plan->precision = wide ? DS_F64 : DS_F32;
@@ -218,7 +222,8 @@ static ds_status read_noise(ds_plan *plan, const ds_plan_source *source) {
 ds_status ds_plan_read(ds_plan *plan, const char *path) {
     static const char *const keys[] = {"name",       "variants", "seeds",       "recipe", "data",        "contrasts",
                                        "primary",    "margin",   "evaluations", "saves",  "noise_floor", "precision",
-                                       "order_seed", "init",     "budget",      "audit",  "sweep"};
+                                       "order_seed", "init",     "budget",      "audit",  "sweep",       "match",
+                                       "recipe_source"};
     ds_status status = DS_OK;
     const ds_plan_source source = {path};
     *plan = (ds_plan){.given = NULL};
@@ -228,6 +233,7 @@ ds_status ds_plan_read(ds_plan *plan, const char *path) {
     DS_TRY(read_values(plan, &source));
     DS_TRY(ds_plan_read_seeds(plan, &source));
     DS_TRY(ds_plan_read_variants(plan, &source));
+    DS_TRY(ds_plan_read_match(plan, &source));
     DS_TRY(ds_plan_read_sweep(plan, &source));
     DS_TRY(ds_plan_read_budget(plan, &source));
     DS_TRY(ds_plan_read_contrasts(plan, &source));

@@ -33,6 +33,10 @@ ds_status ds_plan_fix_steps(ds_plan *plan, const double *each, const char *where
 double ds_recipe_tokens(const ds_recipe *recipe);
 ds_status ds_plan_read_contrasts(ds_plan *plan, const ds_plan_source *source) DS_MUST_CHECK;
 
+/* Where "match" asks for it, narrows the MLPs of larger variants until totals of parameters agree within ds_match_within. */
+ds_status ds_plan_read_match(ds_plan *plan, const ds_plan_source *source) DS_MUST_CHECK;
+extern const double ds_match_within;
+
 ds_status ds_plan_read_audit(ds_plan *plan, const ds_plan_source *source) DS_MUST_CHECK;
 
 size_t ds_plan_find_variant(const ds_plan *plan, const char *name); /* SIZE_MAX when there is none */

@@ -96,9 +96,8 @@ ds_status ds_study_put_sweeps(ds_json_builder *b, const ds_study_results *result
 typedef ds_status (*ds_study_visit)(void *context, const ds_plan *plan, const ds_folder *folder);
 ds_status ds_study_each_rate(const ds_plan *plan, const ds_folder *folder, ds_study_visit visit, void *context) DS_MUST_CHECK;
 
-/* SHA-256 of the starts of all windows of the first `steps` updates, in order, as little-endian uint64, chained every so
- * many updates: each digest is of the one before and the starts since. */
-ds_status ds_study_batch_digest(char digits[65], const ds_plan *plan, const ds_cell *cell, uint64_t steps,
-                                uint64_t every) DS_MUST_CHECK;
+/* batch_digests: SHA-256 of the starts of all windows of the first `steps` updates, in order, as little-endian uint64, one at
+ * each evaluation: each digest is of the one before and the starts since. batch_digest: the last. */
+ds_status ds_study_put_batches(ds_json_builder *b, const ds_plan *plan, const ds_cell *cell, uint64_t steps) DS_MUST_CHECK;
 
 #endif

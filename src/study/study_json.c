@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "deltascope/claims.h"
+#include "deltascope/measure/published_losses.h"
 #include "deltascope/measure/seed_contrasts.h"
 #include "result.h"
 
@@ -86,7 +87,7 @@ static void put_costs(ds_json_builder *b, const ds_plan *plan, const ds_cell_res
 
 static ds_status put_run(ds_json_builder *b, const ds_plan *plan, const ds_cell_result *run) {
     ds_status status = DS_OK;
-    char digest[65], path[DS_CELL_FOLDER + 16];
+    char path[DS_CELL_FOLDER + 16];
     ds_json_begin_object(b, NULL);
     ds_study_put_seed(b, "seed", run->cell.seed);
     if (!run->finished) {
@@ -96,9 +97,7 @@ static ds_status put_run(ds_json_builder *b, const ds_plan *plan, const ds_cell_
     }
     ds_study_put_end(b, run);
     put_costs(b, plan, run);
-    const ds_recipe recipe = ds_cell_recipe(plan, &run->cell);
-    DS_TRY(ds_study_batch_digest(digest, plan, &run->cell, run->updates, ds_plan_evaluate_every(plan, &recipe)));
-    ds_json_put_text(b, "batch_digest", digest);
+    DS_TRY(ds_study_put_batches(b, plan, &run->cell, run->updates));
     (void)snprintf(path, sizeof path, "%s/log.jsonl", run->cell.folder);
     ds_json_put_text(b, "curve", path);
     (void)snprintf(path, sizeof path, "%s/windows.f32", run->cell.folder);
@@ -125,24 +124,33 @@ void ds_study_put_split(ds_json_builder *b, size_t rows, size_t columns, const d
     ds_json_end(b);
 }
 
-static ds_status put_variant(ds_json_builder *b, const ds_study_results *results, size_t v) {
+/* What a variant is and what a token costs. */
+static ds_status put_structure(ds_json_builder *b, const ds_plan *plan, const ds_study_variant *variant) {
     ds_status status = DS_OK;
-    const ds_plan *plan = results->plan;
-    const ds_study_variant *variant = &plan->variants[v];
     uint64_t parameters, trained;
-    double *finals = NULL;
-    size_t n = 0;
-    ds_seed_summary summary;
-    DS_NEW(finals, plan->seed_count);
     DS_TRY(ds_spec_parameter_count(&parameters, &variant->spec));
     DS_TRY(count_trained(&trained, plan, variant));
-    ds_json_begin_object(b, variant->name);
     ds_json_put_text(b, "variant", variant->kind);
     ds_json_put_text(b, "rule", variant->recipe.rule);
     ds_json_put_count(b, "parameters", parameters);
     ds_json_put_count(b, "trained_parameters", trained);
     ds_json_put_count(b, "state_floats_per_token", ds_spec_planes(&variant->spec) * variant->spec.hidden);
     ds_json_put_real(b, "flops_per_token", ds_study_flops_per_token(variant));
+    ds_json_put_published(b, &variant->spec);
+done:
+    return status;
+}
+
+static ds_status put_variant(ds_json_builder *b, const ds_study_results *results, size_t v) {
+    ds_status status = DS_OK;
+    const ds_plan *plan = results->plan;
+    const ds_study_variant *variant = &plan->variants[v];
+    double *finals = NULL;
+    size_t n = 0;
+    ds_seed_summary summary;
+    DS_NEW(finals, plan->seed_count);
+    ds_json_begin_object(b, variant->name);
+    DS_TRY(put_structure(b, plan, variant));
     ds_json_begin_array(b, "runs");
     for (size_t s = 0; s < plan->seed_count; s++) {
         const ds_cell_result *run = ds_study_result_of(results, v, s);
@@ -158,6 +166,12 @@ done:
     free(finals);
     return status;
 }
+
+#ifdef __clang__
+static const char compiler[] = __VERSION__; /* "Clang 14.0.6" */
+#else
+static const char compiler[] = "gcc " __VERSION__;
+#endif
 
 /* ---- what was run, and with what --------------------------------------------------------------------------------- */
 
@@ -182,6 +196,7 @@ static ds_status put_envelope(ds_json_builder *b, const ds_study_results *result
     const json_t *environment = json_object_get(envelope, "environment");
     ds_json_begin_object(b, "tool");
     ds_json_put_text(b, "version", DS_VERSION);
+    ds_json_put_text(b, "build", compiler);
     ds_json_put_text(b, "arithmetic", json_string_value(json_object_get(envelope, "arithmetic")));
     ds_json_put_text(b, "blas", json_string_value(json_object_get(environment, "blas")));
     ds_json_put(b, "libraries", ds_json_copy(json_object_get(environment, "libraries")));
@@ -263,6 +278,7 @@ static ds_status put_all(ds_json_builder *b, const ds_study_results *results) {
     DS_TRY(ds_study_put_sweeps(b, results));
     DS_TRY(ds_study_put_curves(b, results));
     DS_TRY(ds_study_put_audit(b, results));
+    ds_json_put_reference(b);
     ds_json_end(b);
 done:
     return status;

@@ -194,6 +194,9 @@ static void configurations_give_specifications(void **state) {
         assert_string_equal(ds_spec_variant(&spec), variants[v]);
         assert_int_equal(spec.mlp_hidden, 80);
         assert_int_equal(spec.value_channels, v < 2 ? 1 : 4);
+        (void)snprintf(text, sizeof text, "%s, \"intermediate_size\": %zu}", common, 11 + v);
+        expect_ok(read_spec(&spec, text, variants[v]));
+        assert_int_equal(spec.mlp_hidden, 11 + v);
         assert_int_equal(spec.depth_init, 6);
         assert_true(isnan(spec.read_init) && spec.newer_names);
     }
@@ -213,6 +216,11 @@ static void configurations_give_specifications(void **state) {
                    "c.json: ddl_value_channels is 1, but ddl-cc has an expanded");
     (void)snprintf(text, sizeof text, "%s, \"ddl_value_channels\": 4}", common);
     expect_failure(read_spec(&spec, text, "ddl-scalar"), DS_ERR_INPUT, "a scalar state: expected 1");
+    static const char *const widths[] = {"0", "-3", "2.5", "\"80\"", "1e3", "99999999999"};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        (void)snprintf(text, sizeof text, "%s, \"intermediate_size\": %s}", common, widths[i]);
+        expect_failure(read_spec(&spec, text, "additive"), DS_ERR_INPUT, "expected a whole number from 1 to ");
+    }
     static const char *const none[] = {"ddl", "ddl-", "ddl-tc-", "ddl-cc-ec-", "delta", "", "ddl-tcec"};
     for (size_t i = 0; i < sizeof none / sizeof *none; i++)
         expect_failure(read_spec(&spec, "{}", none[i]), DS_ERR_USAGE, "no variant is called");

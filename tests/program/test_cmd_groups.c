@@ -58,7 +58,25 @@ static void expect_group(const json_t *results, size_t g, size_t first, size_t c
     expect_summary(ds_json_at(group, "gates/beta_mean"), values, count);
     (void)member_values(values, results, first, count, "overall/regimes/projection");
     expect_summary(ds_json_at(group, "gates/regimes/2/share"), values, count);
+    for (size_t s = 0; s <= json_array_size(json_object_get(group, "sublayers")); s++) {
+        (void)snprintf(path, sizeof path, "state_gradients/%zu", s);
+        (void)snprintf(at, sizeof at, "states/%zu/gradient", s);
+        (void)member_values(values, results, first, count, path);
+        assert_true(values[0] > 0);
+        expect_summary(ds_json_at(group, at), values, count);
+    }
     for (size_t s = 0; s < json_array_size(json_object_get(group, "sublayers")); s++) {
+        static const char *const both[][2] = {
+            {"discrepancy/pre_rms", "discrepancy_before"}, {"discrepancy/post_rms", "discrepancy_after"},
+            {"regimes/identity", "regimes/0/share"},      {"regimes/damped", "regimes/1/share"},
+            {"regimes/projection", "regimes/2/share"},  {"regimes/over_relaxed", "regimes/3/share"},
+            {"regimes/reflection", "regimes/4/share"}};
+        for (size_t k = 0; k < sizeof both / sizeof *both; k++) {
+            (void)snprintf(path, sizeof path, "sublayers/%zu/%s", s, both[k][0]);
+            (void)snprintf(at, sizeof at, "sublayers/%zu/%s", s, both[k][1]);
+            (void)member_values(values, results, first, count, path);
+            expect_summary(ds_json_at(group, at), values, count);
+        }
         (void)snprintf(path, sizeof path, "cases/%zu/delta_loss", s);
         (void)snprintf(at, sizeof at, "sublayers/%zu/closed_cost", s);
         (void)member_values(values, results, first, count, path);
@@ -159,6 +177,30 @@ static void test_outputs_spare_groups(void **state) {
     assert_true(ran.status == 2 && strstr(ran.err, "is an input of this run (--group)") != NULL);
 }
 
+/* The gradient that reaches every state is what gradflow finds, and is left out where nobody asks. */
+static void test_gradients(void **state) {
+    (void)state;
+    static child ran;
+    char two[2048];
+    const char *first = seed_model("delta", 1);
+    (void)snprintf(two, sizeof two, "a=%s,%s", first, seed_model("delta", 2));
+    const char *const arguments[] = {"compare", DATA, "--group", two, NULL}, *const flow[] = {"gradflow", DATA, first, NULL};
+    json_t *compared = program_json(arguments), *alone = program_json(flow);
+    const json_t *states = ds_json_at(alone, "results/states"), *found = ds_json_at(compared, "results/checkpoints/0");
+    assert_true(json_array_size(states) > 2);
+    for (size_t s = 0; s < json_array_size(states); s++) {
+        char path[64];
+        (void)snprintf(path, sizeof path, "state_gradients/%zu", s);
+        assert_true(ds_json_real_at(found, path) == ds_json_real_at(json_array_get(states, s), "grad_norm"));
+    }
+    json_decref(compared);
+    json_decref(alone);
+    CHILD_RUN(&ran, (child_limits){0}, "compare", DATA, "--group", two, "--gradients", "none", "--json", "-");
+    assert_int_equal(ran.status, 0);
+    assert_null(strstr(ran.out, "state_gradients"));
+    assert_null(strstr(ran.out, "\"states\""));
+}
+
 /* Tables and sentences, to be read. */
 static void test_printed(void **state) {
     (void)state;
@@ -181,6 +223,7 @@ int main(void) {
         cmocka_unit_test(test_groups_follow_from_members),
         cmocka_unit_test(test_no_groups),
         cmocka_unit_test(test_outputs_spare_groups),
+        cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_printed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

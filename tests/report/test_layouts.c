@@ -284,6 +284,7 @@ static void walk_study(json_t *study) {
     assert_int_equal(json_object_del(matching, "overrides"), 0);
     json_array_foreach(json_object_get(matching, "tensors"), i, tensor)
         walk_named("matching/tensors[]/sha256{}", json_object_get(tensor, "sha256"));
+    walk_named("matching/parameters/mlp_widths{}", json_object_get(json_object_get(matching, "parameters"), "mlp_widths"));
     walk_named("variants{}", json_object_get(study, "variants"));
     walk_named("target/variants{}", json_object_get(json_object_get(study, "target"), "variants"));
     walk_named("curves/tokens{}", json_object_get(curves, "tokens"));
@@ -302,6 +303,7 @@ static void test_study(void **state) {
     for (size_t i = 0; i < 2; i++) {
         json_t *given = tiny_plan_with(tiny_plan_with(tiny_plan(), "seeds", seeds[i]), "audit", "{\"sequences\": 1}");
         if (i == 0) given = tiny_plan_with(given, "sweep", "{\"seeds\": [3, 4]}");
+        if (i == 0) given = tiny_plan_with(given, "match", "\"parameters\"");
         const char *plan = tiny_plan_write("plan.json", given);
         const char *const arguments[] = {"study",        "--quiet", "--target", "3.9",
                                          "--plan-power", "0.1",     "--out",    scratch_path(i == 0 ? "study" : "crossed"),

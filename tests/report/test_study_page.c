@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deltascope/measure/published_losses.h"
 #include "deltascope/measure/seed_contrasts.h"
 #include "deltascope/report.h"
 #include "scratch.h"
@@ -40,6 +41,7 @@ static void test_page(void **state) {
         "The unit of inference is the seed",
         "pointwise",
         "the means are given no divergence",
+        "Four studies of five with these seeds would find a true difference of",
         "deltascope study plan.json --out study",
         "single run",
         "beta:0.attn"};
@@ -96,6 +98,26 @@ static void test_best_is_bold(void **state) {
     }
 }
 
+/* A perplexity is the exponential of its loss, both told with four digits; each variant of the published code has one row, a
+ * control or another backbone none. */
+static void test_published(void **state) {
+    (void)state;
+    const double half_digit = 0.5e-4;
+    for (size_t i = 0; i < ds_published_count(); i++) {
+        const ds_published_loss *row = ds_published_at(i);
+        ds_spec spec;
+        expect_close(log(row->small_perplexity), row->small_loss, 1.1 * half_digit);
+        expect_close(log(row->medium_perplexity), row->medium_loss, 1.1 * half_digit);
+        expect_ok(ds_spec_reported(&spec, "small", row->variant));
+        assert_ptr_equal(ds_published_find(&spec), row);
+        expect_ok(ds_control_parse(spec.trained, spec.rule, "closed:mlp", "test"));
+        assert_null(ds_published_find(&spec));
+        expect_ok(ds_control_parse(spec.trained, spec.rule, "delta", "test"));
+        spec.backbone = &ds_backbone_llama;
+        assert_null(ds_published_find(&spec));
+    }
+}
+
 static void expect_sentence(const ds_contrast *contrast, const char *a, const char *const *words) {
     ds_json_builder b = {0};
     ds_text text = {0};
@@ -132,6 +154,7 @@ static void test_sentences(void **state) {
         {0.02, 0, "gated", {"is worse than", "for every seed."}},
         {0.02, 40, "gated", {"are not told apart", "in four studies of five"}},
         {-0.05, 1, "x - y", {"(x - y) is lower than (plain) by"}},
+        {0.02, 40, "x - y", {"(x - y) and (plain) are not told apart"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         double a[N];
@@ -141,6 +164,16 @@ static void test_sentences(void **state) {
         expect_ok(ds_contrasts_judge(&c, 1, SIZE_MAX));
         expect_sentence(&c, cases[i].a, cases[i].words);
     }
+    /* found alone, and not among as many contrasts */
+    ds_contrast many[40];
+    double near[N];
+    for (size_t k = 0; k < N; k++) near[k] = base[k] + 0.02 + 9 * noise[k];
+    for (size_t i = 0; i < 40; i++) expect_ok(ds_contrast_paired(&many[i], i == 0 ? near : base, base, N, 0.005, 0));
+    for (size_t i = 1; i < 40; i++) many[i].t.p = 0.9;
+    expect_ok(ds_contrasts_judge(many, 40, SIZE_MAX));
+    assert_true(many[0].t.p < 0.05 && many[0].holm_p > 0.05);
+    expect_sentence(&many[0], "gated",
+                    (const char *const[]){"are not told apart", "Alone it would count as a difference", "after Holm", NULL});
     ds_contrast c;
     expect_ok(ds_contrast_paired(&c, base, base, 1, 0.005, 0));
     expect_sentence(&c, "gated", (const char *const[]){"fewer than two finished runs", NULL});
@@ -153,6 +186,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_page),
         cmocka_unit_test(test_best_is_bold),
+        cmocka_unit_test(test_published),
         cmocka_unit_test(test_sentences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -178,6 +178,9 @@ static const struct refusal {
     {"sweep", "{\"seeds\": [5, 6], \"point\": 7}", "\"point\" is no key of sweep (did you mean \"points\"?)"},
     {"sweep", "[5, 6]", "sweep is [5,6], expected {\"seeds\": [...]"},
     {"audit", "3", "audit is 3, expected {\"sequences\": N}"},
+    {"match", "\"size\"", "match is \"size\", expected \"parameters\", or false"},
+    {"recipe_source", "3", "recipe_source is 3, expected words that say where the recipe is from"},
+    {"variants.additive.config.intermediate_size", "0", "intermediate_size is 0, expected a whole number from 1"},
     {"precision", "\"half\"", "precision is \"half\", expected \"float\" or \"double\""},
     {"init", "\"newest\"", "init is \"newest\", expected \"older\" or \"newer\""},
 };

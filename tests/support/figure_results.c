@@ -250,7 +250,7 @@ static void put_comparison(ds_json_builder *b, const json_t *sublayers, ds_rando
         ds_json_end(b);
     }
     ds_json_end(b);
-    put_groups(b, json_array_size(sublayers) > 8 ? 8 : 2, half > 0 ? 4 : 2, json_array_size(sublayers) / 2);
+    put_groups(b, json_array_size(sublayers) > 8 ? 11 : 2, half > 0 ? 4 : 2, json_array_size(sublayers) / 2);
     ds_json_end(b);
 }
 

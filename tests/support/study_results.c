@@ -325,25 +325,53 @@ static void put_seeds(ds_json_builder *b, const char *key, double mean, double s
     ds_json_put_seed_summary(b, key, &summary);
 }
 
+/* Those with gates have more to tell of a sublayer. */
+static void put_gate_use(ds_json_builder *b, double beta, size_t seeds, ds_random *random) {
+    put_seeds(b, "beta_mean", beta, 0.1, seeds, random);
+    put_seeds(b, "discrepancy_before", 2, 0.1, seeds, random);
+    put_seeds(b, "discrepancy_after", 2 - beta, 0.1, seeds, random);
+    ds_json_begin_array(b, "regimes");
+    for (size_t r = 0; r < 5; r++) {
+        ds_json_begin_object(b, NULL);
+        put_seeds(b, "share", 0.2, 0.04, seeds, random);
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+}
+
+static void put_states(ds_json_builder *b, size_t states, size_t seeds, ds_random *random) {
+    ds_json_begin_array(b, "states");
+    for (size_t i = 0; i < states; i++) {
+        ds_json_begin_object(b, NULL);
+        ds_json_put_count(b, "index", i);
+        put_seeds(b, "gradient", exp(-0.3 * (double)i), 0.2 * exp(-0.3 * (double)i), seeds, random);
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+}
+
 void put_groups(ds_json_builder *b, size_t groups, size_t seeds, size_t layers) {
     static study s;
     ds_random random = ds_random_init(SEED + 1);
-    s.variants = groups;
+    s.variants = groups < MOST_VARIANTS ? groups : MOST_VARIANTS;
     s.seeds = seeds;
     make_runs(&s, 0.004, false, &random);
     ds_json_begin_array(b, "groups");
     for (size_t g = 0; g < groups; g++) {
         ds_json_begin_object(b, NULL);
-        ds_json_put_text(b, "name", names[g]);
+        char name[48];
+        (void)snprintf(name, sizeof name, "%s%s", g < MOST_VARIANTS ? "" : "again ", names[g % MOST_VARIANTS]);
+        ds_json_put_text(b, "name", name);
         ds_json_begin_array(b, "sublayers");
         for (size_t i = 0; i < 2 * layers; i++) {
             ds_json_begin_object(b, NULL);
             ds_json_put_count(b, "index", i);
-            if (g > 0) put_seeds(b, "beta_mean", 0.8 + 0.1 * (double)g, 0.1, seeds, &random); /* the first has no gates */
+            if (g > 0) put_gate_use(b, 0.8 + 0.1 * (double)g, seeds, &random); /* the first has no gates */
             put_seeds(b, "closed_cost", 0.1 / (double)(i + 1), 0.01, seeds, &random);
             ds_json_end(b);
         }
         ds_json_end(b);
+        put_states(b, 2 * layers + 1, seeds, &random);
         ds_json_end(b);
     }
     ds_json_end(b);

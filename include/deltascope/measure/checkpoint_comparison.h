@@ -20,6 +20,7 @@ typedef struct ds_compare_options {
     const char *labels; /* comma separated, one a checkpoint; NULL: as many last parts of a path as tell it from the others */
     const char *shut;   /* "each": every gate alone; "none" */
     double regime_tolerance; /* how near 0, 1 and 2 a gate must be to count as identity, projection and reflection */
+    bool gradients;          /* how large a gradient reaches each state */
     bool trajectory;         /* steps of one training run, sorted by the last number of each label: figures draw curves */
     /* Called with each run once it is open, before it is measured, last checkpoint first; may be NULL. */
     void (*opened)(void *context, const ds_run *run);
@@ -46,6 +47,7 @@ typedef struct ds_compared {
     size_t sublayers;           /* S */
     double *loss;               /* (windows) intact */
     ds_gate_census census;      /* no sublayers when additive */
+    double *state_gradient;     /* (S+1) |dloss/dX_s| over all windows; NULL: not measured */
     ds_case_list cases;         /* closed, each sublayer alone: S of them; none when gates were not shut */
     double *closed;             /* (S, windows) */
     ds_paired difference;       /* of the loss, from the first checkpoint's; NaN for the first itself */
@@ -59,6 +61,7 @@ typedef struct ds_comparison {
     ds_compared *entries; /* (count), in the order given, those of a trajectory in that of their steps */
     size_t count, windows;
     bool shut;       /* whether gates are shut one at a time */
+    bool gradients;  /* whether gradients were measured */
     bool trajectory; /* as in the options */
     double *x;       /* (count): the last number in each label when these increase, else 0, 1, 2 ... */
     bool numbered;   /* x are those numbers */

@@ -33,6 +33,8 @@ void ds_gate_census_release(ds_gate_census *census);
 /* Adds what one sublayer did; call for every batch in order of windows. Wants DS_OBSERVE_GATES. */
 ds_status ds_gate_census_add(ds_gate_census *census, const ds_observation *observation) DS_MUST_CHECK;
 double ds_gate_share(const ds_gate_usage *usage, size_t regime);
+/* Root mean square of k^T X - v^T over tokens and channels, before the edit and after it. */
+double ds_gate_discrepancy(const ds_gate_census *census, size_t sublayer, bool after);
 /* The "sublayers" array of CONTRACT; a new reference in *out. */
 ds_status ds_gate_census_json(json_t **out, ds_gate_census *census) DS_MUST_CHECK;
 
