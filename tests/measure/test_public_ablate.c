@@ -88,7 +88,8 @@ enum { DEPTH_MODELS = sizeof depth_models / sizeof *depth_models };
 
 static const struct {
     const char *name, *file;
-} stream_models[] = {{"hc", ""}, {"mhc", "/ckpt.pt"}, {"mhc-lite", "/ckpt.pt"}, {"mhc-static-mixed", "/ckpt.pt"}};
+} stream_models[] = {
+    {"hc", ""}, {"mhc", "/ckpt.pt"}, {"mhc-lite", "/ckpt.pt"}, {"mhc-static", "/ckpt.pt"}, {"mhc-static-mixed", "/ckpt.pt"}};
 enum { STREAM_MODELS = sizeof stream_models / sizeof *stream_models };
 
 static void open_golden(ds_run *run, const char *folder, const char *name, const char *file, ds_precision precision) {

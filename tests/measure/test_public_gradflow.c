@@ -208,7 +208,11 @@ static void golden_norms_of_histories(void **state) {
 static void golden_norms_of_streams(void **state) {
     static const struct {
         const char *name, *file;
-    } models[] = {{"hc", ""}, {"mhc", "/ckpt.pt"}, {"mhc-lite", "/ckpt.pt"}, {"mhc-static-mixed", "/ckpt.pt"}};
+    } models[] = {{"hc", ""},
+                  {"mhc", "/ckpt.pt"},
+                  {"mhc-lite", "/ckpt.pt"},
+                  {"mhc-static", "/ckpt.pt"},
+                  {"mhc-static-mixed", "/ckpt.pt"}};
     (void)state;
     for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
         ds_run run = open_golden("fixtures/streams", models[m].name, models[m].file);
