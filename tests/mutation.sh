@@ -34,11 +34,13 @@ verify() {
         sed -n 's/^\[  FAILED  \] \([a-z_]*\)$/\1/p' "$folder/verify.log" | sort -u | tr '\n' ' '
         return 1
     fi
+    length=24
     for kind in models depth streams backbones; do
         [ -d "fixtures/$kind/$1" ] && at=fixtures/$kind/$1
     done
+    [ "$1" = mhc ] && length=4 # Sinkhorn's rounds, for every token
     [ -f "$at/ckpt.pt" ] && at=$at/ckpt.pt
-    "$program" verify --tokens fixtures/data/val.bin --seq-len 24 --sequences 2 "$at" >"$folder/verify.log" 2>&1
+    "$program" verify --tokens fixtures/data/val.bin --seq-len $length --sequences 2 "$at" >"$folder/verify.log" 2>&1
     status=$?
     sed -n 's/^fail  \([^ ]*\).*/\1/p' "$folder/verify.log" | tr '\n' ' '
     return $status
@@ -184,23 +186,23 @@ plant attnres-block $room/rule_depth.real.c query_parameters '* (double)VALUES(w
 plant attnres-full $room/rule_depth.real.c alpha_tangent 'r->slope[j] - mean' 'r->slope[j]'
 
 # Parallel streams: how R is made, what is read of streams and written to them, and the way back.
-plant mhc $num/square.c ds_sinkhorn_forward 'half < 2 * rounds' 'half + 1 < 2 * rounds'
+plant mhc-static-mixed $num/square.c ds_sinkhorn_forward 'half < 2 * rounds' 'half + 1 < 2 * rounds'
 plant mhc-static-mixed $num/square.c over_rows '(half % 2 == 1)' '(half % 2 == 0)'
-plant mhc $num/square.c normalise 'highest + log(sum)' 'highest + log(sum) + 0x1p-30'
-plant mhc $num/square.c normalise_backward '* sum;' '* sum * 0.99;'
+plant mhc-static-mixed $num/square.c normalise 'highest + log(sum)' 'highest + log(sum) + 0x1p-30'
+plant mhc-static-mixed $num/square.c normalise_backward '* sum;' '* sum * 0.99;'
 plant mhc-static-mixed $num/square.c ds_sinkhorn_backward 'd[i] *= last[i]' 'd[i] *= last[0]'
 plant mhc $num/square.c normalise_tangent 'k * at.element] -= sum' 'k * at.element] -= sum * 0.99'
 plant mhc-lite $num/streams.real.c ds_mix_planes_forward 'weights[t * channels + s]' 'weights[s * outputs + t]'
 plant mhc-static-mixed $num/streams.real.c ds_mix_planes_backward 'weights[t * channels + s]' 'weights[s * outputs + t]'
 plant mhc-lite $num/streams.real.c ds_mix_planes_weights_backward 'planes, channels, hidden' 'planes, channels - 1, hidden'
-plant mhc $room/stream_maps.c res_at '1 + k % n' '1 + k / n'
+plant mhc-static-mixed $room/stream_maps.c res_at '1 + k % n' '1 + k / n'
 plant mhc-lite $room/stream_maps.c ds_stream_permutations 'low = pivot + 1' 'low = pivot + 2'
 plant hc $room/stream_maps.c add_up 'm->scale[scale_of(m, k)]' 'm->scale[0]'
 plant mhc-lite $room/stream_maps.c softmax_derivative 'd[i] - mean' 'd[i]'
 plant mhc-lite $room/stream_maps.c squash_derivative 'open * (1 - open)' 'open'
-plant mhc $room/stream_maps.c res_backward 'dres[k % n * n + k / n]' 'dres[k]'
+plant mhc-static-mixed $room/stream_maps.c res_backward 'dres[k % n * n + k / n]' 'dres[k]'
 plant mhc-lite $room/stream_maps.c ds_stream_maps_backward 'dx[k] * own' 'dx[k]'
-plant mhc $room/stream_maps.c ds_stream_maps_tangent 'm->scale[1] * dv[at]' 'm->scale[0] * dv[at]'
+plant mhc-lite $room/stream_maps.c ds_stream_maps_tangent 'm->scale[1] * dv[at]' 'm->scale[0] * dv[at]'
 plant mhc-lite $room/rule_streams.real.c normalise '(1 + gamma[i])' 'gamma[i]'
 plant mhc-lite $room/rule_streams.real.c normalise_backward 'dx[i] -= along' 'dx[i] += along'
 plant hc $room/rule_streams.real.c normalise_tangent 'dx[i] - along * x[i]' 'dx[i]'

@@ -178,8 +178,10 @@ done:
     return status;
 }
 
-static const ds_column_set column_sets[] = {DS_COLUMN_SET(loss_columns), DS_COLUMN_SET(gate_columns),
-                                            DS_COLUMN_SET(ds_comparison_columns), DS_COLUMN_SET(ds_group_columns),
+static const ds_column_set column_sets[] = {DS_COLUMN_SET(loss_columns),
+                                            DS_COLUMN_SET(gate_columns),
+                                            DS_COLUMN_SET(ds_comparison_columns),
+                                            DS_COLUMN_SET(ds_group_columns),
                                             DS_COLUMN_SET(ds_group_contrast_columns),
                                             DS_COLUMN_SET(ds_group_sublayer_columns)};
 
@@ -194,7 +196,7 @@ const ds_command ds_command_compare = {
         "first checkpoint, paired window by window: mean, 95% interval (bootstrap-t, at least Student's) and p-value of "
         "no difference (adjusted over all comparisons of the table after Holm); 4 windows are the fewest. The cost of a gate "
         "is the rise of the loss when it alone is "
-        "shut; an additive checkpoint has no gates, and its sublayers are dropped.\n"
+        "shut; rules without gates have their sublayers' outputs left out.\n"
         "Vocabularies must agree; the windows are those of the first checkpoint's block size unless --seq-len says otherwise. "
         "One model is in memory at a time. With --trajectory the checkpoints are steps of a run, the last number of each label "
         "being the step: they are sorted by it, and labels without one, or with equal ones, are refused.\n"
@@ -208,7 +210,7 @@ const ds_command ds_command_compare = {
     .examples = "  deltascope compare --tokens val.bin seed-1/ seed-2/ additive/\n"
                 "  deltascope compare --tokens val.bin --trajectory --out run/ step-1000/ step-2000/ step-4000/\n"
                 "  deltascope compare --tokens val.bin --group plain=p1/,p2/,p3/ --group delta=d1/,d2/,d3/\n",
-    .takes = DS_TAKES_MODEL,
+    .takes = DS_TAKES_MODEL | DS_TAKES_HISTORIES | DS_TAKES_STREAMS,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

@@ -118,6 +118,21 @@ done:
     return status;
 }
 
+/* What differs then is not the rule alone. */
+static ds_status tell_backbones(ds_run *run, const ds_comparison *comparison) {
+    const ds_compared *first = &comparison->entries[0];
+    for (size_t i = 1; i < comparison->count; i++) {
+        const ds_compared *entry = &comparison->entries[i];
+        if (entry->spec.backbone == first->spec.backbone) continue;
+        return ds_run_warn(run,
+                           "%s stands on backbone %s, %s on %s: what differs between them is not the residual rule alone, and "
+                           "their losses do not say which rule is better",
+                           DS_SHOW(first->label), ds_spec_backbone_name(&first->spec), DS_SHOW(entry->label),
+                           ds_spec_backbone_name(&entry->spec));
+    }
+    return DS_OK;
+}
+
 static void place(ds_comparison *comparison) {
     comparison->numbered = true;
     for (size_t i = 0; i < comparison->count; i++) {
@@ -136,7 +151,7 @@ static ds_status look(ds_compared *entry, const char *path, const ds_run_options
     const ds_checkpoint_options named = {.config = base->config, .map = base->map};
     DS_TRY(ds_checkpoint_open_with(&checkpoint, path, &named));
     DS_TRY(ds_spec_detect(&entry->spec, checkpoint));
-    DS_TRY(ds_run_check_state(&entry->spec, path, false, false));
+    DS_TRY(ds_run_check_state(&entry->spec, path, base->histories, base->streams));
     entry->path = ds_strdup(path);
     entry->sublayers = ds_spec_sublayers(&entry->spec);
     if (entry->path == NULL) status = DS_ERR_SYSTEM;
@@ -364,6 +379,7 @@ ds_status ds_compare_measure(ds_comparison *out, ds_run *first, const ds_run_opt
         opening.checkpoint = out->entries[i].path;
         DS_TRY(ds_run_open(first, &opening));
         if (i == 0 && out->sorted) DS_TRY(tell_order(first, out));
+        if (i == 0) DS_TRY(tell_backbones(first, out));
         if (options->opened != NULL) options->opened(options->context, first);
         (void)snprintf(out->entries[i].sha256, sizeof out->entries[i].sha256, "%s", ds_checkpoint_sha256(first->checkpoint));
         if (options->accept != NULL) DS_TRY(options->accept(options->accept_context, out, i));

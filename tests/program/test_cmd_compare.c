@@ -336,6 +336,36 @@ static void test_curves_of_many_checkpoints(void **state) {
     }
 }
 
+/* Checkpoints of other rules stand beside each other, and what is not comparable is said. */
+static void test_rules_side_by_side(void **state) {
+    (void)state;
+    json_t *envelope, *alone;
+    const json_t *found = results(&envelope, "compare " DATA "fixtures/streams/mhc-lite/ckpt.pt fixtures/depth/delta-attnres "
+                                             "fixtures/models/ddl-cc-ec fixtures/streams/hc");
+    static const char *const variants[] = {"mhc-lite", "delta-attnres", "ddl-cc-ec", "hc"};
+    const json_t *costs =
+        ds_json_at(results(&alone, "ablate --modes closed --scopes each " DATA "fixtures/streams/mhc-lite/ckpt.pt"), "cases");
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *entry = json_array_get(json_object_get(found, "checkpoints"), i);
+        assert_string_equal(json_string_value(json_object_get(entry, "variant")), variants[i]);
+        assert_int_equal(json_array_size(json_object_get(entry, "sublayers")) > 0, i == 2); /* gates */
+        assert_true(json_array_size(json_object_get(entry, "cases")) > 0);
+        for (size_t c = 0; i == 0 && c < json_array_size(costs); c++)
+            expect_close(ds_json_real_at(json_array_get(json_object_get(entry, "cases"), c), "delta_loss"),
+                         ds_json_real_at(json_array_get(costs, c), "delta_loss"), 1e-12);
+    }
+    json_decref(envelope);
+    json_decref(alone);
+    assert_int_equal(run("compare " DATA "fixtures/streams/mhc-lite/ckpt.pt fixtures/models/ddl-cc-ec"), 0);
+    char *said = content("err");
+    assert_non_null(strstr(said, "stands on backbone nanogpt, ddl-cc-ec on ddl"));
+    free(said);
+    assert_int_equal(run("compare " DATA "fixtures/streams/mhc-lite/ckpt.pt fixtures/streams/hc"), 0);
+    said = content("err");
+    assert_null(strstr(said, "backbone"));
+    free(said);
+}
+
 static void test_refusals(void **state) {
     (void)state;
     expect_refusal("compare " DATA "fixtures/models/cc-bf16", 2, "needs CHECKPOINT CHECKPOINT");
@@ -363,6 +393,7 @@ int main(void) {
         cmocka_unit_test(test_trajectories_are_sorted),
         cmocka_unit_test(test_tables_and_files),
         cmocka_unit_test(test_curves_of_many_checkpoints),
+        cmocka_unit_test(test_rules_side_by_side),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests_name("cmd_compare", tests, NULL, NULL);
