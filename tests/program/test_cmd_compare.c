@@ -366,6 +366,46 @@ static void test_rules_side_by_side(void **state) {
     free(said);
 }
 
+/* What stands under rules is what the commands say of each checkpoint alone; masses and concentration by other loops. */
+static void test_page_of_rules(void **state) {
+    (void)state;
+    static const char *const paths[] = {"fixtures/streams/mhc-lite/ckpt.pt", "fixtures/models/ddl-cc-ec"};
+    char line[512];
+    json_t *envelope, *alone;
+    (void)snprintf(line, sizeof line, "compare --rules " DATA "%s %s", paths[0], paths[1]);
+    const json_t *found = results(&envelope, line);
+    assert_int_equal(json_array_size(json_object_get(found, "rule_parts")), 5 + 2); /* of streams; mean-gate, write-only */
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *entry = json_array_get(json_object_get(found, "checkpoints"), i);
+        const json_t *rules = json_object_get(entry, "rules"), *mass = json_object_get(rules, "mass");
+        const char *const commands[] = {"depth", "gradflow"};
+        for (size_t c = 0; c < 2; c++) {
+            (void)snprintf(line, sizeof line, "%s " DATA "%s", commands[c], paths[i]);
+            assert_true(json_equal(results(&alone, line), json_object_get(rules, commands[c])));
+            json_decref(alone);
+        }
+        size_t sublayers = json_array_size(mass);
+        double total = 0, largest = 0, ranked = 0;
+        for (size_t s = 0; s < sublayers; s++) {
+            double sum = 0, cost = fmax(0, ds_json_real_at(json_array_get(json_object_get(entry, "cases"), s), "delta_loss"));
+            for (size_t read = sublayers; read > s; read--) {
+                const json_t *row = json_array_get(ds_json_at(rules, "depth/depth_rows"), read);
+                sum += json_number_value(json_array_get(json_object_get(row, "contribution"), s + 1));
+            }
+            expect_close(json_number_value(json_array_get(mass, s)), sum / (double)(sublayers - s), 1e-14);
+            total += cost;
+            largest = fmax(largest, cost);
+            for (size_t o = 0; o < sublayers; o++) {
+                double other = fmax(0, ds_json_real_at(json_array_get(json_object_get(entry, "cases"), o), "delta_loss"));
+                ranked += fmax(cost, other); /* twice the sum of all pairs' larger ones: Gini by another formula */
+            }
+        }
+        expect_close(ds_json_real_at(rules, "largest_cost_share"), largest / total, 1e-12);
+        expect_close(ds_json_real_at(rules, "cost_gini"), ranked / ((double)sublayers * total) - 1, 1e-12);
+    }
+    json_decref(envelope);
+}
+
 static void test_refusals(void **state) {
     (void)state;
     expect_refusal("compare " DATA "fixtures/models/cc-bf16", 2, "needs CHECKPOINT CHECKPOINT");
@@ -394,6 +434,7 @@ int main(void) {
         cmocka_unit_test(test_tables_and_files),
         cmocka_unit_test(test_curves_of_many_checkpoints),
         cmocka_unit_test(test_rules_side_by_side),
+        cmocka_unit_test(test_page_of_rules),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests_name("cmd_compare", tests, NULL, NULL);
