@@ -34,9 +34,13 @@ verify() {
         sed -n 's/^\[  FAILED  \] \([a-z_]*\)$/\1/p' "$folder/verify.log" | sort -u | tr '\n' ' '
         return 1
     fi
-    at=fixtures/models
-    [ -d "fixtures/depth/$1" ] && at=fixtures/depth
-    "$program" verify --tokens fixtures/data/val.bin --seq-len 24 --sequences 2 "$at/$1" >"$folder/verify.log" 2>&1
+    length=24
+    for kind in models depth streams backbones; do
+        [ -d "fixtures/$kind/$1" ] && at=fixtures/$kind/$1
+    done
+    [ "$1" = mhc ] && length=4 # Sinkhorn's rounds, for every token
+    [ -f "$at/ckpt.pt" ] && at=$at/ckpt.pt
+    "$program" verify --tokens fixtures/data/val.bin --seq-len $length --sequences 2 "$at" >"$folder/verify.log" 2>&1
     status=$?
     sed -n 's/^fail  \([^ ]*\).*/\1/p' "$folder/verify.log" | tr '\n' ' '
     return $status
@@ -87,7 +91,8 @@ if ! build; then
     exit 1
 fi
 for model in additive-small cc-bf16 cc-ec-activations cc-ec-vlinear scalar-kvshift scalar-two-layer-gate tc-ec-sharded tc-output-gate \
-    attnres-full attnres-block attnres-cumulative-block delta-attnres delta-block training; do
+    attnres-full attnres-block attnres-cumulative-block delta-attnres delta-block hc mhc mhc-lite mhc-static-mixed qwen3-additive \
+    nanogpt-additive hf-gpt2 training; do
     found=$(verify $model) || complain "$model: verify ended with $? on sound sources: $found"
 done
 
@@ -179,6 +184,48 @@ plant attnres-full $room/rule_depth.real.c add_sums 'r->slope[j] * r->inverse[j]
 plant attnres-cumulative-block $room/rule_depth.real.c add_sums 'r->slope[r->count - 1]' 'r->slope[0]'
 plant attnres-block $room/rule_depth.real.c query_parameters '* (double)VALUES(weights->norm)[i]' '* (double)VALUES(weights->query)[i]'
 plant attnres-full $room/rule_depth.real.c alpha_tangent 'r->slope[j] - mean' 'r->slope[j]'
+
+# Parallel streams: how R is made, what is read of streams and written to them, and the way back.
+plant mhc-static-mixed $num/square.c ds_sinkhorn_forward 'half < 2 * rounds' 'half + 1 < 2 * rounds'
+plant mhc-static-mixed $num/square.c over_rows '(half % 2 == 1)' '(half % 2 == 0)'
+plant mhc-static-mixed $num/square.c normalise 'highest + log(sum)' 'highest + log(sum) + 0x1p-30'
+plant mhc-static-mixed $num/square.c normalise_backward '* sum;' '* sum * 0.99;'
+plant mhc-static-mixed $num/square.c ds_sinkhorn_backward 'd[i] *= last[i]' 'd[i] *= last[0]'
+plant mhc $num/square.c normalise_tangent 'k * at.element] -= sum' 'k * at.element] -= sum * 0.99'
+plant mhc-lite $num/streams.real.c ds_mix_planes_forward 'weights[t * channels + s]' 'weights[s * outputs + t]'
+plant mhc-static-mixed $num/streams.real.c ds_mix_planes_backward 'weights[t * channels + s]' 'weights[s * outputs + t]'
+plant mhc-lite $num/streams.real.c ds_mix_planes_weights_backward 'planes, channels, hidden' 'planes, channels - 1, hidden'
+plant mhc-static-mixed $room/stream_maps.c res_at '1 + k % n' '1 + k / n'
+plant mhc-lite $room/stream_maps.c ds_stream_permutations 'low = pivot + 1' 'low = pivot + 2'
+plant hc $room/stream_maps.c add_up 'm->scale[scale_of(m, k)]' 'm->scale[0]'
+plant mhc-lite $room/stream_maps.c softmax_derivative 'd[i] - mean' 'd[i]'
+plant mhc-lite $room/stream_maps.c squash_derivative 'open * (1 - open)' 'open'
+plant mhc-static-mixed $room/stream_maps.c res_backward 'dres[k % n * n + k / n]' 'dres[k]'
+plant mhc-lite $room/stream_maps.c ds_stream_maps_backward 'dx[k] * own' 'dx[k]'
+plant mhc-lite $room/stream_maps.c ds_stream_maps_tangent 'm->scale[1] * dv[at]' 'm->scale[0] * dv[at]'
+plant mhc-lite $room/rule_streams.real.c normalise '(1 + gamma[i])' 'gamma[i]'
+plant mhc-lite $room/rule_streams.real.c normalise_backward 'dx[i] -= along' 'dx[i] += along'
+plant hc $room/rule_streams.real.c normalise_tangent 'dx[i] - along * x[i]' 'dx[i]'
+plant hc $room/rule_streams.real.c read_out 's = 1; s < n' 's = 1; s + 1 < n'
+plant mhc-lite $room/rule_streams.real.c write_weights 'mixing[n + t]' 'mixing[t]'
+plant mhc-lite $room/rule_streams.real.c write_backward '(dmixing + n, h' '(dmixing, h'
+plant hc $room/rule_streams.real.c write_tangent 'dmixing[(2 + to) * n + s]' 'dmixing[(2 + s) * n + to]'
+plant mhc-lite $room/rule_streams.real.c read_parameters 'scales + 2' 'scales + 1'
+# The other backbones: heads that share keys and values, LayerNorm, GELU in both forms, learned positions.
+plant qwen3-additive $room/attention_scores.real.c scores_forward 'head / group * h' 'head % group * h'
+plant qwen3-additive $room/attention_scores.real.c head_backward 'head / group_of(spec) * h' 'head % group_of(spec) * h'
+plant qwen3-additive $room/attention_scores.real.c scores_tangent 'head / group_of(spec) * h' 'head % group_of(spec) * h'
+plant nanogpt-additive $num/layernorm.real.c moments_of 'squares / (double)width' 'squares / (double)(width - 1)'
+plant nanogpt-additive $num/layernorm.real.c ds_layernorm_forward 'z + (double)bias[i] : z' 'z + (double)bias[i] : z * (1 + 0x1p-30)'
+plant nanogpt-additive $num/layernorm.real.c ds_layernorm_backward 'g - sum - z * along' 'g - z * along'
+plant hf-gpt2 $num/layernorm.real.c ds_layernorm_backward 'dbias[i] += ' 'dbias[i] -= '
+plant nanogpt-additive $num/layernorm.real.c ds_layernorm_tangent '- sum - z * along' '- z * along'
+plant nanogpt-additive $num/gelu.real.c ds_gelu_forward 'normal_distribution((double)x[i])' 'normal_distribution((1 + 0x1p-20) * (double)x[i])'
+plant nanogpt-additive $num/gelu.real.c ds_gelu_backward 'z * density' 'density'
+plant hf-gpt2 $num/gelu.real.c ds_gelu_tanh_forward 'cubic * z * z * z' 'cubic * z * z'
+plant hf-gpt2 $num/gelu.real.c ds_gelu_tanh_backward '3 * cubic' 'cubic'
+plant nanogpt-additive $room/embed.real.c ds_embed_tile_forward '+= position[i]' '+= position[0]'
+plant nanogpt-additive $room/embed.real.c ds_embed_parameters 'positions[t % length * d + i]' 'positions[i]'
 
 # Training: what an optimiser can get wrong, most of it seen in the weights alone.
 room=src/train

@@ -115,12 +115,17 @@ const ds_command ds_command_ablate = {
         "a read does: uniform, recent (its last source), residual (the plain sum), mask-embedding, mask-current, "
         "mask-history. Without --scopes a mode takes those it has a meaning in: zeroed each, uniform each and all, the "
         "others of reads all; a readout that is routed counts as a read and is called final.\n"
+        "Parallel streams: closed (the output is left out, the streams mix on), bypass (and they stay as they are), "
+        "identity-res (R = I), uniform-res (R = 1/n), mean-mix (pre, post and R are means over the data), mean-res (R is), "
+        "static (nothing depends on the streams), converged (R after 2000 rounds of Sinkhorn); bypass each, identity-res each "
+        "and all, the others but closed all.\n"
         "With --out, finished windows are kept in DIR/ablate.journal: an interrupted run goes on with --resume and "
         "ends with the bytes it would have had.",
     .examples = "  deltascope ablate --tokens val.bin checkpoint/\n"
                 "  deltascope ablate --tokens val.bin --modes open,reflect --scopes all checkpoint/\n"
                 "  deltascope ablate --tokens val.bin --out audit/ --resume checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RESUME | DS_TAKES_HISTORIES | DS_TAKES_RANKS | DS_TAKES_REHEARSAL,
+    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RESUME | DS_TAKES_HISTORIES | DS_TAKES_STREAMS | DS_TAKES_RANKS |
+             DS_TAKES_REHEARSAL,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &ds_ablate_defaults,

@@ -30,6 +30,8 @@ static const ds_option options[] = {
     {"shut", "each|none", "whether to shut each gate alone, the costly part (each)", DS_OPTION_CHOICE, MEASURED(shut), 0, NULL},
     {"gradients", "states|none", "with --group: whether to measure the gradient that reaches each state (states)",
      DS_OPTION_CHOICE, offsetof(compare_options, gradients), 0, NULL},
+    {"rules", NULL, "also what residual rules are compared by: contributions, gradients, gains, forced parts, health",
+     DS_OPTION_FLAG, MEASURED(rules), 0, NULL},
     {"regime-tol", "X", "how near 0, 1 and 2 a gate counts as identity, projection, reflection (0.1)", DS_OPTION_TOLERANCE,
      MEASURED(regime_tolerance), 0, NULL},
     {"group", "NAME=CHECKPOINT,...", "checkpoints that differ in their seed alone; once a group, in place of operands",
@@ -57,6 +59,44 @@ static const ds_result_column gate_columns[] = {
     DS_CELL("over_relaxed", "over", NULL, DS_COLUMN_PERCENT, 1, "overall/regimes/over_relaxed"),
     DS_CELL("reflection", "refl", NULL, DS_COLUMN_PERCENT, 1, "overall/regimes/reflection"),
     DS_CELL("relative_edit", "edit/|X|", NULL, DS_COLUMN_FIXED, 3, "overall/relative_edit"),
+};
+static const ds_result_column part_columns[] = {
+    DS_CELL("checkpoint", NULL, NULL, DS_COLUMN_TEXT, 0, "label"),
+    DS_CELL("part", "forced", NULL, DS_COLUMN_TEXT, 0, "part"),
+    DS_CELL("delta_loss", "Δ loss", "nats", DS_COLUMN_FIXED, 4, "delta_loss"),
+    DS_CELL("low", "95% low", NULL, DS_COLUMN_FIXED, 4, "delta_loss_ci95/0"),
+    DS_CELL("high", "95% high", NULL, DS_COLUMN_FIXED, 4, "delta_loss_ci95/1"),
+    DS_CELL("p_value_holm", "p (Holm)", NULL, DS_COLUMN_REAL, 2, "p_value_holm"),
+    DS_CELL("kl", "KL", "nats", DS_COLUMN_FIXED, 4, "kl"),
+};
+static const ds_result_column health_columns[] = {
+    DS_CELL("checkpoint", NULL, NULL, DS_COLUMN_TEXT, 0, "label"),
+    DS_CELL("backbone", NULL, NULL, DS_COLUMN_TEXT, 0, "rules/backbone"),
+    DS_CELL("deepest_largest", "largest", NULL, DS_COLUMN_FIXED, 3, "rules/health/deepest_largest"),
+    DS_CELL("deepest_entropy", "entropy", NULL, DS_COLUMN_FIXED, 3, "rules/health/deepest_entropy"),
+    DS_CELL("coefficient_std", "token σ", NULL, DS_COLUMN_REAL, 2, "rules/health/coefficient_std"),
+    DS_CELL("identity", "ident", NULL, DS_COLUMN_PERCENT, 1, "overall/regimes/identity"),
+    DS_CELL("stream_cosine", "cosine", NULL, DS_COLUMN_FIXED, 3, "rules/health/stream_cosine"),
+    DS_CELL("row_defect", "row off", NULL, DS_COLUMN_REAL, 2, "rules/health/row_defect"),
+    DS_CELL("column_defect", "col. off", NULL, DS_COLUMN_REAL, 2, "rules/health/column_defect"),
+    DS_CELL("logit_range", "logits", NULL, DS_COLUMN_REAL, 2, "rules/health/logit_range"),
+    DS_CELL("dead_tensors", "dead", NULL, DS_COLUMN_INTEGER, 0, "rules/health/dead_tensors"),
+    DS_CELL("parameters_added", "added", NULL, DS_COLUMN_INTEGER, 0, "rules/health/parameters_added"),
+    DS_CELL("rank_correlation", "mass~cost", NULL, DS_COLUMN_FIXED, 2, "rules/mass_cost_rank_correlation"),
+    DS_CELL("gini", NULL, NULL, DS_COLUMN_FIXED, 2, "rules/cost_gini"),
+};
+enum { PARTS, HEALTH, RULE_TABLES };
+static const ds_result_table rule_kinds[] = {
+    [PARTS] = {.id = "rule-parts",
+               .title = "Is the new part used: loss with the rule's own parts forced",
+               .rows = "rule_parts",
+               .columns = part_columns,
+               .column_count = sizeof part_columns / sizeof part_columns[0]},
+    [HEALTH] = {.id = "rule-health",
+                .title = "Health of the rules: largest share and entropy of the deepest third, what never varies or is dead",
+                .rows = "checkpoints",
+                .columns = health_columns,
+                .column_count = sizeof health_columns / sizeof health_columns[0]},
 };
 enum { LOSSES, GATES, SUBLAYERS, GROUPS, CONTRASTS, GROUP_SUBLAYERS, TABLES };
 static const ds_result_table kinds[] = {
@@ -120,8 +160,9 @@ done:
 
 static ds_status publish(const ds_invocation *invocation, const ds_run *run, const ds_told *told) {
     ds_status status = DS_OK;
-    ds_table *tables[TABLES] = {NULL};
+    ds_table *tables[TABLES + RULE_TABLES] = {NULL};
     bool grouped = json_object_get(told->results, "groups") != NULL;
+    size_t count = grouped ? TABLES : GROUPS, before = count;
     DS_TRY(ds_command_table(&tables[LOSSES], "compare", &kinds[LOSSES], told->results));
     DS_TRY(ds_command_table(&tables[GATES], "compare", &kinds[GATES], told->results));
     DS_TRY(ds_comparison_long_table(&tables[SUBLAYERS], told->results));
@@ -130,10 +171,19 @@ static ds_status publish(const ds_invocation *invocation, const ds_run *run, con
         DS_TRY(ds_command_table(&tables[CONTRASTS], "compare", &ds_group_tables[DS_GROUP_CONTRASTS], told->results));
         DS_TRY(ds_group_sublayers(&tables[GROUP_SUBLAYERS], told->results));
     }
-    DS_TRY(ds_command_publish_tables(invocation, run, told, tables, grouped ? TABLES : GROUPS));
-    if (invocation->common.table) DS_TRY(grouped ? print_groups(run, told, tables) : print(run, told, tables));
+    for (size_t i = 0; i < RULE_TABLES && json_object_get(told->results, "rule_parts") != NULL; i++) {
+        DS_TRY(ds_command_table(&tables[count], "compare", &rule_kinds[i], told->results));
+        count += tables[count] != NULL;
+    }
+    DS_TRY(ds_command_publish_tables(invocation, run, told, tables, count));
+    if (!invocation->common.table) goto done;
+    DS_TRY(grouped ? print_groups(run, told, tables) : print(run, told, tables));
+    for (size_t i = before; i < count; i++) {
+        (void)printf("\n");
+        DS_TRY(ds_print_table(tables[i]));
+    }
 done:
-    for (size_t i = 0; i < TABLES; i++) ds_table_free(&tables[i]);
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) ds_table_free(&tables[i]);
     return status;
 }
 
@@ -252,10 +302,17 @@ const ds_command ds_command_compare = {
         "first checkpoint, paired window by window: mean, 95% interval (bootstrap-t, at least Student's) and p-value of "
         "no difference (adjusted over all comparisons of the table after Holm); 4 windows are the fewest. The cost of a gate "
         "is the rise of the loss when it alone is "
-        "shut; an additive checkpoint has no gates, and its sublayers are dropped.\n"
+        "shut; rules without gates have their sublayers' outputs left out.\n"
         "Vocabularies must agree; the windows are those of the first checkpoint's block size unless --seq-len says otherwise. "
         "One model is in memory at a time. With --trajectory the checkpoints are steps of a run, the last number of each label "
         "being the step: they are sorted by it, and labels without one, or with equal ones, are refused.\n"
+        "With --rules the page of residual rules: what forcing each rule's own parts does to the loss (is the new part used), "
+        "its "
+        "health, and results from which \"deltascope plot\" draws contribution-maps, effective-sources, largest-share, "
+        "compare-costs, mass-cause, rule-gains, source-gradients and source-sizes, all rules side by side. A read's scale is "
+        "taken "
+        "away by the norm after it, what is read much need not be worth much, and checkpoints on different backbones are not "
+        "comparable: the page says so.\n"
         "With --group the checkpoints of a group are one variant trained with several seeds, and the seed is the sampling "
         "unit: "
         "mean, standard deviation and 95% t interval of each group, and every group against the first: paired where counts are "
@@ -264,9 +321,10 @@ const ds_command ds_command_compare = {
         "of five would have found).",
     .operands_option = "group",
     .examples = "  deltascope compare --tokens val.bin seed-1/ seed-2/ additive/\n"
+                "  deltascope compare --tokens val.bin --rules --json rules.json mhc/ attnres/ additive/\n"
                 "  deltascope compare --tokens val.bin --trajectory --out run/ step-1000/ step-2000/ step-4000/\n"
                 "  deltascope compare --tokens val.bin --group plain=p1/,p2/,p3/ --group delta=d1/,d2/,d3/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_RANKS | DS_TAKES_REHEARSAL,
+    .takes = DS_TAKES_MODEL | DS_TAKES_HISTORIES | DS_TAKES_STREAMS | DS_TAKES_RANKS | DS_TAKES_REHEARSAL,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

@@ -79,7 +79,7 @@ static const ds_result_table additive_table = {.id = "sublayers",
                                                .title = "Gradient reaching the state before each sublayer",
                                                .rows = "sublayers",
                                                COLUMNS(additive_columns)};
-/* Rows are reads: of what was written last before each, of the sum so far, and what returns through the read. */
+/* Rows are reads: of what was written last before each, of the sum so far or the streams, and what returns through the read. */
 static const ds_result_table history_table = {
     .id = "states", .title = "Gradient reaching what each sublayer reads", .rows = "states", COLUMNS(history_columns)};
 static const ds_result_table jacobian_table = {.id = "jacobians",
@@ -134,7 +134,7 @@ done:
 }
 
 static ds_result_table table_of(const ds_rule *rule) {
-    if (ds_rule_keeps_history(rule)) return history_table;
+    if (ds_rule_keeps_history(rule) || ds_rule_kind_of(rule) == DS_KIND_STREAMS) return history_table;
     return ds_rule_has_gates(rule) ? gradient_table : additive_table;
 }
 
@@ -216,12 +216,13 @@ const ds_command ds_command_gradflow = {
         "screens large models cheaply where gates are small; a gate near 1 is closed far beyond where a tangent "
         "holds: believe it as far as --measure shows that it correlates.\n"
         "Attention over depth keeps what was written: for every v the norm of its gradient (through values and keys of all "
-        "reads), of the running sum's where that is a thing beside it, and of what returns through each read alone.\n"
+        "reads), of the running sum's where that is a thing beside it, and of what returns through each read alone. "
+        "Parallel streams have the same: of every v, of all streams before each sublayer, of each read.\n"
         "--jacobian solves the full non-linear sublayer's own-token Jacobian densely, beside the frozen operator.",
     .examples = "  deltascope gradflow --tokens val.bin --measure checkpoint/\n"
                 "  deltascope gradflow --tokens val.bin --force closed:3.mlp checkpoint/\n"
                 "  deltascope gradflow --tokens val.bin --jacobian 0:32 --jacobian-sublayers 0.mlp checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_HISTORIES | DS_TAKES_RANKS | DS_TAKES_REHEARSAL,
+    .takes = DS_TAKES_MODEL | DS_TAKES_HISTORIES | DS_TAKES_STREAMS | DS_TAKES_RANKS | DS_TAKES_REHEARSAL,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

@@ -211,7 +211,7 @@ const ds_command ds_command_verify = {
                    "script that makes one.",
     .examples = "  deltascope verify --tokens val.bin checkpoint/\n"
                 "  deltascope verify --tokens val.bin --only update,pass.causality --json verify.json checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_HISTORIES | DS_TAKES_RANKS | DS_TAKES_REHEARSAL,
+    .takes = DS_TAKES_MODEL | DS_TAKES_HISTORIES | DS_TAKES_STREAMS | DS_TAKES_RANKS | DS_TAKES_REHEARSAL,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

@@ -210,6 +210,7 @@ ds_status ds_ablation_run(ds_ablation *ablation, ds_workspace *workspace, const 
     ds_status status = DS_OK;
     pass run = {.ablation = ablation, .workspace = workspace, .batch = batch, .tick = tick, .context = context};
     const ds_case_list *list = ablation->list;
+    ds_workspace_set_mean_mixing(workspace, list->mixing);
     DS_TRY(run_bodies(&run));
     DS_TRY(compare_cases(&run, baseline, loss, kl));
     for (size_t c = 0; c < list->count; c++) {
@@ -219,5 +220,6 @@ ds_status ds_ablation_run(ds_ablation *ablation, ds_workspace *workspace, const 
         memcpy(kl + c * batch->sequences, kl + same, batch->sequences * sizeof *kl);
     }
 done:
+    ds_workspace_set_mean_mixing(workspace, NULL);
     return status;
 }

@@ -273,13 +273,21 @@ ds_name ds_case_list_hint(const ds_case_list *list, const char *word, size_t len
     return ds_guess_hint(&guess, "");
 }
 
-void ds_case_list_set_means(ds_case_list *list, const double *means) {
+ds_status ds_case_list_set_means(ds_case_list *list, const double *means, size_t length) {
+    ds_status status = DS_OK;
+    if (length > 1) { /* what streams mix by is no number of a force: the workspace holds it */
+        DS_NEW(list->mixing, list->sublayers * length);
+        memcpy(list->mixing, means, list->sublayers * length * sizeof *means);
+        return DS_OK;
+    }
     for (size_t c = 0; c < list->count; c++) {
         if (!list->cases[c].needs_mean) continue;
         for (size_t s = 0; s < list->sublayers; s++) {
             if (list->cases[c].forced[s]) list->cases[c].gates[s].value = means[s];
         }
     }
+done:
+    return status;
 }
 
 void ds_case_list_keep(ds_case_list *list, const char *names) {
@@ -300,6 +308,7 @@ void ds_case_list_release(ds_case_list *list) {
         free(list->cases[c].forced);
     }
     free(list->cases);
+    free(list->mixing);
     *list = (ds_case_list){0};
 }
 

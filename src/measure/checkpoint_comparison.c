@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "deltascope/measure/gradient_flow.h"
+#include "deltascope/measure/rule_measures.h"
 #include "observed_windows.h"
 #include "result_json.h"
 
@@ -120,6 +121,21 @@ done:
     return status;
 }
 
+/* What differs then is not the rule alone. */
+static ds_status tell_backbones(ds_run *run, const ds_comparison *comparison) {
+    const ds_compared *first = &comparison->entries[0];
+    for (size_t i = 1; i < comparison->count; i++) {
+        const ds_compared *entry = &comparison->entries[i];
+        if (entry->spec.backbone == first->spec.backbone) continue;
+        return ds_run_warn(run,
+                           "%s stands on backbone %s, %s on %s: what differs between them is not the residual rule alone, and "
+                           "their losses do not say which rule is better",
+                           DS_SHOW(first->label), ds_spec_backbone_name(&first->spec), DS_SHOW(entry->label),
+                           ds_spec_backbone_name(&entry->spec));
+    }
+    return DS_OK;
+}
+
 static void place(ds_comparison *comparison) {
     comparison->numbered = true;
     for (size_t i = 0; i < comparison->count; i++) {
@@ -138,7 +154,7 @@ static ds_status look(ds_compared *entry, const char *path, const ds_run_options
     const ds_checkpoint_options named = {.config = base->config, .map = base->map};
     DS_TRY(ds_checkpoint_open_with(&checkpoint, path, &named));
     DS_TRY(ds_spec_detect(&entry->spec, checkpoint));
-    DS_TRY(ds_run_check_state(&entry->spec, path, false, false));
+    DS_TRY(ds_run_check_state(&entry->spec, path, base->histories, base->streams));
     entry->path = ds_strdup(path);
     entry->sublayers = ds_spec_sublayers(&entry->spec);
     if (entry->path == NULL) status = DS_ERR_SYSTEM;
@@ -181,6 +197,7 @@ void ds_compare_release(ds_comparison *comparison) {
         free(entry->label);
         free(entry->path);
         json_decref(entry->warnings);
+        json_decref(entry->rules);
         free(entry->loss);
         free(entry->closed);
         free(entry->state_gradient);
@@ -284,20 +301,33 @@ done:
     return status;
 }
 
+static ds_status measure_rules(ds_compared *entry, ds_run *run) {
+    ds_status status = DS_OK;
+    double *cost = NULL;
+    DS_NEW(cost, entry->sublayers);
+    for (size_t c = 0; c < entry->cases.count; c++)
+        cost[c] = ds_mean(entry->closed + c * run->sequences, run->sequences) - ds_mean(entry->loss, run->sequences);
+    DS_TRY(ds_rule_measures(&entry->rules, run, entry->cases.count > 0 ? cost : NULL));
+done:
+    free(cost);
+    return status;
+}
+
 /* What `run` has open, as entry `index`. */
-static ds_status measure_entry(ds_comparison *comparison, size_t index, ds_run *run, double regime_tolerance) {
+static ds_status measure_entry(ds_comparison *comparison, size_t index, ds_run *run, const ds_compare_options *options) {
     ds_status status = DS_OK;
     ds_compared *entry = &comparison->entries[index];
     comparison->windows = run->sequences;
     entry->spec = run->spec;
     entry->parameters = ds_model_parameter_count(run->model);
     entry->warnings = json_incref(run->warnings);
-    DS_TRY(ds_gate_census_init(&entry->census, &run->spec, regime_tolerance));
+    DS_TRY(ds_gate_census_init(&entry->census, &run->spec, options->regime_tolerance));
     if (comparison->shut) DS_TRY(ds_case_list_parse(&entry->cases, &run->spec, "closed", "each"));
     DS_NEW(entry->loss, run->sequences);
     DS_NEW(entry->closed, entry->cases.count * run->sequences);
     DS_TRY(pass_windows(entry, run));
     if (comparison->gradients) DS_TRY(measure_gradients(entry, run));
+    if (options->rules) DS_TRY(measure_rules(entry, run));
 done:
     return status;
 }
@@ -408,10 +438,11 @@ ds_status ds_compare_measure(ds_comparison *out, ds_run *first, const ds_run_opt
         opening.checkpoint = out->entries[i].path;
         DS_TRY(ds_run_open(first, &opening));
         if (i == 0 && out->sorted) DS_TRY(tell_order(first, out));
+        if (i == 0) DS_TRY(tell_backbones(first, out));
         if (options->opened != NULL) options->opened(options->context, first);
         (void)snprintf(out->entries[i].sha256, sizeof out->entries[i].sha256, "%s", ds_checkpoint_sha256(first->checkpoint));
         if (options->accept != NULL) DS_TRY(options->accept(options->accept_context, out, i));
-        DS_TRY(measure_entry(out, i, first, options->regime_tolerance));
+        DS_TRY(measure_entry(out, i, first, options));
     }
     DS_TRY(find_differences(out, base->seed));
 done:
@@ -501,9 +532,29 @@ static ds_status put_entry(ds_json_builder *b, const ds_comparison *comparison, 
     put_overall(b, &entry->census);
     ds_json_put(b, "sublayers", sublayers);
     put_cases(b, entry, comparison->windows);
+    if (entry->rules != NULL) ds_json_put(b, "rules", json_incref(entry->rules));
     ds_json_end(b);
 done:
     return status;
+}
+
+/* What forcing the own parts of every rule does, checkpoint by checkpoint. */
+static void put_parts(ds_json_builder *b, const ds_comparison *comparison) {
+    static const char *const keys[] = {"delta_loss", "delta_loss_ci95", "p_value_holm", "kl"};
+    ds_json_begin_array(b, "rule_parts");
+    for (size_t i = 0; i < comparison->count; i++) {
+        const json_t *cases = ds_json_at(comparison->entries[i].rules, "parts/cases");
+        for (size_t c = 0; c < json_array_size(cases); c++) {
+            const json_t *item = json_array_get(cases, c);
+            ds_json_begin_object(b, NULL);
+            ds_json_put_text(b, "label", comparison->entries[i].label);
+            ds_json_put_text(b, "part", json_string_value(json_object_get(item, "mode")));
+            for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+                ds_json_put(b, keys[k], json_incref(json_object_get(item, keys[k])));
+            ds_json_end(b);
+        }
+    }
+    ds_json_end(b);
 }
 
 ds_status ds_compare_json(json_t **results, ds_comparison *comparison) {
@@ -517,6 +568,7 @@ ds_status ds_compare_json(json_t **results, ds_comparison *comparison) {
     ds_json_begin_array(&b, "checkpoints");
     for (size_t i = 0; i < comparison->count; i++) DS_TRY(put_entry(&b, comparison, i));
     ds_json_end(&b);
+    if (comparison->entries[0].rules != NULL) put_parts(&b, comparison);
     ds_json_end(&b);
     status = ds_json_finish(results, &b);
 done:
@@ -529,6 +581,7 @@ ds_status ds_compare_options_json(json_t **out, const ds_run_options *base, cons
     ds_json_begin_object(&b, NULL);
     ds_json_put_text(&b, "shut", options->shut);
     ds_json_put_bool(&b, "trajectory", options->trajectory);
+    ds_json_put_bool(&b, "rules", options->rules);
     ds_json_put_real(&b, "regime_tol", options->regime_tolerance);
     ds_json_put_count(&b, "seed", base->seed);
     ds_json_end(&b);

@@ -9,7 +9,7 @@
 
 const ds_ablate_options ds_ablate_defaults = {.modes = "closed"};
 
-/* The journal's records: the mean gates of all sublayers; for each window its intact loss, then loss and KL of every case. */
+/* The journal's records: the means of all sublayers; for each window its intact loss, then loss and KL of every case. */
 static const char means_kind[] = "means", window_kind[] = "window";
 
 static ds_status tell_options(json_t **out, const ds_run *run, const ds_ablate_options *options) {
@@ -40,19 +40,26 @@ done:
     return status;
 }
 
-/* Modes that force the mean over the data need a pass before the others. A record outside [0,2] is no mean of gates. */
+/* A record outside [0,2] is no mean of gates. */
+static bool are_means(const double *means, size_t count, bool gates) {
+    for (size_t i = 0; i < count; i++)
+        if (!(gates ? means[i] >= 0.0 && means[i] <= 2.0 : isfinite(means[i]))) return false;
+    return true;
+}
+
+/* Modes that force the mean over the data need a pass before the others. */
 static ds_status find_means(ds_run *run, ds_case_list *list, ds_journal *journal) {
     ds_status status = DS_OK;
     bool known = false;
     double *means = NULL;
-    DS_NEW(means, list->sublayers);
-    DS_TRY(ds_journal_find_reals(&known, means, list->sublayers, journal, means_kind, 0));
-    for (size_t s = 0; s < list->sublayers; s++) known = known && means[s] >= 0.0 && means[s] <= 2.0;
-    if (!known) {
+    size_t length = ds_mean_length(&run->spec), count = list->sublayers * length;
+    DS_NEW(means, count);
+    DS_TRY(ds_journal_find_reals(&known, means, count, journal, means_kind, 0));
+    if (!known || !are_means(means, count, ds_rule_has_gates(run->spec.rule))) {
         DS_TRY(ds_mean_gates(means, run));
-        DS_TRY(ds_journal_append(journal, means_kind, 0, means, list->sublayers * sizeof *means));
+        DS_TRY(ds_journal_append(journal, means_kind, 0, means, count * sizeof *means));
     }
-    ds_case_list_set_means(list, means);
+    DS_TRY(ds_case_list_set_means(list, means, length));
 done:
     free(means);
     return status;

@@ -13,7 +13,7 @@ typedef struct flow_sums {
     size_t sublayers, length;
     ds_sum loss;
     ds_sum *state_norm2, *frozen_norm2; /* (S+1) */
-    ds_sum *source_norm2, *read_norm2;  /* (S+1), of a history */
+    ds_sum *source_norm2, *read_norm2;  /* (S+1), where what was written has gradients of its own: of a history, of streams */
     ds_sum *position_norm2;             /* (S+1, T) */
     ds_path_squares *paths;             /* (S) */
     ds_sum *gate_slope;                 /* (S) */
@@ -21,6 +21,7 @@ typedef struct flow_sums {
     double *nll;                        /* (B,T) */
     double *sequence_loss;              /* of each window of the run */
     double residual_mult, weight;       /* m of the shortcut; of a target in the loss */
+    double output_mult;                 /* m of what is written */
     ds_gradient *gradient;
     const ds_force *forces;
 } flow_sums;
@@ -93,12 +94,40 @@ static ds_status observe_history(void *context, const ds_gradient_event *event) 
     return DS_OK;
 }
 
+/* Streams: what sublayer s wrote is m h, and the streams are the state. */
+static ds_status observe_streams(void *context, const ds_gradient_event *event) {
+    flow_sums *sums = context;
+    size_t tokens = event->sequences * event->length, d = event->hidden, s = event->index;
+    double m2 = sums->output_mult * sums->output_mult;
+    for (size_t t = 0; t < tokens; t++) {
+        ds_sum_add(&sums->state_norm2[s], event->norm2[t]);
+        ds_sum_add(&sums->position_norm2[s * sums->length + t % event->length], event->norm2[t]);
+        if (event->read_gradient != NULL)
+            ds_sum_add(&sums->read_norm2[s], squares_of(event->read_gradient, event->precision, t * d, d));
+        if (event->output_gradient != NULL)
+            ds_sum_add(&sums->source_norm2[s + 1], squares_of(event->output_gradient, event->precision, t * d, d) / m2);
+    }
+    return DS_OK;
+}
+
+/* v_0, the embedding in every stream, is known once the pass is at its end. */
+static void add_embeddings(flow_sums *sums, const ds_batch *batch, const ds_spec *spec, ds_precision precision) {
+    const void *found = ds_gradient_embeddings(sums->gradient);
+    for (size_t t = 0; t < batch->sequences * batch->length; t++)
+        ds_sum_add(&sums->source_norm2[0], squares_of(found, precision, t * spec->hidden, spec->hidden));
+}
+
 static ds_status flow_batch(void *context, const ds_window_batch *now) {
     ds_status status = DS_OK;
     flow_sums *sums = context;
-    bool history = ds_rule_keeps_history(now->run->spec.rule);
-    const ds_gradient_observer observer = {history ? observe_history : observe, sums};
+    const ds_spec *spec = &now->run->spec;
+    const ds_rule_kind kind = ds_rule_kind_of(spec->rule);
+    const ds_gradient_observer observer = {kind == DS_KIND_DEPTH     ? observe_history
+                                           : kind == DS_KIND_STREAMS ? observe_streams
+                                                                     : observe,
+                                           sums};
     DS_TRY(ds_backward(sums->gradient, &now->batch, sums->forces, sums->weight, &observer, sums->nll));
+    if (kind == DS_KIND_STREAMS) add_embeddings(sums, &now->batch, spec, now->run->options.precision);
     size_t length = now->batch.length;
     for (size_t i = 0; i < now->batch.sequences * length; i++) ds_sum_add(&sums->loss, sums->nll[i]);
     for (size_t b = 0; b < now->batch.sequences; b++)
@@ -118,7 +147,7 @@ done:
     return status;
 }
 
-static ds_status history_init(flow_sums *sums) {
+static ds_status sources_init(flow_sums *sums) {
     ds_status status = DS_OK;
     DS_NEW(sums->source_norm2, sums->sublayers + 1);
     DS_NEW(sums->read_norm2, sums->sublayers + 1);
@@ -129,17 +158,20 @@ done:
 static ds_status sums_init(flow_sums *sums, const ds_run *run, size_t batch, size_t memory) {
     ds_status status = DS_OK;
     const ds_spec *spec = &run->spec;
-    const ds_gradient_options options = {.memory = memory, .parameters = true, .paths = true};
+    const ds_rule_kind kind = ds_rule_kind_of(spec->rule);
+    const bool sources = kind == DS_KIND_DEPTH || kind == DS_KIND_STREAMS;
+    const ds_gradient_options options = {.memory = memory, .parameters = true, .paths = !sources};
     size_t sublayers = ds_spec_sublayers(spec);
     sums->sublayers = sublayers;
     sums->length = run->length;
     sums->residual_mult = ds_spec_shortcut_mult(spec);
+    sums->output_mult = spec->residual_mult;
     sums->weight = 1 / ((double)run->sequences * (double)run->length);
     DS_NEW(sums->state_norm2, sublayers + 1);
     DS_NEW(sums->position_norm2, (sublayers + 1) * run->length);
     DS_NEW(sums->nll, batch * run->length);
     DS_NEW(sums->sequence_loss, run->sequences);
-    DS_TRY(ds_rule_keeps_history(spec->rule) ? history_init(sums) : update_init(sums, run, batch));
+    DS_TRY(sources ? sources_init(sums) : update_init(sums, run, batch));
     DS_TRY(ds_gradient_new(&sums->gradient, run->model, batch, run->length, &options));
 done:
     return status;

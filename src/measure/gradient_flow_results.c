@@ -29,6 +29,11 @@ static ds_status check_with_run(size_t *bytes, const ds_run *run, const ds_gradf
                        "--jacobian: a sublayer of %s adds to its history and maps no state to another, so it has no Jacobian; "
                        "deltascope depth tells how reads mix what was written",
                        ds_rule_name(run->spec.rule));
+    if (options->jacobian != NULL && ds_rule_kind_of(run->spec.rule) == DS_KIND_STREAMS)
+        return ds_fail(DS_ERR_USAGE,
+                       "--jacobian: the frozen shortcut of %s mixes whole streams, R on streams and the identity on features; "
+                       "deltascope depth tells the gains and singular values of R and of its products",
+                       ds_rule_name(run->spec.rule));
     if (!ds_mul_size(options->memory_mib, (size_t)1 << 20, bytes))
         return ds_fail(DS_ERR_USAGE, "--memory %llu is out of range", (unsigned long long)options->memory_mib);
     return DS_OK;

@@ -142,7 +142,7 @@ static ds_status set_means(ds_trace *trace) {
     DS_NEW(means, trace->sublayers);
     for (size_t s = 0; s < trace->sublayers; s++)
         means[s] = ds_mean(trace->values[DS_TRACE_BETA] + s * trace->tokens, trace->tokens);
-    ds_case_list_set_means(&trace->list, means);
+    DS_TRY(ds_case_list_set_means(&trace->list, means, 1));
 done:
     free(means);
     return status;

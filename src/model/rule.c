@@ -2,12 +2,17 @@
 #include "rule.h"
 
 #include "depth_spec.h"
+#include "streams_spec.h"
 
 static const ds_rule *const rules[] = {&ds_rule_additive, &ds_rule_delta};
 enum { ALONE = sizeof rules / sizeof rules[0] };
 
-size_t ds_rule_count(void) { return ALONE + DS_DEPTH_RULES; }
-const ds_rule *ds_rule_at(size_t index) { return index < ALONE ? rules[index] : ds_depth_rule_at(index - ALONE); }
+size_t ds_rule_count(void) { return ALONE + DS_DEPTH_RULES + DS_STREAM_RULES; }
+const ds_rule *ds_rule_at(size_t index) {
+    if (index < ALONE) return rules[index];
+    index -= ALONE;
+    return index < DS_DEPTH_RULES ? ds_depth_rule_at(index) : ds_stream_rule_at(index - DS_DEPTH_RULES);
+}
 const char *ds_rule_name(const ds_rule *rule) { return rule->name; }
 const char *ds_rule_title(const ds_rule *rule) { return rule->title; }
 const char *ds_rule_limits(const ds_rule *rule) { return rule->limits; }

@@ -7,19 +7,21 @@
 
 /* ---- interventions ---------------------------------------------------------------------------------------------------- */
 
-#define FORCED(words, phrase, how)                                                                                             \
-    { .name = words, .help = phrase, .force = {how, 0}, .scopes = DS_SCOPE_ANY }
+#define FORCED(words, phrase, how, where)                                                                                      \
+    { .name = words, .help = phrase, .force = {how, 0}, .scopes = where }
 #define FORCED_TO_MEAN(words, phrase, how)                                                                                     \
-    { .name = words, .help = phrase, .force = {how, 0}, .scopes = DS_SCOPE_ANY, .needs_mean = true }
+    { .name = words, .help = phrase, .force = {how, 0}, .scopes = DS_SCOPE_ALL, .needs_mean = true }
 #define FOR_ALL                                                                                                                \
-    FORCED("closed", "the sublayer's output is left out, the streams mix as they would", DS_FORCE_CLOSED),                     \
-        FORCED("bypass", "the sublayer leaves the streams as they are", DS_FORCE_BYPASS),                                      \
-        FORCED("identity-res", "the streams stay apart: R = I", DS_FORCE_IDENTITY_RES),                                        \
-        FORCED("uniform-res", "every stream becomes the mean of all: R = 1/n", DS_FORCE_UNIFORM_RES),                          \
+    FORCED("closed", "the sublayer's output is left out, the streams mix as they would", DS_FORCE_CLOSED, DS_SCOPE_ANY),       \
+        FORCED("bypass", "the sublayer leaves the streams as they are", DS_FORCE_BYPASS, DS_SCOPE_EACH),                       \
+        FORCED("identity-res", "the streams stay apart: R = I", DS_FORCE_IDENTITY_RES, DS_SCOPE_EACH | DS_SCOPE_ALL),          \
+        FORCED("uniform-res", "every stream becomes the mean of all: R = 1/n", DS_FORCE_UNIFORM_RES, DS_SCOPE_ALL),            \
         FORCED_TO_MEAN("mean-mix", "pre, post and R are the sublayer's means over the data", DS_FORCE_MEAN_MIX),               \
         FORCED_TO_MEAN("mean-res", "R is the sublayer's mean over the data", DS_FORCE_MEAN_RES)
-#define STATIC_PARTS FORCED("static", "only the static parts, nothing that depends on the streams", DS_FORCE_STATIC)
-#define CONVERGED FORCED("converged", "R after so many rounds of Sinkhorn that it is doubly stochastic", DS_FORCE_CONVERGED)
+#define STATIC_PARTS                                                                                                           \
+    FORCED("static", "only the static parts, nothing that depends on the streams", DS_FORCE_STATIC, DS_SCOPE_ALL)
+#define CONVERGED                                                                                                              \
+    FORCED("converged", "R after so many rounds of Sinkhorn that it is doubly stochastic", DS_FORCE_CONVERGED, DS_SCOPE_ALL)
 static const ds_intervention dynamic[] = {FOR_ALL, STATIC_PARTS}, sinkhorn[] = {FOR_ALL, STATIC_PARTS, CONVERGED},
                              fixed[] = {FOR_ALL, CONVERGED};
 

@@ -11,6 +11,7 @@
 
 #include "rule.h"
 #include "stream_maps.h"
+#include "streams_spec.h"
 
 typedef struct ds_stream_weights {
     const ds_parameter *gamma;                                 /* (width) */
@@ -58,7 +59,6 @@ static inline bool ds_streams_have_maps(const ds_spec *spec) {
 const ds_stream_weights *ds_stream_weights_of(const ds_pass *pass);
 ds_stream_scratch *ds_stream_scratch_of(const ds_pass *pass, ds_tile tile);
 
-enum { DS_STREAM_RULES = 5 };
 extern const ds_rule ds_stream_rules[DS_STREAM_RULES];
 extern const ds_rule_steps ds_rule_streams_steps_f32, ds_rule_streams_steps_f64;
 

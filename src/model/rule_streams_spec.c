@@ -4,6 +4,8 @@
 
 #include "rule_streams.h"
 
+const ds_rule *ds_stream_rule_at(size_t index) { return &ds_stream_rules[index]; }
+
 const ds_rule *ds_stream_rule_named(const char *name) {
     for (size_t i = 0; i < DS_STREAM_RULES; i++)
         if (strcmp(ds_stream_rules[i].name, name) == 0) return &ds_stream_rules[i];

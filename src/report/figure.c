@@ -60,6 +60,23 @@ static const struct ds_figure figures[] = {
      1.0, 2, ds_plot_weight_spectra, FUNCTIONS(weight_spectra)},
     {"compare-gates", "Mean gates of several checkpoints", NULL, NULL, 0.75, 1, ds_plot_checkpoints, FUNCTIONS(compare_gates)},
     {"compare-costs", "Gate costs of several checkpoints", NULL, NULL, 0.75, 1, ds_plot_checkpoints, FUNCTIONS(compare_costs)},
+    {"contribution-maps", "What each source contributes to each read", "2603.15031",
+     "After the layer-dependency maps of Attention Residuals (arXiv:2603.15031), which show mean weights of the softmax over "
+     "sources; here a weight counts with the norm of what it weighs, and block sums are taken apart.",
+     0.95, 2, ds_plot_contribution_maps, FUNCTIONS(contribution_maps)},
+    {"effective-sources", "Effective sources by depth", NULL, NULL, 0.75, 1, ds_plot_checkpoints, FUNCTIONS(effective_sources)},
+    {"largest-share", "Largest share by depth", "2605.18855",
+     "After the largest routing weight by which Delta Attention Residuals (arXiv:2605.18855) tells collapse from choice; there "
+     "weights of the softmax over its own sources, here shares of the weights that these give to single outputs, the running "
+     "sum's included.",
+     0.75, 1, ds_plot_checkpoints, FUNCTIONS(largest_share)},
+    {"mass-cause", "Mass against cause", NULL, NULL, 0.85, 1, ds_plot_mass_cause, FUNCTIONS(mass_cause)},
+    {"rule-gains", "Gain of residual mixing by depth", "2512.24880",
+     "After the gain magnitude of mHC (arXiv:2512.24880), which averages over the tokens of one sequence; here over all tokens "
+     "of the run.",
+     0.75, 1, ds_plot_checkpoints, FUNCTIONS(rule_gains)},
+    {"source-gradients", "Gradients by source", NULL, NULL, 0.75, 1, ds_plot_checkpoints, FUNCTIONS(source_gradients)},
+    {"source-sizes", "Sizes of what is written", NULL, NULL, 0.75, 1, ds_plot_checkpoints, FUNCTIONS(source_sizes)},
     {"trajectory-loss", "Loss along a run", NULL, NULL, 0.7, 1, ds_plot_trajectory_loss, FUNCTIONS(trajectory_loss)},
     {"trajectory-gates", "Gates along a run", NULL, NULL, 0.7, 1, ds_plot_trajectory_gates, FUNCTIONS(trajectory_gates)},
     TRAINING_CURVES,

@@ -45,7 +45,8 @@ extern const char ds_plot_style[], ds_plot_gate_distribution[], ds_plot_regime_s
     ds_plot_closed_gate_cumulative[], ds_plot_controls[], ds_plot_gradient_paths[], ds_plot_frozen_full[],
     ds_plot_weight_spectra[], ds_plot_checkpoints[], ds_plot_trajectory_loss[], ds_plot_trajectory_gates[],
     ds_plot_training_curves[], ds_plot_gates_over_training[], ds_plot_contrasts[], ds_plot_groups[], ds_plot_study_curves[],
-    ds_plot_study_differences[], ds_plot_study_seeds[], ds_plot_study_sweep[];
+    ds_plot_study_differences[], ds_plot_study_seeds[], ds_plot_study_sweep[], ds_plot_contribution_maps[],
+    ds_plot_mass_cause[];
 
 /* ---- reading results --------------------------------------------------------------------------------------------- */
 
@@ -170,6 +171,13 @@ DS_FIGURE(compare_gates);
 DS_FIGURE(compare_costs);
 DS_FIGURE(trajectory_loss);
 DS_FIGURE(trajectory_gates);
+DS_FIGURE(contribution_maps);
+DS_FIGURE(effective_sources);
+DS_FIGURE(largest_share);
+DS_FIGURE(mass_cause);
+DS_FIGURE(rule_gains);
+DS_FIGURE(source_gradients);
+DS_FIGURE(source_sizes);
 DS_FIGURE(contrasts);
 DS_FIGURE(group_gates);
 DS_FIGURE(group_discrepancy);

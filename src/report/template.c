@@ -24,6 +24,8 @@ TEMPLATE(ds_plot_gradient_paths, "gradient-paths.gp");
 TEMPLATE(ds_plot_frozen_full, "frozen-full.gp");
 TEMPLATE(ds_plot_weight_spectra, "weight-spectra.gp");
 TEMPLATE(ds_plot_checkpoints, "checkpoints.gp");
+TEMPLATE(ds_plot_contribution_maps, "contribution-maps.gp");
+TEMPLATE(ds_plot_mass_cause, "mass-cause.gp");
 TEMPLATE(ds_plot_trajectory_loss, "trajectory-loss.gp");
 TEMPLATE(ds_plot_trajectory_gates, "trajectory-gates.gp");
 TEMPLATE(ds_plot_training_curves, "training-curves.gp");

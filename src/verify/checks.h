@@ -103,6 +103,7 @@ ds_status ds_check_gradient_entries(ds_check_result *result, ds_verify *v);
 ds_status ds_check_adjoint(ds_check_result *result, ds_verify *v);
 ds_status ds_check_paths(ds_check_result *result, ds_verify *v);
 ds_status ds_check_gradient_threads(ds_check_result *result, ds_verify *v);
+ds_status ds_check_dead_gradients(ds_check_result *result, ds_verify *v);
 
 ds_status ds_check_training_update(ds_check_result *result, ds_verify *v);
 ds_status ds_check_training_resume(ds_check_result *result, ds_verify *v);
@@ -112,6 +113,9 @@ ds_status ds_check_depth_mixing(ds_check_result *result, ds_verify *v);
 ds_status ds_check_depth_weights(ds_check_result *result, ds_verify *v);
 ds_status ds_check_depth_uniform(ds_check_result *result, ds_verify *v);
 ds_status ds_check_depth_slots(ds_check_result *result, ds_verify *v);
-ds_status ds_check_depth_dead(ds_check_result *result, ds_verify *v);
+
+ds_status ds_check_stream_reads(ds_check_result *result, ds_verify *v);
+ds_status ds_check_stream_sums(ds_check_result *result, ds_verify *v);
+ds_status ds_check_stream_products(ds_check_result *result, ds_verify *v);
 
 #endif

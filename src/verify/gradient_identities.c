@@ -221,3 +221,49 @@ done:
     free(nll);
     return status;
 }
+
+/* ---- dead parameters -------------------------------------------------------------------------------------------------- */
+
+static void name_dead(char *detail, size_t size, const ds_model *model, const bool *reached) {
+    size_t used = 0, dead = 0;
+    for (size_t p = 0; p < ds_model_parameters(model); p++) dead += !reached[p];
+    used += (size_t)snprintf(detail, size, "%zu tensor%s", dead, ds_plural(dead));
+    for (size_t p = 0; p < ds_model_parameters(model) && used < size; p++) {
+        if (!reached[p])
+            used += (size_t)snprintf(detail + used, size - used, "%s%s", used < 16 ? ": " : ", ",
+                                     ds_model_parameter(model, p)->name);
+    }
+}
+
+ds_status ds_check_dead_gradients(ds_check_result *result, ds_verify *v) {
+    ds_status status = DS_OK;
+    const ds_side *side = ds_exact(v);
+    const ds_batch *batch = &v->brief.batch;
+    const ds_gradient_options options = {.parameters = true};
+    size_t count = ds_model_parameters(side->model);
+    ds_gradient *gradient = NULL;
+    double *nll = NULL;
+    bool *reached = NULL;
+    ds_worst worst = {0};
+    DS_NEW(reached, count);
+    DS_NEW_ARRAY(nll, batch->sequences * batch->length);
+    ds_model_reached(reached, side->model, batch->length);
+    DS_TRY(ds_gradient_new(&gradient, side->model, batch->sequences, batch->length, &options));
+    DS_TRY(ds_backward(gradient, batch, NULL, 1 / (double)(batch->sequences * batch->length), NULL, nll));
+    for (size_t p = 0; p < count; p++) {
+        const double *values = ds_gradient_parameter(gradient, p);
+        for (size_t i = 0; !reached[p] && i < ds_model_parameter(side->model, p)->count; i++)
+            ds_worst_add(&worst, fabs(values[i]), 0);
+    }
+    if (worst.count == 0) {
+        ds_check_skip(result, "the loss depends on every parameter");
+        goto done;
+    }
+    ds_worst_report(result, &worst);
+    name_dead(result->detail, sizeof result->detail, side->model, reached);
+done:
+    ds_gradient_free(&gradient);
+    free(nll);
+    free(reached);
+    return status;
+}

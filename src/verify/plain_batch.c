@@ -95,12 +95,18 @@ done:
  * twice since two products are added, the softmax's T, the weighted values' T, twice, and the output's H h, or d and f;
  * then direction, reading and writing, d each. Backward the same sums are taken over the outputs of what went forward over
  * its inputs: the projections' H h three times, the keys' and values' T, the compressor's K dv. A read over depth has the
- * norms' and the logits' d, and sums over sources and over what they are sums of, each at most twice in either direction. 128
- * more are the elementwise ones: at most 8 in each of 16 kernels. */
+ * norms' and the logits' d, and sums over sources and over what they are sums of, each at most twice in either direction.
+ * Streams have a norm and a map over all of them, sums over n twice, over n^2 numbers of R, in every half round of Sinkhorn
+ * over n four times, and in each Newton-Schulz step three products; over orders where there are some. 128 more are the
+ * elementwise ones: at most 8 in each of 16 kernels. */
 double ds_derivative_roundings(const ds_spec *spec, size_t length) {
     double d = (double)spec->hidden, width = (double)(spec->heads * spec->head_dim), t = (double)length;
     double channels = (double)spec->value_channels, taps = (double)(spec->state_kernel + 1) * channels;
     double branch = 2 * (d + (double)spec->head_dim) + 4 * width + 6 * t + 2 * (double)spec->mlp_hidden;
     double depth = ds_rule_keeps_history(spec->rule) ? 4 * d + 8 * (double)ds_spec_planes(spec) : 0;
-    return 2 * taps + 6 * d + depth + branch + 2 * (double)(spec->gate_two_layer ? spec->gate_hidden : 1) + channels + 128;
+    double n = (double)spec->streams.count, numbers = (double)ds_plain_stream_numbers(spec);
+    double halves = 2 * (double)(spec->streams.rounds + 3 * spec->streams.steps);
+    double streams = ds_plain_has_streams(spec) ? 4 * n * d + 2 * n * n + 4 * (n + 4) * halves + 2 * numbers : 0;
+    return 2 * taps + 6 * d + depth + streams + branch + 2 * (double)(spec->gate_two_layer ? spec->gate_hidden : 1) + channels +
+           128;
 }

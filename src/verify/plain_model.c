@@ -8,7 +8,7 @@
 /* ---- tensors and buffers ------------------------------------------------------------------------------------------------- */
 
 /* Every buffer and its numbers. */
-enum { BUFFERS = 21 };
+enum { BUFFERS = 27 };
 typedef struct buffer {
     ds_bounded *array;
     size_t count;
@@ -18,7 +18,7 @@ static void list_buffers(buffer list[BUFFERS], ds_plain *p) {
     const ds_spec *spec = p->spec;
     size_t length = p->length, width = length * spec->heads * spec->head_dim, d = length * spec->hidden;
     size_t kv_heads = length * ds_spec_kv_heads(spec), kv_width = kv_heads * spec->head_dim;
-    size_t rows = ds_plain_depth_rows(spec);
+    size_t rows = ds_plain_depth_rows(spec), numbers = ds_plain_stream_numbers(spec), n = ds_max_size(spec->streams.count, 1);
     const buffer all[BUFFERS] = {{&p->x_in, d},
                                  {&p->context, d},
                                  {&p->branch, d},
@@ -39,7 +39,13 @@ static void list_buffers(buffer list[BUFFERS], ds_plain *p) {
                                  {&p->sources, (rows + 2) * spec->hidden},
                                  {&p->slots, rows},
                                  {&p->depth_key, spec->hidden},
-                                 {&p->terms, (rows + 2) * ds_spec_planes(spec)}};
+                                 {&p->terms, (rows + 2) * ds_spec_planes(spec)},
+                                 {&p->unit, d * n},
+                                 {&p->stream_alpha, length * numbers},
+                                 {&p->stream_beta, length * n},
+                                 {&p->mixing, length * n * (n + 2)},
+                                 {&p->numbers, numbers},
+                                 {&p->squares, 4 * n * n}};
     memcpy(list, all, sizeof all);
 }
 
@@ -144,9 +150,10 @@ void ds_plain_embed(ds_bounded state, const ds_plain *plain, const uint32_t *tok
             state.e[t * d * dv + at] = relative * size + (taps == NULL && a->stored == 0 ? 0 : (double)(kernel + 1) * a->tiny);
         }
     }
-    for (size_t i = 0; positions != NULL && i < plain->length * d; i++) { /* of the first plane */
-        state.x[i * dv] += positions[i];
-        state.e[i * dv] += a->stored * fabs(positions[i]) + a->u * (fabs(state.x[i * dv]) + state.e[i * dv]) + a->tiny;
+    for (size_t at = 0; positions != NULL && at < plain->length * d * dv; at += history ? dv : 1) { /* not of what is written */
+        double position = positions[at / dv];
+        state.x[at] += position;
+        state.e[at] += a->stored * fabs(position) + a->u * (fabs(state.x[at]) + state.e[at]) + a->tiny;
     }
     ds_settle(state, plain->length * d * dv, a);
 }
@@ -283,6 +290,8 @@ ds_status ds_plain_read(ds_plain *plain, ds_bounded state, size_t sublayer) {
     size_t layer = sublayer / 2;
     if (ds_rule_keeps_history(plain->spec->rule))
         DS_TRY(ds_plain_depth_read(plain, state, sublayer));
+    else if (ds_plain_has_streams(plain->spec))
+        DS_TRY(ds_plain_stream_read(plain, state, sublayer));
     else
         read_update(ds_plain_of(plain, layer, "compress.weight", "compress.shortconv.weight"),
                     ds_plain_of(plain, layer, "compress.read", NULL), plain, state);
@@ -298,6 +307,8 @@ ds_status ds_plain_sublayer(ds_plain *plain, ds_bounded state, size_t sublayer) 
     DS_TRY(sublayer % 2 == 0 ? ds_plain_attention(plain, sublayer / 2) : mlp(plain, sublayer / 2));
     if (ds_rule_keeps_history(plain->spec->rule))
         ds_plain_depth_write(plain, state, sublayer);
+    else if (ds_plain_has_streams(plain->spec))
+        ds_plain_stream_write(plain, state, sublayer);
     else
         update(plain, state, plain->spec->trained[sublayer % 2]);
 done:
@@ -308,6 +319,10 @@ done:
 
 ds_status ds_plain_readout(ds_plain *plain, ds_bounded hidden, ds_bounded state) {
     ds_status status = DS_OK;
+    if (ds_plain_has_streams(plain->spec)) {
+        ds_plain_stream_readout(plain, hidden, state);
+        return DS_OK;
+    }
     if (ds_rule_keeps_history(plain->spec->rule))
         DS_TRY(ds_plain_depth_read(plain, state, ds_spec_sublayers(plain->spec)));
     else

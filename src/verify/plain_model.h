@@ -22,6 +22,8 @@ typedef struct ds_plain {
     ds_bounded logits;                              /* (V) */
     ds_bounded published;                           /* (T,d,dv): of ds_plain_step; of a history (T,d,planes) */
     ds_bounded sources, slots, depth_key, terms;    /* of one token's read of a history, plain_depth.c */
+    ds_bounded unit, stream_alpha, stream_beta;     /* (T,n,d) z, (T,alphas), (T,n): of streams, plain_streams.c */
+    ds_bounded mixing, numbers, squares;            /* (T,n(n+2)) pre, post, R; of one token */
 } ds_plain;
 
 ds_status ds_plain_init(ds_plain *plain, const ds_model *model, size_t length) DS_MUST_CHECK;
@@ -97,6 +99,23 @@ size_t ds_plain_depth_rows(const ds_spec *spec); /* sources of a read at most; 1
 /* x_in (T,d) of a sublayer, S being the readout; what a sublayer adds. */
 ds_status ds_plain_depth_read(ds_plain *plain, ds_bounded state, size_t sublayer) DS_MUST_CHECK;
 void ds_plain_depth_write(ds_plain *plain, ds_bounded state, size_t sublayer);
+
+/* ---- plain_streams.c: parallel streams, whose state is (T,d,n) ------------------------------------------------------- */
+
+bool ds_plain_has_streams(const ds_spec *spec);
+size_t ds_plain_stream_mixing(const ds_spec *spec);  /* n(n+2): pre, post and R of a token */
+size_t ds_plain_stream_numbers(const ds_spec *spec); /* what they are made of; 1 under other rules */
+/* Which sums of R the rule makes 1: those of rows, what a stream receives; of columns, what it sends out. */
+typedef struct ds_plain_stream_form {
+    bool rows, columns;
+    bool fixed;     /* R is the identity */
+    size_t weights; /* of a mixture of orders; 0: it is none */
+} ds_plain_stream_form;
+ds_plain_stream_form ds_plain_stream_form_of(const ds_spec *spec);
+/* plain->mixing and x_in (T,d) of a sublayer; what it makes of the streams; hidden (T,d). */
+ds_status ds_plain_stream_read(ds_plain *plain, ds_bounded state, size_t sublayer) DS_MUST_CHECK;
+void ds_plain_stream_write(ds_plain *plain, ds_bounded state, size_t sublayer);
+void ds_plain_stream_readout(ds_plain *plain, ds_bounded hidden, ds_bounded state);
 
 /* ---- in the model's layout, (T,dv,d) of each of `windows` windows
  * ------------------------------------------------------------ */

@@ -7,7 +7,7 @@
 
 static const struct {
     const char *id, *claim, *source;
-    enum { ANY, DELTA, DEPTH } about; /* any rule, or what only some have: the delta update, reads of a history */
+    enum { ANY, DELTA, DEPTH, STREAMS } about; /* any rule, or what only some have: the delta update, a history, streams */
     ds_status (*run)(ds_check_result *result, ds_verify *v);
 } checks[] = {
     {"operator.spectrum", "the frozen shortcut A has the eigenvalue 1 − b once and 1 otherwise (LAPACK)",
@@ -58,6 +58,8 @@ static const struct {
      "derivative of the model, Delta update", ANY, ds_check_paths},
     {"gradient.threads", "1 thread and 3 give the same parameter gradients, bit for bit", "our arithmetic", ANY,
      ds_check_gradient_threads},
+    {"gradient.dead", "parameters that the loss cannot depend on have gradients of 0",
+     "a factor that is 0, a softmax over one number", ANY, ds_check_dead_gradients},
     {"training.update", "three updates of AdamW, clipped, are what its formulas make of weights, moments and gradient",
      "training, One update", ANY, ds_check_training_update},
     {"training.resume", "an update from kept weights and moments has the bits of the unbroken run, on 1 thread and on 3",
@@ -76,8 +78,12 @@ static const struct {
      DEPTH, ds_check_depth_uniform},
     {"depth.slots", "a closed sublayer loses its place in the softmax, and the other weights keep their proportions",
      "attention over depth, forced reads", DEPTH, ds_check_depth_slots},
-    {"depth.dead", "parameters that the loss cannot depend on have gradients of 0", "a softmax over one source is 1", DEPTH,
-     ds_check_depth_dead},
+    {"streams.reads", "what is read of streams is the sum of all outputs so far, with the weights pre R … R post",
+     "parallel streams, the depth-mixing matrix", STREAMS, ds_check_stream_reads},
+    {"streams.sums", "R is not negative, and its sums are 1 on the side that its rule ends on", "parallel streams, Sinkhorn",
+     STREAMS, ds_check_stream_sums},
+    {"streams.products", "streams that nothing is written to end as R_S-1 … R_0 makes them, whose exact sums are 1 too",
+     "parallel streams, composite mapping", STREAMS, ds_check_stream_products},
 };
 
 size_t ds_check_count(void) { return sizeof checks / sizeof checks[0]; }
@@ -147,10 +153,13 @@ void ds_check_skip(ds_check_result *result, const char *reason) {
 
 /* Why a statement is none about this rule; NULL: it is one. */
 static const char *what_it_lacks(const ds_spec *spec, size_t index) {
-    bool history = ds_rule_keeps_history(spec->rule);
-    if (checks[index].about == DEPTH) return history ? NULL : "its sublayers read one state and choose from nothing";
-    if (checks[index].about == ANY || spec->rule == &ds_rule_delta) return NULL;
-    return history ? "attention over depth has no delta update" : "the additive baseline has no delta update";
+    static const char *const no_update[] = {[DS_KIND_ADDITIVE] = "the additive baseline has no delta update",
+                                            [DS_KIND_DEPTH] = "attention over depth has no delta update",
+                                            [DS_KIND_STREAMS] = "parallel streams have no delta update"};
+    ds_rule_kind kind = ds_rule_kind_of(spec->rule);
+    if (checks[index].about == DEPTH && kind != DS_KIND_DEPTH) return "its sublayers read one state and choose from nothing";
+    if (checks[index].about == STREAMS && kind != DS_KIND_STREAMS) return "it has no parallel streams";
+    return checks[index].about == DELTA ? no_update[kind] : NULL;
 }
 
 ds_status ds_verify_check(ds_check_result *result, ds_verify *verify, size_t index) {

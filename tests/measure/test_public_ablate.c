@@ -70,7 +70,8 @@ static void a_journal_is_taken_up(void **state) {
     options.modes = "shut";
     expect_failure(ds_ablate_measure(&two, &run, &options), DS_ERR_USAGE,
                    "--modes knows closed, open, reflect, mean-gate, write-only, erase-only, zeroed, uniform, recent, residual, "
-                   "mask-embedding, mask-current and mask-history, not \"shut\"");
+                   "mask-embedding, mask-current, mask-history, bypass, identity-res, uniform-res, mean-mix, "
+                   "mean-res, static and converged, not \"shut\"");
     options = (ds_ablate_options){.modes = "open", .scopes = "mlp,some"};
     expect_failure(ds_ablate_measure(&two, &run, &options), DS_ERR_USAGE,
                    "--scopes knows each, attn, mlp, all, from and upto, not \"some\"");
@@ -85,25 +86,33 @@ static const char *const depth_models[] = {"attnres-full", "attnres-block", "att
                                            "delta-block"};
 enum { DEPTH_MODELS = sizeof depth_models / sizeof *depth_models };
 
-static void open_depth(ds_run *run, const char *name) {
+static const struct {
+    const char *name, *file;
+} stream_models[] = {
+    {"hc", ""}, {"mhc", "/ckpt.pt"}, {"mhc-lite", "/ckpt.pt"}, {"mhc-static", "/ckpt.pt"}, {"mhc-static-mixed", "/ckpt.pt"}};
+enum { STREAM_MODELS = sizeof stream_models / sizeof *stream_models };
+
+static void open_golden(ds_run *run, const char *folder, const char *name, const char *file, ds_precision precision) {
     char path[64];
-    (void)snprintf(path, sizeof path, "fixtures/depth/%s", name);
+    (void)snprintf(path, sizeof path, "%s/%s%s", folder, name, file);
     const ds_run_options opening = {.checkpoint = path,
                                     .tokens = "fixtures/data/val.bin",
                                     .length = 32,
                                     .sequences = 2,
                                     .spread = DS_SPREAD_FROM_OFFSET,
-                                    .precision = DS_F64,
-                                    .histories = true};
+                                    .precision = precision,
+                                    .histories = true,
+                                    .streams = true};
     expect_ok(ds_run_open(run, &opening));
 }
 
-/* Every mode of the rule but those that take a mean over the data. */
+static void open_depth(ds_run *run, const char *name) { open_golden(run, "fixtures/depth", name, "", DS_F64); }
+
+/* Every mode of the rule. */
 static void list_modes(ds_text *text, const ds_spec *spec) {
     size_t count;
     const ds_intervention *modes = ds_rule_interventions(spec->rule, &count);
-    for (size_t m = 0; m < count; m++)
-        if (!modes[m].needs_mean) expect_ok(ds_text_printf(text, "%s%s", m > 0 ? "," : "", modes[m].name));
+    for (size_t m = 0; m < count; m++) expect_ok(ds_text_printf(text, "%s%s", m > 0 ? "," : "", modes[m].name));
 }
 
 static size_t find_case(const ds_case_list *list, const char *name) {
@@ -121,37 +130,100 @@ static void expect_golden(double found, const json_t *expected, const char *key)
     expect_close(found, value, fmax(1e-9 * fabs(value), 1e-12));
 }
 
+/* Of every mode in every scope it has a meaning in: the cases of the golden file, `absent` of them not here. Returns how many
+ * cases here are not there. */
+static size_t expect_golden_cases(ds_run *run, const char *folder, const char *model, size_t absent) {
+    char path[64];
+    const char *name;
+    json_t *expected;
+    size_t compared = 0;
+    ds_ablate_result result;
+    ds_text modes = {0};
+    (void)snprintf(path, sizeof path, "%s/%s.json", folder, model);
+    json_t *golden = json_load_file(path, 0, NULL);
+    assert_non_null(golden);
+    list_modes(&modes, &run->spec);
+    const ds_ablate_options options = {.modes = modes.bytes};
+    expect_ok(ds_ablate_measure(&result, run, &options));
+    expect_golden((result.baseline[0] + result.baseline[1]) / 2, golden, "loss");
+    json_object_foreach(json_object_get(golden, "ablations"), name, expected) {
+        if (absent > 0 && strcmp(name, "mean-route:all") == 0) continue;
+        size_t c = find_case(&result.list, name);
+        expect_golden(ds_mean(result.loss + c * 2, 2), expected, "loss");
+        expect_golden(ds_mean(result.kl + c * 2, 2), expected, "kl");
+        compared++;
+    }
+    assert_true(compared + absent == json_object_size(json_object_get(golden, "ablations")));
+    size_t beyond = result.list.count - compared;
+    ds_ablate_release(&result);
+    ds_text_release(&modes);
+    json_decref(golden);
+    return beyond;
+}
+
 static void forced_reads_and_outputs_have_their_golden_losses(void **state) {
     (void)state;
     for (size_t i = 0; i < DEPTH_MODELS; i++) {
-        char path[64];
-        const char *name;
-        json_t *expected;
-        size_t compared = 0;
         ds_run run;
-        ds_ablate_result result;
-        ds_text modes = {0};
-        (void)snprintf(path, sizeof path, "fixtures/depth/%s.json", depth_models[i]);
-        json_t *golden = json_load_file(path, 0, NULL);
-        assert_non_null(golden);
         open_depth(&run, depth_models[i]);
-        list_modes(&modes, &run.spec);
-        const ds_ablate_options options = {.modes = modes.bytes};
-        expect_ok(ds_ablate_measure(&result, &run, &options));
-        expect_golden((result.baseline[0] + result.baseline[1]) / 2, golden, "loss");
-        json_object_foreach(json_object_get(golden, "ablations"), name, expected) {
-            if (strncmp(name, "mean-", 5) == 0) continue;
-            size_t c = find_case(&result.list, name);
-            expect_golden(ds_mean(result.loss + c * 2, 2), expected, "loss");
-            expect_golden(ds_mean(result.kl + c * 2, 2), expected, "kl");
-            compared++;
-        }
-        assert_true(compared + 1 == json_object_size(json_object_get(golden, "ablations")));
-        ds_ablate_release(&result);
-        ds_text_release(&modes);
+        (void)expect_golden_cases(&run, "fixtures/depth", depth_models[i], 1);
         ds_run_close(&run);
-        json_decref(golden);
     }
+}
+
+/* The sweep is the golden file's, case by case, and no case more. */
+static void forced_streams_have_their_golden_losses(void **state) {
+    (void)state;
+    for (size_t i = 0; i < STREAM_MODELS; i++) {
+        ds_run run;
+        open_golden(&run, "fixtures/streams", stream_models[i].name, stream_models[i].file, DS_F64);
+        assert_int_equal(expect_golden_cases(&run, "fixtures/streams", stream_models[i].name, 0), 0);
+        ds_run_close(&run);
+    }
+}
+
+/* Refused by name, rule by rule; a scope that none of the table has too. */
+static void modes_of_streams_have_scopes_of_their_own(void **state) {
+    (void)state;
+    ds_case_list list;
+    ds_run run;
+    open_golden(&run, "fixtures/streams", "mhc-lite", "/ckpt.pt", DS_F64);
+    size_t sublayers = ds_spec_sublayers(&run.spec);
+    expect_ok(ds_case_list_parse(&list, &run.spec, "bypass,identity-res,static", NULL));
+    assert_int_equal(list.count, sublayers + sublayers + 1 + 1);
+    ds_case_list_release(&list);
+    expect_failure(ds_case_list_parse(&list, &run.spec, "closed,bypass", "all"), DS_ERR_USAGE,
+                   "--scopes: mode bypass goes with each, not with all");
+    expect_failure(ds_case_list_parse(&list, &run.spec, "mean-mix", "each"), DS_ERR_USAGE,
+                   "--scopes: mode mean-mix goes with all, not with each");
+    expect_failure(ds_case_list_parse(&list, &run.spec, "converged", NULL), DS_ERR_USAGE, "not \"converged\"");
+    expect_failure(ds_case_list_parse(&list, &run.spec, "mean-gate", NULL), DS_ERR_USAGE,
+                   "a checkpoint of parallel streams has no gate of the delta rule");
+    ds_run_close(&run);
+    open_golden(&run, "fixtures/streams", "mhc-static-mixed", "/ckpt.pt", DS_F64);
+    expect_failure(ds_case_list_parse(&list, &run.spec, "static", NULL), DS_ERR_USAGE, "not \"static\"");
+    ds_run_close(&run);
+}
+
+/* Means of a run taken up again are those of its journal; the shadow has them too, and is near. */
+static void means_of_mixing_are_kept_and_shadowed(void **state) {
+    (void)state;
+    const ds_journal_plan anew = {.path = scratch_path("streams.journal")}, again = {.path = anew.path, .resume = true};
+    ds_ablate_options options = {.modes = "mean-mix,mean-res", .shadow = 1, .journal = &anew};
+    ds_ablate_result one, two;
+    ds_run run;
+    open_golden(&run, "fixtures/streams", "mhc", "/ckpt.pt", DS_F32);
+    expect_ok(ds_ablate_measure(&one, &run, &options));
+    options.journal = &again;
+    expect_ok(ds_ablate_measure(&two, &run, &options));
+    assert_memory_equal(one.loss, two.loss, 2 * 2 * sizeof(double));
+    for (size_t c = 0; c < 2; c++) {
+        assert_true(one.shadow.cases[c].loss > 0 && one.shadow.cases[c].loss < 2e-5 * one.baseline[0]);
+        assert_true(one.loss[2 * c] != one.baseline[0]);
+    }
+    ds_ablate_release(&one);
+    ds_ablate_release(&two);
+    ds_run_close(&run);
 }
 
 /* A mode goes with the scopes that mean something, and a routed readout is forced by name. */
@@ -232,6 +304,9 @@ int main(void) {
         cmocka_unit_test(results_are_the_program_s),
         cmocka_unit_test(a_journal_is_taken_up),
         cmocka_unit_test(forced_reads_and_outputs_have_their_golden_losses),
+        cmocka_unit_test(forced_streams_have_their_golden_losses),
+        cmocka_unit_test(modes_of_streams_have_scopes_of_their_own),
+        cmocka_unit_test(means_of_mixing_are_kept_and_shadowed),
         cmocka_unit_test(modes_of_reads_have_scopes_of_their_own),
         cmocka_unit_test(the_program_forces_reads),
         cmocka_unit_test(the_help_knows_the_tables),

@@ -151,46 +151,77 @@ static void expect_norms(const double *found, const json_t *golden, const char *
     }
 }
 
+static ds_run open_golden(const char *folder, const char *name, const char *file) {
+    char path[64];
+    (void)snprintf(path, sizeof path, "%s/%s%s", folder, name, file);
+    const ds_run_options opening = {.checkpoint = path,
+                                    .tokens = "fixtures/data/val.bin",
+                                    .length = 32,
+                                    .sequences = 2,
+                                    .spread = DS_SPREAD_FROM_OFFSET,
+                                    .precision = DS_F64,
+                                    .histories = true,
+                                    .streams = true};
+    ds_run run;
+    expect_ok(ds_run_open(&run, &opening));
+    return run;
+}
+
 /* Sources, reads, states and parameters: promised to 1e-9 relative, 1e-12 absolute. */
+static void expect_golden_norms(ds_run *run, const char *folder, const char *name) {
+    char file[64];
+    ds_gradflow flow;
+    (void)snprintf(file, sizeof file, "%s/%s.json", folder, name);
+    json_t *whole = json_load_file(file, 0, NULL);
+    const json_t *golden = json_object_get(whole, "gradflow"), *parameters = json_object_get(golden, "parameters");
+    assert_non_null(golden);
+    expect_ok(ds_gradflow_measure(&flow, run, &ds_gradflow_defaults));
+    size_t reads = flow.flow.sublayers + 1;
+    expect_norms(flow.flow.source_norm, golden, "sources", reads);
+    expect_norms(flow.flow.read_norm, golden, "reads", reads);
+    expect_norms(flow.flow.state_norm, golden, "states", reads);
+    assert_int_equal(json_object_size(parameters), flow.flow.parameters);
+    for (size_t p = 0; p < flow.flow.parameters; p++) {
+        const json_t *value = json_object_get(parameters, ds_model_parameter(run->model, p)->name);
+        assert_true(json_is_number(value));
+        expect_close(flow.flow.parameter_norm[p], json_number_value(value), fmax(1e-9 * json_number_value(value), 1e-12));
+    }
+    ds_gradflow_release(&flow);
+    json_decref(whole);
+}
+
 static void golden_norms_of_histories(void **state) {
     static const char *const models[] = {"attnres-full", "attnres-block", "attnres-cumulative-block", "delta-attnres",
                                          "delta-block"};
     (void)state;
     for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
-        char path[64], file[64];
-        (void)snprintf(path, sizeof path, "fixtures/depth/%s", models[m]);
-        (void)snprintf(file, sizeof file, "%s.json", path);
-        const ds_run_options opening = {.checkpoint = path,
-                                        .tokens = "fixtures/data/val.bin",
-                                        .length = 32,
-                                        .sequences = 2,
-                                        .spread = DS_SPREAD_FROM_OFFSET,
-                                        .precision = DS_F64,
-                                        .histories = true};
-        ds_gradflow_options options = ds_gradflow_defaults;
-        ds_run run;
-        ds_gradflow flow;
-        json_t *whole = json_load_file(file, 0, NULL);
-        const json_t *golden = json_object_get(whole, "gradflow"), *parameters = json_object_get(golden, "parameters");
-        assert_non_null(golden);
-        expect_ok(ds_run_open(&run, &opening));
-        expect_ok(ds_gradflow_measure(&flow, &run, &options));
-        size_t reads = flow.flow.sublayers + 1;
-        expect_norms(flow.flow.source_norm, golden, "sources", reads);
-        expect_norms(flow.flow.read_norm, golden, "reads", reads);
-        expect_norms(flow.flow.state_norm, golden, "states", reads);
-        assert_int_equal(json_object_size(parameters), flow.flow.parameters);
-        for (size_t p = 0; p < flow.flow.parameters; p++) {
-            double expected = json_number_value(json_object_get(parameters, ds_model_parameter(run.model, p)->name));
-            expect_close(flow.flow.parameter_norm[p], expected, fmax(1e-9 * expected, 1e-12));
-        }
-        ds_gradflow_release(&flow);
-        options.jacobian = "last";
+        ds_run run = open_golden("fixtures/depth", models[m], "");
+        ds_gradflow_options options = {.jacobian = "last"};
+        expect_golden_norms(&run, "fixtures/depth", models[m]);
         expect_refused(&run, &options, "maps no state to another, so it has no Jacobian");
         options = (ds_gradflow_options){.measure = true};
         expect_refused(&run, &options, "closed gates, which the rule");
         ds_run_close(&run);
-        json_decref(whole);
+    }
+}
+
+static void golden_norms_of_streams(void **state) {
+    static const struct {
+        const char *name, *file;
+    } models[] = {{"hc", ""},
+                  {"mhc", "/ckpt.pt"},
+                  {"mhc-lite", "/ckpt.pt"},
+                  {"mhc-static", "/ckpt.pt"},
+                  {"mhc-static-mixed", "/ckpt.pt"}};
+    (void)state;
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+        ds_run run = open_golden("fixtures/streams", models[m].name, models[m].file);
+        ds_gradflow_options options = {.jacobian = "last"};
+        expect_golden_norms(&run, "fixtures/streams", models[m].name);
+        expect_refused(&run, &options, "mixes whole streams");
+        options = (ds_gradflow_options){.measure = true};
+        expect_refused(&run, &options, "closed gates, which the rule");
+        ds_run_close(&run);
     }
 }
 
@@ -216,6 +247,35 @@ static void the_program_tells_of_histories(void **state) {
     json_decref(written);
 }
 
+/* What the outputs of a bypassed sublayer would be worth is not asked; a closed one returns nothing through its output, but its
+ * streams mix on, and what they mix by is read from the state. */
+static void the_program_tells_of_streams(void **state) {
+    (void)state;
+    const char *const words[] = {"gradflow",
+                                 "--tokens",
+                                 "fixtures/data/val.bin",
+                                 "--seq-len",
+                                 "8",
+                                 "--sequences",
+                                 "2",
+                                 "--force",
+                                 "closed:1.attn,bypass:0.mlp",
+                                 "fixtures/streams/mhc/ckpt.pt",
+                                 NULL};
+    json_t *written = program_json(words);
+    const json_t *sources = ds_json_at(written, "results/sources"), *reads = ds_json_at(written, "results/reads");
+    const json_t *states = ds_json_at(written, "results/states");
+    size_t count = json_array_size(states);
+    assert_true(json_array_size(sources) == count && json_array_size(reads) == count);
+    for (size_t s = 0; s < count; s++) {
+        assert_int_equal(json_number_value(json_array_get(sources, s)) == 0, s == 2 || s == 3);
+        assert_int_equal(json_number_value(json_array_get(reads, s)) == 0, s == 1 || s == 2);
+        assert_true(ds_json_real_at(json_array_get(states, s), "grad_norm") > 0);
+    }
+    assert_null(ds_json_at(written, "results/sublayers"));
+    json_decref(written);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_as_written),
@@ -224,7 +284,9 @@ int main(void) {
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(golden_norms_of_histories),
+        cmocka_unit_test(golden_norms_of_streams),
         cmocka_unit_test(the_program_tells_of_histories),
+        cmocka_unit_test(the_program_tells_of_streams),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,7 +50,9 @@ static void identities_are_known(void **state) {
     const ds_force none = {.mode = DS_FORCE_NONE};
     (void)state;
     for (size_t r = 0; r < ds_rule_count(); r++) {
-        assert_true(ds_rule_at(r)->is_identity(none, (ds_force){DS_FORCE_CLOSED, 0}));
+        bool mixes = ds_rule_at(r)->kind == DS_KIND_STREAMS; /* without an output as well */
+        assert_true(ds_rule_at(r)->is_identity(none, (ds_force){mixes ? DS_FORCE_BYPASS : DS_FORCE_CLOSED, 0}));
+        assert_int_equal(ds_rule_at(r)->is_identity(none, (ds_force){DS_FORCE_CLOSED, 0}), !mixes);
         assert_false(ds_rule_at(r)->is_identity(none, (ds_force){DS_FORCE_NONE, 0}));
     }
     assert_true(ds_rule_delta.is_identity(none, (ds_force){DS_FORCE_GATE, 0}));
@@ -66,9 +68,10 @@ static void expect_complete_steps(const ds_rule *rule, const ds_rule_steps *s) {
     assert_true(s->write_forward != NULL && s->write_backward != NULL && s->write_tangent != NULL);
     assert_true((s->token_jacobian == NULL) == rule->keeps_history); /* which maps no state to another */
     assert_true((s->read_sums != NULL) == (s->read_parameters != NULL));
-    /* coefficients that are computed have derivatives, and a way to what they are computed from */
-    bool coefficients = s->coefficients_forward != NULL;
-    assert_true(coefficients == (s->coefficients_tangent != NULL) && coefficients == (s->coefficient_parameters != NULL));
+    /* coefficients that are computed have derivatives, and a way to what they are computed from, or to the state itself */
+    bool coefficients = s->coefficients_forward != NULL, of_state = s->state_coefficients_backward != NULL;
+    assert_true(coefficients == (s->coefficients_tangent != NULL));
+    assert_true((coefficients || of_state) == (s->coefficient_parameters != NULL));
     assert_true(coefficients == (s->context_backward != NULL || s->input_backward != NULL));
 }
 
@@ -78,7 +81,7 @@ static void tables_are_complete(void **state) {
         const ds_rule *rule = ds_rule_at(r);
         assert_true(rule->planes != NULL && rule->flops != NULL && rule->check_force != NULL && rule->is_identity != NULL);
         assert_true(rule->reads_in_place != NULL);
-        assert_true(rule->observe == NULL || rule->observe_gradient != NULL);
+        assert_true(rule->observe == NULL || rule->observe_gradient != NULL || rule->kind == DS_KIND_STREAMS);
         for (size_t p = 0; p < 2; p++) expect_complete_steps(rule, rule->steps[p]);
         /* both precisions have the same functions */
         const ds_rule_steps *wide = rule->steps[DS_F64], *narrow = rule->steps[DS_F32];

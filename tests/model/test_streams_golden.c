@@ -13,7 +13,8 @@
 
 static const struct {
     const char *name, *file;
-} models[] = {{"hc", ""}, {"mhc", "/ckpt.pt"}, {"mhc-lite", "/ckpt.pt"}, {"mhc-static-mixed", "/ckpt.pt"}};
+} models[] = {
+    {"hc", ""}, {"mhc", "/ckpt.pt"}, {"mhc-lite", "/ckpt.pt"}, {"mhc-static", "/ckpt.pt"}, {"mhc-static-mixed", "/ckpt.pt"}};
 enum { MODELS = sizeof models / sizeof *models, TOKENS = 64, MOST_MIXING = 4 * 6 };
 
 typedef struct golden_case {

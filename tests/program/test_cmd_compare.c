@@ -336,6 +336,76 @@ static void test_curves_of_many_checkpoints(void **state) {
     }
 }
 
+/* Checkpoints of other rules stand beside each other, and what is not comparable is said. */
+static void test_rules_side_by_side(void **state) {
+    (void)state;
+    json_t *envelope, *alone;
+    const json_t *found = results(&envelope, "compare " DATA "fixtures/streams/mhc-lite/ckpt.pt fixtures/depth/delta-attnres "
+                                             "fixtures/models/ddl-cc-ec fixtures/streams/hc");
+    static const char *const variants[] = {"mhc-lite", "delta-attnres", "ddl-cc-ec", "hc"};
+    const json_t *costs =
+        ds_json_at(results(&alone, "ablate --modes closed --scopes each " DATA "fixtures/streams/mhc-lite/ckpt.pt"), "cases");
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *entry = json_array_get(json_object_get(found, "checkpoints"), i);
+        assert_string_equal(json_string_value(json_object_get(entry, "variant")), variants[i]);
+        assert_int_equal(json_array_size(json_object_get(entry, "sublayers")) > 0, i == 2); /* gates */
+        assert_true(json_array_size(json_object_get(entry, "cases")) > 0);
+        for (size_t c = 0; i == 0 && c < json_array_size(costs); c++)
+            expect_close(ds_json_real_at(json_array_get(json_object_get(entry, "cases"), c), "delta_loss"),
+                         ds_json_real_at(json_array_get(costs, c), "delta_loss"), 1e-12);
+    }
+    json_decref(envelope);
+    json_decref(alone);
+    assert_int_equal(run("compare " DATA "fixtures/streams/mhc-lite/ckpt.pt fixtures/models/ddl-cc-ec"), 0);
+    char *said = content("err");
+    assert_non_null(strstr(said, "stands on backbone nanogpt, ddl-cc-ec on ddl"));
+    free(said);
+    assert_int_equal(run("compare " DATA "fixtures/streams/mhc-lite/ckpt.pt fixtures/streams/hc"), 0);
+    said = content("err");
+    assert_null(strstr(said, "backbone"));
+    free(said);
+}
+
+/* What stands under rules is what the commands say of each checkpoint alone; masses and concentration by other loops. */
+static void test_page_of_rules(void **state) {
+    (void)state;
+    static const char *const paths[] = {"fixtures/streams/mhc-lite/ckpt.pt", "fixtures/models/ddl-cc-ec"};
+    char line[512];
+    json_t *envelope, *alone;
+    (void)snprintf(line, sizeof line, "compare --rules " DATA "%s %s", paths[0], paths[1]);
+    const json_t *found = results(&envelope, line);
+    assert_int_equal(json_array_size(json_object_get(found, "rule_parts")), 5 + 2); /* of streams; mean-gate, write-only */
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *entry = json_array_get(json_object_get(found, "checkpoints"), i);
+        const json_t *rules = json_object_get(entry, "rules"), *mass = json_object_get(rules, "mass");
+        const char *const commands[] = {"depth", "gradflow"};
+        for (size_t c = 0; c < 2; c++) {
+            (void)snprintf(line, sizeof line, "%s " DATA "%s", commands[c], paths[i]);
+            assert_true(json_equal(results(&alone, line), json_object_get(rules, commands[c])));
+            json_decref(alone);
+        }
+        size_t sublayers = json_array_size(mass);
+        double total = 0, largest = 0, ranked = 0;
+        for (size_t s = 0; s < sublayers; s++) {
+            double sum = 0, cost = fmax(0, ds_json_real_at(json_array_get(json_object_get(entry, "cases"), s), "delta_loss"));
+            for (size_t read = sublayers; read > s; read--) {
+                const json_t *row = json_array_get(ds_json_at(rules, "depth/depth_rows"), read);
+                sum += json_number_value(json_array_get(json_object_get(row, "contribution"), s + 1));
+            }
+            expect_close(json_number_value(json_array_get(mass, s)), sum / (double)(sublayers - s), 1e-14);
+            total += cost;
+            largest = fmax(largest, cost);
+            for (size_t o = 0; o < sublayers; o++) {
+                double other = fmax(0, ds_json_real_at(json_array_get(json_object_get(entry, "cases"), o), "delta_loss"));
+                ranked += fmax(cost, other); /* twice the sum of all pairs' larger ones: Gini by another formula */
+            }
+        }
+        expect_close(ds_json_real_at(rules, "largest_cost_share"), largest / total, 1e-12);
+        expect_close(ds_json_real_at(rules, "cost_gini"), ranked / ((double)sublayers * total) - 1, 1e-12);
+    }
+    json_decref(envelope);
+}
+
 static void test_refusals(void **state) {
     (void)state;
     expect_refusal("compare " DATA "fixtures/models/cc-bf16", 2, "needs CHECKPOINT CHECKPOINT");
@@ -363,6 +433,8 @@ int main(void) {
         cmocka_unit_test(test_trajectories_are_sorted),
         cmocka_unit_test(test_tables_and_files),
         cmocka_unit_test(test_curves_of_many_checkpoints),
+        cmocka_unit_test(test_rules_side_by_side),
+        cmocka_unit_test(test_page_of_rules),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests_name("cmd_compare", tests, NULL, NULL);

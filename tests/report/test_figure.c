@@ -242,6 +242,59 @@ static void test_what_is_there_decides(void **state) {
     json_decref(results);
 }
 
+static char *data_of(const char *id, const json_t *results) {
+    const ds_figure_options none = {0, 0, false};
+    ds_figure_outcome outcome;
+    size_t length;
+    char *data = NULL;
+    expect_ok(ds_figure_write(&outcome, place, ds_figure_find(id), results, &none));
+    read_part(&data, &length, id, "tsv");
+    return data;
+}
+
+static size_t count_words(const char *text, const char *word) {
+    size_t count = 0;
+    for (const char *at = text; (at = strstr(at, word)) != NULL; at++) count++;
+    return count;
+}
+
+/* Rules side by side: a series a checkpoint, two where there are two gains; where outputs have no gradients of their own,
+ * states; captions warn of what a picture does not show. */
+static void test_rules(void **state) {
+    (void)state;
+    json_t *results = make_results(2, 0.125);
+    static const struct {
+        const char *id, *by, *words;
+        size_t blocks;
+    } figures[] = {{"contribution-maps", "2603.15031", "takes its scale away", 2},
+                   {"largest-share", "2605.18855", "chooses nothing", 2},
+                   {"rule-gains", "2512.24880", "by construction", 4},
+                   {"effective-sources", NULL, "one standard deviation", 2},
+                   {"mass-cause", NULL, "Mass is not cause", 2},
+                   {"source-gradients", NULL, "over its mean", 2},
+                   {"source-sizes", NULL, "dilution", 2}};
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+        const ds_figure *figure = ds_figure_find(figures[i].id);
+        ds_text caption = {0};
+        if (figures[i].by != NULL) assert_ptr_equal(figure, ds_figure_find(figures[i].by));
+        assert_true(ds_figure_applies(figure, results));
+        json_t *envelope = json_pack("{s:s,s:O}", "command", "compare", "results", json_object_get(results, "compare"));
+        expect_ok(ds_figure_caption(&caption, figure, results, envelope));
+        if (strstr(caption.bytes, figures[i].words) == NULL) fail_msg("%s: \"%s\"", figures[i].id, caption.bytes);
+        assert_non_null(strstr(caption.bytes, "The backbones differ (nanogpt, ddl)"));
+        char *data = data_of(figures[i].id, results);
+        assert_int_equal(count_words(data, "\n\n\n#") + 1, figures[i].blocks);
+        free(data);
+        json_decref(envelope);
+        ds_text_release(&caption);
+    }
+    json_t *checkpoints = json_object_get(json_object_get(results, "compare"), "checkpoints");
+    for (size_t c = 0; c < 2; c++) assert_int_equal(json_object_del(json_array_get(checkpoints, c), "rules"), 0);
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
+        assert_false(ds_figure_applies(ds_figure_find(figures[i].id), results));
+    json_decref(results);
+}
+
 /* The first rows of data, from the results by another route. */
 static void test_data(void **state) {
     (void)state;
@@ -435,6 +488,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_weights_without_exponents, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_additive, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_what_is_there_decides, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_rules, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_data, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_gradients_without_gates, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_lines_can_be_told_apart, make_folder, remove_folder),

@@ -222,6 +222,70 @@ static void put_gradflow(ds_json_builder *b, size_t sublayers, ds_random *random
     ds_json_end(b);
 }
 
+static void put_moments(ds_json_builder *b, const char *key, ds_random *random) {
+    ds_json_begin_object(b, key);
+    ds_json_put_real(b, "mean", 0.5 + ds_random_uniform(random));
+    ds_json_put_real(b, "std", 0.1 * ds_random_uniform(random));
+    ds_json_end(b);
+}
+
+static void put_randoms(ds_json_builder *b, const char *key, size_t count, ds_random *random) {
+    ds_json_begin_array(b, key);
+    for (size_t i = 0; i < count; i++) ds_json_put_real(b, NULL, ds_random_uniform(random));
+    ds_json_end(b);
+}
+
+static void put_reads(ds_json_builder *b, size_t reads, bool weights, ds_random *random) {
+    ds_json_begin_array(b, "depth_rows");
+    for (size_t s = 0; s < reads; s++) {
+        ds_json_begin_object(b, NULL);
+        if (weights) put_moments(b, "max_share", random);
+        put_moments(b, "contribution_sources", random);
+        put_moments(b, "contribution_max", random);
+        put_randoms(b, "contribution", s + 1, random);
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+}
+
+/* Of streams, or of the delta rule on another backbone. */
+static void put_rules(ds_json_builder *b, size_t sublayers, bool streams, ds_random *random) {
+    static const char *const keys[2][2] = {{"norm2", "smallest"}, {"forward_gain", "backward_gain"}};
+    ds_json_begin_object(b, "rules");
+    ds_json_put_text(b, "backbone", streams ? "nanogpt" : "ddl");
+    put_randoms(b, "mass", sublayers, random);
+    ds_json_put_real(b, "mass_cost_rank_correlation", streams ? 0.5 : NAN);
+    ds_json_begin_object(b, "gradflow");
+    put_randoms(b, "sources", streams ? sublayers + 1 : 0, random);
+    ds_json_begin_array(b, "states");
+    for (size_t s = 0; s <= sublayers; s++) {
+        ds_json_begin_object(b, NULL);
+        ds_json_put_real(b, "grad_norm", ds_random_uniform(random));
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+    ds_json_end(b);
+    ds_json_begin_object(b, "depth");
+    put_reads(b, sublayers + 1, streams, random);
+    put_randoms(b, "source_norms", sublayers + 1, random);
+    ds_json_begin_object(b, streams ? "composite" : "products");
+    if (!streams) {
+        ds_json_end(b);
+        ds_json_end(b);
+        ds_json_begin_object(b, "spectrum");
+    }
+    ds_json_begin_array(b, streams ? "prefix" : "distribution");
+    for (size_t s = 0; s < sublayers; s++) {
+        ds_json_begin_object(b, NULL);
+        for (size_t k = 0; k < 2; k++) put_moments(b, keys[streams][k], random);
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+    ds_json_end(b);
+    if (streams) ds_json_end(b);
+    ds_json_end(b);
+}
+
 /* Two steps of a run; the second has no interval when there is one sequence. */
 static void put_comparison(ds_json_builder *b, const json_t *sublayers, ds_random *random, double half) {
     static const char *const labels[] = {"step-100", "it's_200 {\\x}"};
@@ -247,6 +311,7 @@ static void put_comparison(ds_json_builder *b, const json_t *sublayers, ds_rando
             ds_json_end(b);
         }
         ds_json_end(b);
+        put_rules(b, json_array_size(sublayers), i == 0, random);
         ds_json_end(b);
     }
     ds_json_end(b);

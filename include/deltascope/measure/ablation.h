@@ -24,6 +24,7 @@ typedef struct ds_case_list {
     size_t count, capacity, sublayers;
     size_t forces;    /* ds_spec_forces: the sublayers, and the readout where it can be forced */
     bool needs_means; /* one of them needs a mean: ds_case_list_set_means before running */
+    double *mixing;   /* (sublayers, n(n+2)): the means of parallel streams, or NULL */
 } ds_case_list;
 
 /* Appends the scopes ("each", "attn", ...), and the modes of all rules, each once, with `between` after each but the last two
@@ -37,8 +38,8 @@ ds_status ds_case_list_parse(ds_case_list *list, const ds_spec *spec, const char
 ds_status ds_case_list_all(ds_case_list *list, const ds_spec *spec, bool means) DS_MUST_CHECK;
 /* For the sentence that refuses a case of that name: ` (did you mean "closed:3.mlp"?)`, or nothing. */
 ds_name ds_case_list_hint(const ds_case_list *list, const char *word, size_t length);
-/* means (S): each sublayer's mean gate over the data. */
-void ds_case_list_set_means(ds_case_list *list, const double *means);
+/* means (sublayers, length), length being ds_mean_length: as ds_mean_gates finds them. */
+ds_status ds_case_list_set_means(ds_case_list *list, const double *means, size_t length) DS_MUST_CHECK;
 /* Leaves out all but the cases named (comma separated) and those they are equal to. Names of no case are passed over. */
 void ds_case_list_keep(ds_case_list *list, const char *names);
 void ds_case_list_release(ds_case_list *list);

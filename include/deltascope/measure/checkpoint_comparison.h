@@ -21,6 +21,7 @@ typedef struct ds_compare_options {
     const char *shut;   /* "each": every gate alone; "none" */
     double regime_tolerance; /* how near 0, 1 and 2 a gate must be to count as identity, projection and reflection */
     bool gradients;          /* how large a gradient reaches each state */
+    bool rules;              /* what rules are compared by, of each checkpoint (rule_measures.h) */
     bool trajectory;         /* steps of one training run, sorted by the last number of each label: figures draw curves */
     /* Called with each run once it is open, before it is measured, last checkpoint first; may be NULL. */
     void (*opened)(void *context, const ds_run *run);
@@ -55,6 +56,7 @@ typedef struct ds_compared {
     ds_paired *cost;            /* (S): rise of the loss when a gate is shut */
     ds_paired *cost_difference; /* (S): of the cost, from the first checkpoint's; NaN where there is nothing to pair */
     double *cost_holm;          /* (S): adjusted over all sublayers of all checkpoints */
+    json_t *rules;              /* or NULL */
 } ds_compared;
 
 typedef struct ds_comparison {
