@@ -8,4 +8,8 @@
  * would load it as the plain rule, and compute something else in silence. */
 ds_status ds_control_read(ds_spec *spec, const json_t *config, const char *where) DS_MUST_CHECK;
 
+/* The rule that a configuration names: "deltascope_base_rule" where "deltascope_rule" is a control of a rule that goes by its
+ * name, else "deltascope_rule"; NULL: none. */
+const char *ds_told_rule(const json_t *config);
+
 #endif
