@@ -221,7 +221,8 @@ static ds_status find_spec(ds_spec *spec, const ds_invocation *invocation, const
     ds_status status = DS_OK;
     ds_run opened = {0};
     const ds_beginning beginning = beginning_of(invocation, run);
-    const ds_run_options structure = {.checkpoint = run->checkpoint, .without_weights = true};
+    const ds_run_options structure = {
+        .checkpoint = run->checkpoint, .histories = true, .streams = true, .without_weights = true};
     if (run->checkpoint == NULL) return ds_beginning_spec(spec, &beginning);
     DS_TRY(ds_run_open(&opened, &structure));
     *spec = opened.spec;

@@ -2,6 +2,7 @@
 #include "rule_depth.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- interventions ---------------------------------------------------------------------------------------------------- */
@@ -139,15 +140,35 @@ static void start(ds_start *starts, const ds_model *model) {
     }
 }
 
-/* A softmax over one source does not depend on its logit, and without a source there is nothing to gate either. */
+/* Sources of a read in which anything is open. Without memory as many as there are. */
+static size_t open_sources(const ds_spec *spec, size_t read) {
+    const ds_depth_form *form = ds_depth_form_of(spec);
+    size_t left = 0, count = form->sources(NULL, spec, read);
+    ds_depth_source *list = ds_calloc(count + 1, sizeof *list);
+    bool *open = ds_calloc(count + 1, sizeof *open);
+    if (list == NULL || open == NULL)
+        left = count;
+    else
+        (void)form->sources(list, spec, read);
+    for (size_t j = 0; list != NULL && open != NULL && j < count; j++) {
+        open[j] = list[j].base != DS_NO_SOURCE && open[list[j].base];
+        for (size_t i = list[j].first; i < list[j].end; i++)
+            open[j] = open[j] || i == 0 || spec->trained[(i - 1) % 2].mode != DS_FORCE_CLOSED;
+        left += open[j];
+    }
+    free(list);
+    free(open);
+    return left;
+}
+
+/* A softmax over one source does not depend on its logit, and without a source there is nothing to gate either. Where blocks
+ * are wide several reads have so few. */
 static void unreached(bool *reached, const ds_model *model, const ds_layer_weights *layer, size_t half, ds_force trained) {
     const ds_spec *spec = &model->spec;
     size_t s = 2 * (size_t)(layer - model->layers) + half;
-    ds_depth_source list[4];
-    (void)trained;
-    if (s > 1) return; /* the first two reads alone can have so few */
     const ds_depth_form *form = ds_depth_form_of(spec);
-    size_t count = form->sources(list, spec, s) + (spec->depth_null ? 1 : 0);
+    size_t count = open_sources(spec, s) + (spec->depth_null ? 1 : 0);
+    (void)trained; /* of this half alone */
     ds_depth_weights weights = ds_depth_weights_of(model, s);
     const ds_parameter *choice[] = {weights.query, weights.norm, weights.bias};
     const ds_parameter *gate[] = {weights.logit, weights.alpha, weights.gate_weight, weights.gate_bias};
