@@ -139,6 +139,8 @@ static ds_status put_variant(ds_json_builder *b, const ds_study_results *results
     ds_json_begin_object(b, variant->name);
     ds_json_put_text(b, "variant", variant->kind);
     ds_json_put_text(b, "rule", variant->recipe.rule);
+    ds_json_put_text(b, "backbone", ds_spec_backbone_name(&variant->spec));
+    ds_json_put_bool(b, "published", ds_spec_is_published(&variant->spec));
     ds_json_put_count(b, "parameters", parameters);
     ds_json_put_count(b, "trained_parameters", trained);
     ds_json_put_count(b, "state_floats_per_token", ds_spec_planes(&variant->spec) * variant->spec.hidden);
