@@ -19,14 +19,25 @@ typedef struct train_options {
     bool dry_run;
 } train_options;
 
+static ds_status variant_words(ds_text *text, const char *between, const char *before_last) {
+    ds_status status = DS_OK;
+    for (size_t i = 0; ds_variant_at(i) != NULL; i++)
+        DS_TRY(ds_text_printf(text, "%s%s",
+                              i == 0                         ? ""
+                              : ds_variant_at(i + 1) == NULL ? before_last
+                                                             : between,
+                              ds_variant_at(i)));
+done:
+    return status;
+}
+
 #define OWN(field) offsetof(train_options, field)
 static const ds_option options[] = {
     {"recipe", "FILE", "every number of the run as JSON", DS_OPTION_TEXT, OWN(recipe), 0, NULL},
     {"from", "PATH", "the checkpoint to start from: a model folder or a weight file", DS_OPTION_TEXT, OWN(from), 0, NULL},
     {"config", "FILE", "in place of --from: a configuration, for weights drawn by --seed", DS_OPTION_TEXT, OWN(config), 0,
      NULL},
-    {"variant", "additive|ddl-scalar|ddl-tc|ddl-tc-ec|ddl-cc|ddl-cc-ec", "what the configuration is of", DS_OPTION_CHOICE,
-     OWN(variant), 0, NULL},
+    {"variant", "NAME", "what the configuration is to be of: *", DS_OPTION_TEXT, OWN(variant), 0, variant_words},
     {"init", "older|newer", "initial weights and names of which generation of the published code (older)", DS_OPTION_CHOICE,
      OWN(init), 0, NULL},
     {"tokens", "FILE", "token ids to train on", DS_OPTION_TEXT, OWN(tokens), 0, NULL},
@@ -210,7 +221,8 @@ static ds_status find_spec(ds_spec *spec, const ds_invocation *invocation, const
     ds_status status = DS_OK;
     ds_run opened = {0};
     const ds_beginning beginning = beginning_of(invocation, run);
-    const ds_run_options structure = {.checkpoint = run->checkpoint, .without_weights = true};
+    const ds_run_options structure = {
+        .checkpoint = run->checkpoint, .histories = true, .streams = true, .without_weights = true};
     if (run->checkpoint == NULL) return ds_beginning_spec(spec, &beginning);
     DS_TRY(ds_run_open(&opened, &structure));
     *spec = opened.spec;
@@ -385,7 +397,10 @@ const ds_command ds_command_train = {
         "bits of the weights do not depend on threads, nor on interruptions.\n"
         "Weights to start from are a checkpoint's (--from), or drawn (--config): then element i of a tensor is a function of "
         "seed, "
-        "name and i alone, equal for all variants that have it, and checkpoint-0 holds them.\n"
+        "name and i alone, equal for all variants that have it, and checkpoint-0 holds them. Rule and backbone are independent "
+        "of one another: every variant goes on the backbones ddl, qwen3 and nanogpt, whose configuration says the sizes, and "
+        "starts as its own code starts it. What no published code has gets a model_type of ours in config.json, with "
+        "deltascope_rule and deltascope_backbone; every command reads it back.\n"
         "Rules: delta is the checkpoint's own; write-only, erase-only, fixed-gate:B, closed:attn, closed:mlp and closed:all "
         "are "
         "controls, whose checkpoints every command reads as what they are.\n"
@@ -406,6 +421,8 @@ const ds_command ds_command_train = {
                 "--out control/\n"
                 "  deltascope train --recipe recipe.json --config config.json --variant ddl-cc-ec --seed 1 --tokens train.bin "
                 "--val val.bin --out run/\n"
+                "  deltascope train --recipe recipe.json --config qwen3.json --variant mhc --seed 1 --tokens train.bin --val "
+                "val.bin --out streams/\n"
                 "  deltascope gates --tokens val.bin run/checkpoint-600\n",
     .takes = DS_TAKES_RUN | DS_TAKES_RESUME | DS_TAKES_RANKS,
     .options = options,

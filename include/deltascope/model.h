@@ -123,8 +123,8 @@ typedef struct ds_rope_scaling {
 /* Of parallel streams: how many, and how a matrix is made of logits. */
 typedef struct ds_stream_spec {
     size_t count;
-    bool dynamic;       /* the maps from the streams are there; in the static form they are stored and never used */
-    size_t rounds;      /* of Sinkhorn, of logits divided by the temperature ... */
+    bool dynamic;  /* the maps from the streams are there; in the static form they are stored and never used */
+    size_t rounds; /* of Sinkhorn, of logits divided by the temperature ... */
     double temperature;
     bool orthostochastic; /* ... or Newton-Schulz steps in its place (num.h) */
     size_t steps;
@@ -167,7 +167,7 @@ typedef struct ds_spec {
     size_t depth_blocks; /* attention over depth: blocks of layers; what gates the read; a learned source before the others */
     ds_depth_gate depth_gate;
     bool depth_null;
-    double depth_bias_init;                                       /* of a recency bias */
+    double depth_bias_init; /* of a recency bias */
     ds_stream_spec streams;
     bool newer_names;                                             /* which generation of parameter names was found */
     double gate_init, embedding_init_std, hidden_init_std_factor; /* for weights at initialisation */
@@ -176,7 +176,9 @@ typedef struct ds_spec {
     ds_force trained[2]; /* of a control: what the sublayers of attention, and of the MLP, do always */
 } ds_spec;
 
-const char *ds_spec_variant(const ds_spec *spec); /* "additive", "ddl-scalar", "ddl-tc", "ddl-tc-ec", "ddl-cc", "ddl-cc-ec" */
+/* "additive", "ddl-scalar", "ddl-tc", ... "ddl-cc-ec", or the rule's name. */
+const char *ds_spec_variant(const ds_spec *spec);
+const char *ds_variant_at(size_t index); /* all such names in turn; NULL beyond the last */
 static inline size_t ds_spec_sublayers(const ds_spec *spec) { return 2 * spec->layers; }
 static inline size_t ds_spec_kv_heads(const ds_spec *spec) { return spec->kv_heads != 0 ? spec->kv_heads : spec->heads; }
 /* What a pair of features turns by per position: rope_base^(-2 pair / rotary_dim), slowed down by rope_scaling. */
@@ -198,6 +200,8 @@ bool ds_spec_is_control(const ds_spec *spec);
 /* What the model computes by: the control's name, or the rule's where it is none; into at least 48 bytes, returns `name`. */
 char *ds_spec_rule_name(char name[48], const ds_spec *spec);
 const char *ds_spec_backbone_name(const ds_spec *spec);
+/* Whether there is published code of this rule on this backbone. */
+bool ds_spec_is_published(const ds_spec *spec);
 /* Whether a sublayer leaves every state as it is under `force`, so that it need not be run. */
 bool ds_sublayer_is_identity(const ds_spec *spec, size_t sublayer, ds_force force);
 /* With k and beta held, every sublayer acts on the state by A = I - m beta k k^T: a control without the erase does not, and its
@@ -214,9 +218,14 @@ typedef ds_status (*ds_tell)(void *context, const char *sentence);
  * misspellings of some that do. */
 ds_status ds_spec_doubts(const ds_checkpoint *checkpoint, ds_tell tell, void *context) DS_MUST_CHECK;
 /* From a configuration alone, which does not tell the variant (as ds_spec_variant names them; another is DS_ERR_USAGE) nor the
- * generation of names. `where` names it in sentences. */
+ * generation of names. Any variant goes on the backbones ddl, qwen3 and nanogpt, additive on all; a variant that the
+ * configuration contradicts is DS_ERR_INPUT. `where` names it in sentences. */
 ds_status ds_spec_from_config(ds_spec *spec, const json_t *config, const char *where, const char *variant,
                               bool newer_names) DS_MUST_CHECK;
+/* Sets the keys by which `config`, a configuration of the spec's backbone, tells its rule, so that it is read back as that:
+ * those of the published code where it has the rule on that backbone, else a model_type of ours with "deltascope_rule" and
+ * "deltascope_backbone" (ds_control_parse), which the published code refuses. */
+ds_status ds_spec_put_rule(json_t *config, const ds_spec *spec) DS_MUST_CHECK;
 /* The reported sizes ("small" 124M, "medium" 353M) of a variant, that of `make train-demo` ("demo" 0.8M), and one of the same
  * shape for trying ("tiny"), for bench. */
 ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant) DS_MUST_CHECK;
@@ -338,6 +347,8 @@ void ds_survey_free(ds_survey **survey); /* sets NULL; NULL is fine */
 /* Floating-point operations of one forward pass per token at window length T: matrix products 2mnk, attention at half the
  * square. Training counts three times as many. */
 double ds_spec_forward_flops_per_token(const ds_spec *spec, size_t length);
+/* The residual rule's part of them: coefficients, reads, mixing and writes; 0 under the additive rule, which only adds. */
+double ds_spec_rule_flops_per_token(const ds_spec *spec);
 double ds_spec_head_flops_per_token(const ds_spec *spec); /* the output head's part of them, 2 d V */
 
 /* ---- forward ---------------------------------------------------------------------------------------------------------- */

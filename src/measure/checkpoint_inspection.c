@@ -97,6 +97,7 @@ static void put_cost(ds_json_builder *b, const ds_spec *spec, size_t length, ds_
     ds_json_put_count(b, "seq_len", length);
     ds_json_put_real(b, "forward_flops_per_token", forward);
     ds_json_put_real(b, "training_flops_per_token", 3.0 * forward);
+    ds_json_put_real(b, "rule_flops_per_token", ds_spec_rule_flops_per_token(spec));
     ds_json_put_count(b, "state_bytes_per_token", (uint64_t)spec->hidden * ds_spec_planes(spec) * ds_precision_size(precision));
     ds_json_end(b);
 }

@@ -176,7 +176,10 @@ done:
 
 ds_status ds_gate_audit_check(const ds_spec *spec, const char *what) {
     if (ds_rule_has_gates(spec->rule)) return DS_OK;
-    return ds_fail(DS_ERR_USAGE, "%s: an additive model has no gates: each of its sublayers adds its output as it is", what);
+    if (ds_rule_kind_of(spec->rule) == DS_KIND_ADDITIVE)
+        return ds_fail(DS_ERR_USAGE, "%s: an additive model has no gates: each of its sublayers adds its output as it is",
+                       what);
+    return ds_fail(DS_ERR_USAGE, "%s: %s, the rule of this model, has no gates of the delta rule", what, ds_spec_variant(spec));
 }
 
 static void put_audited(ds_json_builder *b, const json_t *sublayer) {

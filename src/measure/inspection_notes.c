@@ -80,7 +80,14 @@ static void note_names(ds_notes *notes, const ds_survey *survey) {
 static void note_configuration(ds_notes *notes, const ds_spec *spec) {
     size_t width = spec->heads * spec->head_dim, usual = (size_t)floor(8.0 / 3.0 * (double)spec->hidden);
     const bool published = spec->backbone == &ds_backbone_ddl;
-    if (!published) note(notes, "configuration", "A plain transformer: %s.", ds_spec_backbone_name(spec));
+    if (!published)
+        note(notes, "configuration", "%s: %s.", spec->rule == &ds_rule_additive ? "A plain transformer" : "The transformer",
+             ds_spec_backbone_name(spec));
+    if (!ds_spec_is_published(spec))
+        note(notes, "configuration",
+             "No published code has %s on backbone %s: what this model shows is of that combination, not of the models that "
+             "the rule's authors train.",
+             ds_spec_variant(spec), ds_spec_backbone_name(spec));
     if (ds_spec_kv_heads(spec) != spec->heads)
         note(notes, "configuration", "Keys and values have %zu heads, each of which serves %zu query heads.",
              ds_spec_kv_heads(spec), spec->heads / ds_spec_kv_heads(spec));

@@ -114,23 +114,20 @@ static double mean_share(const ds_directions *all, size_t s, const double *basis
     return sum / (double)all->tokens;
 }
 
-static const ds_parameter *find(const ds_model *model, const char *name) {
+/* By its role, which is the same on every backbone. */
+static const ds_parameter *find(const ds_model *model, const char *role) {
     for (size_t i = 0; i < ds_model_parameters(model); i++) {
         const ds_parameter *parameter = ds_model_parameter(model, i);
-        if (strcmp(parameter->name, name) == 0) return parameter;
+        if (strcmp(parameter->role, role) == 0) return parameter;
     }
     return NULL;
 }
 
 static const ds_parameter *output_projection(const ds_model *model, size_t sublayer) {
-    const ds_parameter *found = NULL;
-    for (int newer = 0; newer < 2 && found == NULL; newer++) {
-        char name[96];
-        (void)snprintf(name, sizeof name, "transformer.h.%zu.%s.%s.weight", sublayer / 2, sublayer % 2 == 0 ? "attn" : "mlp",
-                       newer ? "o_proj" : "c_proj");
-        found = find(model, name);
-    }
-    return found;
+    char role[64];
+    (void)snprintf(role, sizeof role, "%s of layer %zu", sublayer % 2 == 0 ? "attention output" : "MLP down projection",
+                   sublayer / 2);
+    return find(model, role);
 }
 
 static void note_residual(ds_alignment *out, const ds_lanczos *found) {
@@ -146,12 +143,13 @@ ds_status ds_alignment_run(ds_alignment *out, const ds_directions *directions, c
     ds_lanczos found = {0};
     ds_precision precision = ds_model_precision(model);
     size_t sublayers = directions->sublayers, count = ds_min_size(DS_ALIGNMENT_DIRECTIONS, directions->hidden);
-    const ds_parameter *head = find(model, "transformer.wte.weight"), *norm = find(model, "ln_f.weight");
+    const ds_parameter *norm = find(model, "final norm");
+    const ds_parameter *head = find(model, ds_model_spec(model)->own_head ? "output head" : "token embedding");
     *out = (ds_alignment){.count = count, .sublayers = sublayers};
     DS_NEW(out->head, sublayers);
     DS_NEW(out->branch, sublayers);
     if (head == NULL || norm == NULL) {
-        status = ds_fail(DS_ERR_SYSTEM, "the model has no parameter named transformer.wte.weight or ln_f.weight");
+        status = ds_fail(DS_ERR_SYSTEM, "the model has no output head or final norm");
         goto done;
     }
     DS_TRY(top_directions(&found, head, norm, precision, count, seed));

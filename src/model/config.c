@@ -24,6 +24,8 @@ typedef struct config_key {
 #define HF (QWEN3 | LLAMA | QWEN2)
 #define GPT2 (1u << DS_FAMILY_GPT2)
 #define NANO (1u << DS_FAMILY_NANOGPT)
+/* Families whose backbone any residual rule can be put on: what only a rule reads. */
+#define RULED (DDL | QWEN3 | NANO)
 #define ANY -HUGE_VAL, HUGE_VAL
 /* The least positive number a range names stands for "greater than zero". */
 #define POSITIVE 0x1p-1074, HUGE_VAL
@@ -37,21 +39,21 @@ static const config_key keys[] = {
     {"block_size", DDL | NANO, COUNT, AT(block_size), false, 1, 0x7fffffff},
     {"hidden_size_base", DDL, COUNT, AT(hidden_base), false, 1, DS_MOST_HIDDEN},
     {"num_hidden_layers_base", DDL, COUNT, AT(layers_base), true, 1, DS_MOST_LAYERS},
-    {"ddl_value_channels", DDL, COUNT, AT(value_channels), false, 1, DS_MOST_CHANNELS},
-    {"ddl_state_shortconv_kernel_size", DDL, COUNT, AT(state_kernel), true, 1, DS_MOST_KERNEL},
-    {"input_embed_shortconv_kernel_size", DDL, COUNT, AT(input_kernel), false, 1, DS_MOST_KERNEL},
+    {"ddl_value_channels", RULED, COUNT, AT(value_channels), false, 1, DS_MOST_CHANNELS},
+    {"ddl_state_shortconv_kernel_size", RULED, COUNT, AT(state_kernel), true, 1, DS_MOST_KERNEL},
+    {"input_embed_shortconv_kernel_size", RULED, COUNT, AT(input_kernel), false, 1, DS_MOST_KERNEL},
     {"kv_cache_slot_size", DDL, COUNT, AT(cache_slot), false, 1, 0x7fffffff},
     {"use_qk_rmsnorm", DDL, FLAG, AT(qk_norm), false, ANY},
     {"using_groupnorm", DDL, FLAG, AT(head_norm), false, ANY},
     {"use_output_gate", DDL, FLAG, AT(output_gate), false, ANY},
     {"use_k_shift", DDL, FLAG, AT(k_shift), false, ANY},
     {"use_v_shift", DDL, FLAG, AT(v_shift), false, ANY},
-    {"ddl_state_dv_shortconv_causal", DDL, FLAG, AT(state_kernel_causal), false, ANY},
-    {"ddl_beta_single_linear", DDL, FLAG, AT(gate_single), false, ANY}, /* known before the next */
-    {"ddl_beta_hidden_size", DDL, COUNT, AT(gate_hidden), false, 1, DS_MOST_HIDDEN},
-    {"ddl_v_sigmoid", DDL, FLAG, AT(value_sigmoid), false, ANY},
-    {"ddl_v_constant", DDL, FLAG, AT(value_constant), false, ANY},
-    {"ddl_v_dim1_constant", DDL, FLAG, AT(scalar_value_constant), false, ANY},
+    {"ddl_state_dv_shortconv_causal", RULED, FLAG, AT(state_kernel_causal), false, ANY},
+    {"ddl_beta_single_linear", RULED, FLAG, AT(gate_single), false, ANY}, /* known before the next */
+    {"ddl_beta_hidden_size", RULED, COUNT, AT(gate_hidden), false, 1, DS_MOST_HIDDEN},
+    {"ddl_v_sigmoid", RULED, FLAG, AT(value_sigmoid), false, ANY},
+    {"ddl_v_constant", RULED, FLAG, AT(value_constant), false, ANY},
+    {"ddl_v_dim1_constant", RULED, FLAG, AT(scalar_value_constant), false, ANY},
     {"mup", DDL, FLAG, AT(mup), false, ANY},
     {"q_activation", DDL, ACTIVATION, AT(q_activation), true, ANY},
     {"k_activation", DDL, ACTIVATION, AT(k_activation), true, ANY},
@@ -59,21 +61,21 @@ static const config_key keys[] = {
     {"rope_ratio", DDL, NUMBER, AT(rope_ratio), false, 0, 1},
     {"rope_base", DDL, NUMBER, AT(rope_base), false, POSITIVE},
     {"rms_norm_eps", DDL | HF, NUMBER, AT(rms_norm_eps), false, 0, HUGE_VAL},
-    {"ddl_k_eps", DDL, NUMBER, AT(k_eps), false, 0, HUGE_VAL},
-    {"ddl_v_sigmoid_scale", DDL, NUMBER, AT(value_scale), false, ANY},
-    {"ddl_v_constant_value", DDL, NUMBER, AT(value_constant_value), false, ANY},
-    {"ddl_v_dim1_constant_value", DDL, NUMBER, AT(scalar_value_constant_value), false, ANY},
+    {"ddl_k_eps", RULED, NUMBER, AT(k_eps), false, 0, HUGE_VAL},
+    {"ddl_v_sigmoid_scale", RULED, NUMBER, AT(value_scale), false, ANY},
+    {"ddl_v_constant_value", RULED, NUMBER, AT(value_constant_value), false, ANY},
+    {"ddl_v_dim1_constant_value", RULED, NUMBER, AT(scalar_value_constant_value), false, ANY},
     {"residual_branch_mult", DDL, NUMBER, AT(residual_mult), true, POSITIVE},
-    {"ddl_beta_init", DDL, NUMBER, AT(beta_init), false, ANY},
+    {"ddl_beta_init", RULED, NUMBER, AT(beta_init), false, ANY},
     {"embedding_init_std", DDL, NUMBER, AT(embedding_init_std), false, 0, HUGE_VAL},
     {"hidden_init_std_factor", DDL, NUMBER, AT(hidden_init_std_factor), false, 0, HUGE_VAL},
-    {"ddl_state_read_init", DDL, NUMBER, AT(read_init), true, ANY},
+    {"ddl_state_read_init", RULED, NUMBER, AT(read_init), true, ANY},
     {"parameterization", DDL, STRING, AT(parameterization), true, ANY},
-    {"attnres_mode", DDL | QWEN3, STRING, AT(depth_mode), true, ANY},
-    {"attnres_gate_type", DDL | QWEN3, STRING, AT(depth_gate), true, ANY},
-    {"attnres_num_blocks", DDL | QWEN3, COUNT, AT(depth_blocks), false, 1, DS_MOST_LAYERS},
-    {"attnres_use_null_source", DDL | QWEN3, FLAG, AT(depth_null), true, ANY},
-    {"attnres_recency_bias_init", DDL | QWEN3, NUMBER, AT(depth_bias_init), true, ANY},
+    {"attnres_mode", RULED, STRING, AT(depth_mode), true, ANY},
+    {"attnres_gate_type", RULED, STRING, AT(depth_gate), true, ANY},
+    {"attnres_num_blocks", RULED, COUNT, AT(depth_blocks), false, 1, DS_MOST_LAYERS},
+    {"attnres_use_null_source", RULED, FLAG, AT(depth_null), true, ANY},
+    {"attnres_recency_bias_init", RULED, NUMBER, AT(depth_bias_init), true, ANY},
     {"head_dim", HF, COUNT, AT(head_dim), true, 1, DS_MOST_HIDDEN},
     {"num_key_value_heads", HF, COUNT, AT(kv_heads), true, 1, DS_MOST_HEADS},
     {"intermediate_size", HF, COUNT, AT(mlp_hidden), false, 1, 16 * DS_MOST_HIDDEN},
@@ -95,18 +97,18 @@ static const config_key keys[] = {
     {"initializer_range", HF | GPT2, NUMBER, AT(embedding_init_std), false, 0, HUGE_VAL},
     {"bias", NANO, FLAG, AT(attention_bias), false, ANY},
     {"hyper_conn_type", NANO, STRING, AT(hyper_conn_type), true, ANY},
-    {"hyper_conn_n", NANO | DDL | QWEN3, COUNT, AT(streams), true, 1, DS_MOST_CHANNELS},
+    {"hyper_conn_n", RULED, COUNT, AT(streams), true, 1, DS_MOST_CHANNELS},
     {"hc_num_streams", NANO, COUNT, AT(fork_streams), true, 1, DS_MOST_CHANNELS},
     {"hc_num_fracs", NANO, COUNT, AT(fork_fractions), true, 1, DS_MOST_CHANNELS},
     {"hc_disable", NANO, FLAG, AT(fork_disabled), true, ANY},
     {"mhc", NANO, FLAG, AT(fork_constrained), true, ANY},
     {"v_residual", NANO, FLAG, AT(fork_value_residual), true, ANY},
-    {"mhc_h_res_proj", NANO, STRING, AT(matrix_form), true, ANY},
-    {"sinkhorn_iters", NANO | DDL | QWEN3, COUNT, AT(sinkhorn_rounds), true, 1, DS_MOST_ROUNDS},
-    {"sinkhorn_tau", NANO | DDL | QWEN3, NUMBER, AT(sinkhorn_temperature), true, POSITIVE},
-    {"ns_steps", NANO, COUNT, AT(schulz_steps), true, 0, DS_MOST_ROUNDS},
-    {"ns_eps", NANO, NUMBER, AT(schulz_eps), true, 0, HUGE_VAL},
-    {"ns_coeffs", NANO, TRIPLE, AT(schulz_coefficients), true, ANY},
+    {"mhc_h_res_proj", RULED, STRING, AT(matrix_form), true, ANY},
+    {"sinkhorn_iters", RULED, COUNT, AT(sinkhorn_rounds), true, 1, DS_MOST_ROUNDS},
+    {"sinkhorn_tau", RULED, NUMBER, AT(sinkhorn_temperature), true, POSITIVE},
+    {"ns_steps", RULED, COUNT, AT(schulz_steps), true, 0, DS_MOST_ROUNDS},
+    {"ns_eps", RULED, NUMBER, AT(schulz_eps), true, 0, HUGE_VAL},
+    {"ns_coeffs", RULED, TRIPLE, AT(schulz_coefficients), true, ANY},
     /* means nothing there, or is read with others */
     {"attention_bias", QWEN2, ELSEWHERE, 0, true, ANY},
     {"mlp_bias", QWEN2 | QWEN3, ELSEWHERE, 0, true, ANY},
@@ -123,9 +125,17 @@ static const char *const refused[] = {"n_embd", "n_embd_base",     "d_ff_factor"
                                       "q_rank", "delta_conv_size", "delta_norm_eps", "delta_use_short_conv",
                                       "rank"};
 
+/* Of what only a rule reads. */
+#define RULE_DEFAULTS                                                                                                          \
+    .input_kernel = 4, .gate_hidden = 128, .gate_single = true, .value_sigmoid = true, .k_eps = 1e-5, .value_scale = 4.0,      \
+    .value_constant_value = 2.0, .scalar_value_constant_value = 2.0, .beta_init = 1.0, .hidden_init_std_factor = 0.5,          \
+    .read_init = NAN, .depth_blocks = 8, .depth_bias_init = 3.0, .streams = 4, .fork_fractions = 1, .sinkhorn_rounds = 10,     \
+    .sinkhorn_temperature = 0.05, .schulz_steps = 5, .schulz_eps = 1e-7, .schulz_coefficients = {3, -3.2, 1.2}
+
 static const ds_config defaults[DS_FAMILIES] = {
     [DS_FAMILY_DDL] =
         {
+            RULE_DEFAULTS,
             .vocab = 50304,
             .layers = 12,
             .heads = 6,
@@ -133,26 +143,11 @@ static const ds_config defaults[DS_FAMILIES] = {
             .head_dim = 128,
             .block_size = 1024,
             .hidden_base = 1024,
-            .input_kernel = 4,
-            .gate_hidden = 128,
             .qk_norm = true,
-            .gate_single = true,
-            .value_sigmoid = true,
             .rope_ratio = 1.0,
             .rope_base = 10000.0,
             .rms_norm_eps = 1e-5,
-            .k_eps = 1e-5,
-            .value_scale = 4.0,
-            .value_constant_value = 2.0,
-            .scalar_value_constant_value = 2.0,
-            .beta_init = 1.0,
-            .depth_blocks = 8,
-            .streams = 4,
-            .sinkhorn_rounds = 10,
-            .sinkhorn_temperature = 0.05,
             .embedding_init_std = 0.02,
-            .hidden_init_std_factor = 0.5,
-            .read_init = NAN,
         },
     [DS_FAMILY_GPT2] =
         {
@@ -171,6 +166,7 @@ static const ds_config defaults[DS_FAMILIES] = {
         },
     [DS_FAMILY_NANOGPT] =
         {
+            RULE_DEFAULTS,
             .embedding_init_std = 0.02,
             .vocab = 50304,
             .layers = 12,
@@ -183,21 +179,11 @@ static const ds_config defaults[DS_FAMILIES] = {
             .scores_scaled = true,
             .attention_bias = true,
             .activation = DS_MLP_GELU,
-            .streams = 4,
-            .fork_fractions = 1,
-            .sinkhorn_rounds = 10,
-            .sinkhorn_temperature = 0.05,
-            .schulz_steps = 5,
-            .schulz_eps = 1e-7,
-            .schulz_coefficients = {3, -3.2, 1.2},
         },
     [DS_FAMILY_QWEN3] =
         {
+            RULE_DEFAULTS,
             .embedding_init_std = 0.02,
-            .depth_blocks = 8,
-            .streams = 4,
-            .sinkhorn_rounds = 10,
-            .sinkhorn_temperature = 0.05,
             .vocab = 151936,
             .layers = 32,
             .heads = 32,

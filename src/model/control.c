@@ -6,9 +6,12 @@
 #include <string.h>
 
 #include "backbone.h"
+#include "depth_spec.h"
 #include "rule.h"
+#include "streams_spec.h"
 
 static const char own_type[] = "deltascope", fixed_gate[] = "fixed-gate:";
+static const char rule_key[] = "deltascope_rule", base_key[] = "deltascope_base_rule", backbone_key[] = "deltascope_backbone";
 
 static const ds_force none = {.mode = DS_FORCE_NONE}, closed = {.mode = DS_FORCE_CLOSED};
 
@@ -54,8 +57,7 @@ static ds_status unknown(const ds_rule *rule, const char *name, const char *wher
 
 ds_status ds_control_parse(ds_force trained[2], const ds_rule *rule, const char *name, const char *where) {
     double gate;
-    bool by_name = rule->kind == DS_KIND_DEPTH || rule->kind == DS_KIND_STREAMS; /* they go by their own */
-    if (by_name && strcmp(name, rule->name) == 0) name = controls[0].name;
+    if (strcmp(name, rule->name) == 0) name = controls[0].name;
     for (size_t i = 0; i < CONTROLS; i++) {
         if (strcmp(name, controls[i].name) != 0 || (controls[i].gates && !rule->has_gates)) continue;
         memcpy(trained, controls[i].trained, sizeof controls[i].trained);
@@ -94,7 +96,7 @@ char *ds_spec_rule_name(char name[48], const ds_spec *spec) {
 /* ---- configuration ---------------------------------------------------------------------------------------------------- */
 
 ds_status ds_control_read(ds_spec *spec, const json_t *config, const char *where) {
-    const json_t *rule = json_object_get(config, "deltascope_rule"), *backbone = json_object_get(config, "deltascope_backbone");
+    const json_t *rule = json_object_get(config, rule_key), *backbone = json_object_get(config, backbone_key);
     const char *type = json_string_value(json_object_get(config, "model_type"));
     bool own = type != NULL && strcmp(type, own_type) == 0;
     spec->trained[0] = spec->trained[1] = none;
@@ -102,7 +104,7 @@ ds_status ds_control_read(ds_spec *spec, const json_t *config, const char *where
     if (!own)
         return ds_fail(DS_ERR_INPUT,
                        "%s: %s is given, but model_type is not \"%s\": another program would compute another rule",
-                       DS_SHOW(where), rule != NULL ? "deltascope_rule" : "deltascope_backbone", own_type);
+                       DS_SHOW(where), rule != NULL ? rule_key : backbone_key, own_type);
     if (!json_is_string(rule))
         return ds_fail(DS_ERR_INPUT, "%s: model_type is \"%s\", which needs deltascope_rule, the name of a rule: found %s",
                        DS_SHOW(where), own_type, rule == NULL ? "none" : "no string");
@@ -110,6 +112,53 @@ ds_status ds_control_read(ds_spec *spec, const json_t *config, const char *where
         return ds_fail(DS_ERR_INPUT, "%s: unsupported deltascope_backbone, expected \"%s\"", DS_SHOW(where),
                        spec->backbone->name);
     return ds_control_parse(spec->trained, spec->rule, json_string_value(rule), where);
+}
+
+const char *ds_told_rule(const json_t *config) {
+    const char *base = json_string_value(json_object_get(config, base_key));
+    return base != NULL ? base : json_string_value(json_object_get(config, rule_key));
+}
+
+bool ds_spec_is_published(const ds_spec *spec) {
+    switch (spec->rule->kind) {
+    case DS_KIND_ADDITIVE:
+        return true;
+    case DS_KIND_DELTA:
+        return spec->backbone == &ds_backbone_ddl;
+    case DS_KIND_DEPTH:
+        return spec->backbone == &ds_backbone_qwen3;
+    case DS_KIND_STREAMS:
+        return spec->backbone == &ds_backbone_nanogpt;
+    }
+    return false;
+}
+
+/* A rule that tensors do not tell goes by its own name, the others are "delta". */
+static int put_own(json_t *config, const ds_spec *spec) {
+    char name[48];
+    const bool named = spec->rule->kind == DS_KIND_DEPTH || spec->rule->kind == DS_KIND_STREAMS;
+    static const char *const loaders[] = {"auto_map", "architectures"}; /* they name code that computes the plain rule */
+    const char *rule = ds_spec_is_control(spec) ? ds_spec_rule_name(name, spec) : named ? spec->rule->name : controls[0].name;
+    for (size_t i = 0; i < sizeof loaders / sizeof *loaders; i++) (void)json_object_del(config, loaders[i]);
+    int failed = json_object_set_new(config, "model_type", json_string(own_type)) |
+                 json_object_set_new(config, rule_key, json_string(rule)) |
+                 json_object_set_new(config, backbone_key, json_string(spec->backbone->name));
+    if (named && ds_spec_is_control(spec)) return failed | json_object_set_new(config, base_key, json_string(spec->rule->name));
+    (void)json_object_del(config, base_key);
+    return failed;
+}
+
+static int put_published(json_t *config, const ds_spec *spec) {
+    if (spec->rule->kind == DS_KIND_STREAMS) return ds_streams_put(config, spec);
+    if (spec->rule->kind != DS_KIND_DEPTH) return 0;
+    return json_object_set_new(config, "model_type", json_string(ds_depth_model_type)) |
+           json_object_set_new(config, "attnres_mode", json_string(ds_depth_mode(spec)));
+}
+
+ds_status ds_spec_put_rule(json_t *config, const ds_spec *spec) {
+    const bool own = ds_spec_is_control(spec) || !ds_spec_is_published(spec) || json_object_get(config, rule_key) != NULL;
+    if ((own ? put_own(config, spec) : put_published(config, spec)) == 0) return DS_OK;
+    return ds_fail(DS_ERR_SYSTEM, "out of memory for a configuration");
 }
 
 const char *ds_spec_backbone_name(const ds_spec *spec) { return spec->backbone->name; }

@@ -6,9 +6,14 @@ static size_t block_of(const ds_spec *spec) {
     return 2 * ds_max_size((spec->layers + blocks - 1) / blocks, 1);
 }
 
+/* list NULL: the sources are only counted. */
+static void put(ds_depth_source *list, size_t at, ds_depth_source source) {
+    if (list != NULL) list[at] = source;
+}
+
 /* v_first, ..., v_s, one by one. */
 static size_t outputs(ds_depth_source *list, size_t first, size_t sublayer) {
-    for (size_t i = first; i <= sublayer; i++) list[i - first] = (ds_depth_source){DS_NO_SOURCE, i, i + 1};
+    for (size_t i = first; i <= sublayer; i++) put(list, i - first, (ds_depth_source){DS_NO_SOURCE, i, i + 1});
     return sublayer + 1 - first;
 }
 
@@ -19,20 +24,20 @@ static size_t full(ds_depth_source *list, const ds_spec *spec, size_t sublayer) 
 
 /* The embedding, then what each block added so far. The first read of a block sees nothing of it yet. */
 static size_t block(ds_depth_source *list, const ds_spec *spec, size_t sublayer) {
-    size_t count = 1;
-    list[0] = (ds_depth_source){DS_NO_SOURCE, 0, 1};
+    size_t count = 0;
+    put(list, count++, (ds_depth_source){DS_NO_SOURCE, 0, 1});
     for (size_t first = 1; first <= sublayer; first += block_of(spec))
-        list[count++] = (ds_depth_source){DS_NO_SOURCE, first, ds_min_size(first + block_of(spec), sublayer + 1)};
+        put(list, count++, (ds_depth_source){DS_NO_SOURCE, first, ds_min_size(first + block_of(spec), sublayer + 1)});
     return count;
 }
 
 /* The embedding, P after every `step` sublayers, P. */
 static size_t cumulative(ds_depth_source *list, size_t step, size_t sublayer) {
     size_t count = 1;
-    list[0] = (ds_depth_source){DS_NO_SOURCE, 0, 1};
+    put(list, 0, (ds_depth_source){DS_NO_SOURCE, 0, 1});
     for (size_t end = step; end <= sublayer; end += step, count++)
-        list[count] = (ds_depth_source){count - 1, end - step + 1, end + 1};
-    list[count] = (ds_depth_source){count - 1, (count - 1) * step + 1, sublayer + 1};
+        put(list, count, (ds_depth_source){count - 1, end - step + 1, end + 1});
+    put(list, count, (ds_depth_source){count - 1, (count - 1) * step + 1, sublayer + 1});
     return count + 1;
 }
 
@@ -53,10 +58,8 @@ static size_t delta(ds_depth_source *list, const ds_spec *spec, size_t sublayer)
  * stores an alternating sum, and so do checkpoints. The first read of a block is before its source is there. */
 static size_t delta_block(ds_depth_source *list, const ds_spec *spec, size_t sublayer) {
     size_t step = block_of(spec), count = 0;
-    for (size_t start = 0; start < sublayer; start += step, count++) {
-        list[count] = (ds_depth_source){count < 2 ? DS_NO_SOURCE : count - 2, start + 1 - step, start + 1};
-        if (count == 0) list[count].first = 0;
-    }
+    for (size_t start = 0; start < sublayer; start += step, count++)
+        put(list, count, (ds_depth_source){count < 2 ? DS_NO_SOURCE : count - 2, count == 0 ? 0 : start + 1 - step, start + 1});
     return count;
 }
 
@@ -64,7 +67,7 @@ static size_t delta_block(ds_depth_source *list, const ds_spec *spec, size_t sub
 static size_t delta_replace(ds_depth_source *list, const ds_spec *spec, size_t sublayer) {
     size_t count = outputs(list, 1, sublayer);
     (void)spec;
-    list[count] = (ds_depth_source){DS_NO_SOURCE, 0, sublayer + 1};
+    put(list, count, (ds_depth_source){DS_NO_SOURCE, 0, sublayer + 1});
     return count + 1;
 }
 
@@ -72,7 +75,7 @@ static size_t delta_replace(ds_depth_source *list, const ds_spec *spec, size_t s
 static size_t full_additive(ds_depth_source *list, const ds_spec *spec, size_t sublayer) {
     (void)spec;
     for (size_t i = 0; i < sublayer; i++)
-        list[i] = i == 0 ? (ds_depth_source){DS_NO_SOURCE, 0, 2} : (ds_depth_source){i - 1, i + 1, i + 2};
+        put(list, i, i == 0 ? (ds_depth_source){DS_NO_SOURCE, 0, 2} : (ds_depth_source){i - 1, i + 1, i + 2});
     return sublayer;
 }
 

@@ -18,7 +18,8 @@ typedef struct ds_depth_form {
     bool keeps_sum;      /* outputs are sources and P is beside them: both have gradients of their own */
     bool takes_bias;     /* a learned number is added to the last logit */
     bool takes_null;     /* a learned vector may stand before the sources */
-    /* list (at most 2S + 2) <- the sources of sublayer s in the order of the softmax; returns how many. S is the readout. */
+    /* list (at most 2S + 2; NULL: not wanted) <- the sources of sublayer s in the order of the softmax; returns how many. S is
+     * the readout. */
     size_t (*sources)(ds_depth_source *list, const ds_spec *spec, size_t sublayer);
 } ds_depth_form;
 

@@ -1,6 +1,39 @@
-/* The input: X_0 from token ids, through the input convolution where there is one (MODEL.md "Compressors", EC); without, the
- * embedding in every plane, and with it its learned position. */
+/* The input: X_0 from token ids and, where they are learned, positions, x = table[token] + positions[position]: in every plane,
+ * or through the input convolution where there is one (MODEL.md "Compressors", EC). */
 #include "tiles.h"
+
+/* What is learned for the position that tap s looks at from row t of the tile; NULL: it lies before the window. */
+static const REAL *position_at(const ds_model *model, ds_tile tile, size_t t, size_t s) {
+    size_t back = model->spec.input_kernel - 1 - s;
+    return back > tile.first + t ? NULL : VALUES(model->positions) + (tile.first + t - back) * model->spec.hidden;
+}
+
+static void add_positions(REAL *row, const ds_model *model, ds_tile tile) {
+    size_t d = model->spec.hidden, planes = ds_spec_planes(&model->spec), kernel = model->spec.input_kernel;
+    for (size_t t = 0; t < tile.rows; t++) {
+        const REAL *own = VALUES(model->positions) + (tile.first + t) * d, *taps = model->input.taps;
+        for (size_t plane = 0; plane < planes; plane++, row += d) {
+            for (size_t i = 0; taps == NULL && i < d; i++) row[i] += own[i];
+            for (size_t s = 0; taps != NULL && s < kernel; s++, taps += d) {
+                const REAL *position = position_at(model, tile, t, s);
+                for (size_t i = 0; position != NULL && i < d; i++) row[i] += taps[i] * position[i];
+            }
+        }
+    }
+}
+
+static void add_positions_to_taps(double *dtaps, const REAL *dstate, const ds_model *model, ds_tile tile) {
+    size_t d = model->spec.hidden, planes = ds_spec_planes(&model->spec), kernel = model->spec.input_kernel;
+    for (size_t t = 0; t < tile.rows; t++) {
+        double *to = dtaps;
+        for (size_t plane = 0; plane < planes; plane++, dstate += d) {
+            for (size_t s = 0; s < kernel; s++, to += d) {
+                const REAL *position = position_at(model, tile, t, s);
+                for (size_t i = 0; position != NULL && i < d; i++) to[i] += (double)dstate[i] * (double)position[i];
+            }
+        }
+    }
+}
 
 void REAL_NAME(ds_embed_tile_forward)(const ds_pass *pass, ds_tile tile) {
     const ds_spec *spec = &pass->model->spec;
@@ -8,13 +41,7 @@ void REAL_NAME(ds_embed_tile_forward)(const ds_pass *pass, ds_tile tile) {
     REAL_NAME(ds_embed_forward)
     (ROWS(pass->state, tile, planes * d), VALUES(pass->model->embedding), pass->model->input.taps,
      pass->batch->tokens + tile.token, tile.first, tile.rows, d, planes, spec->input_kernel);
-    if (pass->model->positions == NULL) return;
-    REAL *row = ROWS(pass->state, tile, planes * d);
-    for (size_t t = 0; t < tile.rows; t++) {
-        const REAL *position = VALUES(pass->model->positions) + (tile.first + t) * d;
-        for (size_t plane = 0; plane < planes; plane++, row += d)
-            for (size_t i = 0; i < d; i++) row[i] += position[i];
-    }
+    if (pass->model->positions != NULL) add_positions(ROWS(pass->state, tile, planes * d), pass->model, tile);
 }
 
 void REAL_NAME(ds_embed_tile_backward)(const ds_derivative *b, ds_tile tile) {
@@ -31,6 +58,7 @@ void REAL_NAME(ds_embed_tile_backward)(const ds_derivative *b, ds_tile tile) {
     REAL_NAME(ds_embed_taps_backward)
     (partial + g->layout.taps, dstate, VALUES(model->embedding), b->pass.batch->tokens + tile.token, tile.first, tile.rows, d,
      planes, spec->input_kernel);
+    if (model->positions != NULL) add_positions_to_taps(partial + g->layout.taps, dstate, model, tile);
 }
 
 ds_status REAL_NAME(ds_embed_forward_task)(void *context, size_t task, size_t worker) {

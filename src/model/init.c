@@ -24,6 +24,23 @@ static void put(const ds_model *model, const ds_parameter *parameter, size_t ind
     }
 }
 
+/* What output number 0, 1, 2, ... of a SplitMix64 stream begins from: the seed and FNV-1a of a name's first letters, mixed. */
+static uint64_t stream_of(uint64_t seed, const char *name, size_t letters) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < letters; i++) hash = (hash ^ (unsigned char)name[i]) * 0x100000001b3u;
+    ds_random seeds = ds_random_init(seed), names = ds_random_init(hash);
+    ds_random both = ds_random_init(ds_random_u64(&seeds) ^ ds_random_u64(&names));
+    return ds_random_u64(&both);
+}
+
+/* What is drawn once for all parameters of a sublayer. */
+static size_t choose(const ds_start *start, const ds_parameter *parameter, uint64_t seed) {
+    if (start->kind != DS_START_CHOSEN) return 0;
+    const char *name = parameter->older_name;
+    ds_random random = ds_random_init(stream_of(seed, name, (size_t)(strrchr(name, '.') + 1 - name)));
+    return (size_t)ds_random_below(&random, start->choices);
+}
+
 static ds_status fill_block(void *context, size_t block, size_t worker) {
     const init_job *all = context;
     const ds_model *model = all->model;
@@ -39,6 +56,7 @@ static ds_status fill_block(void *context, size_t block, size_t worker) {
     ds_random stream = ds_random_init(all->seed);
     stream.state = ds_random_u64(&stream) + block; /* seeds that follow one another do not share blocks */
     ds_random random = ds_random_init(ds_random_u64(&stream));
+    const size_t chosen = choose(start, parameter, all->seed);
     double normal[2] = {0.0, 0.0};
     for (size_t i = from; i < end; i++) {
         double value = start->scale;
@@ -46,6 +64,7 @@ static ds_status fill_block(void *context, size_t block, size_t worker) {
         if (start->kind == DS_START_NORMAL) value *= normal[(i - from) % 2];
         if (start->kind == DS_START_UNIFORM) value *= 2.0 * ds_random_uniform(&random) - 1.0;
         if (start->kind == DS_START_LAST_TAP) value = i % start->kernel == start->kernel - 1 ? 1.0 : 0.0;
+        if (start->kind == DS_START_CHOSEN) value = start->value(start, chosen, i);
         put(model, parameter, i, value);
     }
     return DS_OK;
@@ -60,12 +79,12 @@ void ds_start_set(ds_start *starts, const ds_model *model, const ds_parameter *p
 static void start_transformer(ds_start *starts, const ds_model *model) {
     const ds_spec *spec = &model->spec;
     const double std = spec->embedding_init_std;
-    const ds_start output = {DS_START_NORMAL, std / sqrt(2 * (double)spec->layers), 0};
+    const ds_start output = {.kind = DS_START_NORMAL, .scale = std / sqrt(2 * (double)spec->layers)};
     for (size_t i = 0; i < model->parameter_count; i++) {
         const ds_parameter *p = &model->parameters[i];
         const char *last = strrchr(p->name, '.');
-        starts[i] = (ds_start){DS_START_CONSTANT, strcmp(last, ".bias") == 0 ? 0 : 1, 0};
-        if (p->rank >= 2) starts[i] = (ds_start){DS_START_NORMAL, std, 0};
+        starts[i] = (ds_start){.kind = DS_START_CONSTANT, .scale = strcmp(last, ".bias") == 0 ? 0 : 1};
+        if (p->rank >= 2) starts[i] = (ds_start){.kind = DS_START_NORMAL, .scale = std};
     }
     for (size_t i = 0; i < spec->layers && model->positions != NULL; i++) {
         ds_start_set(starts, model, model->layers[i].attention, output);
@@ -76,17 +95,16 @@ static void start_transformer(ds_start *starts, const ds_model *model) {
 static void plan(ds_start *starts, const ds_model *model) {
     const ds_spec *spec = &model->spec;
     const double d = (double)spec->hidden, hidden_std = spec->hidden_init_std_factor / sqrt(d);
-    const ds_start output = {DS_START_NORMAL, hidden_std / sqrt((double)spec->layers), 0};
+    const ds_start output = {.kind = DS_START_NORMAL, .scale = hidden_std / sqrt((double)spec->layers)};
     for (size_t i = 0; i < model->parameter_count; i++)
-        starts[i] =
-            model->parameters[i].rank >= 2 ? (ds_start){DS_START_NORMAL, hidden_std, 0} : (ds_start){DS_START_CONSTANT, 1.0, 0};
-    ds_start_set(starts, model, model->embedding, (ds_start){DS_START_NORMAL, spec->embedding_init_std, 0});
+        starts[i] = model->parameters[i].rank >= 2 ? (ds_start){.kind = DS_START_NORMAL, .scale = hidden_std}
+                                                   : (ds_start){.kind = DS_START_CONSTANT, .scale = 1.0};
+    ds_start_set(starts, model, model->embedding, (ds_start){.kind = DS_START_NORMAL, .scale = spec->embedding_init_std});
     for (size_t i = 0; i < spec->layers; i++) {
         const ds_layer_weights *layer = &model->layers[i];
         ds_start_set(starts, model, layer->attention, output);
         ds_start_set(starts, model, layer->down, output);
     }
-    if (spec->rule->start != NULL) spec->rule->start(starts, model);
 }
 
 static void cut_blocks(size_t *first, const ds_model *model) {
@@ -104,6 +122,7 @@ ds_status ds_model_initialise(ds_model *model, uint64_t seed) {
         plan(starts, model);
     else
         start_transformer(starts, model);
+    if (model->spec.rule->start != NULL) model->spec.rule->start(starts, model);
     cut_blocks(first, model);
     init_job all = {model, starts, first, seed};
     DS_TRY(ds_parallel_for(first[model->parameter_count], fill_block, &all));
@@ -121,45 +140,46 @@ static double by_fan(const ds_parameter *parameter, double factor) {
     return factor / sqrt(in) * fmin(1.0, sqrt(out / in));
 }
 
+/* A parameter like most others of the published code. */
+static ds_start drawn(const ds_parameter *p, const ds_spec *spec, ds_initialisation which) {
+    const double f = spec->hidden_init_std_factor;
+    if (p->rank < 2) return (ds_start){.kind = DS_START_CONSTANT, .scale = 1};
+    return (ds_start){.kind = DS_START_NORMAL, .scale = which == DS_INIT_OLDER ? f / sqrt((double)spec->hidden) : by_fan(p, f)};
+}
+
 static void start_weights(ds_start *starts, const ds_model *model, ds_initialisation which) {
     const ds_spec *spec = &model->spec;
-    const double f = spec->hidden_init_std_factor, flat = f / sqrt((double)spec->hidden);
-    for (size_t i = 0; i < model->parameter_count; i++) {
-        const ds_parameter *p = &model->parameters[i];
-        starts[i] = (ds_start){DS_START_CONSTANT, 1.0, 0};
-        if (p->rank >= 2) starts[i] = (ds_start){DS_START_NORMAL, which == DS_INIT_OLDER ? flat : by_fan(p, f), 0};
-    }
+    for (size_t i = 0; i < model->parameter_count; i++) starts[i] = drawn(&model->parameters[i], spec, which);
     for (size_t i = 0; i < spec->layers; i++) {
         const ds_parameter *outputs[] = {model->layers[i].attention, model->layers[i].down};
         double divisor = which == DS_INIT_OLDER ? sqrt((double)spec->layers) : (double)spec->depth_init;
         for (size_t half = 0; half < 2; half++) starts[outputs[half] - model->parameters].scale /= divisor;
     }
-    ds_start_set(starts, model, model->embedding, (ds_start){DS_START_NORMAL, spec->embedding_init_std, 0});
+    ds_start_set(starts, model, model->embedding, (ds_start){.kind = DS_START_NORMAL, .scale = spec->embedding_init_std});
+}
+
+/* On another backbone gates and values are drawn as in the published code all the same. */
+static void start_delta(ds_start *starts, const ds_model *model, ds_initialisation which) {
+    for (size_t i = 0; i < model->parameter_count && model->spec.rule->kind == DS_KIND_DELTA; i++) {
+        const ds_parameter *p = &model->parameters[i];
+        if (p->group == DS_GROUP_DELTA) starts[i] = drawn(p, &model->spec, which);
+    }
 }
 
 /* The older code draws the taps of compressors like all matrices. */
 static void start_compressors(ds_start *starts, const ds_model *model, ds_initialisation which) {
     const ds_spec *spec = &model->spec;
-    const ds_start drawn = {DS_START_NORMAL, spec->hidden_init_std_factor / sqrt((double)spec->hidden), 0};
+    const ds_start drawn = {.kind = DS_START_NORMAL, .scale = spec->hidden_init_std_factor / sqrt((double)spec->hidden)};
     for (size_t i = 0; i <= spec->layers; i++) {
         const ds_taps *taps = i < spec->layers ? &model->layers[i].compress : &model->readout;
         if (which == DS_INIT_OLDER) ds_start_set(starts, model, taps->weight, drawn);
         if (isfinite(spec->read_init))
-            ds_start_set(starts, model, taps->read, (ds_start){DS_START_CONSTANT, spec->read_init, 0});
+            ds_start_set(starts, model, taps->read, (ds_start){.kind = DS_START_CONSTANT, .scale = spec->read_init});
     }
 }
 
-/* What output number 0, 1, 2, ... of a tensor's SplitMix64 stream begins from: the seed and FNV-1a of the name, mixed. */
-static uint64_t stream_of(uint64_t seed, const char *name) {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (; *name != '\0'; name++) hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
-    ds_random seeds = ds_random_init(seed), names = ds_random_init(hash);
-    ds_random both = ds_random_init(ds_random_u64(&seeds) ^ ds_random_u64(&names));
-    return ds_random_u64(&both);
-}
-
 /* Elements 2p and 2p + 1 come from outputs 2p and 2p + 1. */
-static double element(const ds_start *start, uint64_t stream, size_t i) {
+static double element(const ds_start *start, uint64_t stream, size_t chosen, size_t i) {
     const uint64_t golden = 0x9E3779B97F4A7C15u; /* SplitMix64's step */
     ds_random random = ds_random_init(stream + (i - i % 2) * golden);
     double normal[2];
@@ -171,6 +191,8 @@ static double element(const ds_start *start, uint64_t stream, size_t i) {
     case DS_START_UNIFORM:
         random = ds_random_init(stream + i * golden);
         return start->scale * (2.0 * ds_random_uniform(&random) - 1.0);
+    case DS_START_CHOSEN:
+        return start->value(start, chosen, i);
     case DS_START_NORMAL:
         break;
     }
@@ -185,9 +207,10 @@ static ds_status start_block(void *context, size_t block, size_t worker) {
     (void)worker;
     while (all->first[i + 1] <= block) i++;
     const ds_parameter *p = &model->parameters[i];
-    uint64_t stream = stream_of(all->seed, p->older_name);
-    size_t from = (block - all->first[i]) * BLOCK;
-    for (size_t n = from; n < ds_min_size(p->count, from + BLOCK); n++) put(model, p, n, element(&all->starts[i], stream, n));
+    const ds_start *start = &all->starts[i];
+    uint64_t stream = stream_of(all->seed, p->older_name, strlen(p->older_name));
+    size_t from = (block - all->first[i]) * BLOCK, chosen = choose(start, p, all->seed);
+    for (size_t n = from; n < ds_min_size(p->count, from + BLOCK); n++) put(model, p, n, element(start, stream, chosen, n));
     return DS_OK;
 }
 
@@ -201,6 +224,7 @@ ds_status ds_model_start(ds_model *model, ds_initialisation which, uint64_t seed
         start_weights(starts, model, which);
     else
         start_transformer(starts, model);
+    start_delta(starts, model, which);
     if (model->spec.rule->start != NULL) model->spec.rule->start(starts, model);
     start_compressors(starts, model, which);
     cut_blocks(first, model);

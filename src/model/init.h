@@ -5,11 +5,16 @@
 #include "model_internal.h"
 
 /* How one parameter starts. */
-typedef struct ds_start {
-    enum { DS_START_CONSTANT, DS_START_NORMAL, DS_START_UNIFORM, DS_START_LAST_TAP } kind;
+typedef struct ds_start ds_start;
+struct ds_start {
+    enum { DS_START_CONSTANT, DS_START_NORMAL, DS_START_UNIFORM, DS_START_LAST_TAP, DS_START_CHOSEN } kind;
     double scale;  /* the constant, the standard deviation, or the half width */
     size_t kernel; /* LAST_TAP: of every `kernel` numbers the last is 1, the others 0 */
-} ds_start;
+    /* CHOSEN: element i, where one of `choices` was drawn for all parameters of the sublayer, by their names but for the last
+     * word. */
+    double (*value)(const ds_start *start, size_t chosen, size_t i);
+    size_t choices;
+};
 /* starts (parameters of the model): sets that of `parameter`; NULL: nothing to do. */
 void ds_start_set(ds_start *starts, const ds_model *model, const ds_parameter *parameter, ds_start chosen);
 

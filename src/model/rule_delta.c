@@ -143,9 +143,9 @@ static const ds_table_row back[] = {
 /* Compressors average, and the input convolution passes the current token on. */
 static void start_taps(ds_start *starts, const ds_model *model) {
     const ds_spec *spec = &model->spec;
-    const ds_start average = {DS_START_CONSTANT, 1.0 / (double)ds_max_size(spec->state_kernel, 1), 0};
-    const ds_start read = {DS_START_CONSTANT, 1.0 / (double)spec->value_channels, 0};
-    ds_start_set(starts, model, model->input.weight, (ds_start){DS_START_LAST_TAP, 1.0, spec->input_kernel});
+    const ds_start average = {.kind = DS_START_CONSTANT, .scale = 1.0 / (double)ds_max_size(spec->state_kernel, 1)};
+    const ds_start read = {.kind = DS_START_CONSTANT, .scale = 1.0 / (double)spec->value_channels};
+    ds_start_set(starts, model, model->input.weight, (ds_start){.kind = DS_START_LAST_TAP, .kernel = spec->input_kernel});
     ds_start_set(starts, model, model->readout.weight, average);
     ds_start_set(starts, model, model->readout.read, read);
     for (size_t i = 0; i < spec->layers; i++) {
@@ -158,8 +158,8 @@ static void start(ds_start *starts, const ds_model *model) {
     const ds_spec *spec = &model->spec;
     start_taps(starts, model);
     const double open = fmin(fmax(spec->gate_init / 2.0, 1e-6), 1.0 - 1e-6); /* the published clip */
-    const ds_start bias_of_gate = {DS_START_CONSTANT, log(open) - log1p(-open), 0};
-    const ds_start bias_of_value = {DS_START_UNIFORM, 1.0 / sqrt((double)spec->hidden), 0};
+    const ds_start bias_of_gate = {.kind = DS_START_CONSTANT, .scale = log(open) - log1p(-open)};
+    const ds_start bias_of_value = {.kind = DS_START_UNIFORM, .scale = 1.0 / sqrt((double)spec->hidden)};
     for (size_t s = 0; s < ds_spec_sublayers(spec); s++) {
         const ds_delta_weights *weights = ds_delta_weights_of(&model->layers[s / 2], s % 2);
         ds_start_set(starts, model, weights->beta_bias, bias_of_gate);

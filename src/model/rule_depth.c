@@ -2,6 +2,7 @@
 #include "rule_depth.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- interventions ---------------------------------------------------------------------------------------------------- */
@@ -58,8 +59,20 @@ static bool reads_in_place(const ds_spec *spec) {
     return false;
 }
 
-/* Two products with every source for its logit, one for r; half of a read's sources on average, every plane being one. */
-static double flops(const ds_spec *spec) { return 2.0 * 3.0 * (double)spec->hidden * ((double)planes(spec) + 1.0) / 2.0; }
+/* Of every source of every read its length and its product with the query for the logit, and its part of r; of a gate of each
+ * feature its layer. Over all reads, shared out over layers. */
+static double flops(const ds_spec *spec) {
+    const ds_depth_form *form = ds_depth_form_of(spec);
+    const double d = (double)spec->hidden, null = spec->depth_null ? 1 : 0;
+    const size_t sublayers = ds_spec_sublayers(spec), reads = sublayers + (form->routes_readout ? 1 : 0);
+    double sources = 0, gated = 0;
+    for (size_t s = 0; s < reads; s++) {
+        const double count = (double)form->sources(NULL, spec, s) + (s < sublayers ? null : 0);
+        sources += count;
+        gated += s < sublayers && count > 0 && spec->depth_gate == DS_DEPTH_VECTOR ? 1 : 0;
+    }
+    return (3 * d * sources + d * d * gated) / (double)spec->layers;
+}
 
 /* ---- parameters ------------------------------------------------------------------------------------------------------- */
 
@@ -109,28 +122,53 @@ ds_depth_weights ds_depth_weights_of(const ds_model *model, size_t s) {
     return *(const ds_depth_weights *)(const void *)model->layers[s / 2].rule[s % 2];
 }
 
-/* Norms are 1 and matrices drawn like all others; numbers are 0, so that a gate is half open and an alpha is shut. */
+/* As the published code leaves them: its Linear layers, queries among them, are drawn whatever the backbone draws its own by; a
+ * gate's logit is -2, an alpha 0, and norms are 1. */
 static void start(ds_start *starts, const ds_model *model) {
-    const ds_start zero = {DS_START_CONSTANT, 0, 0}, bias = {DS_START_CONSTANT, model->spec.depth_bias_init, 0};
+    const ds_start zero = {.kind = DS_START_CONSTANT}, bias = {.scale = model->spec.depth_bias_init}, shut = {.scale = -2};
+    const ds_start drawn = {.kind = DS_START_NORMAL, .scale = model->spec.embedding_init_std};
+    ds_start_set(starts, model, model->read_query, drawn);
     for (size_t s = 0; s < ds_spec_sublayers(&model->spec); s++) {
         ds_depth_weights weights = ds_depth_weights_of(model, s);
+        ds_start_set(starts, model, weights.query, drawn);
+        ds_start_set(starts, model, weights.gate_weight, drawn);
         ds_start_set(starts, model, weights.bias, bias);
-        ds_start_set(starts, model, weights.logit, zero);
+        ds_start_set(starts, model, weights.logit, shut);
         ds_start_set(starts, model, weights.alpha, zero);
         ds_start_set(starts, model, weights.gate_bias, zero);
         ds_start_set(starts, model, weights.null, zero);
     }
 }
 
-/* A softmax over one source does not depend on its logit, and without a source there is nothing to gate either. */
+/* Sources of a read in which anything is open. Without memory as many as there are. */
+static size_t open_sources(const ds_spec *spec, size_t read) {
+    const ds_depth_form *form = ds_depth_form_of(spec);
+    size_t left = 0, count = form->sources(NULL, spec, read);
+    ds_depth_source *list = ds_calloc(count + 1, sizeof *list);
+    bool *open = ds_calloc(count + 1, sizeof *open);
+    if (list == NULL || open == NULL)
+        left = count;
+    else
+        (void)form->sources(list, spec, read);
+    for (size_t j = 0; list != NULL && open != NULL && j < count; j++) {
+        open[j] = list[j].base != DS_NO_SOURCE && open[list[j].base];
+        for (size_t i = list[j].first; i < list[j].end; i++)
+            open[j] = open[j] || i == 0 || spec->trained[(i - 1) % 2].mode != DS_FORCE_CLOSED;
+        left += open[j];
+    }
+    free(list);
+    free(open);
+    return left;
+}
+
+/* A softmax over one source does not depend on its logit, and without a source there is nothing to gate either. Where blocks
+ * are wide several reads have so few. */
 static void unreached(bool *reached, const ds_model *model, const ds_layer_weights *layer, size_t half, ds_force trained) {
     const ds_spec *spec = &model->spec;
     size_t s = 2 * (size_t)(layer - model->layers) + half;
-    ds_depth_source list[4];
-    (void)trained;
-    if (s > 1) return; /* the first two reads alone can have so few */
     const ds_depth_form *form = ds_depth_form_of(spec);
-    size_t count = form->sources(list, spec, s) + (spec->depth_null ? 1 : 0);
+    size_t count = open_sources(spec, s) + (spec->depth_null ? 1 : 0);
+    (void)trained; /* of this half alone */
     ds_depth_weights weights = ds_depth_weights_of(model, s);
     const ds_parameter *choice[] = {weights.query, weights.norm, weights.bias};
     const ds_parameter *gate[] = {weights.logit, weights.alpha, weights.gate_weight, weights.gate_bias};

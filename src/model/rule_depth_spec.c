@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "control.h"
 #include "rule_depth.h"
 
 /* The published code's attnres_mode; `cumulative` where its tensors have a recency bias. */
@@ -82,7 +83,7 @@ static ds_status by_mode(const ds_rule **rule, const ds_config *config, const te
 static ds_status find_rule(const ds_rule **rule, const ds_config *config, const json_t *object, const tensor_evidence *found,
                            const char *where) {
     const char *type = json_string_value(json_object_get(object, "model_type"));
-    const char *named = json_string_value(json_object_get(object, "deltascope_rule"));
+    const char *named = ds_told_rule(object);
     *rule = named != NULL ? ds_depth_rule_named(named) : NULL;
     if (*rule != NULL) return DS_OK;
     if (named == NULL && type != NULL && strcmp(type, ds_depth_model_type) == 0) return by_mode(rule, config, found, where);
@@ -131,6 +132,13 @@ static ds_status check_rule(const ds_spec *spec, const ds_config *config, const 
     return DS_OK;
 }
 
+static void set_rule(ds_spec *spec, const ds_config *config, const ds_rule *rule) {
+    spec->rule = rule;
+    spec->depth_blocks = config->depth_blocks;
+    spec->depth_null = config->depth_null;
+    spec->depth_bias_init = config->depth_bias_init;
+}
+
 ds_status ds_depth_detect(ds_spec *spec, const ds_config *config, const json_t *object, const ds_checkpoint *checkpoint,
                           const char *where) {
     ds_status status = DS_OK;
@@ -138,12 +146,54 @@ ds_status ds_depth_detect(ds_spec *spec, const ds_config *config, const json_t *
     const tensor_evidence found = examine(checkpoint);
     DS_TRY(find_rule(&rule, config, object, &found, where));
     if (rule == NULL) return DS_OK;
-    spec->rule = rule;
-    spec->depth_blocks = config->depth_blocks;
-    spec->depth_null = config->depth_null;
-    spec->depth_bias_init = config->depth_bias_init;
+    set_rule(spec, config, rule);
     DS_TRY(check_rule(spec, config, &found, where));
     DS_TRY(find_gate(spec, config, &found, where));
+done:
+    return status;
+}
+
+/* ---- a configuration alone -------------------------------------------------------------------------------------------- */
+
+const char *ds_depth_mode(const ds_spec *spec) {
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        if (strcmp(modes[i].rule, spec->rule->name) == 0) return modes[i].mode;
+        if (modes[i].cumulative != NULL && strcmp(modes[i].cumulative, spec->rule->name) == 0) return modes[i].mode;
+    }
+    return NULL;
+}
+
+static ds_status gate_by_name(ds_depth_gate *gate, const char *name, const char *where) {
+    static const struct {
+        const char *name;
+        ds_depth_gate gate;
+    } gates[] = {{"bias", DS_DEPTH_UNGATED},
+                 {"none", DS_DEPTH_UNGATED},
+                 {"sigmoid_scalar", DS_DEPTH_LOGIT},
+                 {"sigmoid_vector", DS_DEPTH_VECTOR},
+                 {"learnable_alpha", DS_DEPTH_ALPHA}};
+    *gate = DS_DEPTH_UNGATED;
+    for (size_t i = 0; name != NULL && i < sizeof gates / sizeof *gates; i++) {
+        if (strcmp(name, gates[i].name) != 0) continue;
+        *gate = gates[i].gate;
+        return DS_OK;
+    }
+    if (name == NULL) return DS_OK;
+    return ds_fail(DS_ERR_INPUT,
+                   "%s: unsupported attnres_gate_type \"%s\", expected \"bias\", \"sigmoid_scalar\", \"sigmoid_vector\" or "
+                   "\"learnable_alpha\"",
+                   DS_SHOW(where), DS_SHOW(name));
+}
+
+ds_status ds_depth_set(ds_spec *spec, const ds_config *config, const ds_rule *rule, const char *where) {
+    ds_status status = DS_OK;
+    const tensor_evidence none = {0};
+    set_rule(spec, config, rule);
+    if (config->depth_mode != NULL && strcmp(config->depth_mode, ds_depth_mode(spec)) != 0)
+        return ds_fail(DS_ERR_INPUT, "%s: attnres_mode is \"%s\", but the variant is %s, which is \"%s\"", DS_SHOW(where),
+                       DS_SHOW(config->depth_mode), rule->name, ds_depth_mode(spec));
+    DS_TRY(check_rule(spec, config, &none, where));
+    DS_TRY(gate_by_name(&spec->depth_gate, config->depth_gate, where));
 done:
     return status;
 }

@@ -75,7 +75,8 @@ static double flops(const ds_spec *spec) {
     ds_stream_shape shape = ds_stream_shape_of(spec);
     double n = (double)shape.streams, d = (double)shape.hidden;
     double maps = ds_streams_have_maps(spec) ? n * d * (double)(shape.alpha + shape.beta) : 0;
-    return 2 * (maps + (n + n * n + n) * d);
+    double mixing = ds_stream_kind_of(spec) == DS_STREAM_DROPPED ? 0 : n * n * d;
+    return 2 * (maps + mixing + 2 * n * d);
 }
 
 /* ---- parameters ------------------------------------------------------------------------------------------------------- */
@@ -141,6 +142,62 @@ static const ds_table_row fixed_maps[] = {
     ROW("H_post_logits", STREAMS, NULL, "write to streams", DELTA, post_logits),
     DYNAMIC("norm.gamma", HIDDEN, NULL, "never used: norm before the maps", DS_GROUP_NORMS, gamma),
 };
+
+/* Static parts as the published code starts them: the sublayer reads, and under the constrained rules writes, one stream before
+ * all others, which is drawn, and the streams stay apart. Element i of these. */
+static double start_free(const ds_start *start, size_t chosen, size_t i) { /* (n,n+1): pre, R^T */
+    const size_t n = start->choices, row = i / (n + 1), column = i % (n + 1);
+    return (column == 0 ? row == chosen : row == column - 1) ? 1 : 0;
+}
+static double start_signs(const ds_start *start, size_t chosen, size_t i) { /* (n) */
+    (void)start;
+    return i == chosen ? 1 : -1;
+}
+static double start_pairs(const ds_start *start, size_t chosen, size_t i) { /* (n,n+1) */
+    const size_t n = start->choices, row = i / (n + 1), column = i % (n + 1);
+    if (column == 0) return start_signs(start, chosen, row);
+    return row == column - 1 ? 0 : -8;
+}
+static double start_orders(const ds_start *start, size_t chosen, size_t i) { /* (n + n!), the identity first */
+    if (i < start->choices) return start_signs(start, chosen, i);
+    return i == start->choices ? 0 : -8;
+}
+static double start_diagonal(const ds_start *start, size_t chosen, size_t i) { /* (n,n) */
+    (void)chosen;
+    return i / start->choices == i % start->choices ? 0 : -8;
+}
+static double start_selection(const ds_start *start, size_t chosen, size_t i) { /* (n) */
+    (void)start;
+    return i == chosen ? 0 : -8;
+}
+
+/* Maps are 0 at first, so that nothing depends on the streams, and their scales small. */
+static void start(ds_start *starts, const ds_model *model) {
+    const ds_spec *spec = &model->spec;
+    const ds_stream_kind kind = ds_stream_kind_of(spec);
+    const ds_start zero = {.kind = DS_START_CONSTANT}, one = {.scale = 1}, small = {.scale = 0.01};
+    ds_start alpha = {.kind = DS_START_CHOSEN, .choices = spec->streams.count, .value = start_free}, beta = one, pre = alpha,
+             mixing = alpha;
+    if (kind == DS_STREAM_SINKHORN) alpha.value = start_pairs;
+    if (kind == DS_STREAM_PERMUTED) alpha.value = start_orders;
+    pre.value = start_selection;
+    mixing.value = start_diagonal;
+    if (kind == DS_STREAM_SINKHORN || kind == DS_STREAM_PERMUTED) {
+        beta = alpha;
+        beta.value = start_signs;
+    }
+    for (size_t s = 0; s < ds_spec_sublayers(spec); s++) {
+        const ds_stream_weights *w = (const ds_stream_weights *)(const void *)model->layers[s / 2].rule[s % 2];
+        const ds_parameter *zeros[] = {w->gamma, w->alpha_map, w->beta_map, w->post_logits};
+        const ds_parameter *scales[] = {w->pre_scale, w->res_scale, w->post_scale};
+        for (size_t i = 0; i < sizeof zeros / sizeof *zeros; i++) ds_start_set(starts, model, zeros[i], zero);
+        for (size_t i = 0; i < sizeof scales / sizeof *scales; i++) ds_start_set(starts, model, scales[i], small);
+        ds_start_set(starts, model, w->alpha, alpha);
+        ds_start_set(starts, model, w->beta, beta);
+        ds_start_set(starts, model, w->pre_logits, pre);
+        ds_start_set(starts, model, w->res_logits, mixing);
+    }
+}
 
 const ds_stream_weights *ds_stream_weights_of(const ds_pass *pass) {
     return (const ds_stream_weights *)(const void *)ds_pass_layer(pass)->rule[ds_pass_half(pass)];
@@ -297,7 +354,7 @@ static const ds_stream_kind kinds[DS_STREAM_RULES] = {DS_STREAM_FREE, DS_STREAM_
         .form = &kinds[index], .interventions = modes, .intervention_count = sizeof(modes) / sizeof *(modes),                  \
         .planes = planes, .flops = flops, .check_force = its_check, .check_pass = check_pass, .is_identity = is_identity,      \
         .unreached = unreached, .sublayer = {rows, sizeof(rows) / sizeof *(rows)}, .prefixes = {"hc_attn.", "hc_mlp."},        \
-        .reads_in_place = reads_in_place, .partial_count = partial_count, .workspace_init = workspace_init,                    \
+        .start = start, .reads_in_place = reads_in_place, .partial_count = partial_count, .workspace_init = workspace_init,    \
         .gradient_init = gradient_init, .observe_init = observe_init, .observe = observe,                                      \
         .steps = {&ds_rule_streams_steps_f32, &ds_rule_streams_steps_f64},                                                     \
     }

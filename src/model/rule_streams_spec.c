@@ -2,9 +2,10 @@
 
 #include <string.h>
 
+#include "control.h"
 #include "rule_streams.h"
 
-const ds_rule *ds_stream_rule_at(size_t index) { return &ds_stream_rules[index]; }
+const ds_rule *ds_stream_rule_at(size_t index) { return index < DS_STREAM_RULES ? &ds_stream_rules[index] : NULL; }
 
 const ds_rule *ds_stream_rule_named(const char *name) {
     for (size_t i = 0; i < DS_STREAM_RULES; i++)
@@ -73,11 +74,12 @@ typedef struct claim {
     const char *key; /* that says so */
 } claim;
 
+static const struct {
+    const char *type;
+    ds_stream_kind kind;
+} types[] = {{"hc", DS_STREAM_FREE}, {"mhc", DS_STREAM_SINKHORN}, {"mhc_lite", DS_STREAM_PERMUTED}};
+
 static ds_status read_type(claim *said, const ds_config *config, const char *where) {
-    static const struct {
-        const char *type;
-        ds_stream_kind kind;
-    } types[] = {{"hc", DS_STREAM_FREE}, {"mhc", DS_STREAM_SINKHORN}, {"mhc_lite", DS_STREAM_PERMUTED}};
     *said = (claim){.told = true, .key = "hyper_conn_type"};
     if (strcmp(config->hyper_conn_type, "none") == 0 || config->streams == 1) return DS_OK;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
@@ -101,13 +103,25 @@ static ds_status read_fork(claim *said, const ds_config *config, const char *whe
     return DS_OK;
 }
 
-static ds_status read_claim(claim *said, const ds_config *config, const json_t *object, const char *where) {
-    const char *named = json_string_value(json_object_get(object, "deltascope_rule"));
-    *said = (claim){.rule = named != NULL ? ds_stream_rule_named(named) : NULL, .key = "deltascope_rule"};
-    if (said->rule != NULL) return DS_OK;
+static ds_status read_published(claim *said, const ds_config *config, const char *where) {
+    *said = (claim){.rule = NULL};
     if (config->hyper_conn_type != NULL) return read_type(said, config, where);
     if (config->fork_streams != 0) return read_fork(said, config, where);
     return DS_OK;
+}
+
+ds_status ds_streams_told(const ds_rule **rule, const char **key, const ds_config *config, const char *where) {
+    claim said;
+    ds_status status = read_published(&said, config, where);
+    *rule = said.rule;
+    *key = said.told ? said.key : NULL;
+    return status;
+}
+
+static ds_status read_claim(claim *said, const ds_config *config, const json_t *object, const char *where) {
+    const char *named = ds_told_rule(object);
+    *said = (claim){.rule = named != NULL ? ds_stream_rule_named(named) : NULL, .key = "deltascope_rule"};
+    return said->rule != NULL ? DS_OK : read_published(said, config, where);
 }
 
 /* The rule that both mean. The free one and that with its mixing left out have the same tensors. */
@@ -187,4 +201,33 @@ ds_status ds_streams_detect(ds_spec *spec, const ds_config *config, const json_t
     spec->streams.dynamic = found.scale != NULL || (found.any != NULL && found.alpha == NULL && found.logits == NULL);
 done:
     return status;
+}
+
+/* ---- a configuration alone -------------------------------------------------------------------------------------------- */
+
+ds_status ds_streams_set(ds_spec *spec, const ds_config *config, const json_t *object, const ds_rule *rule, const char *where) {
+    ds_status status = DS_OK;
+    const tensor_evidence none = {.any = NULL};
+    spec->rule = rule;
+    DS_TRY(count_streams(spec, config, object, &none, where));
+    DS_TRY(read_matrix(&spec->streams, rule, config, where));
+    spec->streams.dynamic = ds_stream_kind_of(spec) != DS_STREAM_STATIC;
+    /* the fork that has these two names branches as the published nanoGPT does, the other one does not */
+    if (spec->backbone == &ds_backbone_nanogpt)
+        spec->newer_names = ds_stream_kind_of(spec) == DS_STREAM_STATIC || ds_stream_kind_of(spec) == DS_STREAM_DROPPED;
+done:
+    return status;
+}
+
+/* The keys of one program and of the other: of those that do not ask for the rule none stays. */
+int ds_streams_put(json_t *config, const ds_spec *spec) {
+    static const char *const keys[] = {"hyper_conn_type", "hyper_conn_n", "hc_num_streams", "mhc"};
+    const ds_stream_kind kind = ds_stream_kind_of(spec);
+    const char *type = NULL;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (types[i].kind == kind) type = types[i].type;
+    for (size_t i = 0; i < 2; i++) (void)json_object_del(config, keys[i + (type != NULL ? 2 : 0)]);
+    return json_object_set_new(config, keys[type != NULL ? 1 : 2], json_integer((json_int_t)spec->streams.count)) |
+           (type != NULL ? json_object_set_new(config, keys[0], json_string(type))
+                         : json_object_set_new(config, keys[3], json_boolean(kind == DS_STREAM_STATIC)));
 }

@@ -5,6 +5,7 @@
 #include "config.h"
 #include "config_keys.h"
 #include "control.h"
+#include "delta_spec.h"
 #include "depth_spec.h"
 #include "parameters.h"
 #include "rule.h"
@@ -24,6 +25,16 @@ const char *ds_spec_variant(const ds_spec *spec) {
     return "ddl-scalar";
 }
 
+static const char *const variants[] = {"additive", "ddl-scalar", "ddl-tc", "ddl-tc-ec", "ddl-cc", "ddl-cc-ec"};
+enum { VARIANTS = sizeof variants / sizeof *variants };
+
+const char *ds_variant_at(size_t index) {
+    if (index < VARIANTS) return variants[index];
+    if (index - VARIANTS < DS_DEPTH_RULES) return ds_depth_rule_at(index - VARIANTS)->name;
+    const ds_rule *streams = ds_stream_rule_at(index - VARIANTS - DS_DEPTH_RULES);
+    return streams != NULL ? streams->name : NULL;
+}
+
 char *ds_sublayer_name(char name[32], size_t sublayer) {
     (void)snprintf(name, 32, "%zu.%s", sublayer / 2, sublayer % 2 == 0 ? "attn" : "mlp");
     return name;
@@ -33,55 +44,6 @@ char *ds_read_name(char name[32], const ds_spec *spec, size_t sublayer) {
     if (sublayer < ds_spec_sublayers(spec)) return ds_sublayer_name(name, sublayer);
     (void)snprintf(name, 32, "final");
     return name;
-}
-
-/* ---- what the tensors say --------------------------------------------------------------------------------------------- */
-
-/* Names and ranks that tell variants and generations apart; each points at the first tensor that says so, or is NULL. */
-typedef struct tensor_evidence {
-    const ds_tensor *delta, *temporal, *channel, *input, *newer, *gate_two_layer;
-} tensor_evidence;
-
-static void note(const ds_tensor **slot, const ds_tensor *tensor) {
-    if (*slot == NULL) *slot = tensor;
-}
-
-static bool starts(const char *text, const char *prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }
-
-/* `part` is what follows "compress." or "readout.". */
-static void note_compressor(tensor_evidence *evidence, const char *part, const ds_tensor *tensor) {
-    if (strcmp(part, "shortconv.weight") == 0) note(&evidence->temporal, tensor);
-    if (strcmp(part, "weight") != 0) return;
-    if (tensor->rank == 3) {
-        note(&evidence->temporal, tensor);
-        note(&evidence->newer, tensor);
-    } else {
-        note(&evidence->channel, tensor);
-    }
-}
-
-static tensor_evidence examine(const ds_checkpoint *checkpoint) {
-    tensor_evidence evidence = {0};
-    for (size_t i = 0; i < ds_checkpoint_count(checkpoint); i++) {
-        const ds_tensor *tensor = ds_checkpoint_tensor(checkpoint, i);
-        const char *name = tensor->name;
-        if (starts(name, "readout.")) note_compressor(&evidence, name + strlen("readout."), tensor);
-        if (strcmp(name, "input_embed.conv.weight") == 0) note(&evidence.input, tensor);
-        if (strcmp(name, "input_embed.weight") == 0) {
-            note(&evidence.input, tensor);
-            note(&evidence.newer, tensor);
-        }
-        if (!starts(name, "transformer.h.")) continue;
-        const char *part = name + strlen("transformer.h.");
-        part += strspn(part, "0123456789");
-        if (starts(part, ".compress.")) note_compressor(&evidence, part + strlen(".compress."), tensor);
-        if (starts(part, ".ddl_attn.") || starts(part, ".ddl_mlp.")) {
-            note(&evidence.delta, tensor);
-            if (strstr(part, ".beta_in.") != NULL) note(&evidence.gate_two_layer, tensor);
-        }
-        if (strcmp(part, ".attn.o_proj.weight") == 0 || strcmp(part, ".mlp.o_proj.weight") == 0) note(&evidence.newer, tensor);
-    }
-    return evidence;
 }
 
 /* ---- what both say together ------------------------------------------------------------------------------------------- */
@@ -133,41 +95,6 @@ static ds_spec base_spec(const ds_config *config) {
         spec.residual_mult = (double)config->layers_base / (double)config->layers;
     }
     return spec;
-}
-
-/* The scalar state, or the expanded one with its compressor and kernels. */
-static ds_status state_spec(ds_spec *spec, const ds_config *config, const tensor_evidence *evidence, const char *where) {
-    spec->value_constant = config->scalar_value_constant;
-    spec->value_constant_value = config->scalar_value_constant_value;
-    const ds_tensor *compressor = evidence->temporal != NULL ? evidence->temporal : evidence->channel;
-    if (compressor == NULL) compressor = evidence->input;
-    if (compressor == NULL) {
-        if (config->value_channels > 1)
-            return ds_fail(DS_ERR_INPUT, "%s: ddl_value_channels is %zu, but the checkpoint has no compressor (%s), expected 1",
-                           where, config->value_channels, "transformer.h.0.compress.*");
-        return DS_OK;
-    }
-    spec->value_channels = config->value_channels != 0 ? config->value_channels : 4;
-    if (spec->value_channels < 2)
-        return ds_fail(DS_ERR_INPUT,
-                       "%s: ddl_value_channels is 1, but %s has tensor %s of an expanded state, expected at least 2", where,
-                       compressor->file, compressor->name);
-    spec->compressor = evidence->temporal != NULL ? DS_COMPRESS_TC : DS_COMPRESS_CC;
-    spec->value_constant = config->value_constant;
-    spec->value_constant_value = config->value_constant_value;
-    spec->input_conv = evidence->input != NULL;
-    spec->input_kernel = spec->input_conv ? config->input_kernel : 0;
-    spec->state_kernel = config->state_kernel;
-    if (spec->compressor == DS_COMPRESS_TC) {
-        if (spec->state_kernel == 0) spec->state_kernel = 4;
-        return DS_OK;
-    }
-    spec->state_kernel_causal = config->state_kernel_causal;
-    if (spec->state_kernel == 0) spec->state_kernel = spec->value_channels;
-    if (spec->state_kernel > spec->value_channels)
-        return ds_fail(DS_ERR_INPUT, "%s: ddl_state_shortconv_kernel_size is %zu, expected at most ddl_value_channels, %zu",
-                       where, spec->state_kernel, spec->value_channels);
-    return DS_OK;
 }
 
 /* The MLP's width is what its first matrix says (MODEL.md); anything unusable there is then reported as a wrong shape. */
@@ -239,7 +166,6 @@ static bool lacks_prefix(const ds_spec *spec, const ds_checkpoint *checkpoint) {
            ds_checkpoint_find(checkpoint, name + strlen(spec->backbone->prefix)) != NULL;
 }
 
-/* checkpoint NULL: what the tensors would tell is as usual. */
 static ds_status other_backbone(ds_spec *spec, const ds_config *config, const ds_checkpoint *checkpoint, const char *where) {
     static const ds_backbone *const backbones[DS_FAMILIES] = {[DS_FAMILY_QWEN3] = &ds_backbone_qwen3,
                                                               [DS_FAMILY_LLAMA] = &ds_backbone_llama,
@@ -277,45 +203,43 @@ double ds_spec_rope_frequency(const ds_spec *spec, size_t pair) {
     return share * plain + (1 - share) * plain / scaling->factor;
 }
 
-static ds_status combine(ds_spec *spec, const ds_config *config, const tensor_evidence *evidence, const char *where) {
-    ds_status status = DS_OK;
+/* The transformer, of the additive rule. checkpoint NULL: what the tensors would tell is as usual. */
+static ds_status backbone_spec(ds_spec *spec, const ds_config *config, const ds_checkpoint *checkpoint, const char *where) {
+    if (config->family != DS_FAMILY_DDL) return other_backbone(spec, config, checkpoint, where);
     *spec = base_spec(config);
-    spec->newer_names = evidence->newer != NULL;
-    bool delta = evidence->delta != NULL || evidence->temporal != NULL || evidence->channel != NULL || evidence->input != NULL;
-    spec->rule = delta ? &ds_rule_delta : &ds_rule_additive;
-    if (!delta) {
-        spec->norm_eps = config->rms_norm_eps;
-        return DS_OK;
-    }
-    DS_TRY(state_spec(spec, config, evidence, where));
-    if (config->gate_single && evidence->gate_two_layer != NULL)
-        return ds_fail(DS_ERR_INPUT, "%s: ddl_beta_single_linear is true, but %s has tensor %s of a two-layer gate", where,
-                       evidence->gate_two_layer->file, evidence->gate_two_layer->name);
-    spec->gate_two_layer = !config->gate_single;
-    spec->gate_hidden = spec->gate_two_layer ? config->gate_hidden : 0;
-done:
-    return status;
+    spec->rule = &ds_rule_additive;
+    spec->norm_eps = config->rms_norm_eps;
+    if (checkpoint != NULL) find_mlp_hidden(spec, checkpoint);
+    return DS_OK;
+}
+
+/* Backbones that any rule can be put on; on the others rules have neither keys nor names. */
+static bool takes_rules(const ds_spec *spec) {
+    return spec->backbone == &ds_backbone_ddl || spec->backbone == &ds_backbone_qwen3 || spec->backbone == &ds_backbone_nanogpt;
+}
+
+static ds_status no_place(const ds_spec *spec, const char *rule, const char *where) {
+    return ds_fail(DS_ERR_INPUT, "%s: rule %s on backbone %s is unsupported, expected \"ddl\", \"qwen3\" or \"nanogpt\"",
+                   DS_SHOW(where), DS_SHOW(rule), spec->backbone->name);
 }
 
 ds_status ds_spec_detect(ds_spec *spec, const ds_checkpoint *checkpoint) {
     ds_status status = DS_OK;
     const char *where = ds_checkpoint_config_path(checkpoint);
+    const json_t *object = ds_checkpoint_config(checkpoint);
     ds_config config;
-    DS_TRY(ds_config_read(&config, ds_checkpoint_config(checkpoint), where));
+    DS_TRY(ds_config_read(&config, object, where));
     bool published = config.family == DS_FAMILY_DDL;
-    if (published) {
-        tensor_evidence evidence = examine(checkpoint);
-        DS_TRY(combine(spec, &config, &evidence, where));
-        find_mlp_hidden(spec, checkpoint);
-    } else {
-        DS_TRY(other_backbone(spec, &config, checkpoint, where));
-    }
-    if (spec->rule == &ds_rule_additive)
-        DS_TRY(ds_depth_detect(spec, &config, ds_checkpoint_config(checkpoint), checkpoint, where));
-    if (spec->rule == &ds_rule_additive)
-        DS_TRY(ds_streams_detect(spec, &config, ds_checkpoint_config(checkpoint), checkpoint, where));
-    DS_TRY(ds_control_read(spec, ds_checkpoint_config(checkpoint), where));
-    DS_TRY(ds_foreign_check(ds_checkpoint_config(checkpoint), &config, spec, where));
+    DS_TRY(backbone_spec(spec, &config, checkpoint, where));
+    const ds_delta_evidence evidence = ds_delta_examine(checkpoint, spec);
+    spec->newer_names = spec->newer_names || evidence.newer != NULL;
+    if (published || (ds_told_rule(object) != NULL && takes_rules(spec)))
+        DS_TRY(ds_delta_detect(spec, &config, &evidence, where));
+    if (spec->rule == &ds_rule_additive) DS_TRY(ds_depth_detect(spec, &config, object, checkpoint, where));
+    if (spec->rule == &ds_rule_additive) DS_TRY(ds_streams_detect(spec, &config, object, checkpoint, where));
+    if (spec->rule != &ds_rule_additive && !takes_rules(spec)) DS_TRY(no_place(spec, spec->rule->name, where));
+    DS_TRY(ds_control_read(spec, object, where));
+    DS_TRY(ds_foreign_check(object, &config, spec, where));
     DS_TRY(ds_parameters_check(spec, checkpoint));
     if (!published) DS_TRY(ds_parameters_only(spec, checkpoint));
 done:
@@ -324,59 +248,70 @@ done:
 
 bool ds_spec_suppose(ds_spec *spec, const ds_config *config, size_t number) {
     static const ds_tensor said = {.name = "", .file = ""};
-    static const struct {
-        bool delta, temporal, channel, input;
-    } variants[] = {{.delta = false},
-                    {.delta = true},
-                    {.delta = true, .temporal = true},
-                    {.delta = true, .temporal = true, .input = true},
-                    {.delta = true, .channel = true},
-                    {.delta = true, .channel = true, .input = true}};
-    size_t variant = number / 2;
-    const tensor_evidence evidence = {.delta = variants[variant].delta ? &said : NULL,
-                                      .temporal = variants[variant].temporal ? &said : NULL,
-                                      .channel = variants[variant].channel ? &said : NULL,
-                                      .input = variants[variant].input ? &said : NULL,
-                                      .newer = number % 2 == 1 ? &said : NULL};
-    return combine(spec, config, &evidence, "") == DS_OK;
+    const ds_delta_evidence evidence = ds_delta_evidence_of(variants[number / 2], &said);
+    if (backbone_spec(spec, config, NULL, "") != DS_OK) return false;
+    spec->newer_names = number % 2 == 1;
+    return ds_delta_detect(spec, config, &evidence, "") == DS_OK;
 }
 
 /* ---- a configuration alone --------------------------------------------------------------------------------------------- */
 
 static ds_status no_variant(const char *variant) {
-    return ds_fail(DS_ERR_USAGE,
-                   "no variant is called %s, expected additive, ddl-scalar, ddl-tc, ddl-tc-ec, ddl-cc or ddl-cc-ec",
-                   DS_SHOW(variant));
+    ds_status status = DS_OK;
+    ds_text names = {0};
+    for (size_t i = 0; ds_variant_at(i) != NULL; i++)
+        DS_TRY(ds_text_printf(&names, "%s%s", i == 0 ? "" : ds_variant_at(i + 1) == NULL ? " or " : ", ", ds_variant_at(i)));
+    status = ds_fail(DS_ERR_USAGE, "no variant is called %s, expected %s", DS_SHOW(variant), names.bytes);
+done:
+    ds_text_release(&names);
+    return status;
+}
+
+/* What published keys say of streams may not be another rule than the variant. */
+static ds_status check_told(const ds_spec *spec, const ds_config *config, const json_t *object, const char *where) {
+    ds_status status = DS_OK;
+    const char *type = json_string_value(json_object_get(object, "model_type")), *key;
+    const ds_rule *told;
+    DS_TRY(ds_streams_told(&told, &key, config, where));
+    if (key != NULL && told != spec->rule && (told != NULL || spec->rule->kind == DS_KIND_STREAMS))
+        return ds_fail(DS_ERR_INPUT, "%s: by %s the rule is %s, but the variant is %s", DS_SHOW(where), key,
+                       told != NULL ? told->name : ds_rule_additive.name, ds_spec_variant(spec));
+    if (type != NULL && strcmp(type, ds_depth_model_type) == 0 && spec->rule->kind != DS_KIND_DEPTH)
+        return ds_fail(DS_ERR_INPUT, "%s: model_type \"%s\" is of attention over depth, but the variant is %s", DS_SHOW(where),
+                       ds_depth_model_type, ds_spec_variant(spec));
+done:
+    return status;
+}
+
+/* The variant's name in place of the tensors that would tell. */
+static ds_status set_variant(ds_spec *spec, const ds_config *config, const json_t *object, const char *where,
+                             const char *variant) {
+    ds_status status = DS_OK;
+    const ds_tensor said = {.file = where, .name = variant};
+    const ds_delta_evidence evidence = ds_delta_evidence_of(variant, &said);
+    const bool expanded = evidence.temporal != NULL || evidence.channel != NULL;
+    const ds_rule *depth = ds_depth_rule_named(variant), *streams = ds_stream_rule_named(variant);
+    if (evidence.delta != NULL && config->value_channels != 0 && expanded != (config->value_channels > 1))
+        return ds_fail(DS_ERR_INPUT, "%s: ddl_value_channels is %zu, but %s has %s", DS_SHOW(where), config->value_channels,
+                       DS_SHOW(variant), expanded ? "an expanded state: expected at least 2" : "a scalar state: expected 1");
+    if (strcmp(variant, ds_rule_additive.name) != 0 && !takes_rules(spec)) DS_TRY(no_place(spec, variant, where));
+    DS_TRY(ds_delta_detect(spec, config, &evidence, where));
+    if (depth != NULL) DS_TRY(ds_depth_set(spec, config, depth, where));
+    if (streams != NULL) DS_TRY(ds_streams_set(spec, config, object, streams, where));
+    if (strcmp(ds_spec_variant(spec), variant) != 0) DS_TRY(no_variant(variant));
+    DS_TRY(check_told(spec, config, object, where));
+done:
+    return status;
 }
 
 ds_status ds_spec_from_config(ds_spec *spec, const json_t *config, const char *where, const char *variant, bool newer_names) {
     ds_status status = DS_OK;
-    const ds_tensor said = {.file = where, .name = variant}; /* in place of the tensors that would tell */
-    tensor_evidence evidence = {.delta = starts(variant, "ddl-") ? &said : NULL};
     ds_config read;
     DS_TRY(ds_config_read(&read, config, where));
-    if (read.family != DS_FAMILY_DDL) {
-        if (strcmp(variant, "additive") != 0)
-            DS_TRY(ds_fail(DS_ERR_USAGE, "%s: a plain transformer is of variant additive, not %s", DS_SHOW(where),
-                           DS_SHOW(variant)));
-        DS_TRY(other_backbone(spec, &read, NULL, where));
-        spec->newer_names = newer_names && read.family == DS_FAMILY_NANOGPT;
-        status = ds_control_read(spec, config, where);
-        goto done;
-    }
-    if (starts(variant, "ddl-tc")) evidence.temporal = &said;
-    if (starts(variant, "ddl-cc")) evidence.channel = &said;
-    bool expanded = evidence.temporal != NULL || evidence.channel != NULL;
-    if (expanded && strcmp(variant + strlen("ddl-tc"), "-ec") == 0) evidence.input = &said;
-    if (evidence.delta != NULL && read.value_channels != 0 && expanded != (read.value_channels > 1)) {
-        status = ds_fail(DS_ERR_INPUT, "%s: ddl_value_channels is %zu, but %s has %s", DS_SHOW(where), read.value_channels,
-                         DS_SHOW(variant), expanded ? "an expanded state: expected at least 2" : "a scalar state: expected 1");
-        goto done;
-    }
-    if (newer_names) evidence.newer = &said;
-    DS_TRY(combine(spec, &read, &evidence, where));
-    if (strcmp(ds_spec_variant(spec), variant) != 0) DS_TRY(no_variant(variant));
-    DS_TRY(say_mlp_hidden(spec, config, where));
+    DS_TRY(backbone_spec(spec, &read, NULL, where));
+    spec->newer_names = newer_names && takes_rules(spec);
+    DS_TRY(set_variant(spec, &read, config, where, variant));
+    if (read.family == DS_FAMILY_DDL) DS_TRY(say_mlp_hidden(spec, config, where));
     DS_TRY(ds_control_read(spec, config, where));
 done:
     return status;
@@ -394,6 +329,7 @@ ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant)
         {"small", 50304, 12, 6, 128, 768, 1024},
         {"medium", 50304, 24, 8, 128, 1024, 1024},
     };
+    static const ds_tensor said = {.name = "", .file = ""};
     size_t i = 0;
     while (i < sizeof sizes / sizeof *sizes && strcmp(size, sizes[i].name) != 0) i++;
     if (i == sizeof sizes / sizeof *sizes)
@@ -426,17 +362,24 @@ ds_status ds_spec_reported(ds_spec *spec, const char *size, const char *variant)
         .depth_init = sizes[i].layers,
     };
     spec->mlp_hidden = usual_mlp_hidden(spec->hidden);
-    if (starts(variant, "ddl-tc")) spec->compressor = DS_COMPRESS_TC;
-    if (starts(variant, "ddl-cc")) spec->compressor = DS_COMPRESS_CC;
+    const ds_delta_evidence evidence = ds_delta_evidence_of(variant, &said);
+    if (evidence.temporal != NULL) spec->compressor = DS_COMPRESS_TC;
+    if (evidence.channel != NULL) spec->compressor = DS_COMPRESS_CC;
     if (spec->compressor != DS_COMPRESS_NONE) {
         spec->value_channels = spec->state_kernel = 4;
-        spec->input_conv = strcmp(variant + strlen("ddl-tc"), "-ec") == 0;
+        spec->input_conv = evidence.input != NULL;
         spec->input_kernel = spec->input_conv ? 4 : 0;
     }
-    return strcmp(ds_spec_variant(spec), variant) == 0 ? DS_OK : no_variant(variant);
+    if (strcmp(ds_spec_variant(spec), variant) == 0) return DS_OK;
+    return ds_fail(DS_ERR_USAGE,
+                   "no variant is called %s at a reported size, expected additive, ddl-scalar, ddl-tc, ddl-tc-ec, "
+                   "ddl-cc or ddl-cc-ec",
+                   DS_SHOW(variant));
 }
 
 double ds_spec_head_flops_per_token(const ds_spec *spec) { return 2.0 * (double)spec->hidden * (double)spec->vocab; }
+
+double ds_spec_rule_flops_per_token(const ds_spec *spec) { return 2.0 * (double)spec->layers * spec->rule->flops(spec); }
 
 double ds_spec_forward_flops_per_token(const ds_spec *spec, size_t length) {
     double d = (double)spec->hidden, width = (double)(spec->heads * spec->head_dim);

@@ -172,6 +172,24 @@ done:
     return status;
 }
 
+/* Variants whose rule no published code has on their backbone. */
+static ds_status tell_unpublished(ds_text *text, const json_t *study) {
+    ds_status status = DS_OK;
+    const char *name;
+    json_t *variant;
+    size_t found = 0;
+    json_object_foreach(json_object_get(study, "variants"), name, variant) {
+        if (!json_is_false(json_object_get(variant, "published_rule"))) continue;
+        DS_TRY(ds_text_printf(text, "%s%s on backbone %s", found++ == 0 ? " No published code has " : ", nor ", name,
+                              json_string_value(json_object_get(variant, "backbone"))));
+    }
+    if (found > 0)
+        DS_TRY(ds_text_printf(text, ": these are not the models of the rules' authors, who have backbones and recipes of their "
+                                    "own."));
+done:
+    return status;
+}
+
 /* "A: clip, eps; B: rule", or nothing where no variant overrides anything. */
 static ds_status tell_overrides(ds_text *text, const json_t *matching) {
     ds_status status = DS_OK;
@@ -250,7 +268,8 @@ ds_status ds_study_matching_words(ds_text *text, const json_t *study) {
         DS_TRY(ds_text_printf(
             text, "One initial weight moved by one unit in the last place moved the final loss by %.2g nats; ", fabs(floor)));
     if (!isnan(floor) && !isnan(sd)) DS_TRY(ds_text_printf(text, "the standard deviation over seeds is %.2g. ", sd));
-    status = ds_text_printf(text, "Losses are of all validation windows, in order.");
+    DS_TRY(ds_text_printf(text, "Losses are of all validation windows, in order."));
+    DS_TRY(tell_unpublished(text, study));
 done:
     return status;
 }

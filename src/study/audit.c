@@ -13,6 +13,20 @@
 
 static const char audit_file[] = "audit.json";
 
+/* What an audit measures are gates, forced gates and states of one place each. */
+static ds_status check_rules(const ds_plan *plan, const ds_plan_source *source) {
+    for (size_t i = 0; i < plan->variant_count; i++) {
+        const ds_rule_kind kind = ds_rule_kind_of(plan->variants[i].spec.rule);
+        if (kind == DS_KIND_ADDITIVE || kind == DS_KIND_DELTA) continue;
+        return ds_fail(
+            DS_ERR_INPUT,
+            "%s: audit is of gates and of a state that is rewritten, which variant %s (%s) has not: leave audit out, "
+            "and measure its runs by depth",
+            DS_SHOW(source->path), plan->variants[i].name, ds_rule_name(plan->variants[i].spec.rule));
+    }
+    return DS_OK;
+}
+
 ds_status ds_plan_read_audit(ds_plan *plan, const ds_plan_source *source) {
     static const char *const keys[] = {"sequences"};
     ds_status status = DS_OK;
@@ -22,6 +36,7 @@ ds_status ds_plan_read_audit(ds_plan *plan, const ds_plan_source *source) {
     if (given == NULL || json_is_false(given)) return DS_OK;
     if (!json_is_object(given)) return ds_plan_refuse(source, "audit", given, "{\"sequences\": N}, or {} for 32 windows");
     DS_TRY(ds_plan_check_keys(source, given, keys, 1, "audit"));
+    DS_TRY(check_rules(plan, source));
     plan->audit_sequences = windows < usual ? windows : usual;
     if (sequences == NULL) goto done;
     if (!json_is_integer(sequences) || json_integer_value(sequences) < 1 || (uint64_t)json_integer_value(sequences) > windows)

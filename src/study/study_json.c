@@ -26,14 +26,14 @@ void ds_study_put_interval(ds_json_builder *b, const char *key, double low, doub
 /* ---- cost of a variant ------------------------------------------------------------------------------------------- */
 
 const char ds_study_flops_formula[] =
-    "3 (F + C): F, a forward pass: 2 m n k for a matrix product, attention at half the square, 4 d dv an edit of the state; C, "
-    "the "
-    "state's traffic where it is wider than the stream: 2 d dv read and 2 d dv written for each of 2 L + 1 compressions";
+    "3 (F + C): F, a forward pass: 2 m n k for a matrix product, attention at half the square, 4 d dv an edit of the state, "
+    "6 d a source of a read over depth, 2 d (n n + 2 n) a sublayer of n streams and their maps; C, the delta rule's traffic "
+    "where its state is wider than the stream: 2 d dv read and 2 d dv written for each of 2 L + 1 compressions";
 
 double ds_study_flops_per_token(const ds_study_variant *variant) {
     const ds_spec *spec = &variant->spec;
-    const double planes = (double)ds_spec_planes(spec), d = (double)spec->hidden;
-    const double traffic = planes > 1 ? (2 * (double)spec->layers + 1) * 4 * d * planes : 0;
+    const double channels = (double)spec->value_channels, d = (double)spec->hidden;
+    const double traffic = channels > 1 ? (2 * (double)spec->layers + 1) * 4 * d * channels : 0;
     return 3 * (ds_spec_forward_flops_per_token(spec, (size_t)variant->recipe.length) + traffic);
 }
 
@@ -132,6 +132,8 @@ static ds_status put_structure(ds_json_builder *b, const ds_plan *plan, const ds
     DS_TRY(count_trained(&trained, plan, variant));
     ds_json_put_text(b, "variant", variant->kind);
     ds_json_put_text(b, "rule", variant->recipe.rule);
+    ds_json_put_text(b, "backbone", ds_spec_backbone_name(&variant->spec));
+    ds_json_put_bool(b, "published_rule", ds_spec_is_published(&variant->spec));
     ds_json_put_count(b, "parameters", parameters);
     ds_json_put_count(b, "trained_parameters", trained);
     ds_json_put_count(b, "state_floats_per_token", ds_spec_planes(&variant->spec) * variant->spec.hidden);

@@ -105,23 +105,16 @@ done:
 }
 
 ds_status ds_checkpoint_config_for(json_t **out, const json_t *config, const ds_spec *spec) {
-    static const char *const loaders[] = {"auto_map", "architectures"}; /* they name code that computes the plain rule */
-    char rule[48];
+    ds_status status = DS_OK;
     json_t *own = ds_json_copy(config);
-    int failed = own == NULL;
-    if (own != NULL && ds_spec_is_control(spec)) {
-        failed |= json_object_set_new(own, "model_type", json_string("deltascope"));
-        for (size_t i = 0; i < sizeof loaders / sizeof *loaders; i++) (void)json_object_del(own, loaders[i]);
-        failed |= json_object_set_new(own, "deltascope_rule", json_string(ds_spec_rule_name(rule, spec)));
-        failed |= json_object_set_new(own, "deltascope_backbone", json_string(ds_spec_backbone_name(spec)));
-    } else if (own != NULL && json_object_get(own, "deltascope_rule") != NULL) { /* a control that goes on as the rule */
-        failed |= json_object_set_new(own, "deltascope_rule", json_string("delta"));
-    }
-    *out = own;
-    if (!failed) return DS_OK;
-    json_decref(own);
     *out = NULL;
-    return ds_fail(DS_ERR_SYSTEM, "out of memory for a configuration");
+    if (own == NULL) return ds_fail(DS_ERR_SYSTEM, "out of memory for a configuration");
+    DS_TRY(ds_spec_put_rule(own, spec));
+    *out = own;
+    own = NULL;
+done:
+    json_decref(own);
+    return status;
 }
 
 static ds_status write_config(const ds_trainer *t, const ds_folder *folder) {

@@ -20,6 +20,8 @@ static ds_status open_run(ds_trainer *t) {
                                 .length = t->recipe.length,
                                 .sequences = t->recipe.val_windows,
                                 .spread = DS_SPREAD_CONSECUTIVE,
+                                .histories = true,
+                                .streams = true,
                                 .precision = options->precision,
                                 .ranks = options->ranks,
                                 .listener = options->listener};

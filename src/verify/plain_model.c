@@ -122,38 +122,41 @@ static void read_update(const double *weight, const double *read, ds_plain *plai
     memcpy(plain->x_in.e, state.e, bytes);
 }
 
-/* Sums of K products; without a convolution a row of the table as it is stored, and its position where they are learned. */
-void ds_plain_embed(ds_bounded state, const ds_plain *plain, const uint32_t *tokens) {
-    const ds_spec *spec = plain->spec;
+/* One number of the embedded input, x = table[token] + positions[t], times `factor` into the sum, and its size. */
+static void add_input(double *sum, double *size, double factor, const ds_plain *plain, const uint32_t *tokens, size_t t,
+                      size_t i) {
     const double *table = ds_plain_weight(plain, DS_PLAIN_NO_LAYER, DS_PLAIN_EMBEDDING);
     const double *positions = ds_plain_weight(plain, DS_PLAIN_NO_LAYER, DS_PLAIN_POSITIONS);
-    const double *taps = ds_plain_find(plain->model, "input_embed.conv.weight", "input_embed.weight");
+    size_t d = plain->spec->hidden;
+    double own = table[tokens[t] * d + i], position = positions != NULL ? positions[t * d + i] : 0;
+    *sum += factor * (own + position);
+    *size += fabs(factor) * (fabs(own) + fabs(position));
+}
+
+/* Sums of K products, or of 2 K where positions are learned; without a convolution a row of the table as it is stored, or the
+ * sum of two. */
+void ds_plain_embed(ds_bounded state, const ds_plain *plain, const uint32_t *tokens) {
+    const ds_spec *spec = plain->spec;
+    const double *taps = ds_plain_of_rule(plain, "input_embed.conv.weight", "input_embed.weight");
     const ds_arithmetic *a = &plain->arithmetic;
-    const bool history = ds_rule_keeps_history(spec->rule);
-    size_t d = spec->hidden, dv = ds_spec_planes(spec), kernel = spec->input_kernel;
-    double relative = taps == NULL ? ds_rounded(a, 0, 0, 1) : ds_rounded(a, (double)kernel + 1, 0, 2);
+    const bool history = ds_rule_keeps_history(spec->rule), positions = spec->positions > 0;
+    size_t d = spec->hidden, dv = ds_spec_planes(spec), kernel = spec->input_kernel, terms = positions ? 2 * kernel : kernel;
+    double relative = taps == NULL ? ds_rounded(a, positions ? 1 : 0, 0, 1) : ds_rounded(a, (double)terms + 1, 0, 2);
+    const bool exact = taps == NULL && !positions && a->stored == 0;
     for (size_t t = 0; t < plain->length; t++) {
         for (size_t at = 0; at < d * dv; at++) {
-            size_t i = at / dv;
+            double x = 0, size = 0;
             if (history && at % dv != 0) { /* nothing is written yet */
                 state.x[t * d * dv + at] = state.e[t * d * dv + at] = 0;
                 continue;
             }
-            double x = taps == NULL ? table[tokens[t] * d + i] : 0, size = fabs(x);
-            for (size_t s = 0; taps != NULL && s < kernel; s++) {
-                if (t + s < kernel - 1) continue;
-                double term = taps[at * kernel + s] * table[tokens[t + s - (kernel - 1)] * d + i];
-                x += term;
-                size += fabs(term);
-            }
+            if (taps == NULL) add_input(&x, &size, 1, plain, tokens, t, at / dv);
+            for (size_t s = 0; taps != NULL && s < kernel; s++)
+                if (t + s >= kernel - 1)
+                    add_input(&x, &size, taps[at * kernel + s], plain, tokens, t + s - (kernel - 1), at / dv);
             state.x[t * d * dv + at] = x;
-            state.e[t * d * dv + at] = relative * size + (taps == NULL && a->stored == 0 ? 0 : (double)(kernel + 1) * a->tiny);
+            state.e[t * d * dv + at] = relative * size + (exact ? 0 : (double)(terms + 1) * a->tiny);
         }
-    }
-    for (size_t at = 0; positions != NULL && at < plain->length * d * dv; at += history ? dv : 1) { /* not of what is written */
-        double position = positions[at / dv];
-        state.x[at] += position;
-        state.e[at] += a->stored * fabs(position) + a->u * (fabs(state.x[at]) + state.e[at]) + a->tiny;
     }
     ds_settle(state, plain->length * d * dv, a);
 }
@@ -326,8 +329,8 @@ ds_status ds_plain_readout(ds_plain *plain, ds_bounded hidden, ds_bounded state)
     if (ds_rule_keeps_history(plain->spec->rule))
         DS_TRY(ds_plain_depth_read(plain, state, ds_spec_sublayers(plain->spec)));
     else
-        read_update(ds_plain_find(plain->model, "readout.weight", "readout.shortconv.weight"),
-                    ds_plain_find(plain->model, "readout.read", NULL), plain, state);
+        read_update(ds_plain_of_rule(plain, "readout.weight", "readout.shortconv.weight"),
+                    ds_plain_of_rule(plain, "readout.read", NULL), plain, state);
     ds_plain_norm(hidden, plain->x_in, plain, DS_PLAIN_NO_LAYER, DS_PLAIN_FINAL_NORM);
 done:
     return status;

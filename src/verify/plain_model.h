@@ -36,6 +36,9 @@ const double *ds_plain_find(const ds_model *model, const char *name, const char 
 /* A parameter of a layer, "transformer.h.LAYER." or what the backbone has put in front of both names. */
 const double *ds_plain_of(const ds_plain *plain, size_t layer, const char *name, const char *other);
 
+/* One of the model itself that its rule has, behind what the backbone puts in front. */
+const double *ds_plain_of_rule(const ds_plain *plain, const char *name, const char *other);
+
 /* What every transformer has, under the names of its own code. */
 typedef enum ds_plain_part {
     DS_PLAIN_EMBEDDING,

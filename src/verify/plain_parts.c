@@ -12,6 +12,7 @@ typedef struct part_names {
 
 enum { DDL, QWEN, GPT, KINDS };
 static const char *const layers[KINDS] = {"transformer.h.", "model.layers.", "transformer.h."};
+static const char *const prefixes[KINDS] = {"", "model.", ""}; /* of what a rule has beside the layers */
 
 static const part_names names[DS_PLAIN_PARTS][KINDS] = {
     [DS_PLAIN_EMBEDDING] = {{"transformer.wte.weight", NULL},
@@ -69,6 +70,14 @@ const double *ds_plain_of(const ds_plain *plain, size_t layer, const char *name,
     const char *prefix = layers[kind_of(plain->spec)];
     (void)snprintf(full, sizeof full, "%s%zu.%s", prefix, layer, name);
     (void)snprintf(full_other, sizeof full_other, "%s%zu.%s", prefix, layer, other == NULL ? name : other);
+    return ds_plain_find(plain->model, full, full_other);
+}
+
+const double *ds_plain_of_rule(const ds_plain *plain, const char *name, const char *other) {
+    char full[96], full_other[96];
+    const char *prefix = prefixes[kind_of(plain->spec)];
+    (void)snprintf(full, sizeof full, "%s%s", prefix, name);
+    (void)snprintf(full_other, sizeof full_other, "%s%s", prefix, other == NULL ? name : other);
     return ds_plain_find(plain->model, full, full_other);
 }
 

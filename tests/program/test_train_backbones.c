@@ -1,4 +1,4 @@
-/* train on plain transformers: what it leaves is read back as the same backbone, the plain model and a control of it alike, and
+/* train on other backbones: what it leaves is read back as the same backbone, the plain model and a control of it alike, and
  * weights that are drawn start as their own code starts them. */
 #include <math.h>
 #include <string.h>
@@ -83,8 +83,39 @@ static void drawn_weights_start_as_their_own(void **state) {
     }
 }
 
+/* A rule on a backbone on which no published code has it, read by every command in which it has a meaning. */
+static void other_rules_are_read_by_every_command(void **state) {
+    (void)state;
+    static const char *const configs[] = {
+        "fixtures/backbones/qwen3-additive/config.json",
+        "{\"vocab_size\": 65, \"n_layer\": 2, \"n_head\": 2, \"n_embd\": 8, \"block_size\": 16}"};
+    static const struct {
+        const char *variant;
+        size_t config;
+        const char *commands[7];
+    } cases[] = {
+        {"ddl-cc-ec", 0, {"inspect", "gates", "spectrum", "ablate", "gradflow", "verify", "depth"}},
+        {"ddl-tc-ec", 1, {"inspect", "gates", "spectrum", "ablate", "gradflow", "verify", "depth"}},
+        {"delta-attnres", 1, {"inspect", "ablate", "gradflow", "verify", "depth"}},
+        {"mhc", 0, {"inspect", "depth"}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char out[32], checkpoint[256];
+        const char *text = configs[cases[i].config];
+        const char *config = text[0] == '{' ? scratch_write("config.json", text, strlen(text)) : text;
+        (void)snprintf(out, sizeof out, "rule-%zu", i);
+        run((const char *const[]){"train", SMALL, "--config", config, "--variant", cases[i].variant, "--out", scratch_path(out),
+                                  "--quiet", NULL});
+        (void)snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint-2", scratch_path(out));
+        for (size_t c = 0; c < 7 && cases[i].commands[c] != NULL; c++)
+            run((const char *const[]){cases[i].commands[c], "--tokens", "fixtures/data/val.bin", "--seq-len", "8",
+                                      "--sequences", "2", "--quiet", checkpoint, NULL});
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(checkpoints_keep_their_backbone),
-                                       cmocka_unit_test(drawn_weights_start_as_their_own)};
+                                       cmocka_unit_test(drawn_weights_start_as_their_own),
+                                       cmocka_unit_test(other_rules_are_read_by_every_command)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,6 +81,26 @@ static void budgets_fix_the_number_of_updates(void **state) {
     ds_plan_release(&plan);
 }
 
+/* Any rule is a variant, and costs what it multiplies; of gates that it has not there is no audit. */
+static void other_rules_are_variants(void **state) {
+    (void)state;
+    static const char *const rules[] = {"\"mhc\"", "\"delta-attnres\"", "\"hc-identity\"", "\"attnres-block\""};
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        ds_plan plan;
+        expect_ok(read_with(&plan, "variants.additive.variant", rules[i]));
+        ds_spec plain = plan.variants[0].spec;
+        assert_string_equal(ds_spec_variant(&plain), plan.variants[0].kind);
+        plain.rule = &ds_rule_additive;
+        expect_close(ds_spec_forward_flops_per_token(&plan.variants[0].spec, 16),
+                     ds_spec_forward_flops_per_token(&plain, 16) + ds_spec_rule_flops_per_token(&plan.variants[0].spec), 1e-6);
+        assert_true(ds_spec_rule_flops_per_token(&plan.variants[0].spec) > 0);
+        ds_plan_release(&plan);
+        json_t *audited = tiny_plan_with(tiny_plan_with(tiny_plan(), "variants.additive.variant", rules[i]), "audit", "{}");
+        expect_failure(ds_plan_read(&plan, tiny_plan_write("plan.json", audited)), DS_ERR_INPUT,
+                       "audit is of gates and of a state that is rewritten, which variant additive (");
+    }
+}
+
 /* ---- cells ------------------------------------------------------------------------------------------------------- */
 
 static char *order_of(json_t *given) {
@@ -254,6 +274,7 @@ int main(void) {
         cmocka_unit_test(a_plan_is_read),
         cmocka_unit_test(contrasts_and_crossed_seeds_are_read),
         cmocka_unit_test(budgets_fix_the_number_of_updates),
+        cmocka_unit_test(other_rules_are_variants),
         cmocka_unit_test(cells_are_shuffled_by_the_plans_seed_alone),
         cmocka_unit_test(what_is_wrong_is_named),
         cmocka_unit_test(no_misspelt_key_passes),
