@@ -205,7 +205,7 @@ typedef struct ds_training_cost {
     uint64_t parameters, updates, tokens;   /* tokens of all updates */
     double operations;                      /* floating-point ones of all updates: three forward passes a token */
     uint64_t checkpoints, checkpoint_bytes; /* that lie in the folder at most, each with weights and moments of what learns */
-    uint64_t memory_bytes;                  /* of weights, gradient, the sum of earlier micro-batches', moments of what learns */
+    uint64_t memory_bytes;                  /* of weights, gradient, the sum of micro-batches so far, moments of what learns */
     uint64_t activation_bytes;              /* of all else, of passes and of what they leave for the way back */
 } ds_training_cost;
 ds_status ds_training_estimate(ds_training_cost *cost, const ds_spec *spec, const ds_recipe *recipe, ds_precision precision,

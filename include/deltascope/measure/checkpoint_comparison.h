@@ -60,6 +60,7 @@ typedef struct ds_compared {
 } ds_compared;
 
 typedef struct ds_comparison {
+    size_t cost_hypotheses; /* differences of costs that are judged together */
     ds_compared *entries; /* (count), in the order given, those of a trajectory in that of their steps */
     size_t count, windows;
     bool shut;       /* whether gates are shut one at a time */
