@@ -15,6 +15,8 @@ CHECK_PACKAGES = clang libclang-rt-14-dev python3-numpy
 LONG_PACKAGES = chromium texlive-latex-base texlive-latex-recommended
 # What makes a minimal system in a folder.
 FRESH_PACKAGES = debootstrap git
+# A scheduler that starts its jobs here.
+SLURM_PACKAGES = slurmctld slurmd slurm-client munge
 TIDY_PACKAGES = clang clang-tidy clang-tools cppcheck
 
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wvla -Wundef -Wformat=2 -Wcast-qual -Wwrite-strings -Wstrict-prototypes \
@@ -141,6 +143,7 @@ $(BUILD)/tests/run/test_example.o build-tidy/tests/run/test_example.c.passed: CP
 ## make check-mutation  plant one error at a time in kernels and model: verify has to fail each time
 ## make check-matrix  every command on models of every option at the shortest windows, under the sanitizers
 ## make check-fresh   the README's two commands in a minimal Debian 12 that debootstrap makes (as root)
+## make check-slurm  the batch scripts of fixtures/slurm under a scheduler of this machine alone, jobs queued again half way
 ## make check-msan    the readers over all hostile and fuzz inputs under MemorySanitizer
 ## make tidy          clang-tidy and cppcheck over all C, scan-build over src and analysis
 ## make fuzz          run every fuzz target for SECONDS (60) with libFuzzer; FUZZ="zip torch" chooses some
@@ -148,7 +151,7 @@ $(BUILD)/tests/run/test_example.o build-tidy/tests/run/test_example.c.passed: CP
 ## make bench         speed of every stage beside the machine's own matrix product
 ## make install       into PREFIX (/usr/local); prefix, bindir, libdir ... and DESTDIR as in every GNU makefile
 ## make format        clang-format everything
-.PHONY: all help deps deps-check deps-long deps-fresh deps-tidy demo train-demo study-demo check tests check-cores check-san check-clang check-long check-mutation check-matrix check-fresh check-msan tidy tidied fuzz layers headers bench install uninstall format clean
+.PHONY: all help deps deps-check deps-long deps-fresh deps-slurm deps-tidy demo train-demo study-demo check tests check-cores check-san check-clang check-long check-mutation check-matrix check-fresh check-slurm check-msan tidy tidied fuzz layers headers bench install uninstall format clean
 
 define install_packages
 	@missing=; for p in $(1); do \
@@ -167,6 +170,8 @@ deps-long: deps
 	$(call install_packages,$(LONG_PACKAGES))
 deps-fresh:
 	$(call install_packages,$(FRESH_PACKAGES))
+deps-slurm: deps
+	$(call install_packages,$(SLURM_PACKAGES))
 deps-tidy: deps
 	$(call install_packages,$(TIDY_PACKAGES))
 
@@ -206,6 +211,10 @@ check-long: deps-long
 
 check-fresh: deps-fresh
 	@tests/fresh.sh
+
+check-slurm: deps-slurm
+	@$(MAKE) --no-print-directory all
+	@tests/slurm.sh $(BUILD)
 
 check-matrix: deps
 	@$(MAKE) --no-print-directory $(SAN) all build-san/tests/program/long_matrix
