@@ -164,8 +164,8 @@ static ds_status refuse_several(const places *all, likelihood best, const char *
     DS_TRY(append_candidates(&list, all, best));
     status =
         ds_fail(DS_ERR_INPUT,
-                "%s: ambiguous: %s hold tensors of a model; save the one you mean alone: torch.save(checkpoint[\"model\"], "
-                "\"weights.pt\")",
+                "%s: ambiguous: %s hold tensors of a model; name the one you mean in a map (--map): {\"state\": \"model\"}, or "
+                "save it alone: torch.save(checkpoint[\"model\"], \"weights.pt\")",
                 DS_SHOW(where), list.bytes);
 done:
     ds_text_release(&list);

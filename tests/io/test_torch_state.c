@@ -166,6 +166,7 @@ static void lists_candidates_when_there_are_several(void **state) {
         else
             expect_refused(finish(), words);
         assert_non_null(strstr(ds_error_text(), "torch.save(checkpoint["));
+        assert_non_null(strstr(ds_error_text(), "(--map): {\"state\": "));
     }
 }
 
