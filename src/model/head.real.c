@@ -122,6 +122,7 @@ ds_status REAL_NAME(ds_head_compare_task)(void *context, size_t task, size_t wor
     ds_tile tile = ds_tile_of(pass, task);
     size_t vocab = pass->model->spec.vocab, tokens = pass->batch->sequences * pass->batch->length;
     const ds_online empty = {.max = -INFINITY};
+    (void)ds_activity_turn(DS_ACTIVITY_HEAD);
     for (size_t t = 0; t < tile.rows; t++) {
         if (pass->intact != NULL) pass->intact_online[tile.token + t] = empty;
         for (size_t c = 0; c < pass->cases; c++) pass->case_online[c * tokens + tile.token + t] = empty;

@@ -34,9 +34,10 @@ static int seed_source(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        BOTH(products), BOTH(product_bits), BOTH(sums),     BOTH(dot_rows),   BOTH(rmsnorm), BOTH(layernorm),
-        BOTH(gelu),     BOTH(rope),         BOTH(shift),    BOTH(softmax),    BOTH(block),   BOTH(embed),
-        BOTH(compress), BOTH(direction),    BOTH(rank_one), BOTH(not_finite), BOTH(swiglu),  BOTH(streams),
+        BOTH(products), BOTH(product_bits), BOTH(large_products), BOTH(sums),     BOTH(dot_rows),
+        BOTH(rmsnorm),  BOTH(layernorm),    BOTH(gelu),           BOTH(rope),     BOTH(shift),
+        BOTH(softmax),  BOTH(block),        BOTH(embed),          BOTH(compress), BOTH(direction),
+        BOTH(rank_one), BOTH(not_finite),   BOTH(swiglu),         BOTH(streams),
     };
     return cmocka_run_group_tests(tests, seed_source, NULL);
 }
