@@ -123,6 +123,16 @@ static const char *const commands[][3] = {
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
+/* The verdict says that it is a control, and only of those. */
+static void expect_verdict(const trained *m, const char *folder) {
+    char words[96], *bytes;
+    size_t length;
+    expect_ok(ds_read_file(&bytes, &length, inside(folder, "report.md"), 1 << 24));
+    (void)snprintf(words, sizeof words, "trained as the control %s", m->rule == 0 ? "" : rules[m->rule].name);
+    assert_true((strstr(bytes, words) != NULL) == (m->rule != 0));
+    free(bytes);
+}
+
 static void run_command(const trained *m, size_t c) {
     const char *line[32] = {commands[c][0], commands[c][1], commands[c][2]};
     size_t count = commands[c][1] == NULL ? 1 : commands[c][2] == NULL ? 2 : 3;
@@ -132,8 +142,8 @@ static void run_command(const trained *m, size_t c) {
         line[count++] = "--trajectory";
         line[count++] = m->before;
     }
+    char folder[64] = "";
     if (strcmp(name, "report") == 0) {
-        char folder[64];
         (void)snprintf(folder, sizeof folder, "report-%zu-%zu", m->variant, m->rule);
         line[count++] = "--out";
         line[count++] = scratch_path(folder);
@@ -146,6 +156,7 @@ static void run_command(const trained *m, size_t c) {
                                        : "an additive checkpoint has no shortcut operator");
     else
         expect_success(m, name);
+    if (folder[0] != '\0') expect_verdict(m, folder);
 }
 
 static void every_rule_is_read_as_what_it_is(void **state) {
