@@ -127,14 +127,24 @@ done:
 
 /* ---- the verdict ------------------------------------------------------------------------------------------------- */
 
+/* A rule has a name of its own: what is none of those is a control's. */
+static bool is_control(const char *name) {
+    for (size_t i = 0; i < ds_rule_count(); i++)
+        if (strcmp(ds_rule_name(ds_rule_at(i)), name) == 0) return false;
+    return name[0] != '\0';
+}
+
 static ds_status say_model(ds_text *text, const json_t *envelope) {
     ds_status status = DS_OK;
     const json_t *data = json_object_get(envelope, "data");
     double loss = number_at(envelope, "results/gates/loss");
     if (isnan(loss)) loss = number_at(envelope, "results/ablate/baseline/loss");
     size_t layers = count_at(envelope, "checkpoint/layers"), sequences = count_at(data, "sequences");
-    DS_TRY(ds_text_printf(text, "This %s checkpoint of %zu layer%s and %zu parameters", text_at(envelope, "checkpoint/variant"),
-                          layers, ds_plural(layers), count_at(envelope, "checkpoint/parameters")));
+    const char *rule = text_at(envelope, "checkpoint/rule");
+    DS_TRY(ds_text_printf(text, "This %s checkpoint", text_at(envelope, "checkpoint/variant")));
+    if (is_control(rule)) DS_TRY(ds_text_printf(text, ", trained as the control %s,", rule));
+    DS_TRY(ds_text_printf(text, " of %zu layer%s and %zu parameters", layers, ds_plural(layers),
+                          count_at(envelope, "checkpoint/parameters")));
     if (isnan(loss)) {
         status = ds_text_printf(text, " was not run on data. ");
         goto done;

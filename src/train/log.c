@@ -42,6 +42,12 @@ static ds_status failure(const ds_train_log *log, int file, ds_status code, cons
     return ds_fail(code, "%s/%s: %s", DS_SHOW(ds_folder_path(log->folder)), names[file], what);
 }
 
+static ds_status unwritten(const ds_train_log *log, int file) {
+    char what[160];
+    (void)snprintf(what, sizeof what, "could not be written in full: %s", strerror(errno));
+    return failure(log, file, DS_ERR_SYSTEM, what);
+}
+
 static entry_kind kind_of(const json_t *entry) {
     if (json_object_get(entry, "val_loss") != NULL) return EVALUATION;
     return json_object_get(entry, "gates") != NULL ? AUDIT : UPDATE;
@@ -148,7 +154,7 @@ static ds_status append_bytes(const ds_train_log *log, int file, const ds_text *
     for (size_t length = text->length; length > 0;) {
         ssize_t written = write(log->descriptors[file], bytes, length);
         if (written < 0 && errno == EINTR) continue;
-        if (written <= 0) return failure(log, file, DS_ERR_SYSTEM, strerror(errno));
+        if (written <= 0) return unwritten(log, file);
         bytes += written;
         length -= (size_t)written;
     }
@@ -233,8 +239,7 @@ done:
 
 ds_status ds_train_log_sync(const ds_train_log *log) {
     for (int file = 0; file < DS_LOG_FILES; file++) {
-        if (log->descriptors[file] >= 0 && fdatasync(log->descriptors[file]) != 0)
-            return failure(log, file, DS_ERR_SYSTEM, strerror(errno));
+        if (log->descriptors[file] >= 0 && fdatasync(log->descriptors[file]) != 0) return unwritten(log, file);
     }
     return DS_OK;
 }

@@ -14,7 +14,8 @@ static void strikes_change_no_byte(void **state) {
     for (size_t i = 0; i < DRAWS; i++) interrupt_training_drawn(*(const int *)*state, STRIKES, seed + i);
 }
 
-int main(void) {
+/* An argument is a pattern of the tests to run: "full*". */
+int main(int argc, char **argv) {
     static int strikes[] = {SIGKILL, SIGTERM, SIGINT, FULL_DISK};
     const struct CMUnitTest tests[] = {
         {"kills_change_no_byte", strikes_change_no_byte, NULL, NULL, &strikes[0]},
@@ -22,5 +23,6 @@ int main(void) {
         {"interrupts_change_no_byte", strikes_change_no_byte, NULL, NULL, &strikes[2]},
         {"full_disks_change_no_byte", strikes_change_no_byte, NULL, NULL, &strikes[3]},
     };
+    cmocka_set_test_filter(argc > 1 ? argv[1] : "*");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

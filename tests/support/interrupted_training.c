@@ -73,6 +73,10 @@ static void run(subject *s, const char *folder, bool struck) {
     child_limits limits = usual;
     (void)snprintf(threads, sizeof threads, "%d", 1 + (int)ds_random_below(&s->random, 3));
     line[2] = threads;
+    if (s->strike == FULL_DISK) { /* a limit on files holds for gnuplot's pictures in memory too, which no disk would */
+        limits.preset[0] = "PATH";
+        limits.preset[1] = "";
+    }
     for (size_t i = 0; s->options[i] != NULL && count + 1 < MOST_OPTIONS; i++) line[count++] = s->options[i];
     const double delay = 1e6 * s->undisturbed * ds_random_uniform(&s->random) * ds_random_uniform(&s->random);
     if (struck && s->strike != FULL_DISK) {
