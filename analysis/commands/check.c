@@ -362,6 +362,11 @@ static ds_status find_claims(checking *all, const char *path) {
         return DS_OK;
     }
     DS_TRY(ds_claimed_find(&all->claimed, all->envelope, path));
+    if (all->claimed.unmeasured != NULL && (own->sections != NULL || own->sample != 1))
+        return ds_fail(DS_ERR_USAGE,
+                       "%s: results of %s cannot be measured again, so there is nothing that --sections and "
+                       "--sample could choose from",
+                       DS_SHOW(path), all->claimed.unmeasured);
     all->claimed.reference.path = own->reference;
     if (own->reference != NULL && !ds_claimed_has_reference(&all->claimed))
         status = ds_fail(DS_ERR_USAGE, "--reference: %s was not made with verify --reference", DS_SHOW(path));
@@ -372,8 +377,10 @@ done:
 /* `given`: a checkpoint, or the folder of a study; NULL: none. */
 static ds_status look_again(checking *all, const ds_invocation *invocation, const char *given) {
     ds_status status = DS_OK;
-    if (given != NULL && !ds_is_study(all->envelope)) return measure(all, invocation);
+    const char *unmeasured = all->claimed.unmeasured;
+    if (given != NULL && !ds_is_study(all->envelope) && unmeasured == NULL) return measure(all, invocation);
     all->run.started = ds_seconds();
+    if (unmeasured != NULL) return ds_claim_view_obstacle(&all->view, unmeasured, ds_claimed_why_unmeasured(unmeasured), true);
     if (ds_is_study(all->envelope)) return ds_study_claims(&all->view, all->envelope, invocation->operands[0], given);
     DS_TRY(ds_text_printf(&all->reason, "not measured: no checkpoint was given"));
     DS_TRY(tell_parts(all, 0));

@@ -37,10 +37,28 @@ ds_status ds_claimed_find(ds_claimed *claimed, const json_t *envelope, const cha
     }
     if (!ds_claimed_is_report(envelope)) add_part(claimed, command);
     if (claimed->count > 0) return DS_OK;
-    return ds_fail(DS_ERR_INPUT,
-                   "%s: results of %s cannot be measured again: expected those of report, inspect, gates, spectrum, ablate, "
-                   "depth, gradflow or verify; diff compares two files of any command",
-                   DS_SHOW(path), DS_SHOW(command));
+    const ds_command *ours = ds_claimed_is_report(envelope) ? NULL : ds_command_find(command);
+    if (ours == NULL)
+        return ds_fail(DS_ERR_INPUT, "%s: no results of deltascope: its command is \"%s\"%s", DS_SHOW(path), DS_SHOW(command),
+                       ds_claimed_is_report(envelope) ? ", and it has results of none of a report's steps" : "");
+    claimed->unmeasured = ours->name;
+    return DS_OK;
+}
+
+const char *ds_claimed_why_unmeasured(const char *command) {
+    static const struct {
+        const char *command, *reason;
+    } known[] = {
+        {"compare", "made from several checkpoints, and check takes one: run compare again and give both files to diff"},
+        {"trace", "made from one text, of which the file holds the tokens alone: run trace again and give both files to diff"},
+        {"train", "to make it again is to train again: run the recipe again and give both files to diff"},
+        {"bench", "says how fast a machine was, which no other run repeats"},
+        {"check", "says what was found in another file: run check on that file"},
+        {"diff", "says how two other files differ: run diff on these files"}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(known[i].command, command) == 0) return known[i].reason;
+    }
+    return "check does not measure such results again: run the command again and give both files to diff";
 }
 
 void ds_claimed_release(ds_claimed *claimed) {

@@ -24,14 +24,17 @@ typedef struct ds_claimed {
     ds_given_file reference; /* of verify --reference */
     ds_claimed_part parts[DS_CLAIMED_PARTS];
     size_t count;
+    const char *unmeasured; /* the command whose results these are, where none of them can be measured again; or NULL */
 } ds_claimed;
 
 /* Whether it is a report, whose results stand by command and whose options by step. */
 bool ds_claimed_is_report(const json_t *envelope);
-/* The parts a result file has, all chosen and all in the sample. DS_ERR_INPUT, naming `path`, for one that cannot be
- * measured again. */
+/* The parts a result file has, all chosen and all in the sample; none, and its command, for one of ours that cannot be measured
+ * again. DS_ERR_INPUT, naming `path`, for what is no result of ours. */
 ds_status ds_claimed_find(ds_claimed *claimed, const json_t *envelope, const char *path) DS_MUST_CHECK;
 void ds_claimed_release(ds_claimed *claimed); /* a zeroed one is fine */
+/* Why the results of such a command cannot be measured again, and what is left to do. */
+const char *ds_claimed_why_unmeasured(const char *command);
 /* Leaves chosen only the parts named (comma separated); DS_ERR_USAGE for names of none. */
 ds_status ds_claimed_choose(ds_claimed *claimed, const char *names) DS_MUST_CHECK;
 

@@ -34,7 +34,7 @@ static void test_allowances_have_reasons(void **state) {
         assert_true((leaf->relative > 0) == derived);
         assert_true((leaf->kind == DS_LEAF_EXACT) == (leaf->relative == 0 && leaf->bound == NULL));
         assert_true(!leaf->own || leaf->kind == DS_LEAF_EXACT);
-        if (leaf->relative > 1e-6 && leaf->reason == NULL)
+        if (leaf->relative > 0 && (leaf->reason == NULL || strlen(leaf->reason) < 10))
             fail_msg("%s allows %g without a reason", leaf->path, leaf->relative);
     }
 }
@@ -47,6 +47,7 @@ static void test_paths(void **state) {
         {"gates/loss", "gates/**"},
         {"gates", "gates/**"},
         {"gatesy/loss", NULL},
+        {"bench/forward/tokens_per_second", "bench/**"},
         {"spectrum/accumulated/12/norm2", "spectrum/accumulated/*/norm2"},
         {"spectrum/null/accumulated/12/norm2", "spectrum/accumulated/*/norm2"},
         {"spectrum/weights/3/randomised/alpha", "spectrum/weights/*/alpha"},

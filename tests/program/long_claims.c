@@ -1,5 +1,6 @@
 /* A thousand numbers of a report forged, one at a time and anywhere: digests find each, and where these were forged along, so
- * does what was measured again under other kernels of LAPACK; a sample finds the share that was said. */
+ * does what was measured again under other kernels of LAPACK; a sample finds the share that was said. And the report of `make
+ * demo`, made under any kernels of LAPACK, agrees under all others, checked in less time than it took. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ typedef struct place {
 } place;
 static place *places;
 static size_t place_count;
+static char *search_path; /* the environment's own */
 
 static json_t *report_under(const char *type) {
     static child made;
@@ -179,12 +181,52 @@ static void a_thousand_forgeries_are_found(void **state) {
     free(places);
 }
 
+/* ---- every kind of kernels --------------------------------------------------------------------------------------- */
+
+/* `make demo` under the kernels that OpenBLAS picks and under the oldest, each checked under all. */
+static void the_demo_agrees_under_all_kernels(void **state) {
+    (void)state;
+    const char *types[EVERY_CORE_TYPE + 1] = {NULL};
+    const size_t count = 1 + every_core_type(types + 1);
+    double seconds = 0;
+    assert_int_equal(setenv("PATH", search_path == NULL ? "" : search_path, 1), 0); /* with figures, as people make it */
+    for (size_t i = 0; i < 2 * count; i++) {
+        static child made;
+        const char *maker = i < count ? NULL : "Prescott", *out = scratch_path(i < count ? "demo" : "demo-prescott");
+        child_limits limits = {.seconds = 600, .preset = {maker == NULL ? NULL : "OPENBLAS_CORETYPE", maker}};
+        char report[512];
+        if (i % count == 0) {
+            CHILD_RUN(&made, limits, "report", "--tokens", "fixtures/data/val.bin", "--sequences", "32", "--quiet", "--out",
+                      out, "fixtures/models/ddl-cc-ec");
+            if (made.status != 0) fail_msg("%s", made.err);
+            seconds = made.seconds;
+        }
+        (void)snprintf(report, sizeof report, "%s/report.json", out);
+        const char *type = types[i % count];
+        limits.preset[0] = type == NULL ? NULL : "OPENBLAS_CORETYPE";
+        limits.preset[1] = type;
+        CHILD_RUN(&made, limits, "check", "--tokens", "fixtures/data/val.bin", report, "fixtures/models/ddl-cc-ec");
+        print_message("made under %s in %.1f s, checked under %s in %.1f s\n", maker == NULL ? "its own" : maker, seconds,
+                      type == NULL ? "its own" : type, made.seconds);
+        if (made.status != 0 || strstr(made.out, "agrees: every number") == NULL) fail_msg("%s%s", made.out, made.err);
+        if (i == 0) assert_true(made.seconds < seconds);
+    }
+}
+
 static int hide_gnuplot(void **state) {
     (void)state;
+    search_path = getenv("PATH") == NULL ? NULL : ds_strdup(getenv("PATH"));
     return setenv("PATH", "/nowhere", 1); /* figures are not what is tested */
 }
 
+static int forget_search_path(void **state) {
+    (void)state;
+    free(search_path);
+    return 0;
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_thousand_forgeries_are_found)};
-    return cmocka_run_group_tests(tests, hide_gnuplot, NULL);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_thousand_forgeries_are_found),
+                                       cmocka_unit_test(the_demo_agrees_under_all_kernels)};
+    return cmocka_run_group_tests(tests, hide_gnuplot, forget_search_path);
 }

@@ -117,9 +117,7 @@ static void expect_refused(int status, const char *words, const char *const *arg
 static void test_refusals(void **state) {
     (void)state;
     const char *not_ours = scratch_write("not.json", "{\"schema\":\"other\"}", 18);
-    const char *bench = scratch_write("bench.json", "{\"schema\":\"deltascope/1\",\"command\":\"bench\",\"results\":{}}", 56);
     expect_refused(3, "deltascope/1", (const char *const[]){"check", not_ours, NULL});
-    expect_refused(3, "cannot be measured again", (const char *const[]){"check", bench, NULL});
     expect_refused(2, "--sample", (const char *const[]){"check", "--sample", "1.5", honest_path, NULL});
     expect_refused(2, "colours", (const char *const[]){"check", "--sections", "gates,colours", honest_path, NULL});
     expect_refused(2, "go together", (const char *const[]){"check", "--text", "x", honest_path, NULL});

@@ -4,9 +4,11 @@
 
 #include <stddef.h>
 
-enum { CORE_TYPES = 4 };
+enum { CORE_TYPES = 3, EVERY_CORE_TYPE = 6 };
 
-/* types <- those it can run; returns how many. */
+/* types <- those of the families that differ most which it can run; returns how many. */
 size_t core_types(const char *types[CORE_TYPES]);
+/* types <- all that it can run. */
+size_t every_core_type(const char *types[EVERY_CORE_TYPE]);
 
 #endif
