@@ -60,7 +60,7 @@ static const struct ds_figure figures[] = {
      1.0, 2, ds_plot_weight_spectra, FUNCTIONS(weight_spectra)},
     {"compare-gates", "Mean gates of several checkpoints", NULL, NULL, 0.75, 1, ds_plot_checkpoints, FUNCTIONS(compare_gates)},
     {"compare-costs", "Gate costs of several checkpoints", NULL, NULL, 0.75, 1, ds_plot_checkpoints, FUNCTIONS(compare_costs)},
-    {"contribution-maps", "What each source contributes to each read", "2603.15031",
+    {"contribution-maps", "Contributions by read", "2603.15031",
      "After the layer-dependency maps of Attention Residuals (arXiv:2603.15031), which show mean weights of the softmax over "
      "sources; here a weight counts with the norm of what it weighs, and block sums are taken apart.",
      0.95, 2, ds_plot_contribution_maps, FUNCTIONS(contribution_maps)},
@@ -71,7 +71,7 @@ static const struct ds_figure figures[] = {
      "sum's included.",
      0.75, 1, ds_plot_checkpoints, FUNCTIONS(largest_share)},
     {"mass-cause", "Mass against cause", NULL, NULL, 0.85, 1, ds_plot_mass_cause, FUNCTIONS(mass_cause)},
-    {"rule-gains", "Gain of residual mixing by depth", "2512.24880",
+    {"rule-gains", "Gain of mixing by depth", "2512.24880",
      "After the gain magnitude of mHC (arXiv:2512.24880), which averages over the tokens of one sequence; here over all tokens "
      "of the run.",
      0.75, 1, ds_plot_checkpoints, FUNCTIONS(rule_gains)},

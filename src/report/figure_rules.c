@@ -101,7 +101,7 @@ static ds_status draw_course(ds_drawing *drawing, ds_labels *names, const course
     }
     for (size_t i = 0; i < count; i++) {
         DS_TRY(value_at(&value, &deviation, c, json_array_get(rows, i)));
-        if (c->relative) value = mean > 0 ? value / mean : NAN;
+        if (c->relative && fabs(mean) > 0) value /= mean; /* all zero stays so */
         const double row[] = {c->first + (double)i, value, value - deviation, value + deviation};
         DS_TRY(ds_data_row(&drawing->data, row, 4));
     }
