@@ -198,7 +198,7 @@ plant training $room/optimiser.c decays 'parameter->rank >= 2' 'parameter->rank 
 plant training $room/optimiser.c decays 'parameter->rank >= 2' 'parameter->rank >= 2 && parameter->group != DS_GROUP_EMBEDDING'
 plant training $room/optimiser.c norm_of 'tensor * tensor' 'tensor'
 plant training $room/trainer.c pass_windows '(double)recipe->accumulation' '1'
-plant training src/model/control.c close_half 'layer->ln_2, ' ''
+plant training src/model/control.c close_half 'layer->ln_2.weight, ' ''
 # The same kinds, seen by verify on whichever model is given.
 plant cc-bf16 $room/optimiser.real.c ds_adamw '(sqrt(v) / t.root + t.eps)' '(sqrt(v) + t.eps) * t.root'
 plant additive-small $room/optimiser.real.c ds_adamw 'sqrt(v) / t.root + t.eps' '(sqrt(v) + t.eps) / t.root'
