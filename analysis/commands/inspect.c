@@ -77,13 +77,12 @@ static void print_model(const ds_run *run, const json_t *results) {
     (void)printf("sha256 %s\n", ds_checkpoint_sha256(run->checkpoint));
     if (ds_checkpoint_config_entry(run->checkpoint) != NULL)
         (void)printf("configuration: what the checkpoint holds as %s\n", ds_checkpoint_config_entry(run->checkpoint));
-    (void)printf(
-        "per token at window length %zu: %.4g operations forward,\n%.4g of them the residual rule's; %.4g in training; "
-        "state of %" PRIu64 " bytes\n\n",
-        run->length, json_number_value(ds_json_at(results, "cost/forward_flops_per_token")),
-        json_number_value(ds_json_at(results, "cost/rule_flops_per_token")),
-        json_number_value(ds_json_at(results, "cost/training_flops_per_token")),
-        count_at(results, "cost/state_bytes_per_token"));
+    (void)printf("per token at window length %zu: %.4g operations forward,\n%.4g of them the rule's; %.4g in training; "
+                 "state of %" PRIu64 " bytes\n\n",
+                 run->length, json_number_value(ds_json_at(results, "cost/forward_flops_per_token")),
+                 json_number_value(ds_json_at(results, "cost/rule_flops_per_token")),
+                 json_number_value(ds_json_at(results, "cost/training_flops_per_token")),
+                 count_at(results, "cost/state_bytes_per_token"));
     if (run->tokens == NULL) return;
     (void)printf("data: %" PRIu64 " tokens; %zu window%s of %zu", ds_tokens_count(run->tokens), run->sequences,
                  ds_plural(run->sequences), run->length);
