@@ -122,13 +122,23 @@ static void start(ds_start *starts, const ds_model *model) {
     }
 }
 
+enum { MOST_BEFORE_CHOICE = 4 }; /* sources of reads up to the first with two: each read has at most two more than the last */
+
+/* The first read that has two sources; all later ones have. Blocks of many layers have many before it. */
+static size_t first_choice(const ds_spec *spec) {
+    ds_depth_source list[MOST_BEFORE_CHOICE];
+    size_t s = 0, nulls = spec->depth_null ? 1 : 0;
+    while (s < ds_spec_sublayers(spec) && ds_depth_form_of(spec)->sources(list, spec, s) + nulls < 2) s++;
+    return s;
+}
+
 /* A softmax over one source does not depend on its logit, and without a source there is nothing to gate either. */
 static void unreached(bool *reached, const ds_model *model, const ds_layer_weights *layer, size_t half, ds_force trained) {
     const ds_spec *spec = &model->spec;
     size_t s = 2 * (size_t)(layer - model->layers) + half;
-    ds_depth_source list[4];
+    ds_depth_source list[MOST_BEFORE_CHOICE];
     (void)trained;
-    if (s > 1) return; /* the first two reads alone can have so few */
+    if (s >= first_choice(spec)) return;
     const ds_depth_form *form = ds_depth_form_of(spec);
     size_t count = form->sources(list, spec, s) + (spec->depth_null ? 1 : 0);
     ds_depth_weights weights = ds_depth_weights_of(model, s);
