@@ -1,4 +1,4 @@
-/* The depth-mixing matrix token by token, for whoever takes means of it. Private to depth_mixing. */
+/* The depth-mixing matrix token by token, for whoever takes means of it. Private to measure. */
 #ifndef DELTASCOPE_MEASURE_DEPTH_TERMS_H
 #define DELTASCOPE_MEASURE_DEPTH_TERMS_H
 
