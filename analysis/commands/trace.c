@@ -31,8 +31,9 @@ static const ds_option options[] = {
      "words",
      DS_OPTION_TEXT, WINDOW(tokenizer), 0, NULL},
     {"offset", "O", "token at which the window starts (0)", DS_OPTION_COUNT, offsetof(trace_options, offset), 0, NULL},
-    {"show", "beta|eigenvalue|edit|loss", "what a cell shows (beta; loss for an additive checkpoint)", DS_OPTION_CHOICE,
-     offsetof(trace_options, measure.show), 0, NULL},
+    {"show", "beta|eigenvalue|edit|loss|sources|mixing",
+     "what a cell shows (beta; sources for attention over depth, mixing for parallel streams, loss for an additive checkpoint)",
+     DS_OPTION_CHOICE, offsetof(trace_options, measure.show), 0, NULL},
     {"force", "CASES",
      "force gates, in the words of ablate: closed:3.mlp, open-from:4; closed:each is each sublayer alone, what --show loss "
      "does by itself",
@@ -173,14 +174,16 @@ const ds_command ds_command_trace = {
         "A picture with the words of the text along the top and a row per sublayer: the gate beta, the moved eigenvalue 1 - m "
         "beta |k|^2, the size of the edit relative to the state, or how the loss of each token changes when gates are forced "
         "(drawn at the token that is predicted, so that the first has none). In colour on a terminal, in numbers or digits "
-        "elsewhere; as trace.html, trace.svg and tables into the folder of --out.\n"
+        "elsewhere; as trace.html, trace.svg and tables into the folder of --out. Of attention over depth the rows are reads "
+        "and a cell is the number of effective sources, of "
+        "parallel streams the share of R beside its diagonal; --json has all weights, pre, post and R of every token.\n"
         "The window is as long as the text, at most --seq-len; what is left out is said. Spaces, line ends and tabs are shown "
         "as symbols, bytes that are "
         "no whole character as \\xNN.",
     .examples = "  deltascope trace --text \"To be, or not to be\" --tokenizer meta.pkl checkpoint/\n"
                 "  deltascope trace --text play.txt --seq-len 200 --tokenizer meta.pkl checkpoint/\n"
                 "  deltascope trace --tokens val.bin --seq-len 64 --show loss --out trace/ checkpoint/\n",
-    .takes = DS_TAKES_CHECKPOINT | DS_TAKES_LENGTH | DS_TAKES_RUN | DS_TAKES_RANKS,
+    .takes = DS_TAKES_CHECKPOINT | DS_TAKES_LENGTH | DS_TAKES_RUN | DS_TAKES_HISTORIES | DS_TAKES_STREAMS | DS_TAKES_RANKS,
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .defaults = &defaults,

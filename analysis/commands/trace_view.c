@@ -13,6 +13,10 @@ static const struct {
                              "Moved eigenvalue 1 - m β |k|² of the shortcut", "eigenvalue"},
     [DS_TRACE_EDIT] = {"Relative edit |ΔX| / |X|", "Frobenius norm of the edit relative to that of the state before it",
                        "relative_edit"},
+    [DS_TRACE_SOURCES] = {"Effective sources e^H of a read: 1 takes one alone", "Effective sources e^H of a read's weights",
+                          "effective_sources"},
+    [DS_TRACE_MIXING] = {"Share of |R| beside its diagonal: 0 keeps the streams apart",
+                         "Share of the mixing matrix |R| beside its diagonal", "off_diagonal"},
     [DS_TRACE_LOSS] = {"Change of the token's loss", "Change of the loss of the token itself, given those before it,", NULL},
 };
 
@@ -118,7 +122,7 @@ ds_status ds_trace_view_heat(ds_heat *heat, const ds_trace_view *view, bool unic
                       .row_names = view->names,
                       .column_names = unicode ? view->labels : (const char *const *)view->plain,
                       .values = view->cells,
-                      .diverging = view->shown != DS_TRACE_EDIT};
+                      .diverging = view->shown < DS_TRACE_EDIT || view->shown == DS_TRACE_LOSS};
     if (view->shown >= DS_TRACE_EDIT) DS_TRY(usual_size(&size, view->cells, view->rows * view->tokens));
     heat->low = view->shown == DS_TRACE_EIGENVALUE ? 1 : view->shown == DS_TRACE_LOSS ? -size : 0;
     heat->high = view->shown == DS_TRACE_EIGENVALUE ? -1 : view->shown == DS_TRACE_BETA ? 2 : size;
@@ -131,7 +135,11 @@ ds_status ds_trace_view_caption(ds_text *caption, const ds_trace_view *view) {
     const char *forced = text_in(view->results, "forced");
     bool loss = view->shown == DS_TRACE_LOSS;
     DS_TRY(ds_text_printf(caption, "%s for %zu tokens (columns, as read) and %zu %s (rows%s).", shown[view->shown].phrase,
-                          view->tokens, view->rows, loss ? "forced gates" : "sublayers", loss ? "" : ", first to last"));
+                          view->tokens, view->rows,
+                          loss                              ? "forced cases"
+                          : view->shown == DS_TRACE_SOURCES ? "reads"
+                                                            : "sublayers",
+                          loss ? "" : ", first to last"));
     if (forced != NULL) DS_TRY(ds_text_printf(caption, " Measured with a gate forced: %s.", forced));
     if (view->tokens > 1)
         DS_TRY(ds_text_printf(caption,
@@ -169,6 +177,7 @@ ds_status ds_trace_gate_table(ds_table **table, const json_t *results) {
     ds_table_describe(*table, "trace-gates", NULL);
     json_array_foreach(json_object_get(results, "tokens"), t, token) {
         json_array_foreach(json_object_get(results, "sublayers"), s, sublayer) {
+            if (json_object_get(sublayer, shown[0].key) == NULL) continue; /* of a rule without gates */
             begin_row(*table, token);
             ds_table_real(*table, ds_json_real_at(token, "loss"));
             ds_table_text(*table, text_in(sublayer, "name"));

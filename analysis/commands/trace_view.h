@@ -29,7 +29,7 @@ ds_status ds_trace_view_heat(ds_heat *heat, const ds_trace_view *view, bool unic
 ds_status ds_trace_view_caption(ds_text *caption, const ds_trace_view *view) DS_MUST_CHECK;
 enum { DS_TRACE_GATE_COLUMNS = 8, DS_TRACE_CASE_COLUMNS = 6 };
 extern const ds_column ds_trace_gate_columns[DS_TRACE_GATE_COLUMNS], ds_trace_case_columns[DS_TRACE_CASE_COLUMNS];
-/* Long tables: token x sublayer (empty for an additive checkpoint), token x case (empty when nothing was forced). */
+/* Long tables: token x sublayer (empty for a rule without gates), token x case (empty when nothing was forced). */
 ds_status ds_trace_gate_table(ds_table **table, const json_t *results) DS_MUST_CHECK;
 ds_status ds_trace_case_table(ds_table **table, const json_t *results) DS_MUST_CHECK;
 

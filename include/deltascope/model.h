@@ -442,6 +442,28 @@ ds_status ds_read(ds_workspace *workspace, const ds_model *model, const ds_batch
  * streams, which move what is there. */
 ds_status ds_mix(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces, size_t sublayer,
                  const void *state, double *mix) DS_MUST_CHECK;
+/* What a read of attention over depth chooses from. */
+typedef enum ds_source_family {
+    DS_SOURCE_NULL,      /* a learned vector before all others */
+    DS_SOURCE_EMBEDDING, /* v_0 alone */
+    DS_SOURCE_CURRENT,   /* the last source */
+    DS_SOURCE_HISTORY,   /* what lies between */
+    DS_SOURCE_FAMILIES
+} ds_source_family;
+typedef struct ds_read_source {
+    char name[40]; /* "null"; "embed"; an output "0.mlp"; "block0" of whole blocks; a sum, "after 1.mlp" or, of one that still
+                      grows, "partial" */
+    ds_source_family family;
+} ds_read_source;
+/* *sources (*count) <- those of a sublayer's read, S being the readout, in the order of the softmax; none (NULL) where nothing
+ * is chosen. The caller frees them. */
+ds_status ds_read_sources(ds_read_source **sources, size_t *count, const ds_spec *spec, size_t sublayer) DS_MUST_CHECK;
+/* |q| of that read; NaN where nothing is chosen. */
+double ds_read_query_norm(const ds_model *model, size_t sublayer);
+/* routing (B,T,2N+2) <- of each token, the read having N sources: their weights alpha (N), their norms (N), the mean cosine of
+ * all pairs (NaN: there is none), the mean of the gate over features (NaN: there is none). DS_ERR_USAGE for other rules. */
+ds_status ds_route(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, size_t sublayer, const void *state,
+                   double *routing) DS_MUST_CHECK;
 /* nll (B,T) <- cross entropy of each target, natural log, without keeping logits. One that is not finite is DS_ERR_INPUT naming
  * sequence and position, here and in ds_head_compare. */
 ds_status ds_head_loss(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const void *hidden,

@@ -11,7 +11,7 @@ ds_status ds_inspect_measure(ds_inspection *out, ds_run *run) {
     ds_status status = DS_OK;
     *out = (ds_inspection){.checkpoint = run->checkpoint, .length = run->length, .precision = run->options.precision};
     DS_TRY(ds_survey_new(&out->survey, run->checkpoint, run->options.precision));
-    ds_inspection_notes(&out->notes, out->survey);
+    DS_TRY(ds_inspection_notes(&out->notes, out->survey));
 done:
     return status;
 }

@@ -7,6 +7,7 @@
 #include "deltascope/spectra.h"
 
 #include "depth_terms.h"
+#include "routing_terms.h"
 #include "stream_terms.h"
 
 /* Tokens whose terms are computed at a time, each by one worker. */
@@ -20,6 +21,7 @@ typedef struct collection {
     ds_run *run;
     ds_force *forces;          /* (ds_spec_forces) */
     double *nll, *mixing;      /* (B,T); (S+1,S+1) A of one token */
+    double *routing;           /* (B,T,2N+2) of a read, N the sources of the read that has most */
     double *numbers, *scratch; /* of all terms; of all workers */
     size_t scratch_length;     /* of one worker */
     size_t from;               /* token of the batch that the chunk begins with */
@@ -105,6 +107,10 @@ static ds_status measure_read(collection *all, const ds_batch *batch, size_t sub
         DS_TRY(
             ds_mix(all->run->workspace, all->run->model, batch, NULL, sublayer, pass->state, pass->mix + at * all->out->reads));
     if (!keeps_history(spec)) return DS_OK;
+    if (all->out->routing[sublayer].count > 0) {
+        DS_TRY(ds_route(all->run->workspace, all->run->model, batch, sublayer, pass->state, all->routing));
+        ds_read_routing_add(&all->out->routing[sublayer], all->routing, pass->tokens);
+    }
     for (size_t s = 0; s < ds_spec_forces(spec); s++) all->forces[s].mode = routed ? DS_FORCE_RECENT : DS_FORCE_RESIDUAL;
     DS_TRY(measure_norms(pass->state_norm + at, all, batch, all->forces, sublayer, read));
 done:
@@ -149,27 +155,15 @@ static void shares_of(double *shares, const double *sizes, size_t count) {
     for (size_t i = 0; i < count; i++) shares[i] = sum > 0 ? fabs(sizes[i]) / sum : 0;
 }
 
-static double entropy_of(const double *shares, size_t count) {
-    double entropy = 0;
-    for (size_t i = 0; i < count; i++) entropy -= shares[i] > 0 ? shares[i] * log(shares[i]) : 0;
-    return fmax(0, entropy);
-}
-
-static double largest_of(const double *shares, size_t count) {
-    double largest = 0;
-    for (size_t i = 0; i < count; i++) largest = fmax(largest, shares[i]);
-    return largest;
-}
-
 /* Row `s` of one token's sizes, which become shares. */
 static void add_contribution(collection *all, double *sizes, size_t s) {
     ds_mixing_row *row = &all->out->rows[s];
     shares_of(sizes, sizes, s + 1);
-    double entropy = entropy_of(sizes, s + 1);
+    double entropy = ds_share_entropy(sizes, s + 1);
     for (size_t i = 0; i <= s; i++) ds_sum_add(&all->contribution[s * all->out->reads + i], sizes[i]);
     ds_token_moments_add(&row->contribution_entropy, entropy);
     ds_token_moments_add(&row->contribution_sources, exp(entropy));
-    ds_token_moments_add(&row->contribution_max, largest_of(sizes, s + 1));
+    ds_token_moments_add(&row->contribution_max, ds_largest_share(sizes, s + 1));
 }
 
 /* Row `s` of one token's A, which becomes shares. */
@@ -186,10 +180,10 @@ static void add_weights(collection *all, double *a, size_t s) {
         age += a[i] * (double)(s - i);
         ds_sum_add(&all->share[s * all->out->reads + i], a[i]);
     }
-    double entropy = entropy_of(a, s + 1);
+    double entropy = ds_share_entropy(a, s + 1);
     ds_token_moments_add(&row->entropy, entropy);
     ds_token_moments_add(&row->effective_sources, exp(entropy));
-    ds_token_moments_add(&row->max_share, largest_of(a, s + 1));
+    ds_token_moments_add(&row->max_share, ds_largest_share(a, s + 1));
     ds_token_moments_add(&row->mean_source_age, age);
 }
 
@@ -368,6 +362,10 @@ static ds_status collection_init(collection *all, ds_depth_mixing *out, ds_run *
     DS_NEW(out->rows, reads);
     DS_NEW(out->contribution, reads * reads);
     DS_TRY(has_operators(&run->spec) ? delta_init(all, reads) : mixing_init(all, reads));
+    if (!has_operators(&run->spec) && !has_streams(&run->spec)) {
+        DS_TRY(ds_read_routing_new(&out->routing, run->model));
+        DS_NEW_ARRAY(all->routing, batch * run->length * ds_read_routing_length(out->routing, reads));
+    }
     if (!has_streams(&run->spec)) goto done;
     DS_TRY(ds_stream_pass_init(&all->streams, &run->spec, batch * run->length));
     all->streams.mix = all->pass.mix;
@@ -383,12 +381,13 @@ static void collection_release(collection *all) {
     void *owned[] = {pass->source_norm, pass->state_norm, pass->read_norm, pass->strength, pass->written, pass->k,
                      pass->state,       pass->first,      all->nll,        all->mixing,    all->numbers,  all->scratch,
                      all->contribution, all->share,       all->gain,       all->entries,   all->gains,    all->source_norm,
-                     all->state_norm,   all->read_norm,   pass->mix,       all->forces};
+                     all->state_norm,   all->read_norm,   pass->mix,       all->forces,    all->routing};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
 }
 
 void ds_depth_mixing_release(ds_depth_mixing *mixing) {
     for (size_t s = 0; mixing->mixing != NULL && s + 1 < mixing->reads; s++) free(mixing->mixing[s].entries);
+    ds_read_routing_free(mixing->routing, mixing->reads);
     void *owned[] = {mixing->sequence_loss,   mixing->source_norm, mixing->state_norm, mixing->read_norm, mixing->rows,
                      mixing->contribution,    mixing->mean,        mixing->token_std,  mixing->share,     mixing->gain,
                      mixing->singular_values, mixing->mixing};

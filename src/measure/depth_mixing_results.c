@@ -56,6 +56,70 @@ static void put_rows(ds_json_builder *b, const ds_depth_mixing *mixing) {
     ds_json_end(b);
 }
 
+/* ---- attention over depth --------------------------------------------------------------------------------------------- */
+
+static void put_entries(ds_json_builder *b, const char *key, const ds_token_moments *entries, size_t count,
+                        double (*of)(const ds_token_moments *m)) {
+    ds_json_begin_array(b, key);
+    for (size_t i = 0; i < count; i++) ds_json_put_real(b, NULL, of(&entries[i]));
+    ds_json_end(b);
+}
+
+static void put_families(ds_json_builder *b, const ds_read_routing *read) {
+    static const char *const keys[DS_SOURCE_FAMILIES] = {[DS_SOURCE_EMBEDDING] = "embedding",
+                                                         [DS_SOURCE_CURRENT] = "current",
+                                                         [DS_SOURCE_HISTORY] = "history",
+                                                         [DS_SOURCE_NULL] = "null"};
+    double mass[DS_SOURCE_FAMILIES] = {0};
+    for (size_t j = 0; j < read->count; j++) mass[read->sources[j].family] += ds_token_moments_mean(&read->weights[j]);
+    ds_json_begin_object(b, "families");
+    for (size_t i = 0; i < DS_SOURCE_FAMILIES; i++) ds_json_put_real(b, keys[i], mass[i]);
+    ds_json_end(b);
+}
+
+/* The mean; null where no token has the number. */
+static void put_mean(ds_json_builder *b, const char *key, const ds_token_moments *m) {
+    ds_json_put_real(b, key, ds_token_moments_mean(m));
+}
+
+static void put_choice(ds_json_builder *b, const ds_read_routing *read, double read_norm) {
+    size_t n = read->count;
+    put_entries(b, "weights", read->weights, n, ds_token_moments_mean);
+    put_entries(b, "weights_token_std", read->weights, n, ds_token_moments_std);
+    put_moments(b, "entropy", &read->entropy);
+    ds_json_put_real(b, "normalized_entropy", n > 1 ? ds_token_moments_mean(&read->entropy) / log((double)n) : (double)NAN);
+    put_moments(b, "effective_sources", &read->effective_sources);
+    put_moments(b, "max_weight", &read->max_weight);
+    ds_json_begin_array(b, "argmax_fraction");
+    for (size_t j = 0; j < n; j++) ds_json_put_real(b, NULL, (double)read->largest[j] / (double)read->entropy.count);
+    ds_json_end(b);
+    put_families(b, read);
+    ds_json_put_real(b, "query_norm", read->query_norm);
+    put_entries(b, "source_norms", read->norms, n, ds_token_moments_mean);
+    put_mean(b, "source_cosine", &read->source_cosine);
+    ds_json_put_real(b, "read_norm", read_norm);
+    put_mean(b, "gate", &read->gate);
+}
+
+/* Reads by which something is chosen, and those that could be: a readout that takes the sum alone is not among them. */
+static void put_routing(ds_json_builder *b, const ds_depth_mixing *mixing) {
+    ds_json_begin_array(b, "routing");
+    for (size_t s = 0; s < mixing->reads; s++) {
+        const ds_read_routing *read = &mixing->routing[s];
+        char name[32];
+        bool readout = s + 1 == mixing->reads;
+        if (readout && read->count == 0) continue;
+        ds_json_begin_object(b, NULL);
+        ds_json_put_text(b, "read", readout ? "final" : ds_sublayer_name(name, s));
+        ds_json_begin_array(b, "sources");
+        for (size_t j = 0; j < read->count; j++) ds_json_put_text(b, NULL, read->sources[j].name);
+        ds_json_end(b);
+        if (read->count > 0) put_choice(b, read, mixing->read_norm[s]);
+        ds_json_end(b);
+    }
+    ds_json_end(b);
+}
+
 /* ---- parallel streams ------------------------------------------------------------------------------------------------- */
 
 static void put_matrix_numbers(ds_json_builder *b, const ds_token_moments numbers[DS_MATRIX_NUMBERS]) {
@@ -74,16 +138,9 @@ static void put_matrix_numbers(ds_json_builder *b, const ds_token_moments number
     for (size_t i = 0; i < DS_MATRIX_NUMBERS; i++) put_moments(b, keys[i], &numbers[i]);
 }
 
-typedef double (*moment)(const ds_token_moments *m);
-
-static void put_entries(ds_json_builder *b, const char *key, const ds_token_moments *entries, size_t count, moment of) {
-    ds_json_begin_array(b, key);
-    for (size_t i = 0; i < count; i++) ds_json_put_real(b, NULL, of(&entries[i]));
-    ds_json_end(b);
-}
-
 /* pre, post and R. */
-static void put_mixing(ds_json_builder *b, const char *const keys[3], const ds_token_moments *entries, size_t n, moment of) {
+static void put_mixing(ds_json_builder *b, const char *const keys[3], const ds_token_moments *entries, size_t n,
+                       double (*of)(const ds_token_moments *m)) {
     put_entries(b, keys[0], entries, n, of);
     put_entries(b, keys[1], entries + n, n, of);
     ds_json_begin_array(b, keys[2]);
@@ -155,6 +212,7 @@ ds_status ds_depth_mixing_json(json_t **results, const ds_depth_mixing *mixing) 
     ds_json_put_reals(&b, "source_norms", mixing->source_norm, mixing->reads);
     ds_json_put_reals(&b, "state_norms", mixing->state_norm, mixing->reads);
     ds_json_put_reals(&b, "read_norms", mixing->read_norm, mixing->reads);
+    if (mixing->routing != NULL) put_routing(&b, mixing);
     if (mixing->mixing != NULL) {
         put_sublayers(&b, mixing);
         put_composites(&b, mixing);

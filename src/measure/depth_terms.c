@@ -53,3 +53,15 @@ void ds_depth_terms_of(ds_depth_terms *out, const ds_depth_pass *pass, const ds_
     ds_widen(left, pass->state, token * count, count, pass->precision);
     measure_error(out, terms, left, reads, count);
 }
+
+double ds_share_entropy(const double *shares, size_t count) {
+    double entropy = 0;
+    for (size_t i = 0; i < count; i++) entropy -= shares[i] > 0 ? shares[i] * log(shares[i]) : 0;
+    return fmax(0, entropy);
+}
+
+double ds_largest_share(const double *shares, size_t count) {
+    double largest = 0;
+    for (size_t i = 0; i < count; i++) largest = fmax(largest, shares[i]);
+    return largest;
+}

@@ -1,4 +1,4 @@
-/* The depth-mixing matrix token by token, for whoever takes means of it. Private to depth_mixing. */
+/* The depth-mixing matrix token by token, for whoever takes means of it. Private to measure. */
 #ifndef DELTASCOPE_MEASURE_DEPTH_TERMS_H
 #define DELTASCOPE_MEASURE_DEPTH_TERMS_H
 
@@ -26,6 +26,9 @@ typedef struct ds_depth_terms {
     double state;          /* |X_S| */
 } ds_depth_terms;
 
+/* In nats, of shares that add up to 1; the largest of them. */
+double ds_share_entropy(const double *shares, size_t count);
+double ds_largest_share(const double *shares, size_t count);
 /* terms <- of one token; scratch (2S+4,dv,d). */
 void ds_depth_terms_of(ds_depth_terms *terms, const ds_depth_pass *pass, const ds_spec *spec, size_t token, double *scratch);
 

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool ds_zero_rows_are_odd(const char *tensor) {
@@ -80,17 +81,19 @@ static void note_names(ds_notes *notes, const ds_survey *survey) {
 static void note_configuration(ds_notes *notes, const ds_spec *spec) {
     size_t width = spec->heads * spec->head_dim, usual = (size_t)floor(8.0 / 3.0 * (double)spec->hidden);
     const bool published = spec->backbone == &ds_backbone_ddl;
+    const bool plain = ds_rule_kind_of(spec->rule) == DS_KIND_ADDITIVE;
+    const size_t shared = ds_spec_kv_heads(spec);
     if (!published)
-        note(notes, "configuration", "%s: %s.", spec->rule == &ds_rule_additive ? "A plain transformer" : "The transformer",
+        note(notes, "configuration", "%s: %s.", plain ? "A plain transformer" : "The transformer around the rule",
              ds_spec_backbone_name(spec));
     if (!ds_spec_is_published(spec))
         note(notes, "configuration",
              "No published code has %s on backbone %s: what this model shows is of that combination, not of the models that "
              "the rule's authors train.",
              ds_spec_variant(spec), ds_spec_backbone_name(spec));
-    if (ds_spec_kv_heads(spec) != spec->heads)
-        note(notes, "configuration", "Keys and values have %zu heads, each of which serves %zu query heads.",
-             ds_spec_kv_heads(spec), spec->heads / ds_spec_kv_heads(spec));
+    if (shared != spec->heads)
+        note(notes, "configuration", "Keys and values have %zu head%s, each of which serves %zu query heads.", shared,
+             ds_plural(shared), spec->heads / shared);
     if (width != spec->hidden)
         note(notes, "configuration", "Heads span %zu × %zu = %zu numbers, the hidden size is %zu.", spec->heads, spec->head_dim,
              width, spec->hidden);
@@ -134,10 +137,89 @@ static void note_paper(ds_notes *notes, const ds_spec *spec) {
          "A is orthogonal only where m β ‖k‖² is 0 or 2; with β = 2 sigmoid(.) and ‖k‖ < 1 it never is exactly.");
 }
 
-void ds_inspection_notes(ds_notes *notes, const ds_survey *survey) {
+/* ---- what is to be known of a rule ------------------------------------------------------------------------------------ */
+
+typedef struct rule_note {
+    const char *rule, *text;
+} rule_note;
+static const rule_note rule_notes[] = {
+    {"attnres-cumulative-full",
+     "The sum so far stands twice among the sources, as the one stored last and as the one that grows: two share its weight."},
+    {"attnres-cumulative-block",
+     "At the first read of a block the sum so far stands twice among the sources, as the one stored last and as the one that "
+     "grows: two share its weight."},
+    {"delta-attnres-block",
+     "The published code stores B_k = P - B_{k-1} for each block: a source is an alternating sum over blocks, not what one "
+     "block added, as the paper has it. No file tells which was meant; what is computed here is what the code does."},
+    {"hc", "The same tensors are hc, where R mixes the streams, or hc-identity, where the code makes R and leaves it out, as a "
+           "widely copied library did for a year: the layout of the file decided for hc; deltascope_rule in the configuration "
+           "overrides it."},
+    {"hc-identity",
+     "The published code makes R and leaves it out: the streams stay apart, and what the file holds for R has no effect. The "
+     "same tensors under other names are hc; deltascope_rule in the configuration overrides what the layout says."},
+    {"mhc",
+     "Sinkhorn ends on what a stream sends out, so that this adds up to 1 exactly and the backward gain is 1; what a stream "
+     "receives does as far as its rounds lead, and the forward gain measures the defect."},
+    {"mhc-lite",
+     "R is a mixture of permutations: what a stream sends out and what it receives both add up to 1 exactly, and both gains "
+     "are 1."},
+};
+
+static void note_stochasticity(ds_notes *notes, const ds_spec *spec) {
+    const ds_stream_spec *streams = &spec->streams;
+    const double smallest = 103.3, started = 8; /* -ln of the smallest number of F32; between logits of R at the start */
+    if (streams->orthostochastic) {
+        note(notes, "rule",
+             "R holds the squares of a matrix that %zu steps of Newton-Schulz bring near an orthogonal one: neither sum is 1 "
+             "exactly, and both gains measure the defect.",
+             streams->steps);
+        return;
+    }
+    note(notes, "rule",
+         "Sinkhorn ends on what a stream receives, so that this adds up to 1 exactly and the forward gain is 1; what a stream "
+         "sends out does as far as %zu rounds lead, and the backward gain measures the defect.",
+         streams->rounds);
+    if (started / streams->temperature > smallest)
+        note(notes, "rule",
+             "The published code starts logits of R %g apart and divides them by %g: entries beside the diagonal then begin "
+             "at e^-%.0f, which F32 does not hold, so that no gradient reaches them. Whether streams mix at all is "
+             "off_diagonal of deltascope depth.",
+             started, streams->temperature, started / streams->temperature);
+}
+
+/* Reads with one source at most: a softmax over one does not depend on its logit. */
+static ds_status note_reads(ds_notes *notes, const ds_spec *spec) {
+    ds_status status = DS_OK;
+    char names[400], name[32];
+    size_t count = 0, used = 0;
+    for (size_t s = 0; s < ds_spec_sublayers(spec); s++) {
+        ds_read_source *sources;
+        size_t choices;
+        DS_TRY(ds_read_sources(&sources, &choices, spec, s));
+        free(sources);
+        if (choices > 1 || ++count > 3) continue;
+        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", count == 1 ? "" : ", ", ds_sublayer_name(name, s));
+    }
+    if (count > 0)
+        note(notes, "rule", "%s%s ha%s one source or none: the depth quer%s there ha%s no effect, and no gradient.", names,
+             count > 3 ? " and more" : "", count == 1 ? "s" : "ve", count == 1 ? "y" : "ies", count == 1 ? "s" : "ve");
+done:
+    return status;
+}
+
+static ds_status note_rule(ds_notes *notes, const ds_spec *spec) {
+    const ds_rule_kind kind = ds_rule_kind_of(spec->rule);
+    for (size_t i = 0; i < sizeof rule_notes / sizeof *rule_notes; i++)
+        if (strcmp(rule_notes[i].rule, ds_rule_name(spec->rule)) == 0) note(notes, "rule", "%s", rule_notes[i].text);
+    if (strcmp(ds_rule_name(spec->rule), "mhc-static") == 0) note_stochasticity(notes, spec);
+    return kind == DS_KIND_DEPTH ? note_reads(notes, spec) : DS_OK;
+}
+
+ds_status ds_inspection_notes(ds_notes *notes, const ds_survey *survey) {
     notes->count = 0;
     note_weights(notes, survey);
     note_names(notes, survey);
     note_configuration(notes, &survey->spec);
     note_paper(notes, &survey->spec);
+    return note_rule(notes, &survey->spec);
 }

@@ -144,22 +144,26 @@ done:
     return status;
 }
 
+double ds_off_diagonal(const double *matrix, size_t n) {
+    double all = 0, off = 0;
+    for (size_t i = 0; i < n * n; i++) {
+        all += fabs(matrix[i]);
+        off += i / n == i % n ? 0 : fabs(matrix[i]);
+    }
+    return all > 0 ? off / all : 0;
+}
+
 /* off_diagonal, pre_post, row_entropy. */
 static void own_numbers(double out[3], const double *mixing, size_t n) {
-    double all = 0, off = 0, along = 0, entropy = 0;
+    double along = 0, entropy = 0;
     for (size_t s = 0; s < n; s++) along += mixing[s] * mixing[n + s];
-    for (size_t i = 0; i < n * n; i++) {
-        double x = mixing[2 * n + i];
-        all += fabs(x);
-        off += i / n == i % n ? 0 : fabs(x);
-    }
     for (size_t t = 0; t < n; t++) { /* of a row's shares */
         const double *row = mixing + (2 + t) * n;
         double sum = 0;
         for (size_t s = 0; s < n; s++) sum += row[s];
         for (size_t s = 0; s < n; s++) entropy -= row[s] > 0 && sum > 0 ? row[s] / sum * log(row[s] / sum) : 0;
     }
-    out[0] = all > 0 ? off / all : 0;
+    out[0] = ds_off_diagonal(mixing + 2 * n, n);
     out[1] = along;
     out[2] = entropy / (double)n;
 }

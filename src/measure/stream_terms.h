@@ -1,5 +1,5 @@
 /* What parallel streams mix by, token by token and over them: the depth-mixing matrix that follows from it, and the matrices R
- * of single sublayers and of all before or after them. Private to depth_mixing. */
+ * of single sublayers and of all before or after them. Private to measure. */
 #ifndef DELTASCOPE_MEASURE_STREAM_TERMS_H
 #define DELTASCOPE_MEASURE_STREAM_TERMS_H
 
@@ -26,6 +26,8 @@ enum { DS_STREAM_NUMBERS = 3 * DS_MATRIX_NUMBERS + 3 };
 
 ds_status ds_stream_pass_init(ds_stream_pass *pass, const ds_spec *spec, size_t most) DS_MUST_CHECK;
 void ds_stream_pass_release(ds_stream_pass *pass);
+/* Share of |matrix| (n,n) beside its diagonal. */
+double ds_off_diagonal(const double *matrix, size_t n);
 /* Keeps what a sublayer did, and the cosines of the state before it, (B,T,n,d). */
 void ds_stream_pass_keep(ds_stream_pass *pass, const ds_observation *seen);
 void ds_stream_pass_state(ds_stream_pass *pass, size_t sublayer, size_t tokens, const void *state, ds_precision precision);

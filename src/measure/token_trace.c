@@ -6,13 +6,13 @@
 
 #include "deltascope/stats.h"
 
+#include "trace_coefficients.h"
+
 const ds_trace_options ds_trace_defaults = {.show = NULL};
 
 static const char *const shown_words[DS_TRACE_SHOWN] = {
-    [DS_TRACE_BETA] = "beta",
-    [DS_TRACE_EIGENVALUE] = "eigenvalue",
-    [DS_TRACE_EDIT] = "edit",
-    [DS_TRACE_LOSS] = "loss",
+    [DS_TRACE_BETA] = "beta", [DS_TRACE_EIGENVALUE] = "eigenvalue", [DS_TRACE_EDIT] = "edit",
+    [DS_TRACE_LOSS] = "loss", [DS_TRACE_SOURCES] = "sources",       [DS_TRACE_MIXING] = "mixing",
 };
 
 ds_trace_quantity ds_trace_find(const char *word) {
@@ -32,9 +32,14 @@ ds_status ds_trace_check(const ds_trace_options *options) {
     return DS_OK;
 }
 
+/* What is shown of a rule unless something else is asked for; a loss of a rule that has nothing of its own. */
+static ds_trace_quantity usual(const ds_spec *spec) {
+    if (ds_trace_has_coefficients(spec)) return ds_rule_keeps_history(spec->rule) ? DS_TRACE_SOURCES : DS_TRACE_MIXING;
+    return ds_rule_has_gates(spec->rule) ? DS_TRACE_BETA : DS_TRACE_LOSS;
+}
+
 static const char *shown_word(const ds_run *run, const ds_trace_options *options) {
-    return options->show != NULL ? options->show
-                                 : shown_words[ds_rule_has_gates(run->spec.rule) ? DS_TRACE_BETA : DS_TRACE_LOSS];
+    return options->show != NULL ? options->show : shown_words[usual(&run->spec)];
 }
 
 /* The cases to force, NULL for none. */
@@ -78,15 +83,25 @@ static ds_status choose_shown(ds_trace *out, const ds_run *run, const ds_trace_o
     const char *word = shown_word(run, options);
     out->shown = ds_trace_find(word);
     if (out->shown == DS_TRACE_SHOWN)
-        return ds_fail(DS_ERR_USAGE, "trace can show beta, eigenvalue, edit and loss, not \"%s\"", DS_SHOW(word));
-    if (ds_rule_has_gates(run->spec.rule) || out->shown == DS_TRACE_LOSS) return DS_OK;
-    return ds_fail(DS_ERR_USAGE, "--show %s: an additive checkpoint has no gates; it has --show loss", word);
+        return ds_fail(DS_ERR_USAGE, "trace can show beta, eigenvalue, edit, loss, sources and mixing, not \"%s\"",
+                       DS_SHOW(word));
+    bool of_gates = out->shown < DS_TRACE_QUANTITIES, gates = ds_rule_has_gates(run->spec.rule);
+    const ds_trace_quantity own = usual(&run->spec);
+    if (out->shown == DS_TRACE_LOSS || out->shown == own || (of_gates && gates)) return DS_OK;
+    if (own == DS_TRACE_LOSS)
+        return ds_fail(DS_ERR_USAGE, "--show %s: an additive checkpoint has %s; it has --show loss", word,
+                       of_gates ? "no gates" : "neither sources to choose from nor streams to mix");
+    return ds_fail(DS_ERR_USAGE, "--show %s: a checkpoint of the rule %s has no such thing; it has --show %s and --show loss",
+                   word, ds_rule_name(run->spec.rule), shown_words[own]);
 }
 
 static ds_status find_cases(ds_trace *trace, const ds_run *run, const char *force) {
     ds_status status = DS_OK;
     if (force == NULL) return DS_OK;
-    DS_TRY(ds_case_list_all(&trace->list, &run->spec, true));
+    if (trace->shown > DS_TRACE_LOSS)
+        return ds_fail(DS_ERR_USAGE, "--force: %s are shown of the intact model; forced cases go with --show loss",
+                       shown_words[trace->shown]);
+    DS_TRY(ds_case_list_all(&trace->list, &run->spec, ds_rule_has_gates(run->spec.rule)));
     DS_TRY(choose_cases(trace, force));
     if (trace->shown != DS_TRACE_LOSS && trace->count > 1)
         status = ds_fail(DS_ERR_USAGE, "--force: a picture of gates has room for one case, \"%s\" are %zu", DS_SHOW(force),
@@ -103,6 +118,8 @@ static ds_status allocate(ds_trace *trace, const ds_run *run) {
     DS_NEW(trace->forced, trace->count * trace->tokens);
     for (size_t q = 0; q < DS_TRACE_QUANTITIES && ds_rule_has_gates(run->spec.rule); q++)
         DS_NEW(trace->values[q], trace->sublayers * trace->tokens);
+    if (ds_trace_has_coefficients(&run->spec))
+        DS_TRY(ds_trace_coefficients_init(&trace->coefficients, &run->spec, trace->tokens));
 done:
     return status;
 }
@@ -114,6 +131,7 @@ void ds_trace_release(ds_trace *trace) {
     free(trace->forced);
     free(trace->cases);
     ds_case_list_release(&trace->list);
+    ds_trace_coefficients_release(&trace->coefficients);
     *trace = (ds_trace){0};
 }
 
@@ -126,6 +144,8 @@ typedef struct watch {
 
 static ds_status observe(void *context, const ds_observation *seen) {
     const watch *w = context;
+    if (seen->streams != NULL) ds_trace_coefficients_keep(&w->trace->coefficients, seen);
+    if (seen->delta == NULL) return DS_OK;
     size_t row = seen->sublayer * w->trace->tokens;
     for (size_t t = 0; t < w->trace->tokens; t++) {
         double edit = seen->state_norm[t] > 0 ? seen->edit_norm[t] / seen->state_norm[t] : 0;
@@ -160,7 +180,7 @@ static ds_status run_passes(ds_trace *trace, const ds_model *model) {
     const ds_spec *spec = ds_model_spec(model);
     watch context = {trace, ds_spec_shortcut_mult(spec)};
     const ds_observer observer = {DS_OBSERVE_GATES, observe, &context},
-                      *watching = ds_rule_has_gates(spec->rule) ? &observer : NULL;
+                      *watching = trace->values[0] != NULL || trace->coefficients.streams > 0 ? &observer : NULL;
     ds_workspace *workspace = NULL;
     uint32_t *targets = NULL;
     double *nll = NULL;
@@ -171,9 +191,10 @@ static ds_status run_passes(ds_trace *trace, const ds_model *model) {
     DS_TRY(ds_workspace_new(&workspace, model, 1, trace->tokens));
     DS_TRY(ds_forward(workspace, model, &batch, NULL, watching, nll));
     shift(trace->loss, nll, trace->tokens);
+    if (ds_rule_keeps_history(spec->rule)) DS_TRY(ds_trace_coefficients_route(&trace->coefficients, workspace, model, &batch));
     if (trace->list.needs_means) DS_TRY(set_means(trace));
     for (size_t c = 0; c < trace->count; c++) {
-        bool watched = c == 0 && trace->shown != DS_TRACE_LOSS;
+        bool watched = c == 0 && trace->shown < DS_TRACE_LOSS;
         DS_TRY(ds_forward(workspace, model, &batch, trace->cases[c]->gates, watched ? watching : NULL, nll));
         shift(trace->forced + c * trace->tokens, nll, trace->tokens);
     }
@@ -241,6 +262,7 @@ static void put_sublayers(ds_json_builder *b, const ds_trace *trace) {
         ds_json_put_reals(b, "relative_edit", trace->values[DS_TRACE_EDIT] + row, trace->tokens);
         ds_json_end(b);
     }
+    ds_trace_coefficients_put(b, &trace->coefficients);
     ds_json_end(b);
 }
 

@@ -79,13 +79,18 @@ static size_t full_additive(ds_depth_source *list, const ds_spec *spec, size_t s
     return sublayer;
 }
 
+bool ds_depth_is_embedding(const ds_depth_source *plan, size_t place) {
+    while (plan[place].base != DS_NO_SOURCE && plan[place].first >= plan[place].end) place = plan[place].base;
+    return plan[place].base == DS_NO_SOURCE && plan[place].first == 0 && plan[place].end == 1;
+}
+
 const ds_depth_form ds_depth_forms[DS_DEPTH_RULES] = {
     {.sources = full, .routes_readout = true},
-    {.sources = block, .routes_readout = true},
-    {.sources = cumulative_full, .takes_bias = true},
-    {.sources = cumulative_block, .takes_bias = true},
+    {.sources = block, .routes_readout = true, .of_blocks = true, .ends_growing = true},
+    {.sources = cumulative_full, .takes_bias = true, .ends_growing = true},
+    {.sources = cumulative_block, .takes_bias = true, .ends_growing = true},
     {.sources = delta, .additive = true, .keeps_sum = true, .takes_null = true},
-    {.sources = delta_block, .additive = true, .takes_null = true},
-    {.sources = delta_replace, .keeps_sum = true},
+    {.sources = delta_block, .additive = true, .takes_null = true, .of_blocks = true},
+    {.sources = delta_replace, .keeps_sum = true, .ends_growing = true},
     {.sources = full_additive, .additive = true, .takes_null = true},
 };

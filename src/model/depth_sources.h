@@ -18,10 +18,15 @@ typedef struct ds_depth_form {
     bool keeps_sum;      /* outputs are sources and P is beside them: both have gradients of their own */
     bool takes_bias;     /* a learned number is added to the last logit */
     bool takes_null;     /* a learned vector may stand before the sources */
+    bool of_blocks;      /* sources beside the embedding are what whole blocks added */
+    bool ends_growing;   /* the last source is a sum that later outputs join */
     /* list (at most 2S + 2; NULL: not wanted) <- the sources of sublayer s in the order of the softmax; returns how many. S is
      * the readout. */
     size_t (*sources)(ds_depth_source *list, const ds_spec *spec, size_t sublayer);
 } ds_depth_form;
+
+/* Whether plan[place] is the embedding alone, as a sum is before anything is added to it. */
+bool ds_depth_is_embedding(const ds_depth_source *plan, size_t place);
 
 enum { DS_DEPTH_RULES = 8 };
 extern const ds_depth_form ds_depth_forms[DS_DEPTH_RULES]; /* in the order of the rules */

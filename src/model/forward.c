@@ -162,6 +162,14 @@ ds_status ds_mix(ds_workspace *workspace, const ds_model *model, const ds_batch 
     return read_state(workspace, model, batch, forces, sublayer, state, mix, ds_steps_of(model)->mix);
 }
 
+ds_status ds_route(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, size_t sublayer, const void *state,
+                   double *routing) {
+    if (model->spec.rule->steps[model->precision]->route == NULL || sublayer > ds_spec_sublayers(&model->spec))
+        return ds_fail(DS_ERR_USAGE, "the sources of read %zu asked for; a model of %zu sublayers by the rule %s has none",
+                       sublayer, ds_spec_sublayers(&model->spec), model->spec.rule->name);
+    return read_state(workspace, model, batch, NULL, sublayer, state, routing, ds_steps_of(model)->route);
+}
+
 ds_status ds_readout(ds_workspace *workspace, const ds_model *model, const ds_batch *batch, const ds_force *forces,
                      const void *state, void *hidden) {
     return read_state(workspace, model, batch, forces, ds_spec_sublayers(&model->spec), state, hidden,

@@ -36,6 +36,8 @@ typedef struct ds_rule_steps {
 
     /* The tile's weights A (rows,sublayer+1) of a read that is a weighted sum of what was written; NULL: it is none. */
     void (*mix)(const ds_pass *pass, ds_tile tile, double *mix);
+    /* routing (B,T,...) <- the tile's part of what ds_route gives; NULL: reads choose from no sources. */
+    void (*route)(const ds_pass *pass, ds_tile tile, double *routing);
 
     /* From c and x_in (rows,d) to what the update needs, kept in the workspace; `hidden` (rows, coefficient_hidden). May be
      * NULL. */

@@ -266,6 +266,14 @@ static bool has_open_part(const ds_depth_reading *r, const ds_depth_source *sour
     return any;
 }
 
+size_t ds_depth_source_count(const ds_pass *pass) {
+    const ds_depth_workspace *own = pass->workspace->rule;
+    const ds_spec *spec = &pass->model->spec;
+    size_t s = pass->sublayer;
+    bool routed = s < ds_spec_sublayers(spec) || ds_depth_form_of(spec)->routes_readout;
+    return own->first[s + 1] - own->first[s] + (routed && spec->depth_null ? 1 : 0);
+}
+
 ds_depth_reading *ds_depth_reading_of(const ds_pass *pass, size_t token) {
     const ds_spec *spec = &pass->model->spec;
     const ds_depth_workspace *own = pass->workspace->rule;
@@ -294,24 +302,17 @@ ds_depth_reading *ds_depth_reading_of(const ds_pass *pass, size_t token) {
     return r;
 }
 
-typedef enum family { NULL_SOURCE, EMBEDDING, CURRENT, HISTORY } family;
-
-/* P is the embedding before anything is added to it. */
-static bool is_embedding(const ds_depth_source *plan, size_t slot) {
-    while (plan[slot].base != DS_NO_SOURCE && plan[slot].first >= plan[slot].end) slot = plan[slot].base;
-    return plan[slot].base == DS_NO_SOURCE && plan[slot].first == 0 && plan[slot].end == 1;
-}
-
-static family family_of(const ds_depth_reading *r, size_t j) {
-    if (r->slot[j] == DS_NO_SOURCE) return NULL_SOURCE;
-    if (is_embedding(r->plan, r->slot[j])) return EMBEDDING;
-    return j + 1 == r->count ? CURRENT : HISTORY;
+static ds_source_family family_of(const ds_depth_reading *r, size_t j) {
+    if (r->slot[j] == DS_NO_SOURCE) return DS_SOURCE_NULL;
+    if (ds_depth_is_embedding(r->plan, r->slot[j])) return DS_SOURCE_EMBEDDING;
+    return j + 1 == r->count ? DS_SOURCE_CURRENT : DS_SOURCE_HISTORY;
 }
 
 static bool is_masked(const ds_depth_reading *r, size_t j, ds_force force) {
-    family own = family_of(r, j);
-    return (force.mode == DS_FORCE_MASK_EMBEDDING && own == EMBEDDING) ||
-           (force.mode == DS_FORCE_MASK_CURRENT && own == CURRENT) || (force.mode == DS_FORCE_MASK_HISTORY && own == HISTORY);
+    ds_source_family own = family_of(r, j);
+    return (force.mode == DS_FORCE_MASK_EMBEDDING && own == DS_SOURCE_EMBEDDING) ||
+           (force.mode == DS_FORCE_MASK_CURRENT && own == DS_SOURCE_CURRENT) ||
+           (force.mode == DS_FORCE_MASK_HISTORY && own == DS_SOURCE_HISTORY);
 }
 
 void ds_depth_weigh(ds_depth_reading *r, ds_force force) {

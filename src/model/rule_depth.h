@@ -67,6 +67,8 @@ ds_depth_weights ds_depth_weights_of(const ds_model *model, size_t sublayer);
 bool ds_depth_is_closed(const ds_pass *pass, size_t sublayer);
 /* The reading of the tile that holds `token`, its sources those of pass->sublayer. */
 ds_depth_reading *ds_depth_reading_of(const ds_pass *pass, size_t token);
+/* Of the read of pass->sublayer, its null source and what is closed included. */
+size_t ds_depth_source_count(const ds_pass *pass);
 /* alpha from the logits in r->alpha. */
 void ds_depth_weigh(ds_depth_reading *r, ds_force force);
 

@@ -155,6 +155,35 @@ static void mix(const ds_pass *pass, ds_tile tile, double *weights) {
     }
 }
 
+/* One token's numbers of ds_route, r being read; `count` sources with those that are closed, which weigh nothing. */
+static void route_token(double *numbers, const ds_depth_reading *r, size_t count, size_t d) {
+    double *norm = numbers + count, *cosine = norm + count, *share = cosine + 1;
+    const REAL *g = r->gate;
+    size_t nulls = r->weights.null != NULL ? 1 : 0;
+    memset(numbers, 0, (2 * count + 2) * sizeof *numbers);
+    for (size_t j = 0; j < r->count; j++) {
+        const REAL *source = r->source[j];
+        size_t at = r->slot[j] == DS_NO_SOURCE ? 0 : r->slot[j] + nulls;
+        numbers[at] = r->alpha[j];
+        norm[at] = r->slope[j] = sqrt(REAL_NAME(ds_dot)(source, source, d));
+        for (size_t k = 0; k < j; k++)
+            if (r->slope[j] > 0 && r->slope[k] > 0)
+                *cosine += REAL_NAME(ds_dot)(source, r->source[k], d) / (r->slope[j] * r->slope[k]);
+    }
+    *cosine = r->count > 1 ? *cosine / ((double)(r->count * (r->count - 1)) / 2) : (double)NAN;
+    for (size_t i = 0; r->gated && i < d; i++) *share += (double)g[i] / (double)d;
+    if (!r->gated) *share = (double)NAN;
+}
+
+static void route(const ds_pass *pass, ds_tile tile, double *routing) {
+    ds_depth_reading *r = reading_of(pass, tile.token);
+    size_t count = ds_depth_source_count(pass), length = 2 * count + 2;
+    for (size_t t = tile.token; t < tile.token + tile.rows; t++) {
+        read_token(r->read, r, pass, history_of(pass, t));
+        route_token(routing + t * length, r, count, pass->model->spec.hidden);
+    }
+}
+
 static const void *read_forward(const ds_pass *pass, ds_tile tile, void *x_in) {
     size_t d = pass->model->spec.hidden;
     REAL *u = x_in;
@@ -449,6 +478,7 @@ const ds_rule_steps REAL_NAME(ds_rule_depth_steps) = {
     .read_parameters = read_parameters,
     .read_tangent = read_tangent,
     .mix = mix,
+    .route = route,
     .write_forward = write_forward,
     .write_backward = write_backward,
     .shortcut_backward = shortcut_backward,

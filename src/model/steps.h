@@ -17,6 +17,7 @@ typedef struct ds_steps {
     ds_task readout_forward;
     ds_task read_alone; /* what a sublayer, or the readout, reads, into pass->hidden */
     ds_task mix;        /* and the weights of that read, doubles, likewise */
+    ds_task route;      /* and what its sources weigh */
     ds_task head_compare;
     void (*logits)(const ds_model *model, const void *hidden, size_t rows, void *logits);
 

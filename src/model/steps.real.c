@@ -19,6 +19,7 @@ const ds_steps REAL_NAME(ds_steps) = {
     .readout_forward = REAL_NAME(ds_readout_forward_task),
     .read_alone = REAL_NAME(ds_read_alone_task),
     .mix = REAL_NAME(ds_mix_task),
+    .route = REAL_NAME(ds_route_task),
     .head_compare = REAL_NAME(ds_head_compare_task),
     .logits = REAL_NAME(ds_logits),
     .attention_output_backward = REAL_NAME(ds_attention_output_backward_task),

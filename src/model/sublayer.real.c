@@ -43,6 +43,13 @@ ds_status REAL_NAME(ds_mix_task)(void *context, size_t task, size_t worker) {
     return DS_OK;
 }
 
+ds_status REAL_NAME(ds_route_task)(void *context, size_t task, size_t worker) {
+    const ds_pass *pass = context;
+    (void)worker;
+    RULE(pass)->route(pass, ds_tile_of(pass, task), pass->hidden);
+    return DS_OK;
+}
+
 void REAL_NAME(ds_sublayer_input_forward)(const ds_pass *pass, ds_tile tile, REAL *context, REAL *hidden, const REAL *x_in) {
     const ds_spec *spec = &pass->model->spec;
     const ds_rule_steps *rule = RULE(pass);

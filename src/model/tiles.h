@@ -134,6 +134,7 @@ ds_status REAL_NAME(ds_sublayer_parameters)(ds_derivative *b);
 ds_status REAL_NAME(ds_read_forward_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_read_alone_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_mix_task)(void *context, size_t task, size_t worker);
+ds_status REAL_NAME(ds_route_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_state_backward_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_inputs_again_task)(void *context, size_t task, size_t worker);
 ds_status REAL_NAME(ds_inputs_tangent_task)(void *context, size_t task, size_t worker);

@@ -93,6 +93,30 @@ static void expect_row(const ds_depth_mixing *mixing, size_t s, const json_t *go
     expect_moments(&row->contribution_max, golden, "contribution_max");
 }
 
+/* Every number of the golden value, within 1e-9 of it or 1e-11: a deviation of numbers that are the same is a rounding. */
+static void expect_tree(const json_t *found, const json_t *golden, const char *path) {
+    char place[256];
+    const char *key;
+    const json_t *value;
+    if (json_is_number(golden)) {
+        double expected = json_number_value(golden), error = fabs(json_number_value(found) - expected);
+        if (!json_is_number(found) || !(error <= 1e-9 * fabs(expected) + 1e-11)) print_error("%s:\n", path);
+        assert_true(json_is_number(found));
+        expect_close(json_number_value(found), expected, 1e-9 * fabs(expected) + 1e-11);
+    }
+    if (json_is_string(golden)) assert_string_equal(json_string_value(found), json_string_value(golden));
+    if (json_is_null(golden)) assert_true(json_is_null(found));
+    json_object_foreach((json_t *)(uintptr_t)golden, key, value) {
+        (void)snprintf(place, sizeof place, "%.200s/%.40s", path, key);
+        expect_tree(json_object_get(found, key), value, place);
+    }
+    assert_int_equal(json_array_size(found), json_array_size(golden));
+    for (size_t i = 0; i < json_array_size(golden); i++) {
+        (void)snprintf(place, sizeof place, "%.200s/%zu", path, i);
+        expect_tree(json_array_get(found, i), json_array_get(golden, i), place);
+    }
+}
+
 /* Attention over depth and the additive rule, around Qwen3. */
 static void golden_matrices(void **state) {
     (void)state;
@@ -121,6 +145,12 @@ static void golden_matrices(void **state) {
         expect_numbers(mixing.read_norm, json_object_get(golden, "read_norms"), mixing.reads);
         for (size_t s = 0; s < mixing.reads; s++)
             expect_row(&mixing, s, json_array_get(json_object_get(golden, "depth_rows"), s));
+        const json_t *routing = json_object_get(golden, "routing");
+        json_t *results;
+        expect_ok(ds_depth_mixing_json(&results, &mixing));
+        assert_true(json_array_size(routing) >= mixing.reads - 1);
+        expect_tree(json_object_get(results, "routing"), routing, "routing");
+        json_decref(results);
         ds_depth_mixing_release(&mixing);
         ds_run_close(&run);
         json_decref(golden);
@@ -128,28 +158,6 @@ static void golden_matrices(void **state) {
 }
 
 /* ---- parallel streams ------------------------------------------------------------------------------------------------- */
-
-/* Every number of the golden value, within 1e-9 of it or 1e-11: a deviation of numbers that are the same is a rounding. */
-static void expect_tree(const json_t *found, const json_t *golden, const char *path) {
-    char place[256];
-    const char *key;
-    const json_t *value;
-    if (json_is_number(golden)) {
-        double expected = json_number_value(golden), error = fabs(json_number_value(found) - expected);
-        if (!json_is_number(found) || !(error <= 1e-9 * fabs(expected) + 1e-11)) print_error("%s:\n", path);
-        assert_true(json_is_number(found));
-        expect_close(json_number_value(found), expected, 1e-9 * fabs(expected) + 1e-11);
-    }
-    json_object_foreach((json_t *)(uintptr_t)golden, key, value) {
-        (void)snprintf(place, sizeof place, "%.200s/%.40s", path, key);
-        expect_tree(json_object_get(found, key), value, place);
-    }
-    assert_int_equal(json_array_size(found), json_array_size(golden));
-    for (size_t i = 0; i < json_array_size(golden); i++) {
-        (void)snprintf(place, sizeof place, "%.200s/%zu", path, i);
-        expect_tree(json_array_get(found, i), json_array_get(golden, i), place);
-    }
-}
 
 static void golden_mixing_of_streams(void **state) {
     (void)state;

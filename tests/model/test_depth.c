@@ -389,6 +389,124 @@ static void bits_depend_on_nothing_else(void **state) {
     expect_ok(ds_threads_set(0));
 }
 
+/* ---- what a read chooses from ----------------------------------------------------------------------------------------- */
+
+/* sum (d) <- v_first ... v_last of a token's history. */
+static void sum_of(double *sum, const double *history, size_t first, size_t last, size_t d) {
+    memset(sum, 0, d * sizeof *sum);
+    for (size_t i = first; i <= last; i++)
+        for (size_t k = 0; k < d; k++) sum[k] += history[i * d + k];
+}
+
+/* B_0 is the embedding, B_k = P - B_{k-1} with P up to the first sublayer of block k. */
+static void stored_block(double *block, const double *history, size_t number, size_t step, size_t d) {
+    double before[64];
+    sum_of(block, history, 0, 0, d);
+    for (size_t k = 1; k <= number; k++) {
+        memcpy(before, block, d * sizeof *block);
+        sum_of(block, history, 0, k * step, d);
+        for (size_t i = 0; i < d; i++) block[i] -= before[i];
+    }
+}
+
+/* The source (d) that a name means to read s. */
+static void source_named(double *source, const char *name, const depth_case *c, const double *history, size_t s) {
+    const ds_depth_form *form = ds_depth_form_of(&c->spec);
+    size_t d = c->spec.hidden, step = 2 * ((c->spec.layers + c->spec.depth_blocks - 1) / c->spec.depth_blocks), number = 0;
+    char sublayer[32];
+    bool after = strncmp(name, "after ", 6) == 0;
+    if (strcmp(name, "null") == 0) {
+        memcpy(source, ds_depth_weights_of(c->model, s).null->values, d * sizeof *source);
+    } else if (strcmp(name, "embed") == 0) {
+        sum_of(source, history, 0, 0, d);
+    } else if (strcmp(name, "partial") == 0) {
+        sum_of(source, history, form->routes_readout ? (s - 1) / step * step + 1 : 0, s, d);
+    } else if (sscanf(name, "block%zu", &number) == 1) {
+        if (form->additive)
+            stored_block(source, history, number + 1, step, d);
+        else
+            sum_of(source, history, number * step + 1, (number + 1) * step, d);
+    } else {
+        while (strcmp(name + (after ? 6 : 0), ds_sublayer_name(sublayer, number)) != 0) number++;
+        assert_true(number < s);
+        sum_of(source, history, after ? 0 : number + 1, number + 1, d);
+    }
+}
+
+static double norm_of(const double *x, size_t d) {
+    double sum = 0;
+    for (size_t i = 0; i < d; i++) sum += x[i] * x[i];
+    return sqrt(sum);
+}
+
+/* One token's weights by the equation, from sources that their names tell. */
+static void expect_routing(const double *routing, const depth_case *c, const ds_read_source *sources, size_t count,
+                           const double *history, size_t s) {
+    ds_depth_weights weights = ds_depth_weights_of(c->model, s);
+    const double *query = weights.query->values, *scale = weights.norm->values;
+    double values[16][64], alpha[16], highest = -INFINITY, sum = 0, cosine = 0;
+    size_t d = c->spec.hidden;
+    assert_true(count <= 16 && d <= 64);
+    for (size_t j = 0; j < count; j++) {
+        source_named(values[j], sources[j].name, c, history, s);
+        double norm = norm_of(values[j], d), rms = sqrt(norm * norm / (double)d + c->spec.norm_eps), logit = 0;
+        for (size_t i = 0; i < d; i++) logit += query[i] * values[j][i] / rms * scale[i];
+        if (j + 1 == count && weights.bias != NULL) logit += ((const double *)weights.bias->values)[0];
+        alpha[j] = logit;
+        highest = fmax(highest, logit);
+        expect_close(routing[count + j], norm, 1e-12 * norm);
+        for (size_t k = 0; k < j; k++) {
+            double dot = 0;
+            for (size_t i = 0; i < d; i++) dot += values[j][i] * values[k][i];
+            cosine += dot / (norm * norm_of(values[k], d));
+        }
+    }
+    for (size_t j = 0; j < count; j++) sum += alpha[j] = exp(alpha[j] - highest);
+    for (size_t j = 0; j < count; j++) expect_close(routing[j], alpha[j] / sum, 1e-12);
+    if (count > 1) expect_close(routing[2 * count], cosine / ((double)(count * (count - 1)) / 2), 1e-12);
+    assert_true(isnan(routing[2 * count]) == (count < 2));
+    assert_true(isnan(routing[2 * count + 1]) == (c->spec.depth_gate == DS_DEPTH_UNGATED || s == ds_spec_sublayers(&c->spec)));
+    expect_close(ds_read_query_norm(c->model, s), norm_of(query, d), 1e-13 * norm_of(query, d));
+}
+
+static void expect_families(const ds_read_source *sources, size_t count) {
+    for (size_t j = 0; j < count; j++) {
+        ds_source_family family = j + 1 == count ? DS_SOURCE_CURRENT : DS_SOURCE_HISTORY;
+        if (strcmp(sources[j].name, "embed") == 0) family = DS_SOURCE_EMBEDDING;
+        if (strcmp(sources[j].name, "null") == 0) family = DS_SOURCE_NULL;
+        assert_int_equal(sources[j].family, family);
+    }
+}
+
+static void sources_are_what_their_names_say(void **state) {
+    (void)state;
+    ds_random random = ds_random_init(20261128);
+    for (size_t turn = 0; turn < 4 * DS_DEPTH_RULES; turn++) {
+        depth_case c;
+        draw_case(&c, turn, DS_F64, &random);
+        size_t sublayers = ds_spec_sublayers(&c.spec), planes = ds_spec_planes(&c.spec), read = 0;
+        double *history = calloc(c.width, sizeof *history), *routing = calloc(TOKENS * 64, sizeof *routing);
+        assert_true(history != NULL && routing != NULL);
+        expect_ok(ds_embed(c.workspace, c.model, &c.batch, history));
+        expect_ok(ds_sublayers(c.workspace, c.model, &c.batch, history, 0, sublayers, NULL, NULL));
+        for (size_t s = 0; s <= sublayers; s++) {
+            ds_read_source *sources;
+            size_t count;
+            expect_ok(ds_read_sources(&sources, &count, &c.spec, s));
+            read += count;
+            expect_families(sources, count);
+            if (count > 0) expect_ok(ds_route(c.workspace, c.model, &c.batch, s, history, routing));
+            for (size_t t = 0; count > 0 && t < TOKENS; t++)
+                expect_routing(routing + t * (2 * count + 2), &c, sources, count, history + t * planes * c.spec.hidden, s);
+            free(sources);
+        }
+        assert_true(read >= sublayers - 1);
+        free(history);
+        free(routing);
+        case_close(&c);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parameters_agree_with_differences),
@@ -397,6 +515,7 @@ int main(void) {
         cmocka_unit_test(uniform_reads_are_the_plain_residual_network),
         cmocka_unit_test(a_closed_sublayer_is_as_if_it_were_not_there),
         cmocka_unit_test(bits_depend_on_nothing_else),
+        cmocka_unit_test(sources_are_what_their_names_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

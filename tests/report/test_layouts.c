@@ -196,6 +196,8 @@ static const char *const runs[][24] = {
     {"depth", DATA, FEW, "fixtures/streams/mhc/ckpt.pt"},
     {"trace", DATA, "--force", "closed:all", "fixtures/models/cc-bf16"},
     {"trace", DATA, "fixtures/models/additive-small"},
+    {"trace", DATA, "fixtures/depth/attnres-full"},
+    {"trace", DATA, "fixtures/streams/mhc/ckpt.pt"},
     {"compare", DATA, FEW, "fixtures/models/cc-bf16", "fixtures/models/scalar-safetensors"},
     {"compare", DATA, FEW, "--rules", "fixtures/streams/mhc-lite/ckpt.pt", "fixtures/models/cc-bf16"},
     {"verify", DATA, FEW, "fixtures/models/additive-small"},

@@ -17,6 +17,7 @@
 
 #include <jansson.h>
 
+#include "deltascope/measure/read_routing.h"
 #include "deltascope/measure/stream_mixing.h"
 #include "deltascope/run.h"
 
@@ -39,6 +40,7 @@ typedef struct ds_depth_mixing {
     double *mean, *token_std, *share;                                 /* (S+1,S+1) of A, and of |A| over its row's sum */
     double *singular_values;                                          /* (S+1) of the mean, descending */
     ds_token_moments forward_gain, backward_gain, inf_norm, one_norm; /* of A: largest row and column sums, signed, absolute */
+    ds_read_routing *routing; /* (S+1) attention over depth, and of the additive rule, which has no choice; NULL otherwise */
     /* parallel streams; 0, NULL otherwise */
     size_t streams;
     ds_stream_sublayer *mixing; /* (S) */

@@ -6,8 +6,8 @@
 
 DS_BEGIN_DECLARATIONS
 
-/* One observation. `topic` is "weights", "configuration", "names" (oddities of this checkpoint) or "paper" (where the published
- * code and the paper's text differ, as far as this checkpoint is concerned). */
+/* One observation. `topic` is "weights", "configuration", "names" (oddities of this checkpoint), "paper" (where the published
+ * code and the paper's text differ, as far as this checkpoint is concerned) or "rule" (what its residual rule makes of it). */
 typedef struct ds_note {
     const char *topic;
     char text[640];
@@ -21,7 +21,7 @@ typedef struct ds_notes {
 
 /* Whether rows of zeros in a tensor of that name are odd: anywhere but in a bias. */
 bool ds_zero_rows_are_odd(const char *tensor);
-void ds_inspection_notes(ds_notes *notes, const ds_survey *survey);
+ds_status ds_inspection_notes(ds_notes *notes, const ds_survey *survey) DS_MUST_CHECK;
 
 DS_END_DECLARATIONS
 

@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "deltascope/measure/ablation.h"
+#include "deltascope/measure/token_coefficients.h"
 #include "deltascope/model.h"
 #include "deltascope/run.h"
 
@@ -18,12 +19,15 @@ typedef enum ds_trace_quantity {
     DS_TRACE_EDIT,
     DS_TRACE_QUANTITIES,
     DS_TRACE_LOSS = DS_TRACE_QUANTITIES,
+    DS_TRACE_SOURCES, /* attention over depth: e^H of a read's weights */
+    DS_TRACE_MIXING,  /* parallel streams: share of |R| beside the diagonal */
     DS_TRACE_SHOWN
 } ds_trace_quantity;
 
 typedef struct ds_trace_options {
     ds_window_source window; /* of the run's length, or what there is */
-    const char *show;        /* "beta", "eigenvalue", "edit", "loss"; NULL: "beta", for a rule without gates "loss" */
+    const char *show;        /* "beta", "eigenvalue", "edit", "loss", "sources", "mixing"; NULL: what the rule has, of
+                               the additive one "loss" */
     /* Comma-separated names of ablate's cases ("closed:3.mlp", "open-from:4", ...); "MODE:each" stands for that mode on each
      * sublayer alone; mean-gate is the mean over this window. One case at most unless losses are shown. NULL: none, for losses
      * "closed:each". */
@@ -37,9 +41,10 @@ typedef struct ds_trace {
     uint32_t *ids; /* (T) */
     ds_trace_quantity shown;
     double *values[DS_TRACE_QUANTITIES]; /* (S, T): gate beta, 1 - m beta |k|^2, |edit|_F / |X before|_F; NULL without gates */
-    double *loss;                        /* (T): intact */
-    size_t count;                        /* forced cases */
-    const ds_case **cases;               /* (count): views into `list` */
+    ds_trace_coefficients coefficients;
+    double *loss;          /* (T): intact */
+    size_t count;          /* forced cases */
+    const ds_case **cases; /* (count): views into `list` */
     ds_case_list list;
     double *forced; /* (count, T): losses */
 } ds_trace;
