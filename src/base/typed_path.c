@@ -17,7 +17,8 @@ typedef struct walk {
     const char *typed; /* for sentences */
     int at, above;     /* the folder arrived at; the one that holds it as `name`, -1 where it has no name there */
     char name[NAME_MAX + 1];
-    char *rest; /* still to go */
+    char *rest;          /* still to go */
+    const char *trouble; /* what a part that cannot be opened means for the whole */
     size_t links;
     bool make, made;
 } walk;
@@ -52,7 +53,7 @@ static void close_both(walk *w) {
 /* To a folder that is not looked for under a name: the root, "..", where a link of the kernel's leads. */
 static ds_status jump(walk *w, const char *part, int flags) {
     const int next = openat(w->at, part, O_PATH | O_DIRECTORY | O_CLOEXEC | flags);
-    if (next < 0) return system_failure(w, "cannot be opened");
+    if (next < 0) return system_failure(w, w->trouble);
     close_both(w);
     w->at = next;
     return DS_OK;
@@ -126,7 +127,7 @@ static ds_status look(int *entry, struct stat *info, walk *w, const char *part) 
             return system_failure(w, "folder cannot be made");
         *entry = openat(w->at, part, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     }
-    if (*entry < 0) return errno == ENOENT ? DS_OK : system_failure(w, "cannot be opened");
+    if (*entry < 0) return errno == ENOENT ? DS_OK : system_failure(w, w->trouble);
     if (fstat(*entry, info) == 0) return DS_OK;
     const ds_status status = system_failure(w, "cannot be examined");
     (void)close(*entry);
@@ -145,7 +146,7 @@ static ds_status go_on(walk *w, const char *part) {
     if (status != DS_OK) return status;
     if (entry < 0) {
         errno = ENOENT;
-        return system_failure(w, w->make ? "folder cannot be made" : "cannot be opened");
+        return system_failure(w, w->make ? "folder cannot be made" : w->trouble);
     }
     if (S_ISDIR(info.st_mode)) {
         enter(w, part, entry);
@@ -161,8 +162,8 @@ static ds_status go_on(walk *w, const char *part) {
     return status;
 }
 
-static ds_status begin(walk *w, const char *path, bool make) {
-    *w = (walk){.typed = path, .at = -1, .above = -1, .make = make};
+static ds_status begin(walk *w, const char *path, const char *trouble, bool make) {
+    *w = (walk){.typed = path, .at = -1, .above = -1, .trouble = trouble, .make = make};
     char *way = ds_strdup(path);
     if (way == NULL) return DS_ERR_SYSTEM;
     ds_status status = set_rest(w, way);
@@ -172,7 +173,7 @@ static ds_status begin(walk *w, const char *path, bool make) {
         return system_failure(w, "no path");
     }
     w->at = open(path[0] == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    return w->at < 0 ? system_failure(w, "cannot be opened") : DS_OK;
+    return w->at < 0 ? system_failure(w, w->trouble) : DS_OK;
 }
 
 /* ---- ends -------------------------------------------------------------------------------------------------------- */
@@ -214,7 +215,7 @@ ds_status ds_typed_path_of_file(ds_typed_path *found, const char *path) {
     bool last, there = false;
     walk w;
     *found = (ds_typed_path){.folder = -1, .inside = -1};
-    DS_TRY(begin(&w, path, false));
+    DS_TRY(begin(&w, path, "cannot be written", false));
     while (!there && take_part(&w, part, &last)) {
         if (last && strcmp(part, ".") != 0 && strcmp(part, "..") != 0)
             DS_TRY(end_at(&there, found, &w, part));
@@ -235,7 +236,7 @@ ds_status ds_typed_path_of_folder(ds_typed_path *found, const char *path, bool m
     bool last;
     walk w;
     *found = (ds_typed_path){.folder = -1, .inside = -1};
-    DS_TRY(begin(&w, path, make));
+    DS_TRY(begin(&w, path, "cannot be opened", make));
     while (take_part(&w, part, &last)) DS_TRY(go_on(&w, part));
     found->inside = w.at;
     found->folder = w.above;
