@@ -217,6 +217,9 @@ ds_status ds_rehearse_command(const ds_invocation *invocation, const ds_run_opti
     ds_rehearsal all = {.invocation = invocation};
     const double began = ds_seconds();
     DS_TRY(ds_run_open(&all.run, options));
+    if (all.run.tokens == NULL)
+        DS_TRY(ds_fail(DS_ERR_USAGE,
+                       "--dry-run rehearses on windows of the data: give --tokens FILE, or --text FILE with --tokenizer PATH"));
     ds_command_warn(&all.run, 0);
     all.loaded = ds_seconds() - began;
     DS_TRY(parts(&all, context));

@@ -151,7 +151,7 @@ const ds_command ds_command_spectrum = {
         "Directions: coherence beside that of random ones, effective rank, what is left of a write at the end, later edits of "
         "the same direction, alignment with the strongest directions of the weights.\n"
         "--weights looks at the weight matrices themselves and needs no data; --end-to-end at the full Jacobian across depth. "
-        "An additive checkpoint has these two only.\n"
+        "An additive checkpoint and one of parallel streams have these two only, attention over depth --weights alone.\n"
         "With --positions all and --out, solved tokens are kept in DIR/spectrum.journal: an interrupted run goes on with "
         "--resume and ends with the bytes it would have had.",
     .examples = "  deltascope spectrum --tokens val.bin checkpoint/\n"
@@ -159,7 +159,8 @@ const ds_command ds_command_spectrum = {
                 "  deltascope spectrum --weights checkpoint/\n"
                 "  deltascope spectrum --tokens val.bin --end-to-end 0:32 --count 4 checkpoint/\n"
                 "  deltascope spectrum --tokens val.bin --positions all --null shuffled-gates --json s.json checkpoint/\n",
-    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RESUME | DS_DATA_OPTIONAL | DS_TAKES_RANKS | DS_TAKES_REHEARSAL,
+    .takes = DS_TAKES_MODEL | DS_TAKES_SHADOW | DS_TAKES_RESUME | DS_DATA_OPTIONAL | DS_TAKES_HISTORIES | DS_TAKES_STREAMS |
+             DS_TAKES_RANKS | DS_TAKES_REHEARSAL,
     .options = option_table,
     .option_count = sizeof option_table / sizeof option_table[0],
     .defaults = &defaults,

@@ -37,7 +37,7 @@ ds_status ds_jacobian_singular_values(ds_lanczos *out, ds_gradient *gradient, ds
                                       const ds_batch *batch, size_t first, size_t count, size_t last,
                                       const ds_lanczos_options *options) {
     ds_status status = DS_OK;
-    size_t token = ds_model_spec(model)->value_channels * ds_model_spec(model)->hidden;
+    size_t token = ds_spec_planes(ds_model_spec(model)) * ds_model_spec(model)->hidden;
     jacobian j = {.gradient = gradient,
                   .precision = ds_model_precision(model),
                   .size = count * token,
@@ -129,7 +129,7 @@ ds_status ds_end_to_end_run(ds_end_to_end *out, ds_run *run, const ds_end_to_end
     *out = (ds_end_to_end){.tolerance = tolerance_of(run->model)};
     DS_TRY(ds_place_parse(&out->at, &out->token, options->place, "end-to-end", run->sequences, run->length));
     size_t tokens = out->token ? 1 : run->length;
-    out->size = tokens * spec->value_channels * spec->hidden;
+    out->size = tokens * ds_spec_planes(spec) * spec->hidden;
     size_t steps = ds_min_size(options->steps, ds_max_size(2 * options->count, budget / (2 * sizeof(double) * out->size)));
     ds_lanczos_options lanczos = {options->count, steps, out->tolerance, options->seed};
     DS_TRY(ds_run_window(run, out->at.sequence, &batch));

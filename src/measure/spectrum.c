@@ -48,10 +48,43 @@ done:
     return status;
 }
 
+/* A rule without operators on features has less to show: what else it has is told elsewhere. */
+static ds_status check_rule(const ds_run *run, const ds_spectrum_options *options) {
+    const ds_rule_kind kind = ds_rule_kind_of(run->spec.rule);
+    const char *rule = ds_rule_name(run->spec.rule);
+    if (kind == DS_KIND_DEPTH && options->end_to_end != NULL)
+        return ds_fail(DS_ERR_USAGE,
+                       "--end-to-end: the state of the rule %s is all that was written, and its first part stays as it is; "
+                       "deltascope gradflow has the gradients of every part, deltascope depth what reads make of it",
+                       rule);
+    if (kind == DS_KIND_STREAMS && options->by_depth)
+        return ds_fail(
+            DS_ERR_USAGE,
+            "--by-depth: the shortcut of the rule %s mixes whole streams, R on streams and the identity on features; "
+            "deltascope depth has the gains and singular values of all products of R",
+            rule);
+    if (options->weights || options->end_to_end != NULL) return DS_OK;
+    if (kind == DS_KIND_DEPTH)
+        return ds_fail(
+            DS_ERR_USAGE,
+            "a checkpoint of the rule %s has no shortcut operators, since reads weigh what was written and turn none of "
+            "it: --weights is what there is to show; deltascope depth has the singular values of the weights of reads",
+            rule);
+    if (kind == DS_KIND_STREAMS)
+        return ds_fail(DS_ERR_USAGE,
+                       "a checkpoint of the rule %s has shortcuts that mix whole streams, R on streams and the identity on "
+                       "features: --weights and --end-to-end S are what there is to show; deltascope depth has the singular "
+                       "values of R and of its products",
+                       rule);
+    return DS_OK;
+}
+
 /* What can be measured of this checkpoint, with or without data. */
 static ds_status plan(ds_spectrum *out, const ds_run *run, const ds_spectrum_options *options) {
     bool data = run->tokens != NULL, operators = ds_spec_has_operators(&run->spec);
     *out = (ds_spectrum){.options = *options, .operators = data && operators};
+    ds_status status = check_rule(run, options);
+    if (status != DS_OK) return status;
     if (!data && (options->end_to_end != NULL || !options->weights))
         return ds_fail(DS_ERR_USAGE, "spectrum needs either --tokens FILE or --text FILE with --tokenizer PATH; without data "
                                      "there is --weights alone");

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "deltascope/measure/end_to_end_jacobian.h"
+#include "model/streams_spec.h"
 #include "support.h"
 #include "toy.h"
 
@@ -18,9 +19,8 @@ typedef struct window {
     size_t size, sublayers;
 } window;
 
-static void open_window(window *w, const char *variant) {
-    ds_spec spec = toy_spec(variant);
-    expect_ok(ds_model_random(&w->model, &spec, DS_F64, 77));
+static void open_window(window *w, const ds_spec *spec) {
+    expect_ok(ds_model_random(&w->model, spec, DS_F64, 77));
     expect_ok(ds_gradient_new(&w->gradient, w->model, 1, LENGTH, &(ds_gradient_options){.memory = 0}));
     expect_ok(ds_workspace_new(&w->workspace, w->model, 1, LENGTH));
     for (uint32_t t = 0; t < LENGTH; t++) {
@@ -28,8 +28,8 @@ static void open_window(window *w, const char *variant) {
         w->targets[t] = (3 * t + 4) % 11;
     }
     w->batch = (ds_batch){w->tokens, w->targets, 1, LENGTH};
-    w->size = LENGTH * spec.value_channels * spec.hidden;
-    w->sublayers = ds_spec_sublayers(&spec);
+    w->size = LENGTH * ds_spec_planes(spec) * spec->hidden;
+    w->sublayers = ds_spec_sublayers(spec);
 }
 
 static void close_window(window *w) {
@@ -100,21 +100,38 @@ static void compare_token(window *w, size_t token, size_t last) {
     ds_lanczos_release(&found);
 }
 
+static void expect_dense_values(const ds_spec *spec) {
+    window w = {0};
+    open_window(&w, spec);
+    for (size_t last = 1; last <= w.sublayers; last += w.sublayers - 1) {
+        compare(&w, last);
+        for (size_t token = 0; token < LENGTH; token++) compare_token(&w, token, last);
+    }
+    close_window(&w);
+}
+
 static void test_against_the_dense_decomposition(void **state) {
     (void)state;
     static const char *const variants[] = {"additive", "ddl-scalar", "ddl-tc", "ddl-tc-ec", "ddl-cc", "ddl-cc-ec"};
     for (size_t v = 0; v < sizeof variants / sizeof variants[0]; v++) {
-        window w = {0};
-        open_window(&w, variants[v]);
-        for (size_t last = 1; last <= w.sublayers; last += w.sublayers - 1) {
-            compare(&w, last);
-            for (size_t token = 0; token < LENGTH; token++) compare_token(&w, token, last);
-        }
-        close_window(&w);
+        const ds_spec spec = toy_spec(variants[v]);
+        expect_dense_values(&spec);
+    }
+}
+
+/* The state of a token is all its streams. */
+static void test_streams(void **state) {
+    (void)state;
+    static const char *const rules[] = {"hc", "hc-identity", "mhc", "mhc-lite", "mhc-static"};
+    for (size_t rule = 0; rule < sizeof rules / sizeof *rules; rule++) {
+        ds_spec spec = toy_spec("additive");
+        spec.rule = ds_stream_rule_named(rules[rule]);
+        spec.streams = (ds_stream_spec){.count = 2 + rule % 2, .dynamic = true, .rounds = 6, .temperature = 1};
+        expect_dense_values(&spec);
     }
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_the_dense_decomposition)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_the_dense_decomposition), cmocka_unit_test(test_streams)};
     return cmocka_run_group_tests_name("end_to_end", tests, NULL, NULL);
 }

@@ -110,12 +110,46 @@ static void test_refusals(void **state) {
     ds_run_close(&run);
 }
 
+/* Rules without operators on features: what they have is told, what they have not is refused with what there is. */
+static void test_other_rules(void **state) {
+    static const char *const models[] = {"fixtures/depth/delta-attnres", "fixtures/streams/mhc/ckpt.pt"};
+    static const char *const words[] = {"singular values of the weights of reads", "singular values of R"};
+    (void)state;
+    for (size_t m = 0; m < 2; m++) {
+        const ds_run_options how = {.checkpoint = models[m],
+                                    .tokens = "fixtures/data/val.bin",
+                                    .length = T,
+                                    .sequences = WINDOWS,
+                                    .precision = DS_F32,
+                                    .histories = true,
+                                    .streams = true};
+        ds_run run;
+        ds_spectrum_options options = ds_spectrum_defaults;
+        json_t *told, *results;
+        expect_ok(ds_run_open(&run, &how));
+        expect_failure(ds_spectrum_results(&told, &results, &run, &options), DS_ERR_USAGE, words[m]);
+        json_decref(told);
+        options.end_to_end = "0:3";
+        options.by_depth = true;
+        expect_failure(ds_spectrum_results(&told, &results, &run, &options), DS_ERR_USAGE, "deltascope depth");
+        json_decref(told);
+        options = ds_spectrum_defaults;
+        options.weights = true;
+        options.end_to_end = m == 0 ? NULL : "0:3";
+        expect_ok(ds_spectrum_results(&told, &results, &run, &options));
+        ds_run_close(&run);
+        const char *const arguments[] = {
+            "spectrum",  "--tokens", "fixtures/data/val.bin",        "--seq-len", "8", "--sequences", "2",
+            "--weights", models[m],  m == 0 ? NULL : "--end-to-end", "0:3",       NULL};
+        expect_as_written(told, results, program_json(arguments));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_operators_as_written),
-        cmocka_unit_test(test_additive_as_written),
-        cmocka_unit_test(test_run_unchanged),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_operators_as_written), cmocka_unit_test(test_additive_as_written),
+        cmocka_unit_test(test_run_unchanged),        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_other_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

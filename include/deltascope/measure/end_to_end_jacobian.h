@@ -28,7 +28,7 @@ typedef struct ds_depth_norm {
 typedef struct ds_end_to_end {
     ds_position at;
     bool token;          /* the own block of the token at `at`; otherwise its whole window */
-    size_t size, depths; /* size = T dv d, of a token dv d; depths 0 unless asked for */
+    size_t size, depths; /* size = T planes d, of a token planes d; depths 0 unless asked for */
     double tolerance;    /* relative residual at which a value counts as converged */
     ds_lanczos found;
     ds_depth_norm *by_depth; /* (depths) */
