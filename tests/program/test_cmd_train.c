@@ -11,6 +11,7 @@
 
 #include "deltascope/io.h"
 #include "interrupted_training.h"
+#include "same_folders.h"
 #include "scratch.h"
 #include "support.h"
 #include "training_run.h"
@@ -403,7 +404,7 @@ static void a_configuration_is_enough(void **state) {
     }
     CHILD_RUN(&found, usual, DRAWN(pieces), "--variant", "ddl-scalar", "--seed", "3", "--save", "log2", "--resume");
     if (found.status != 0) fail_msg("%s", found.err);
-    expect_same_folders(whole, pieces);
+    expect_same_folders(whole, pieces, NULL);
     assert_true(access(inside("drawn", "checkpoint-16/model.safetensors"), F_OK) == 0);
     json_t *first = read_json(inside("drawn", "checkpoint-0/config.json"));
     assert_string_equal(json_string_value(json_object_get(first, "deltascope_rule")), "closed:mlp"); /* from the beginning */

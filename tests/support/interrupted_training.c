@@ -1,47 +1,16 @@
 #include "interrupted_training.h"
 
-#include <ftw.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "deltascope/io.h"
+#include "same_folders.h"
 #include "scratch.h"
 #include "support.h"
 #include "training_run.h"
-
-/* ---- comparing --------------------------------------------------------------------------------------------------- */
-
-static const char *whole, *pieces; /* folders compared; nftw has no context */
-
-static int expect_counterpart(const char *path, const struct stat *info, int kind, struct FTW *walk) {
-    char other[512], ours[65], theirs[65];
-    bool of_whole = strncmp(path, whole, strlen(whole)) == 0;
-    (void)info, (void)walk;
-    if (kind != FTW_F) return 0;
-    (void)snprintf(other, sizeof other, "%s%s", of_whole ? pieces : whole, path + strlen(of_whole ? whole : pieces));
-    expect_ok(ds_sha256_file(ours, NULL, path, 1 << 26));
-    expect_ok(ds_sha256_file(theirs, NULL, other, 1 << 26));
-    if (strcmp(ours, theirs) != 0) fail_msg("%s and %s differ", path, other);
-    return 0;
-}
-
-void expect_same_folders(const char *one, const char *other) {
-    whole = one;
-    pieces = other;
-    assert_int_equal(nftw(one, expect_counterpart, 8, FTW_PHYS), 0);
-    assert_int_equal(nftw(other, expect_counterpart, 8, FTW_PHYS), 0);
-}
-
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *walk) {
-    (void)info, (void)kind, (void)walk;
-    return remove(path);
-}
-
-static void remove_folder(const char *path) { assert_int_equal(nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0); }
 
 /* ---- striking ---------------------------------------------------------------------------------------------------- */
 
@@ -118,7 +87,7 @@ void interrupt_training(const char *trace, const char *const *options, int strik
         }
         if (found.status != 0) fail_msg("after %zu strikes (seed %llu): %s", struck, (unsigned long long)seed, found.err);
         s.undisturbed = ds_max_real(found.seconds, s.undisturbed);
-        expect_same_folders(scratch_path("whole"), scratch_path("pieces"));
+        expect_same_folders(scratch_path("whole"), scratch_path("pieces"), NULL);
         remove_folder(scratch_path("pieces"));
         finished++;
         before = 0;

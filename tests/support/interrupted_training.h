@@ -14,7 +14,5 @@ enum { FULL_DISK = -1 };
 void interrupt_training(const char *trace, const char *const *options, int strike, size_t times, uint64_t seed);
 /* The same with trace, precision and what is saved, kept, logged and audited drawn by the seed. */
 void interrupt_training_drawn(int strike, size_t times, uint64_t seed);
-/* Every file of either folder has its counterpart in the other, byte by byte. */
-void expect_same_folders(const char *one, const char *other);
 
 #endif
