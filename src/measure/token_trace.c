@@ -87,6 +87,9 @@ static ds_status choose_shown(ds_trace *out, const ds_run *run, const ds_trace_o
                        DS_SHOW(word));
     bool of_gates = out->shown < DS_TRACE_QUANTITIES, gates = ds_rule_has_gates(run->spec.rule);
     const ds_trace_quantity own = usual(&run->spec);
+    if (out->shown == own && own > DS_TRACE_LOSS && options->force != NULL)
+        return ds_fail(DS_ERR_USAGE, "--force: %s are shown of the intact model; forced cases go with --show loss",
+                       shown_words[own]);
     if (out->shown == DS_TRACE_LOSS || out->shown == own || (of_gates && gates)) return DS_OK;
     if (own == DS_TRACE_LOSS)
         return ds_fail(DS_ERR_USAGE, "--show %s: an additive checkpoint has %s; it has --show loss", word,
@@ -98,9 +101,6 @@ static ds_status choose_shown(ds_trace *out, const ds_run *run, const ds_trace_o
 static ds_status find_cases(ds_trace *trace, const ds_run *run, const char *force) {
     ds_status status = DS_OK;
     if (force == NULL) return DS_OK;
-    if (trace->shown > DS_TRACE_LOSS)
-        return ds_fail(DS_ERR_USAGE, "--force: %s are shown of the intact model; forced cases go with --show loss",
-                       shown_words[trace->shown]);
     DS_TRY(ds_case_list_all(&trace->list, &run->spec, ds_rule_has_gates(run->spec.rule)));
     DS_TRY(choose_cases(trace, force));
     if (trace->shown != DS_TRACE_LOSS && trace->count > 1)
