@@ -145,9 +145,11 @@ ds_status ds_run_check_state(const ds_spec *spec, const char *path, bool histori
     char name[48];
     static const char *const why[] = {
         [DS_KIND_DEPTH] =
-            "its sublayers choose among all that was written before; inspect, depth, ablate, gradflow, compare and verify",
+            "its sublayers choose among all that was written before; inspect, depth, trace, spectrum, ablate, gradflow, compare "
+            "and verify",
         [DS_KIND_STREAMS] =
-            "its sublayers mix parallel streams and add to each of them; inspect, depth, ablate, gradflow, compare and verify"};
+            "its sublayers mix parallel streams and add to each of them; inspect, depth, trace, spectrum, ablate, gradflow, "
+            "compare and verify"};
     const ds_rule_kind kind = ds_rule_kind_of(spec->rule);
     if (why[kind] == NULL || (kind == DS_KIND_DEPTH && histories) || (kind == DS_KIND_STREAMS && streams)) return DS_OK;
     return ds_fail(DS_ERR_USAGE, "%s: its rule, %s, has no state that is rewritten: %s measure that", DS_SHOW(path),
