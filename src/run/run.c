@@ -144,9 +144,9 @@ static ds_status note_length(ds_run *run) {
 ds_status ds_run_check_state(const ds_spec *spec, const char *path, bool histories, bool streams) {
     char name[48];
     static const char *const why[] = {
-        [DS_KIND_DEPTH] =
-            "its sublayers choose among all that was written before; inspect, depth, trace, spectrum, ablate, gradflow, compare "
-            "and verify",
+        [DS_KIND_DEPTH] = "its sublayers choose among all that was written before; inspect, depth, trace, spectrum, ablate, "
+                          "gradflow, compare "
+                          "and verify",
         [DS_KIND_STREAMS] =
             "its sublayers mix parallel streams and add to each of them; inspect, depth, trace, spectrum, ablate, gradflow, "
             "compare and verify"};
