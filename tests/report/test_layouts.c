@@ -104,6 +104,7 @@ static const char *shape_of(const json_t *object) {
         {"windows_needed", "intervals"},
         {"median", "seeds"},
         {"depth_rows", "depth"},
+        {"members", NULL}, /* a group of checkpoints has states too */
         {"states", "gradflow"},
         {"baseline", "ablate"},
         {"sweep", "spectrum"},

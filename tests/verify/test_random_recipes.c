@@ -149,14 +149,28 @@ static void close_update(run_again *run) {
     ds_model_free(&run->model);
 }
 
-/* Numbers of the log, and the sum over micro-batches of the gradient of (1/A) times their mean loss. */
+/* The gradient in hand += sum, and sum <- that, as numbers of the run's precision. */
+static void add_up(run_again *run, void *sum) {
+    size_t numbers;
+    void *block = ds_gradient_block(run->gradient, &numbers);
+    for (size_t k = 0; k < numbers; k++) {
+        if (run->drawn->precision == DS_F32)
+            ((float *)sum)[k] = ((float *)block)[k] += ((const float *)sum)[k];
+        else
+            ((double *)sum)[k] = ((double *)block)[k] += ((const double *)sum)[k];
+    }
+}
+
+/* Numbers of the log, and the sum over micro-batches, each by itself, of the gradient of (1/A) times their mean loss. */
 static void take_gradient(run_again *run, const json_t *logged, uint64_t step) {
     const ds_recipe *r = &run->recipe;
     const size_t count = r->batch * r->length;
     uint32_t *ids = malloc(2 * count * sizeof *ids);
     double *nll = malloc(count * sizeof *nll), loss = 0;
-    assert_true(ids != NULL && nll != NULL);
-    ds_gradient_zero(run->gradient);
+    size_t numbers;
+    (void)ds_gradient_block(run->gradient, &numbers);
+    void *sum = ds_calloc(numbers, ds_precision_size(run->drawn->precision));
+    assert_true(ids != NULL && nll != NULL && sum != NULL);
     for (uint64_t a = 0; a < r->accumulation; a++) {
         const ds_batch batch = {ids, ids + count, r->batch, r->length};
         double mean = 0;
@@ -164,7 +178,9 @@ static void take_gradient(run_again *run, const json_t *logged, uint64_t step) {
             uint64_t start = plain_start(r, ds_tokens_count(run->tokens), (step * r->accumulation + a) * r->batch + b);
             expect_ok(ds_window_read(ids + b * r->length, ids + count + b * r->length, run->tokens, start, (size_t)r->length));
         }
+        ds_gradient_zero(run->gradient);
         expect_ok(ds_backward(run->gradient, &batch, NULL, 1 / ((double)count * (double)r->accumulation), NULL, nll));
+        add_up(run, sum);
         for (size_t i = 0; i < count; i++) mean += nll[i] / (double)count;
         double told = json_number_value(json_array_get(json_object_get(logged, "micro_loss"), a));
         expect_close(told, mean, 2 * (double)count * u64 * mean);
@@ -173,6 +189,7 @@ static void take_gradient(run_again *run, const json_t *logged, uint64_t step) {
     expect_close(ds_json_real_at(logged, "loss"), loss, 2 * (double)(count + r->accumulation) * u64 * loss);
     free(ids);
     free(nll);
+    free(sum);
 }
 
 /* Norm, clipping and learning rate, of which the last two are then taken as logged. */
