@@ -12,8 +12,8 @@ const ds_result_column ds_group_columns[DS_GROUP_COLUMNS] = {
     DS_CELL("sd", NULL, NULL, DS_COLUMN_FIXED, 4, "loss/sd"),
     DS_CELL_OPTIONAL("beta_mean", "β mean", NULL, DS_COLUMN_FIXED, 3, "gates/beta_mean/mean"),
     DS_CELL_OPTIONAL("beta_sd", "β sd", NULL, DS_COLUMN_FIXED, 3, "gates/beta_mean/sd"),
-    DS_CELL_OPTIONAL("published_small", "paper 124M, 1 run", "nats", DS_COLUMN_FIXED, 4, "published/small_loss"),
-    DS_CELL_OPTIONAL("published_medium", "paper 353M, 1 run", "nats", DS_COLUMN_FIXED, 4, "published/medium_loss"),
+    DS_CELL_OPTIONAL("published_small", "paper 124M, 1 run", "nats", DS_COLUMN_FIXED, 4, "published_losses/small_loss"),
+    DS_CELL_OPTIONAL("published_medium", "paper 353M, 1 run", "nats", DS_COLUMN_FIXED, 4, "published_losses/medium_loss"),
 };
 const ds_result_column ds_group_contrast_columns[DS_GROUP_CONTRAST_COLUMNS] = {
     DS_CELL("group", NULL, NULL, DS_COLUMN_TEXT, 0, "a"),

@@ -26,7 +26,7 @@ const ds_published_loss *ds_published_find(const ds_spec *spec) {
 void ds_json_put_published(ds_json_builder *b, const ds_spec *spec) {
     const ds_published_loss *found = ds_published_find(spec);
     if (found == NULL) return;
-    ds_json_begin_object(b, "published");
+    ds_json_begin_object(b, "published_losses");
     ds_json_put_text(b, "name", found->name);
     ds_json_put_real(b, "small_loss", found->small_loss);
     ds_json_put_real(b, "medium_loss", found->medium_loss);

@@ -179,7 +179,7 @@ static ds_status tell_unpublished(ds_text *text, const json_t *study) {
     json_t *variant;
     size_t found = 0;
     json_object_foreach(json_object_get(study, "variants"), name, variant) {
-        if (!json_is_false(json_object_get(variant, "published_rule"))) continue;
+        if (!json_is_false(json_object_get(variant, "published"))) continue;
         DS_TRY(ds_text_printf(text, "%s%s on backbone %s", found++ == 0 ? " No published code has " : ", nor ", name,
                               json_string_value(json_object_get(variant, "backbone"))));
     }

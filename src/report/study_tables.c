@@ -71,8 +71,8 @@ static const ds_result_column variant_columns[] = {
     DS_CELL_NUMBER("half_width", "±", NULL, DS_COLUMN_FIXED, 4, half_width),
     DS_CELL("sd", NULL, NULL, DS_COLUMN_FIXED, 4, "summary/sd"),
     DS_CELL("median", NULL, NULL, DS_COLUMN_FIXED, 4, "summary/median"),
-    DS_CELL_OPTIONAL("published_small", "paper 124M, 1 run", "nats", DS_COLUMN_FIXED, 4, "published/small_loss"),
-    DS_CELL_OPTIONAL("published_medium", "paper 353M, 1 run", "nats", DS_COLUMN_FIXED, 4, "published/medium_loss"),
+    DS_CELL_OPTIONAL("published_small", "paper 124M, 1 run", "nats", DS_COLUMN_FIXED, 4, "published_losses/small_loss"),
+    DS_CELL_OPTIONAL("published_medium", "paper 353M, 1 run", "nats", DS_COLUMN_FIXED, 4, "published_losses/medium_loss"),
 };
 static const ds_result_column contrast_columns[] = {
     DS_CELL("contrast", NULL, NULL, DS_COLUMN_TEXT, 0, "name"),

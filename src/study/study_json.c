@@ -133,7 +133,7 @@ static ds_status put_structure(ds_json_builder *b, const ds_plan *plan, const ds
     ds_json_put_text(b, "variant", variant->kind);
     ds_json_put_text(b, "rule", variant->recipe.rule);
     ds_json_put_text(b, "backbone", ds_spec_backbone_name(&variant->spec));
-    ds_json_put_bool(b, "published_rule", ds_spec_is_published(&variant->spec));
+    ds_json_put_bool(b, "published", ds_spec_is_published(&variant->spec));
     ds_json_put_count(b, "parameters", parameters);
     ds_json_put_count(b, "trained_parameters", trained);
     ds_json_put_count(b, "state_floats_per_token", ds_spec_planes(&variant->spec) * variant->spec.hidden);

@@ -21,7 +21,8 @@ const ds_published_loss *ds_published_at(size_t index);
 /* Of models of that structure; NULL: the paper reports none, for other rules and other backbones above all. */
 const ds_published_loss *ds_published_find(const ds_spec *spec);
 
-/* "published": {"name", "small_loss", "medium_loss"}, a member of the object that is open; nothing where there is none. */
+/* "published_losses": {"name", "small_loss", "medium_loss"}, a member of the object that is open; nothing where there are
+ * none. */
 void ds_json_put_published(ds_json_builder *b, const ds_spec *spec);
 /* "reference": the tables, and what they are of. */
 void ds_json_put_reference(ds_json_builder *b);
