@@ -131,7 +131,7 @@ static ds_status check_cost(const ds_invocation *invocation, const ds_plan *plan
     if (isinf(own->at_most) && !own->dry_run) goto done;
     DS_TRY(measure_cost(&cost, plan, folder));
     if (own->dry_run) tell_cost(plan, &cost);
-    if (cost.seconds > own->at_most) status = refuse_time(invocation, plan, &cost);
+    if (!(cost.seconds <= own->at_most)) status = refuse_time(invocation, plan, &cost);
 done:
     return status;
 }

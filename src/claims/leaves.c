@@ -33,7 +33,8 @@ static const char
                      "differ by at most 8 n u |A|, below 1e-12 |A| for n up to 1125",
     small_radius[] =
         "an eigenvalue by LAPACK of n x n streams: where two meet it moves by the root of 8 n u, times |A|, below 1e-7 "
-        "|A| for n up to 11; three that meet could move by 2e-5 |A|, which was seen in no checkpoint",
+        "|A| for n up to 11; three that meet could move by 2e-5 |A|; of six checkpoints none "
+        "used a thousandth of it",
     radius[] = "the modulus of an eigenvalue without a bound: one of a pair that meets moves by the root of a rounding",
     logarithm[] = "a logarithm: it amplifies the error of a singular value near 0",
     edge[] = "a pair of eigenvalues at the edge of the real axis may lie on either side",

@@ -56,12 +56,12 @@ void ds_depth_terms_of(ds_depth_terms *out, const ds_depth_pass *pass, const ds_
 
 double ds_share_entropy(const double *shares, size_t count) {
     double entropy = 0;
-    for (size_t i = 0; i < count; i++) entropy -= shares[i] > 0 ? shares[i] * log(shares[i]) : 0;
-    return fmax(0, entropy);
+    for (size_t i = 0; i < count; i++) entropy -= shares[i] <= 0 ? 0 : shares[i] * log(shares[i]);
+    return ds_max_real(0, entropy);
 }
 
 double ds_largest_share(const double *shares, size_t count) {
     double largest = 0;
-    for (size_t i = 0; i < count; i++) largest = fmax(largest, shares[i]);
+    for (size_t i = 0; i < count; i++) largest = ds_max_real(largest, shares[i]);
     return largest;
 }

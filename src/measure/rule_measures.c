@@ -94,10 +94,10 @@ done:
 static void put_concentration(ds_json_builder *b, const double *cost, size_t sublayers) {
     double sum = 0, largest = 0, differences = 0;
     for (size_t i = 0; cost != NULL && i < sublayers; i++) {
-        double own = fmax(cost[i], 0);
+        double own = ds_max_real(0, cost[i]);
         sum += own;
-        largest = fmax(largest, own);
-        for (size_t j = 0; j < sublayers; j++) differences += fabs(own - fmax(cost[j], 0));
+        largest = ds_max_real(largest, own);
+        for (size_t j = 0; j < sublayers; j++) differences += fabs(own - ds_max_real(0, cost[j]));
     }
     ds_json_put_real(b, "largest_cost_share", sum > 0 ? largest / sum : NAN);
     ds_json_put_real(b, "cost_gini", sum > 0 ? differences / (2 * (double)sublayers * sum) : NAN);
@@ -122,14 +122,14 @@ static void put_deepest(ds_json_builder *b, const json_t *depth) {
 /* Over sublayers: the mean cosine between streams, the larger defect of sums of R on either side, the widest logits. */
 static void put_streams(ds_json_builder *b, const json_t *depth) {
     const json_t *mixing = ds_json_at(depth, "mixing");
-    double cosine = 0, rows = 0, columns = 0, range = NAN;
+    double cosine = 0, rows = 0, columns = 0, range = 0;
     size_t count = json_array_size(mixing);
     for (size_t s = 0; s < count; s++) {
         const json_t *sublayer = json_array_get(mixing, s);
         cosine += number_at(sublayer, "stream_cosine") / (double)count;
-        rows = fmax(rows, number_at(sublayer, "row_deviation/max"));
-        columns = fmax(columns, number_at(sublayer, "column_deviation/max"));
-        range = fmax(range, number_at(sublayer, "logit_range/max"));
+        rows = ds_max_real(rows, number_at(sublayer, "row_deviation/max"));
+        columns = ds_max_real(columns, number_at(sublayer, "column_deviation/max"));
+        range = ds_max_real(range, number_at(sublayer, "logit_range/max"));
     }
     ds_json_put_real(b, "stream_cosine", count > 0 ? cosine : NAN);
     ds_json_put_real(b, "row_defect", count > 0 ? rows : NAN);

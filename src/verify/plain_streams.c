@@ -51,6 +51,9 @@ static const double *weight_of(const ds_plain *plain, size_t s, const char *name
 
 static bool has_maps(const ds_spec *spec) { return spec->streams.dynamic && form_of(spec) != LOGITS; }
 
+/* A bound that holds in any case; a NaN stays one, and fails. */
+static double at_most(double bound, double most) { return bound > most ? most : bound; }
+
 static ds_bounded at(ds_bounded array, size_t index) { return (ds_bounded){array.x + index, array.e + index}; }
 
 /* ---- the maps --------------------------------------------------------------------------------------------------------- */
@@ -97,7 +100,7 @@ static void add_moved(ds_bounded x, double start, double scale, const double *v,
     double off = a->stored * fabs(start), moved = v != NULL ? *v : 0, own = v != NULL ? *error : 0;
     if (v != NULL && squashed) {
         moved = tanh(moved);
-        own = fmin(own, 2) + 6 * a->sum * fabs(moved);
+        own = at_most(own, 2) + 6 * a->sum * fabs(moved);
     }
     off += fabs(scale) * own + (a->stored + 2 * a->sum) * fabs(scale) * (fabs(moved) + own);
     *x.x = start + scale * moved;
@@ -150,7 +153,7 @@ static void softmax(ds_bounded y, ds_bounded x, size_t count, size_t step, const
     double highest = -INFINITY, worst = 0, total = 0, average = 0;
     for (size_t i = 0; i < count; i++) {
         highest = fmax(highest, x.x[i * step]);
-        worst = fmax(worst, x.e[i * step]);
+        worst = ds_max_real(worst, x.e[i * step]);
     }
     for (size_t i = 0; i < count; i++) {
         y.e[i] = highest - x.x[i * step];
@@ -161,7 +164,7 @@ static void softmax(ds_bounded y, ds_bounded x, size_t count, size_t step, const
         average += y.x[i] * y.e[i];
     }
     for (size_t i = 0; i < count; i++)
-        y.e[i] = fmin(1, y.x[i] * (expm1(2 * worst) + a->sum * (y.e[i] + average) + ds_rounded(a, 0, (double)count + 8, 0)));
+        y.e[i] = at_most(y.x[i] * (expm1(2 * worst) + a->sum * (y.e[i] + average) + ds_rounded(a, 0, (double)count + 8, 0)), 1);
     ds_settle(y, count, a);
 }
 
@@ -199,7 +202,7 @@ static void balance(double *potential, double *largest, const double *logits, co
         for (size_t k = 0; k < n; k++) highest = fmax(highest, logits[rows ? i * n + k : k * n + i] + other[k]);
         for (size_t k = 0; k < n; k++) sum += exp(logits[rows ? i * n + k : k * n + i] + other[k] - highest);
         potential[i] = -highest - log(sum);
-        *largest = fmax(*largest, fabs(potential[i]));
+        *largest = ds_max_real(*largest, fabs(potential[i]));
     }
 }
 
@@ -209,8 +212,8 @@ static void balance(double *potential, double *largest, const double *logits, co
 static void sinkhorn(ds_bounded square, size_t n, size_t rounds, bool rows_last, const ds_arithmetic *a) {
     double u[64] = {0}, v[64] = {0}, largest = 0, worst = 0, halves = 2 * (double)rounds; /* of at most so many streams */
     for (size_t i = 0; i < n * n; i++) {
-        largest = fmax(largest, fabs(square.x[i]));
-        worst = fmax(worst, square.e[i]);
+        largest = ds_max_real(largest, fabs(square.x[i]));
+        worst = ds_max_real(worst, square.e[i]);
     }
     for (size_t half = 0; half < 2 * rounds; half++) {
         bool rows = (half % 2 == 1) == rows_last;

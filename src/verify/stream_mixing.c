@@ -86,8 +86,8 @@ static void farthest(double *row, double *column, const double *matrix, size_t n
             across += matrix[i * n + k];
             down += matrix[k * n + i];
         }
-        *row = fmax(*row, fabs(across - 1));
-        *column = fmax(*column, fabs(down - 1));
+        *row = ds_max_real(*row, fabs(across - 1));
+        *column = ds_max_real(*column, fabs(down - 1));
     }
 }
 
@@ -107,11 +107,11 @@ static void compare_sums(mixed *m, const ds_plain_stream_form *form, double defe
         farthest(&row, &column, res, m->n);
         if (form->rows) ds_worst_add(&m->worst, row, tolerance);
         if (form->columns) ds_worst_add(&m->worst, column, tolerance);
-        defect[0] = fmax(defect[0], row);
-        defect[1] = fmax(defect[1], column);
+        defect[0] = ds_max_real(defect[0], row);
+        defect[1] = ds_max_real(defect[1], column);
         for (size_t i = 0; i < m->n * m->n; i++) {
-            ds_worst_add(&m->worst, fmax(0, -res[i]), 0);
-            if (i / m->n != i % m->n) *largest = fmax(*largest, res[i]);
+            ds_worst_add(&m->worst, ds_max_real(0, -res[i]), 0);
+            if (i / m->n != i % m->n) *largest = ds_max_real(*largest, res[i]);
         }
     }
 }
@@ -176,8 +176,8 @@ static void compare_product(mixed *m, const ds_plain_stream_form *form, size_t t
             down += product[k * n + i];
             size += sizes[i * n + k];
         }
-        gain[0] = fmax(gain[0], fabs(sum));
-        gain[1] = fmax(gain[1], fabs(down));
+        gain[0] = ds_max_real(gain[0], fabs(sum));
+        gain[1] = ds_max_real(gain[1], fabs(down));
         for (size_t k = 0; k < m->d; k++) {
             double x = state_of(m, 0, t)[k];
             ds_worst_add(&m->worst, fabs(state_of(m, last, t)[i * m->d + k] - sum * x), roundings * size * fabs(x));

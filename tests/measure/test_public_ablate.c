@@ -4,6 +4,7 @@
 
 #include "child.h"
 #include "deltascope/measure/forced_gates.h"
+#include "golden_run.h"
 #include "program_json.h"
 #include "scratch.h"
 #include "support.h"
@@ -92,21 +93,7 @@ static const struct {
     {"hc", ""}, {"mhc", "/ckpt.pt"}, {"mhc-lite", "/ckpt.pt"}, {"mhc-static", "/ckpt.pt"}, {"mhc-static-mixed", "/ckpt.pt"}};
 enum { STREAM_MODELS = sizeof stream_models / sizeof *stream_models };
 
-static void open_golden(ds_run *run, const char *folder, const char *name, const char *file, ds_precision precision) {
-    char path[64];
-    (void)snprintf(path, sizeof path, "%s/%s%s", folder, name, file);
-    const ds_run_options opening = {.checkpoint = path,
-                                    .tokens = "fixtures/data/val.bin",
-                                    .length = 32,
-                                    .sequences = 2,
-                                    .spread = DS_SPREAD_FROM_OFFSET,
-                                    .precision = precision,
-                                    .histories = true,
-                                    .streams = true};
-    expect_ok(ds_run_open(run, &opening));
-}
-
-static void open_depth(ds_run *run, const char *name) { open_golden(run, "fixtures/depth", name, "", DS_F64); }
+static void open_depth(ds_run *run, const char *name) { *run = open_golden("fixtures/depth", name, "", DS_F64); }
 
 /* Every mode of the rule. */
 static void list_modes(ds_text *text, const ds_spec *spec) {
@@ -176,7 +163,7 @@ static void forced_streams_have_their_golden_losses(void **state) {
     (void)state;
     for (size_t i = 0; i < STREAM_MODELS; i++) {
         ds_run run;
-        open_golden(&run, "fixtures/streams", stream_models[i].name, stream_models[i].file, DS_F64);
+        run = open_golden("fixtures/streams", stream_models[i].name, stream_models[i].file, DS_F64);
         assert_int_equal(expect_golden_cases(&run, "fixtures/streams", stream_models[i].name, 0), 0);
         ds_run_close(&run);
     }
@@ -187,7 +174,7 @@ static void modes_of_streams_have_scopes_of_their_own(void **state) {
     (void)state;
     ds_case_list list;
     ds_run run;
-    open_golden(&run, "fixtures/streams", "mhc-lite", "/ckpt.pt", DS_F64);
+    run = open_golden("fixtures/streams", "mhc-lite", "/ckpt.pt", DS_F64);
     size_t sublayers = ds_spec_sublayers(&run.spec);
     expect_ok(ds_case_list_parse(&list, &run.spec, "bypass,identity-res,static", NULL));
     assert_int_equal(list.count, sublayers + sublayers + 1 + 1);
@@ -200,7 +187,7 @@ static void modes_of_streams_have_scopes_of_their_own(void **state) {
     expect_failure(ds_case_list_parse(&list, &run.spec, "mean-gate", NULL), DS_ERR_USAGE,
                    "a checkpoint of parallel streams has no gate of the delta rule");
     ds_run_close(&run);
-    open_golden(&run, "fixtures/streams", "mhc-static-mixed", "/ckpt.pt", DS_F64);
+    run = open_golden("fixtures/streams", "mhc-static-mixed", "/ckpt.pt", DS_F64);
     expect_failure(ds_case_list_parse(&list, &run.spec, "static", NULL), DS_ERR_USAGE, "not \"static\"");
     ds_run_close(&run);
 }
@@ -212,7 +199,7 @@ static void means_of_mixing_are_kept_and_shadowed(void **state) {
     ds_ablate_options options = {.modes = "mean-mix,mean-res", .shadow = 1, .journal = &anew};
     ds_ablate_result one, two;
     ds_run run;
-    open_golden(&run, "fixtures/streams", "mhc", "/ckpt.pt", DS_F32);
+    run = open_golden("fixtures/streams", "mhc", "/ckpt.pt", DS_F32);
     expect_ok(ds_ablate_measure(&one, &run, &options));
     options.journal = &again;
     expect_ok(ds_ablate_measure(&two, &run, &options));

@@ -5,6 +5,7 @@
 
 #include "deltascope/measure/gradient_flow.h"
 
+#include "golden_run.h"
 #include "program_json.h"
 #include "support.h"
 
@@ -151,22 +152,6 @@ static void expect_norms(const double *found, const json_t *golden, const char *
     }
 }
 
-static ds_run open_golden(const char *folder, const char *name, const char *file) {
-    char path[64];
-    (void)snprintf(path, sizeof path, "%s/%s%s", folder, name, file);
-    const ds_run_options opening = {.checkpoint = path,
-                                    .tokens = "fixtures/data/val.bin",
-                                    .length = 32,
-                                    .sequences = 2,
-                                    .spread = DS_SPREAD_FROM_OFFSET,
-                                    .precision = DS_F64,
-                                    .histories = true,
-                                    .streams = true};
-    ds_run run;
-    expect_ok(ds_run_open(&run, &opening));
-    return run;
-}
-
 /* Sources, reads, states and parameters: promised to 1e-9 relative, 1e-12 absolute. */
 static void expect_golden_norms(ds_run *run, const char *folder, const char *name) {
     char file[64];
@@ -195,7 +180,7 @@ static void golden_norms_of_histories(void **state) {
                                          "delta-block"};
     (void)state;
     for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
-        ds_run run = open_golden("fixtures/depth", models[m], "");
+        ds_run run = open_golden("fixtures/depth", models[m], "", DS_F64);
         ds_gradflow_options options = {.jacobian = "last"};
         expect_golden_norms(&run, "fixtures/depth", models[m]);
         expect_refused(&run, &options, "maps no state to another, so it has no Jacobian");
@@ -215,7 +200,7 @@ static void golden_norms_of_streams(void **state) {
                   {"mhc-static-mixed", "/ckpt.pt"}};
     (void)state;
     for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
-        ds_run run = open_golden("fixtures/streams", models[m].name, models[m].file);
+        ds_run run = open_golden("fixtures/streams", models[m].name, models[m].file, DS_F64);
         ds_gradflow_options options = {.jacobian = "last"};
         expect_golden_norms(&run, "fixtures/streams", models[m].name);
         expect_refused(&run, &options, "mixes whole streams");
@@ -225,21 +210,16 @@ static void golden_norms_of_streams(void **state) {
     }
 }
 
+static json_t *force(const char *cases, const char *model) {
+    const char *const words[] = {
+        "gradflow", "--tokens", "fixtures/data/val.bin", "--seq-len", "8", "--sequences", "2", "--force", cases, model, NULL};
+    return program_json(words);
+}
+
 /* A sublayer that is closed returns nothing through what it reads; the routed readout can be forced. */
 static void the_program_tells_of_histories(void **state) {
     (void)state;
-    const char *const words[] = {"gradflow",
-                                 "--tokens",
-                                 "fixtures/data/val.bin",
-                                 "--seq-len",
-                                 "8",
-                                 "--sequences",
-                                 "2",
-                                 "--force",
-                                 "closed:1.mlp,uniform:final",
-                                 "fixtures/depth/attnres-full",
-                                 NULL};
-    json_t *written = program_json(words);
+    json_t *written = force("closed:1.mlp,uniform:final", "fixtures/depth/attnres-full");
     const json_t *states = ds_json_at(written, "results/states"), *reads = ds_json_at(written, "results/reads");
     assert_string_equal(json_string_value(ds_json_at(json_array_get(states, 6), "read")), "final");
     for (size_t s = 0; s < 7; s++) assert_true((json_number_value(json_array_get(reads, s)) == 0) == (s == 3));
@@ -251,18 +231,7 @@ static void the_program_tells_of_histories(void **state) {
  * streams mix on, and what they mix by is read from the state. */
 static void the_program_tells_of_streams(void **state) {
     (void)state;
-    const char *const words[] = {"gradflow",
-                                 "--tokens",
-                                 "fixtures/data/val.bin",
-                                 "--seq-len",
-                                 "8",
-                                 "--sequences",
-                                 "2",
-                                 "--force",
-                                 "closed:1.attn,bypass:0.mlp",
-                                 "fixtures/streams/mhc/ckpt.pt",
-                                 NULL};
-    json_t *written = program_json(words);
+    json_t *written = force("closed:1.attn,bypass:0.mlp", "fixtures/streams/mhc/ckpt.pt");
     const json_t *sources = ds_json_at(written, "results/sources"), *reads = ds_json_at(written, "results/reads");
     const json_t *states = ds_json_at(written, "results/states");
     size_t count = json_array_size(states);

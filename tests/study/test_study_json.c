@@ -6,6 +6,7 @@
 #include "deltascope/claims.h"
 #include "deltascope/measure/forced_gates.h"
 #include "deltascope/study.h"
+#include "interrupted_study.h"
 #include "scratch.h"
 #include "support.h"
 #include "tiny_plan.h"
@@ -369,32 +370,14 @@ static json_t *reversed(const json_t *object) {
     return out;
 }
 
-/* What of a study is the machine's. */
-static void drop_times(json_t *study) {
-    static const char *const times[] = {"train_seconds", "eval_seconds", "save_seconds", "load"};
-    json_t *variant, *run, *targets = json_object_get(study, "to_target");
-    const char *name;
-    size_t i;
-    json_object_foreach(json_object_get(study, "variants"), name, variant) {
-        json_array_foreach(json_object_get(variant, "runs"), i, run) {
-            for (size_t k = 0; k < 4; k++) assert_int_equal(json_object_del(run, times[k]), 0);
-        }
-    }
-    assert_int_equal(json_object_del(json_object_get(study, "curves"), "seconds"), 0);
-    for (i = json_array_size(targets); i-- > 0;) {
-        if (strcmp(word(json_array_get(targets, i), "axis"), "seconds") == 0)
-            assert_int_equal(json_array_remove(targets, i), 0);
-    }
-}
-
 /* What the plan's order of variants and seeds may change: nothing but the plan itself, and the order of members. */
 static void order_changes_order_only(void **state) {
     (void)state;
     json_t *study = study_of(tiny_plan(), "study"), *given = tiny_plan_with(tiny_plan(), "seeds", "[2, 3, 1]");
     assert_int_equal(json_object_set_new(given, "variants", reversed(json_object_get(given, "variants"))), 0);
     json_t *other = study_of(given, "permuted"); /* run by itself */
-    drop_times(study);
-    drop_times(other);
+    drop_study_times(study);
+    drop_study_times(other);
     const char *const own[] = {"plan", "plan_sha256", "digests"}; /* what it was, and where its variants stood */
     for (size_t i = 0; i < 3; i++) {
         assert_false(json_equal(json_object_get(study, own[i]), json_object_get(other, own[i])));

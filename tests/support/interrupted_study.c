@@ -33,10 +33,9 @@ static json_t *read_study(const char *folder) {
     return study;
 }
 
-/* What of a study is the machine's: seconds, load. */
-static json_t *without_times(const char *folder) {
+void drop_study_times(json_t *study) {
     static const char *const times[] = {"train_seconds", "eval_seconds", "save_seconds", "load"};
-    json_t *study = read_study(folder), *variant, *run, *targets = json_object_get(study, "to_target");
+    json_t *variant, *run, *targets = json_object_get(study, "to_target");
     const char *name;
     size_t i;
     json_object_foreach(json_object_get(study, "variants"), name, variant) {
@@ -49,6 +48,11 @@ static json_t *without_times(const char *folder) {
         const char *axis = json_string_value(json_object_get(json_array_get(targets, i), "axis"));
         if (strcmp(axis, "seconds") == 0) assert_int_equal(json_array_remove(targets, i), 0);
     }
+}
+
+static json_t *without_times(const char *folder) {
+    json_t *study = read_study(folder);
+    drop_study_times(study);
     assert_int_equal(json_object_del(json_object_get(study, "tool"), "threads"), 0);
     assert_int_equal(json_object_del(json_object_get(study, "digests"), "all"), 0); /* of those too; "own" is not */
     return study;

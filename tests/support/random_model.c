@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "deltascope/verify.h"
+#include "failed_checks.h"
 #include "scratch.h"
 #include "support.h"
 
@@ -271,19 +272,6 @@ static void expect_same_options(const ds_spec *found, const ds_spec *drawn) {
     expect_close(found->logit_scale, drawn->logit_scale, 0x1p-52 * drawn->logit_scale);
 }
 
-static size_t failures(const random_model *m, ds_verify *verify) {
-    size_t failed = 0;
-    for (size_t i = 0; i < ds_check_count(); i++) {
-        ds_check_result result;
-        expect_ok(ds_verify_check(&result, verify, i));
-        if (result.status != DS_CHECK_FAIL) continue;
-        failed++;
-        print_message("%s\n  %s: %g > %g (%s)\n", random_model_describe(m), ds_check_id(i), result.measured, result.tolerance,
-                      result.detail);
-    }
-    return failed;
-}
-
 static size_t verify_one(const random_model *m) {
     const char *folder = random_model_write(m, "random-model");
     ds_checkpoint *checkpoint = NULL;
@@ -300,7 +288,7 @@ static size_t verify_one(const random_model *m) {
     expect_ok(ds_tokens_read(tokens, ids, 0, count + 1));
     const ds_batch batch = {ids, ids + 1, count / m->length, m->length};
     expect_ok(ds_verify_new(&verify, models[0], m->precision == DS_F64 ? models[0] : models[1], &batch, m->seed));
-    size_t failed = failures(m, verify);
+    size_t failed = failed_checks(verify, random_model_describe(m));
     ds_verify_free(&verify);
     ds_tokens_close(&tokens);
     for (size_t i = 0; i < 2; i++) ds_model_free(&models[i]);

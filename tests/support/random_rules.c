@@ -5,6 +5,7 @@
 
 #include "deltascope/verify.h"
 
+#include "failed_checks.h"
 #include "support.h"
 #include "toy.h"
 
@@ -100,21 +101,6 @@ static void draw_weights(ds_model *model, ds_model *exact, ds_random *r) {
     ds_model_refresh(model);
 }
 
-static size_t failures(ds_verify *verify, const ds_spec *spec, uint64_t seed) {
-    char name[48];
-    size_t failed = 0;
-    for (size_t i = 0; i < ds_check_count(); i++) {
-        ds_check_result result;
-        expect_ok(ds_verify_check(&result, verify, i));
-        if (result.status != DS_CHECK_FAIL) continue;
-        failed++;
-        print_message("seed %llu: %s, gate %d, %zu streams, %s\n  %s: %g > %g (%s)\n", (unsigned long long)seed,
-                      ds_rule_name(spec->rule), (int)spec->depth_gate, spec->streams.count, ds_spec_rule_name(name, spec),
-                      ds_check_id(i), result.measured, result.tolerance, result.detail);
-    }
-    return failed;
-}
-
 static size_t verify_drawn(uint64_t seed, size_t count, ds_spec (*draw)(uint64_t seed, ds_random *r)) {
     size_t failed = 0;
     for (size_t turn = 0; turn < count; turn++, seed++) {
@@ -126,12 +112,15 @@ static size_t verify_drawn(uint64_t seed, size_t count, ds_spec (*draw)(uint64_t
         const ds_batch batch = {ids, ids + 1, WINDOWS, length};
         ds_model *model = NULL, *exact = NULL;
         ds_verify *verify;
+        char what[128], name[48];
+        (void)snprintf(what, sizeof what, "seed %llu: %s, gate %d, %zu streams, %s", (unsigned long long)seed,
+                       ds_rule_name(spec.rule), (int)spec.depth_gate, spec.streams.count, ds_spec_rule_name(name, &spec));
         for (size_t t = 0; t <= WINDOWS * length; t++) ids[t] = (uint32_t)ds_random_below(&r, spec.vocab);
         expect_ok(ds_model_random(&exact, &spec, DS_F64, seed));
         if (below(&r, 2) == 0) expect_ok(ds_model_random(&model, &spec, DS_F32, seed));
         draw_weights(model != NULL ? model : exact, exact, &r);
         expect_ok(ds_verify_new(&verify, model != NULL ? model : exact, exact, &batch, seed));
-        failed += failures(verify, &spec, seed) > 0;
+        failed += failed_checks(verify, what) > 0;
         ds_verify_free(&verify);
         ds_model_free(&model);
         ds_model_free(&exact);
