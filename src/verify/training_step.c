@@ -217,7 +217,8 @@ static ds_status compare_update(ds_worst *worst, training_step *c, ds_adamw_numb
     visit(c, before, worst, NULL);
     DS_TRY(ds_optimiser_step(&done, c->optimiser, c->gradient));
     ds_worst_add(worst, fabs(done.gradient_norm - norm), terms * u64 * norm);
-    ds_worst_add(worst, fabs(done.clip_coefficient - fmin(1, c->recipe.clip / (done.gradient_norm + 1e-6))), 4 * u64);
+    const double clip = c->recipe.clip > 0 ? fmin(1, c->recipe.clip / (done.gradient_norm + 1e-6)) : 1; /* 0 clips nothing */
+    ds_worst_add(worst, fabs(done.clip_coefficient - clip), 4 * u64);
     visit(c, before, worst, &done);
 done:
     return status;
